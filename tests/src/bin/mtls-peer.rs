@@ -1,0 +1,2 @@
+//! A peer.
+fn main() {}
