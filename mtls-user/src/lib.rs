@@ -12,6 +12,8 @@ pub mod verdict;
 #[forbid(unsafe_code)]
 pub mod classify;
 
+pub mod edges;
+
 pub mod flow;
 
 pub mod capture;
