@@ -1,8 +1,7 @@
 //! Is the traffic between these pods really mutual TLS?
 //!
 //! The rooms, each knowing only those above it: [`wire`] (parsers), [`classify`] (one flow's
-//! verdict), [`flow`] (the flow table), [`capture`] (files), and with the `node` feature what needs
-//! a live kernel and a cluster.
+//! verdict), [`flow`] (the flow table), [`edges`] (who talks to whom).
 
 #[forbid(unsafe_code)]
 pub mod wire;
@@ -17,11 +16,5 @@ pub mod edges;
 pub mod flow;
 
 pub mod capture;
-
-#[cfg(feature = "node")]
-pub mod kernel;
-
-#[cfg(feature = "node")]
-pub mod pods;
 
 pub mod cli;
