@@ -19,7 +19,10 @@ impl Endpoint {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        Self { ip: ip.octets(), port }
+        Self {
+            ip: ip.octets(),
+            port,
+        }
     }
 
     /// The address as people write it: IPv4-mapped addresses come back as IPv4.
