@@ -1,7 +1,7 @@
 //! Is the traffic between these pods really mutual TLS?
 //!
 //! The rooms, each knowing only those above it: [`wire`] (parsers), [`classify`] (one flow's
-//! verdict), [`flow`] (the flow table), [`edges`] (who talks to whom).
+//! verdict), [`edges`] (who talks to whom).
 
 #[forbid(unsafe_code)]
 pub mod wire;
@@ -12,9 +12,5 @@ pub mod verdict;
 pub mod classify;
 
 pub mod edges;
-
-pub mod flow;
-
-pub mod capture;
 
 pub mod cli;

@@ -74,7 +74,12 @@ pub struct EdgeTable {
 impl EdgeTable {
     /// An empty table over `window`.
     pub fn new(window: Duration) -> Self {
-        Self { window, edges: HashMap::new(), open: HashMap::new(), evicted: 0 }
+        Self {
+            window,
+            edges: HashMap::new(),
+            open: HashMap::new(),
+            evicted: 0,
+        }
     }
 
     /// Takes in what is now known of a flow: new, revised, or closed.
@@ -133,18 +138,27 @@ impl EdgeTable {
     pub fn rows(&mut self, now: u64) -> Vec<EdgeRow> {
         self.expire(now);
         let mut edges: Vec<_> = self.edges.iter().collect();
-        edges.sort_by(|(a, _), (b, _)| a.cmp(b));
+        edges.sort_by_key(|(key, _)| *key);
         edges.into_iter().map(|(_, edge)| edge.row()).collect()
     }
 
     /// Sizes, for `mtls status`.
     pub fn stats(&self) -> EdgeStats {
-        EdgeStats { edges: self.edges.len(), open_flows: self.open.len(), evicted: self.evicted }
+        EdgeStats {
+            edges: self.edges.len(),
+            open_flows: self.open.len(),
+            evicted: self.evicted,
+        }
     }
 
     /// Forgets the edge that was quiet longest; its open flows are counted anew when they next speak.
     fn evict(&mut self) {
-        if let Some(key) = self.edges.iter().min_by_key(|(_, edge)| edge.last_seen).map(|(key, _)| key.clone()) {
+        if let Some(key) = self
+            .edges
+            .iter()
+            .min_by_key(|(_, edge)| edge.last_seen)
+            .map(|(key, _)| key.clone())
+        {
             self.edges.remove(&key);
             self.open.retain(|_, (k, _)| *k != key);
             self.evicted += 1;
@@ -186,7 +200,12 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn workload(name: &str) -> Workload {
-        Workload { name: name.into(), namespace: "shop".into(), kind: "pod".into(), ..Workload::default() }
+        Workload {
+            name: name.into(),
+            namespace: "shop".into(),
+            kind: "pod".into(),
+            ..Workload::default()
+        }
     }
 
     fn seen(flow: u64, verdict: Verdict, time: u64, closed: bool) -> Seen {
@@ -205,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_worst_flow_names_the_edge_and_the_mix_is_kept() {
-        let mut table = EdgeTable::new(Duration::from_secs(60));
+        let mut table = EdgeTable::new(Duration::from_mins(1));
         for flow in 0..9 {
             table.observe(seen(flow, Verdict::Mtls, SECOND, true));
         }
@@ -221,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_revised_flow_counts_once() {
-        let mut table = EdgeTable::new(Duration::from_secs(60));
+        let mut table = EdgeTable::new(Duration::from_mins(1));
         table.observe(seen(1, Verdict::Mtls, SECOND, false));
         table.observe(seen(1, Verdict::Plaintext, 2 * SECOND, false));
         table.observe(seen(1, Verdict::Plaintext, 3 * SECOND, true));
@@ -232,7 +251,7 @@ mod tests {
 
     #[test]
     fn closed_flows_stay_for_the_window_and_open_ones_for_as_long_as_they_are_open() {
-        let mut table = EdgeTable::new(Duration::from_secs(60));
+        let mut table = EdgeTable::new(Duration::from_mins(1));
         table.observe(seen(1, Verdict::Mtls, SECOND, true));
         assert_eq!(table.rows(59 * SECOND).len(), 1);
         assert_eq!(table.rows(200 * SECOND).len(), 0);
@@ -242,16 +261,19 @@ mod tests {
 
     #[test]
     fn an_edge_of_failed_handshakes_alone_is_not_secured() {
-        let mut table = EdgeTable::new(Duration::from_secs(60));
+        let mut table = EdgeTable::new(Duration::from_mins(1));
         table.observe(seen(1, Verdict::Failed, SECOND, true));
         assert!(!table.rows(SECOND)[0].secured);
         table.observe(seen(2, Verdict::Mtls, SECOND, true));
-        assert!(table.rows(SECOND)[0].secured, "a refused handshake exposed nothing");
+        assert!(
+            table.rows(SECOND)[0].secured,
+            "a refused handshake exposed nothing"
+        );
     }
 
     #[test]
     fn a_flow_that_gets_its_name_late_moves_to_the_right_edge() {
-        let mut table = EdgeTable::new(Duration::from_secs(60));
+        let mut table = EdgeTable::new(Duration::from_mins(1));
         let mut early = seen(1, Verdict::Mtls, SECOND, false);
         early.dst = workload("10.0.0.7");
         table.observe(early);

@@ -63,5 +63,10 @@ pub struct EdgeStats {
 /// edge of which nothing else is known is not called secure on their account either.
 pub(super) fn worst(verdicts: &BTreeMap<Verdict, u64>) -> Verdict {
     let carried = |v: &&Verdict| !matches!(v, Verdict::Failed | Verdict::NoData);
-    verdicts.keys().find(carried).or_else(|| verdicts.keys().next()).copied().unwrap_or(Verdict::Unobserved)
+    verdicts
+        .keys()
+        .find(carried)
+        .or_else(|| verdicts.keys().next())
+        .copied()
+        .unwrap_or(Verdict::Unobserved)
 }

@@ -22,7 +22,11 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(span: Duration) -> Self {
         let step = (span.as_nanos() as u64 / STEPS).max(1);
-        Self { step, open: Counts::default(), closed: VecDeque::new() }
+        Self {
+            step,
+            open: Counts::default(),
+            closed: VecDeque::new(),
+        }
     }
 
     pub(super) fn enter(&mut self, verdict: Verdict) {
@@ -67,6 +71,10 @@ impl Window {
                 *total += n;
             }
         }
-        Verdict::ALL.into_iter().map(|v| (v, sum[v as usize])).filter(|(_, n)| *n > 0).collect()
+        Verdict::ALL
+            .into_iter()
+            .map(|v| (v, sum[v as usize]))
+            .filter(|(_, n)| *n > 0)
+            .collect()
     }
 }

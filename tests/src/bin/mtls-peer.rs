@@ -1,2 +1,0 @@
-//! A peer.
-fn main() {}
