@@ -1,6 +1,6 @@
 //! What is on the wire: pure parsers, no I/O, no clock.
 //!
-//! Each parser is a function over a prefix with three outcomes ([`Parse`]); none panics on any input.
+//! No parser is written yet: [`Segment`] is what they and the flow table will deal in.
 
 pub mod segment;
 
