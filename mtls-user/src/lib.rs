@@ -11,6 +11,8 @@ pub mod verdict;
 #[forbid(unsafe_code)]
 pub mod classify;
 
+pub mod capture;
+
 pub mod edges;
 
 pub mod cli;
