@@ -258,6 +258,7 @@ fn tcp(
         isn: (None, None),
         midstream: false,
         again: false,
+        lost: false,
     })
 }
 

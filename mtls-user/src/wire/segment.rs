@@ -123,4 +123,6 @@ pub struct Segment<'a> {
     pub midstream: bool,
     /// A fresh look at a flow that was classified before.
     pub again: bool,
+    /// Samples of this flow were lost before this one: what is missing proves nothing.
+    pub lost: bool,
 }
