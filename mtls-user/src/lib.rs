@@ -18,4 +18,15 @@ pub mod capture;
 
 pub mod edges;
 
+#[cfg(feature = "node")]
+pub mod pods;
+
+#[cfg(feature = "node")]
+pub mod kernel;
+
+pub mod output;
+
+#[cfg(feature = "node")]
+pub mod daemon;
+
 pub mod cli;

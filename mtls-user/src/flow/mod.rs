@@ -4,8 +4,8 @@
 //! translated on the way, its two halves have different ends but the same pair of initial sequence
 //! numbers, and are told as one ([`View`]).
 
-mod flow;
 mod slots;
+mod state;
 mod stream;
 mod view;
 
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::classify::{Context, Piece, Progress, Sessions, Side};
+use crate::classify::{Context, Piece, Progress, Sessions};
 use crate::wire::Segment;
-pub use flow::Flow;
 use slots::Slots;
+pub use state::Flow;
 pub use view::View;
 
 /// Halves of one connection begin within this time of each other, in nanoseconds.
@@ -112,7 +112,7 @@ impl FlowTable {
 
     /// Takes in one segment, and tells `sink` what it changed.
     pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
-        let (low, high) = flow::ordered(segment.src, segment.dst);
+        let (low, high) = state::ordered(segment.src, segment.dst);
         let hash = self.hasher.hash_one((low, high));
         let mut found = self.slots.find(hash, low, high);
         if let Some(at) = found
@@ -368,17 +368,5 @@ fn either(a: Progress, b: Progress) -> Progress {
     match (a, b) {
         (Progress::Changed, _) | (_, Progress::Changed) => Progress::Changed,
         (_, b) => b,
-    }
-}
-
-impl FlowTable {
-    /// The side that sent `segment`, were it to come now; for tests and diagnostics.
-    #[cfg(test)]
-    fn side(&self, segment: &Segment<'_>) -> Option<Side> {
-        let (low, high) = flow::ordered(segment.src, segment.dst);
-        let hash = self.hasher.hash_one((low, high));
-        self.slots
-            .find(hash, low, high)
-            .map(|at| self.slots[at].side_of(segment))
     }
 }

@@ -19,7 +19,7 @@ struct Slot {
 /// Flows, by key and by age.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
     free: Vec<u32>,
     table: HashTable<u32>,
     oldest: u32,
@@ -29,7 +29,7 @@ pub(super) struct Slots {
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
+            all: Vec::new(),
             free: Vec::new(),
             table: HashTable::new(),
             oldest: NONE,
@@ -56,15 +56,15 @@ impl Slots {
             newer: NONE,
         };
         let at = if let Some(at) = self.free.pop() {
-            self.slots[at as usize] = slot;
+            self.all[at as usize] = slot;
             at
         } else {
-            self.slots.push(slot);
-            (self.slots.len() - 1) as u32
+            self.all.push(slot);
+            (self.all.len() - 1) as u32
         };
-        let slots = &self.slots;
+        let all = &self.all;
         self.table.insert_unique(hash, at, |at| {
-            slots[*at as usize].flow.as_ref().map_or(0, &rehash)
+            all[*at as usize].flow.as_ref().map_or(0, &rehash)
         });
         self.append(at);
         at
@@ -74,7 +74,7 @@ impl Slots {
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == at) {
             entry.remove();
             self.unlink(at);
-            self.slots[at as usize].flow = None;
+            self.all[at as usize].flow = None;
             self.free.push(at);
         }
     }
@@ -92,7 +92,7 @@ impl Slots {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
-        self.slots
+        self.all
             .iter()
             .enumerate()
             .filter_map(|(at, slot)| Some((at as u32, slot.flow.as_ref()?)))
@@ -103,35 +103,35 @@ impl Slots {
     }
 
     pub(super) fn each(&mut self, mut f: impl FnMut(&mut Flow)) {
-        for flow in self.slots.iter_mut().filter_map(|slot| slot.flow.as_mut()) {
+        for flow in self.all.iter_mut().filter_map(|slot| slot.flow.as_mut()) {
             f(flow);
         }
     }
 
     fn append(&mut self, at: u32) {
         let newest = self.newest;
-        let slot = &mut self.slots[at as usize];
+        let slot = &mut self.all[at as usize];
         slot.older = newest;
         slot.newer = NONE;
         match newest {
             NONE => self.oldest = at,
-            newest => self.slots[newest as usize].newer = at,
+            newest => self.all[newest as usize].newer = at,
         }
         self.newest = at;
     }
 
     fn unlink(&mut self, at: u32) {
         let (older, newer) = {
-            let slot = &self.slots[at as usize];
+            let slot = &self.all[at as usize];
             (slot.older, slot.newer)
         };
         match older {
             NONE => self.oldest = newer,
-            older => self.slots[older as usize].newer = newer,
+            older => self.all[older as usize].newer = newer,
         }
         match newer {
             NONE => self.newest = older,
-            newer => self.slots[newer as usize].older = older,
+            newer => self.all[newer as usize].older = older,
         }
     }
 }
@@ -139,7 +139,7 @@ impl Slots {
 impl Index<u32> for Slots {
     type Output = Flow;
     fn index(&self, at: u32) -> &Flow {
-        self.slots[at as usize]
+        self.all[at as usize]
             .flow
             .as_ref()
             .expect("an index given out for a flow is let go of before the flow is")
@@ -148,7 +148,7 @@ impl Index<u32> for Slots {
 
 impl IndexMut<u32> for Slots {
     fn index_mut(&mut self, at: u32) -> &mut Flow {
-        self.slots[at as usize]
+        self.all[at as usize]
             .flow
             .as_mut()
             .expect("an index given out for a flow is let go of before the flow is")
