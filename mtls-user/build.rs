@@ -32,7 +32,12 @@ fn main() {
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for path in ["mtls-ebpf/src", "mtls-ebpf/Cargo.toml", "mtls-ebpf-common/src", "Cargo.lock"] {
+    for path in [
+        "mtls-ebpf/src",
+        "mtls-ebpf/Cargo.toml",
+        "mtls-ebpf-common/src",
+        "Cargo.lock",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -51,7 +56,10 @@ fn main() {
                 "cargo:warning=this build has no kernel program, so `mtls daemon` will not start: {reason}; {help}"
             );
             // A path that is not there makes cargo ask again at the next build.
-            println!("cargo:rerun-if-changed={}", out.join("no-toolchain").display());
+            println!(
+                "cargo:rerun-if-changed={}",
+                out.join("no-toolchain").display()
+            );
             println!("cargo:rustc-cfg=mtls_stub");
             fs::write(&object, []).expect("write the stub object");
         }
@@ -64,7 +72,11 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
     )?;
     let linker = linker(root).ok_or("bpf-linker was not found")?;
     let endian = env::var("CARGO_CFG_TARGET_ENDIAN").unwrap_or_default();
-    let target = if endian == "big" { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
+    let target = if endian == "big" {
+        "bpfeb-unknown-none"
+    } else {
+        "bpfel-unknown-none"
+    };
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let flags = [
         format!("-Clinker={}", linker.display()),
@@ -79,9 +91,15 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
     // The outer cargo's settings are for the host.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
-        let keep = matches!(&*text, "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_TERM_COLOR")
-            || text.starts_with("CARGO_HTTP") || text.starts_with("CARGO_REGISTR");
-        if !keep && ["RUST", "CARGO", "CLIPPY"].iter().any(|prefix| text.starts_with(prefix))
+        let keep = matches!(
+            &*text,
+            "CARGO_HOME" | "CARGO_NET_OFFLINE" | "CARGO_TERM_COLOR"
+        ) || text.starts_with("CARGO_HTTP")
+            || text.starts_with("CARGO_REGISTR");
+        if !keep
+            && ["RUST", "CARGO", "CLIPPY"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
             && text != "RUSTUP_HOME"
         {
             cargo.env_remove(&name);
@@ -97,7 +115,15 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         cargo.args(["-Z", "build-std=core"]);
     }
     cargo
-        .args(["build", "--release", "--package", "mtls-ebpf", "--target", target, "--target-dir"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "mtls-ebpf",
+            "--target",
+            target,
+            "--target-dir",
+        ])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
@@ -108,14 +134,18 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         .map_err(|error| format!("{} did not start: {error}", toolchain.program.display()))?;
     if !output.status.success() {
         // The toolchain is there, so this is a fault of the program: never a stub.
-        panic!("mtls-ebpf does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        panic!(
+            "mtls-ebpf does not build:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(target_dir.join(target).join("release/mtls-ebpf"))
 }
 
 /// A nightly with `rust-src`, by rustup.
 fn nightly() -> Option<Toolchain> {
-    let sysroot = output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))?;
+    let sysroot =
+        output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]))?;
     let core = Path::new(&sysroot).join("lib/rustlib/src/rust/library/core/Cargo.toml");
     core.exists().then(|| Toolchain {
         program: "rustup".into(),
@@ -168,7 +198,10 @@ fn output(command: &mut Command) -> Option<String> {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            println!("cargo:warning={} did not start: {error}", command.get_program().display());
+            println!(
+                "cargo:warning={} did not start: {error}",
+                command.get_program().display()
+            );
             return None;
         }
     };

@@ -1,8 +1,7 @@
 //! From a sample to an event in the ring buffer.
 
 use aya_ebpf::{
-    EbpfContext, bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes,
-    programs::TcContext,
+    bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes, programs::TcContext,
 };
 use mtls_ebpf_common::{Counter, Event, Head};
 
@@ -51,7 +50,12 @@ fn sized<const N: usize>(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32
         (*event).head = scratch.head;
         (*event).records = scratch.records;
         if check_bounds_signed(len, 1, N as i64)
-            && bpf_skb_load_bytes(skb.cast(), at, (&raw mut (*event).payload).cast(), len as u32) != 0
+            && bpf_skb_load_bytes(
+                skb.cast(),
+                at,
+                (&raw mut (*event).payload).cast(),
+                len as u32,
+            ) != 0
         {
             entry.discard(0);
             return 2;

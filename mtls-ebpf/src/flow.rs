@@ -10,7 +10,7 @@ use mtls_ebpf_common::{
 use crate::{
     count::count,
     emit,
-    maps::{FLOWS, SCRATCH, Scratch},
+    maps::{FLOWS, SCRATCH},
     parse::{ACK, FIN, Packet, RST, SYN},
     sample::{self, Outcome},
 };
@@ -122,13 +122,21 @@ fn found_flow(key: &FlowKey, replaces: bool, packet: &Packet) -> Result<*mut Flo
     let syn = packet.flags & SYN != 0;
     let flow = Flow {
         halves: [Half::default(); 2],
-        bits: if syn && packet.flags & ACK == 0 { 0 } else { FLOW_MIDSTREAM },
+        bits: if syn && packet.flags & ACK == 0 {
+            0
+        } else {
+            FLOW_MIDSTREAM
+        },
     };
     let _ = replaces;
     if FLOWS.insert(key, &flow, 0).is_err() {
         return Err(Counter::MapFull);
     }
-    count(if syn { Counter::Flows } else { Counter::Midstream });
+    count(if syn {
+        Counter::Flows
+    } else {
+        Counter::Midstream
+    });
     FLOWS.get_ptr_mut(key).ok_or(Counter::MapFull)
 }
 

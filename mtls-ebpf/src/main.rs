@@ -3,6 +3,10 @@
 //! It always passes the packet on to the next program: it watches, it never decides.
 #![no_std]
 #![no_main]
+#![expect(
+    missing_docs,
+    reason = "the attribute macro drops the programs' documentation"
+)]
 
 mod count;
 mod emit;
@@ -16,14 +20,14 @@ use mtls_ebpf_common::event::EGRESS;
 
 /// What the pod sends: runs at tc ingress of the veth's host end.
 #[classifier]
-pub fn mtls_egress(ctx: TcContext) -> i32 {
+pub(crate) fn mtls_egress(ctx: TcContext) -> i32 {
     watch(&ctx, EGRESS);
     TC_ACT_UNSPEC
 }
 
 /// What goes to the pod: runs at tc egress of the veth's host end.
 #[classifier]
-pub fn mtls_ingress(ctx: TcContext) -> i32 {
+pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
     watch(&ctx, 0);
     TC_ACT_UNSPEC
 }

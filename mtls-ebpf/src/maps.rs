@@ -4,10 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{LruHashMap, PerCpuArray, RingBuf},
 };
-use mtls_ebpf_common::{
-    Counter, Flow, FlowKey, Head, RecordHeader,
-    event::RECORDS,
-};
+use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORDS};
 
 /// The state of flows. About 160 bytes each with the kernel's overhead: 10 MiB.
 #[map]

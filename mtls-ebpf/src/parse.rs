@@ -99,9 +99,8 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
     if data + AT + IPV4 + TCP > end {
         return slow(ctx, AT as u32, 4);
     }
-    let (version, fragment, proto): (u8, u16, u8) = unsafe {
-        (load(data, AT), load(data, AT + 6), load(data, AT + 9))
-    };
+    let (version, fragment, proto): (u8, u16, u8) =
+        unsafe { (load(data, AT), load(data, AT + 6), load(data, AT + 9)) };
     if proto != PROTO_TCP {
         return None;
     }
@@ -112,7 +111,12 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
     let (src, dst): (u32, u32) = unsafe { (load(data, AT + 12), load(data, AT + 16)) };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV4) };
     let total = length(u16::from_be(total).into(), ctx, AT as u32);
-    tcp.packet(mapped(src), mapped(dst), (AT + IPV4) as u32, total.wrapping_sub(IPV4 as u32))
+    tcp.packet(
+        mapped(src),
+        mapped(dst),
+        (AT + IPV4) as u32,
+        total.wrapping_sub(IPV4 as u32),
+    )
 }
 
 #[inline(always)]
@@ -122,7 +126,11 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
     }
     let next: u8 = unsafe { load(data, AT + 6) };
     if next != PROTO_TCP {
-        return if is_extension(next) { slow(ctx, AT as u32, 6) } else { None };
+        return if is_extension(next) {
+            slow(ctx, AT as u32, 6)
+        } else {
+            None
+        };
     }
     let total: u16 = unsafe { load(data, AT + 4) };
     let (src, dst): ([u64; 2], [u64; 2]) = unsafe {
@@ -139,7 +147,11 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
 /// A length field; it is 0 in super-segments beyond 64 KiB (BIG TCP), which hold one packet.
 #[inline(always)]
 fn length(field: u32, ctx: &TcContext, at: u32) -> u32 {
-    if field == 0 { ctx.len().wrapping_sub(at) } else { field }
+    if field == 0 {
+        ctx.len().wrapping_sub(at)
+    } else {
+        field
+    }
 }
 
 #[inline(always)]
@@ -226,7 +238,11 @@ fn slow(ctx: &TcContext, at: u32, version: u8) -> Option<Packet> {
 /// [`slow`], as a function of its own; 0 on success. `packet.offset` says where the IP header is.
 #[inline(never)]
 fn slow_into(ctx: &TcContext, version: u8, packet: &mut Packet) -> u32 {
-    let found = if version == 4 { slow_ipv4(ctx, packet.offset) } else { slow_ipv6(ctx, packet.offset) };
+    let found = if version == 4 {
+        slow_ipv4(ctx, packet.offset)
+    } else {
+        slow_ipv6(ctx, packet.offset)
+    };
     match found {
         Some(found) => {
             *packet = found;
@@ -256,7 +272,13 @@ fn slow_ipv4(ctx: &TcContext, at: u32) -> Option<Packet> {
     }
     let (src, dst) = unsafe { (load(ip, 12), load(ip, 16)) };
     let total = length(u16::from_be(total).into(), ctx, at);
-    slow_tcp(ctx, mapped(src), mapped(dst), at + header, total.wrapping_sub(header))
+    slow_tcp(
+        ctx,
+        mapped(src),
+        mapped(dst),
+        at + header,
+        total.wrapping_sub(header),
+    )
 }
 
 #[inline(always)]

@@ -15,4 +15,7 @@ pub mod capture;
 
 pub mod edges;
 
+#[cfg(feature = "node")]
+pub mod kernel;
+
 pub mod cli;
