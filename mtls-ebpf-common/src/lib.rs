@@ -1,2 +1,12 @@
-//! Types that the kernel program and the daemon share; none is written yet.
+//! What the kernel program and the daemon share: maps' keys and values, events, counters.
+//!
+//! Every type is `repr(C)` without implicit padding, in the byte order of the machine.
 #![no_std]
+
+pub mod counter;
+pub mod event;
+pub mod flow;
+
+pub use counter::Counter;
+pub use event::{Event, Head, RecordHeader};
+pub use flow::{Flow, FlowKey, Half};

@@ -1,9 +1,57 @@
-//! The tc classifier; no program is written yet.
+//! The tc classifier that samples the first bytes of each direction of each flow.
+//!
+//! It always passes the packet on to the next program: it watches, it never decides.
 #![no_std]
 #![no_main]
+#![expect(
+    missing_docs,
+    reason = "the attribute macro drops the programs' documentation"
+)]
+
+mod count;
+mod emit;
+mod flow;
+mod maps;
+mod parse;
+mod sample;
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use mtls_ebpf_common::event::EGRESS;
+
+/// What the pod sends: runs at tc ingress of the veth's host end.
+#[classifier]
+pub(crate) fn mtls_egress(ctx: TcContext) -> i32 {
+    watch(&ctx, EGRESS);
+    TC_ACT_UNSPEC
+}
+
+/// What goes to the pod: runs at tc egress of the veth's host end.
+#[classifier]
+pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
+    watch(&ctx, 0);
+    TC_ACT_UNSPEC
+}
+
+/// The road of a packet. `direction` is 0 or [`EGRESS`].
+#[inline(always)]
+fn watch(ctx: &TcContext, direction: u16) {
+    let Some(packet) = parse::parse(ctx) else {
+        return;
+    };
+    // A pure acknowledgement says nothing.
+    if packet.len == 0 && !packet.is_control() {
+        return;
+    }
+    flow::segment(ctx, &packet, direction);
+}
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// The kernel lends its GPL-only helpers to programs that declare it.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -77,7 +77,7 @@ fn text(status: &Status) -> anyhow::Result<String> {
     }
     writeln!(out, "{}\n", programs.trim_fmt())?;
     let mut counters = table(&["COUNTER", "SEGMENTS"]);
-    if let serde_json::Value::Object(map) = serde_json::to_value(&status.kernel.counters)? {
+    if let serde_json::Value::Object(map) = serde_json::to_value(status.kernel.counters)? {
         for (name, value) in map {
             counters.add_row([name, value.to_string()]);
         }

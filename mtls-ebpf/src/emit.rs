@@ -1,0 +1,66 @@
+//! From a sample to an event in the ring buffer.
+
+use aya_ebpf::{
+    bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes, programs::TcContext,
+};
+use mtls_ebpf_common::{Counter, Event, Head};
+
+use crate::maps::{EVENTS, Scratch};
+
+/// Most bytes that one event captures.
+pub(crate) const CHUNK: u32 = 4096;
+
+/// The head alone.
+#[inline(always)]
+pub(crate) fn head(scratch: &Scratch) -> Result<(), Counter> {
+    let Some(mut entry) = EVENTS.reserve::<Head>(0) else {
+        return Err(Counter::RingFull);
+    };
+    entry.write(scratch.head);
+    entry.submit(0);
+    Ok(())
+}
+
+/// The head, the record headers, and the `scratch.head.captured` bytes from `at` in the packet on,
+/// which are at most [`CHUNK`]. The ring buffer takes only sizes that are constants, hence classes.
+#[inline(always)]
+pub(crate) fn event(ctx: &TcContext, scratch: &Scratch, at: u32) -> Result<(), Counter> {
+    let result = match scratch.head.captured {
+        0..=128 => sized::<128>(ctx.skb.skb, scratch, at),
+        129..=512 => sized::<512>(ctx.skb.skb, scratch, at),
+        513..=1536 => sized::<1536>(ctx.skb.skb, scratch, at),
+        _ => sized::<{ CHUNK as usize }>(ctx.skb.skb, scratch, at),
+    };
+    match result {
+        0 => Ok(()),
+        1 => Err(Counter::RingFull),
+        _ => Err(Counter::Unreadable),
+    }
+}
+
+#[inline(always)]
+fn sized<const N: usize>(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
+    let Some(mut entry) = EVENTS.reserve::<Event<N>>(0) else {
+        return 1;
+    };
+    let event = entry.as_mut_ptr();
+    let len = scratch.head.captured as i64;
+    // SAFETY: `event` points to `size_of::<Event<N>>()` bytes of the ring buffer.
+    unsafe {
+        (*event).head = scratch.head;
+        (*event).records = scratch.records;
+        if check_bounds_signed(len, 1, N as i64)
+            && bpf_skb_load_bytes(
+                skb.cast(),
+                at,
+                (&raw mut (*event).payload).cast(),
+                len as u32,
+            ) != 0
+        {
+            entry.discard(0);
+            return 2;
+        }
+    }
+    entry.submit(0);
+    0
+}

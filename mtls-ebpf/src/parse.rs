@@ -1,0 +1,338 @@
+//! From a packet to its TCP segment.
+//!
+//! The common shapes (no VLAN tag, one or two; IPv4 without options, IPv6 without extension
+//! headers; headers in the linear part) are read in place at constant offsets. All others go
+//! through [`slow`], which copies headers out of the packet.
+
+use aya_ebpf::programs::TcContext;
+use mtls_ebpf_common::Counter;
+
+use crate::count::count;
+
+const ETH_P_IP: u16 = 0x0800_u16.to_be();
+const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
+const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
+const ETH_P_8021AD: u16 = 0x88a8_u16.to_be();
+
+const ETH: usize = 14;
+const TAG: usize = 4;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+
+const PROTO_TCP: u8 = 6;
+/// More-fragments, and the offset.
+const FRAGMENT: u16 = 0x3fff_u16.to_be();
+/// Most extension headers followed; a chain of more is passed by.
+const EXTENSIONS: usize = 8;
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+
+/// A TCP segment.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    /// Addresses as they lie in the packet; IPv4 as `::ffff:a.b.c.d`.
+    pub(crate) src: [u64; 2],
+    pub(crate) dst: [u64; 2],
+    /// Ports as they lie in the packet.
+    pub(crate) src_port: u16,
+    pub(crate) dst_port: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    /// Where the payload starts in the packet.
+    pub(crate) offset: u32,
+    /// Payload bytes.
+    pub(crate) len: u32,
+}
+
+impl Packet {
+    /// SYN, FIN or RST: never passed by.
+    #[inline(always)]
+    pub(crate) fn is_control(&self) -> bool {
+        self.flags & (SYN | FIN | RST) != 0
+    }
+}
+
+/// The segment in `ctx`; `None` for anything but TCP over IP.
+#[inline(always)]
+pub(crate) fn parse(ctx: &TcContext) -> Option<Packet> {
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if data + ETH + TAG + TAG + 2 > end {
+        return None;
+    }
+    // SAFETY (here and below): the line above has compared these offsets with the packet's end,
+    // which the verifier insists on. Loads need no alignment on the machines this is built for.
+    let mut ethertype: u16 = unsafe { load(data, ETH - 2) };
+    if ethertype == ETH_P_IP {
+        return ipv4::<ETH>(ctx, data, end);
+    }
+    if ethertype == ETH_P_IPV6 {
+        return ipv6::<ETH>(ctx, data, end);
+    }
+    if ethertype != ETH_P_8021Q && ethertype != ETH_P_8021AD {
+        return None;
+    }
+    ethertype = unsafe { load(data, ETH + TAG - 2) };
+    if ethertype == ETH_P_IP {
+        return ipv4::<{ ETH + TAG }>(ctx, data, end);
+    }
+    if ethertype == ETH_P_IPV6 {
+        return ipv6::<{ ETH + TAG }>(ctx, data, end);
+    }
+    if ethertype != ETH_P_8021Q {
+        return None;
+    }
+    ethertype = unsafe { load(data, ETH + TAG + TAG - 2) };
+    match ethertype {
+        ETH_P_IP => slow(ctx, (ETH + TAG + TAG) as u32, 4),
+        ETH_P_IPV6 => slow(ctx, (ETH + TAG + TAG) as u32, 6),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Packet> {
+    if data + AT + IPV4 + TCP > end {
+        return slow(ctx, AT as u32, 4);
+    }
+    let (version, fragment, proto): (u8, u16, u8) =
+        unsafe { (load(data, AT), load(data, AT + 6), load(data, AT + 9)) };
+    if proto != PROTO_TCP {
+        return None;
+    }
+    if version != 0x45 || fragment & FRAGMENT != 0 {
+        return slow(ctx, AT as u32, 4);
+    }
+    let total: u16 = unsafe { load(data, AT + 2) };
+    let (src, dst): (u32, u32) = unsafe { (load(data, AT + 12), load(data, AT + 16)) };
+    let tcp = unsafe { TcpHeader::load(data, AT + IPV4) };
+    let total = length(u16::from_be(total).into(), ctx, AT as u32);
+    tcp.packet(
+        mapped(src),
+        mapped(dst),
+        (AT + IPV4) as u32,
+        total.wrapping_sub(IPV4 as u32),
+    )
+}
+
+#[inline(always)]
+fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Packet> {
+    if data + AT + IPV6 + TCP > end {
+        return slow(ctx, AT as u32, 6);
+    }
+    let next: u8 = unsafe { load(data, AT + 6) };
+    if next != PROTO_TCP {
+        return if is_extension(next) {
+            slow(ctx, AT as u32, 6)
+        } else {
+            None
+        };
+    }
+    let total: u16 = unsafe { load(data, AT + 4) };
+    let (src, dst): ([u64; 2], [u64; 2]) = unsafe {
+        (
+            [load(data, AT + 8), load(data, AT + 16)],
+            [load(data, AT + 24), load(data, AT + 32)],
+        )
+    };
+    let tcp = unsafe { TcpHeader::load(data, AT + IPV6) };
+    let total = length(u16::from_be(total).into(), ctx, (AT + IPV6) as u32);
+    tcp.packet(src, dst, (AT + IPV6) as u32, total)
+}
+
+/// A length field; it is 0 in super-segments beyond 64 KiB (BIG TCP), which hold one packet.
+#[inline(always)]
+fn length(field: u32, ctx: &TcContext, at: u32) -> u32 {
+    if field == 0 {
+        ctx.len().wrapping_sub(at)
+    } else {
+        field
+    }
+}
+
+#[inline(always)]
+fn mapped(addr: u32) -> [u64; 2] {
+    #[cfg(target_endian = "little")]
+    let low = 0xffff_0000 | (addr as u64) << 32;
+    #[cfg(target_endian = "big")]
+    let low = 0xffff_0000_0000 | addr as u64;
+    [0, low]
+}
+
+#[inline(always)]
+fn is_extension(next: u8) -> bool {
+    // Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6.
+    matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140)
+}
+
+/// The fields of a TCP header that matter here.
+struct TcpHeader {
+    src_port: u16,
+    dst_port: u16,
+    seq: u32,
+    ack: u32,
+    offset: u8,
+    flags: u8,
+}
+
+impl TcpHeader {
+    #[inline(always)]
+    unsafe fn load(data: usize, at: usize) -> Self {
+        unsafe {
+            Self {
+                src_port: load(data, at),
+                dst_port: load(data, at + 2),
+                seq: u32::from_be(load(data, at + 4)),
+                ack: u32::from_be(load(data, at + 8)),
+                offset: load(data, at + 12),
+                flags: load(data, at + 13),
+            }
+        }
+    }
+
+    /// `total`: length of the TCP header and the payload.
+    #[inline(always)]
+    fn packet(&self, src: [u64; 2], dst: [u64; 2], at: u32, total: u32) -> Option<Packet> {
+        let header = (self.offset >> 2) as u32 & 0x3c;
+        let len = total.wrapping_sub(header);
+        // A length below zero has wrapped to far above what any packet holds.
+        if header < TCP as u32 || len > 1 << 24 {
+            count(Counter::Malformed);
+            return None;
+        }
+        Some(Packet {
+            src,
+            dst,
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            offset: at + header,
+            len,
+        })
+    }
+}
+
+/// Any shape: two tags, options, extension headers, headers beyond the linear part.
+#[inline(always)]
+fn slow(ctx: &TcContext, at: u32, version: u8) -> Option<Packet> {
+    let mut packet = Packet {
+        src: [0; 2],
+        dst: [0; 2],
+        src_port: 0,
+        dst_port: 0,
+        seq: 0,
+        ack: 0,
+        flags: 0,
+        offset: at,
+        len: 0,
+    };
+    (slow_into(ctx, version, &mut packet) == 0).then_some(packet)
+}
+
+/// [`slow`], as a function of its own; 0 on success. `packet.offset` says where the IP header is.
+#[inline(never)]
+fn slow_into(ctx: &TcContext, version: u8, packet: &mut Packet) -> u32 {
+    let found = if version == 4 {
+        slow_ipv4(ctx, packet.offset)
+    } else {
+        slow_ipv6(ctx, packet.offset)
+    };
+    match found {
+        Some(found) => {
+            *packet = found;
+            0
+        }
+        None => 1,
+    }
+}
+
+#[inline(always)]
+fn slow_ipv4(ctx: &TcContext, at: u32) -> Option<Packet> {
+    let ip: [u32; IPV4 / 4] = ctx.load(at as usize).ok()?;
+    let ip = ip.as_ptr() as usize;
+    let (version, proto, fragment, total): (u8, u8, u16, u16) =
+        unsafe { (load(ip, 0), load(ip, 9), load(ip, 6), load(ip, 2)) };
+    if proto != PROTO_TCP {
+        return None;
+    }
+    if fragment & FRAGMENT != 0 {
+        count(Counter::Fragments);
+        return None;
+    }
+    let header = ((version & 0xf) as u32) << 2;
+    if version >> 4 != 4 || header < IPV4 as u32 {
+        count(Counter::Malformed);
+        return None;
+    }
+    let (src, dst) = unsafe { (load(ip, 12), load(ip, 16)) };
+    let total = length(u16::from_be(total).into(), ctx, at);
+    slow_tcp(
+        ctx,
+        mapped(src),
+        mapped(dst),
+        at + header,
+        total.wrapping_sub(header),
+    )
+}
+
+#[inline(always)]
+fn slow_ipv6(ctx: &TcContext, at: u32) -> Option<Packet> {
+    let ip: [u64; IPV6 / 8] = ctx.load(at as usize).ok()?;
+    let base = ip.as_ptr() as usize;
+    let (mut next, total): (u8, u16) = unsafe { (load(base, 6), load(base, 4)) };
+    let mut at = at + IPV6 as u32;
+    let mut total = length(u16::from_be(total).into(), ctx, at);
+    for _ in 0..EXTENSIONS {
+        if next == PROTO_TCP {
+            return slow_tcp(ctx, [ip[1], ip[2]], [ip[3], ip[4]], at, total);
+        }
+        if !is_extension(next) {
+            return None;
+        }
+        let header: [u8; 8] = ctx.load(at as usize).ok()?;
+        let len = match next {
+            // The reserved field is zero, so the third byte on is the offset and the flag "more":
+            // an "atomic" fragment (both zero, RFC 6946) is a whole packet.
+            44 => {
+                if header[2] != 0 || header[3] & 0xf9 != 0 {
+                    if header[0] == PROTO_TCP {
+                        count(Counter::Fragments);
+                    }
+                    return None;
+                }
+                8
+            }
+            51 => (header[1] as u32 + 2) << 2,
+            _ => (header[1] as u32 + 1) << 3,
+        };
+        next = header[0];
+        at += len;
+        total = total.wrapping_sub(len);
+    }
+    None
+}
+
+#[inline(always)]
+fn slow_tcp(ctx: &TcContext, src: [u64; 2], dst: [u64; 2], at: u32, total: u32) -> Option<Packet> {
+    let Ok(header) = ctx.load::<[u32; TCP / 4]>(at as usize) else {
+        count(Counter::Malformed);
+        return None;
+    };
+    let tcp = unsafe { TcpHeader::load(header.as_ptr() as usize, 0) };
+    tcp.packet(src, dst, at, total)
+}
+
+/// Loads a value from the packet.
+///
+/// # Safety
+/// `base + at + size_of::<T>()` was compared with the packet's end.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: usize, at: usize) -> T {
+    unsafe { *((base + at) as *const T) }
+}

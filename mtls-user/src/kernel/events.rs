@@ -1,0 +1,266 @@
+//! From the ring buffer to [`Segment`]s.
+
+use std::io;
+
+use aya::maps::{MapData, RingBuf};
+use mtls_ebpf_common::event::{self, View};
+use nix::time::{ClockId, clock_gettime};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::wire::{Direction, Endpoint, Segment, TcpFlags};
+
+/// Most events handled in a row, so that a flood cannot keep the task from everything else.
+const BATCH: usize = 1024;
+
+/// The reader of the ring buffer.
+pub struct Events {
+    ring: AsyncFd<RingBuf<MapData>>,
+}
+
+impl Events {
+    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+        let ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
+        Ok(Self { ring })
+    }
+
+    /// Waits for samples and calls `f` for each; how many events there were, at least one.
+    ///
+    /// One event may yield several segments: a prefix, and headers of records further on.
+    pub async fn next(&mut self, mut f: impl FnMut(&Segment<'_>)) -> io::Result<usize> {
+        loop {
+            let mut guard = self.ring.readable_mut().await?;
+            let count = drain(guard.get_inner_mut(), &mut f);
+            // A full batch leaves the readiness as it is: there may be more.
+            if count < BATCH {
+                guard.clear_ready();
+            }
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Like [`Self::next`], without waiting: takes what is there.
+    pub fn drain(&mut self, mut f: impl FnMut(&Segment<'_>)) -> usize {
+        let mut total = 0;
+        loop {
+            let count = drain(self.ring.get_mut(), &mut f);
+            total += count;
+            if count < BATCH {
+                return total;
+            }
+        }
+    }
+}
+
+fn drain(ring: &mut RingBuf<MapData>, f: &mut impl FnMut(&Segment<'_>)) -> usize {
+    let boot = boot_time();
+    let mut count = 0;
+    while count < BATCH
+        && let Some(item) = ring.next()
+    {
+        if let Some(view) = View::new(&item) {
+            segments(&view, boot, f);
+        }
+        count += 1;
+    }
+    count
+}
+
+/// The wall-clock time of boot, in nanoseconds: what turns the kernel's time stamps into times.
+/// Asked for anew for each batch, as the wall clock may be set.
+fn boot_time() -> u64 {
+    let now = |clock| {
+        clock_gettime(clock).map_or(0, |time| {
+            time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+        })
+    };
+    now(ClockId::CLOCK_REALTIME).saturating_sub(now(ClockId::CLOCK_BOOTTIME))
+}
+
+/// The segments that an event stands for: the captured prefix, then each record header, and at
+/// last the end of the stream.
+fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
+    let head = &view.head;
+    let has = |bit| head.bits & bit != 0;
+    let flags = TcpFlags(head.tcp_flags);
+    let first = head.seq.wrapping_add(u32::from(flags.syn()));
+    let whole = Segment {
+        time: boot.wrapping_add(head.time),
+        link: head.ifindex,
+        direction: if has(event::EGRESS) {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        },
+        src: Endpoint {
+            ip: head.src,
+            port: head.src_port,
+        },
+        dst: Endpoint {
+            ip: head.dst,
+            port: head.dst_port,
+        },
+        seq: head.seq,
+        ack: head.ack,
+        flags,
+        len: head.len,
+        payload: view.payload,
+        isn: (
+            has(event::SENDER_ISN).then_some(head.isn[0]),
+            has(event::RECEIVER_ISN).then_some(head.isn[1]),
+        ),
+        midstream: has(event::MIDSTREAM),
+        again: has(event::AGAIN),
+        lost: has(event::LOST),
+    };
+    let middle = TcpFlags(flags.0 & !(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST));
+    let closes = flags.fin() || flags.rst();
+
+    if head.records == 0 && head.offset == 0 {
+        f(&whole);
+        return;
+    }
+    if head.captured > 0 || (flags.syn() && head.offset == 0) {
+        let from_start = head.offset == 0;
+        f(&Segment {
+            seq: if from_start {
+                head.seq
+            } else {
+                first.wrapping_add(head.offset)
+            },
+            len: head.len.saturating_sub(head.offset),
+            flags: match (from_start, head.records) {
+                (true, _) => TcpFlags(flags.0 & !(TcpFlags::FIN | TcpFlags::RST)),
+                (false, 0) => TcpFlags(flags.0 & !TcpFlags::SYN),
+                (false, _) => middle,
+            },
+            ..whole
+        });
+    }
+    for (offset, bytes) in view.records() {
+        f(&Segment {
+            seq: first.wrapping_add(offset),
+            len: bytes.len() as u32,
+            payload: bytes,
+            flags: middle,
+            ..whole
+        });
+    }
+    if closes && head.records > 0 {
+        f(&Segment {
+            seq: first.wrapping_add(head.len),
+            len: 0,
+            payload: &[],
+            flags: TcpFlags(flags.0 & !TcpFlags::SYN),
+            ..whole
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mtls_ebpf_common::{
+        Head, RecordHeader,
+        event::{EGRESS, RECORDS, SENDER_ISN},
+    };
+
+    use super::*;
+
+    fn head(flags: u8, len: u32) -> Head {
+        Head {
+            time: 5,
+            src: [1; 16],
+            dst: [2; 16],
+            src_port: 1,
+            dst_port: 2,
+            ifindex: 9,
+            seq: 1000,
+            ack: 7,
+            isn: [999, 0],
+            len,
+            offset: 0,
+            captured: 0,
+            bits: EGRESS | SENDER_ISN,
+            tcp_flags: flags,
+            records: 0,
+        }
+    }
+
+    /// (seq, len, payload, flags) of each segment.
+    fn read(view: &View<'_>) -> Vec<(u32, u32, Vec<u8>, u8)> {
+        let mut all = Vec::new();
+        segments(view, 100, &mut |segment| {
+            assert_eq!(segment.time, 105);
+            assert_eq!(segment.isn, (Some(999), None));
+            assert_eq!(segment.direction, Direction::Egress);
+            all.push((
+                segment.seq,
+                segment.len,
+                segment.payload.to_vec(),
+                segment.flags.0,
+            ));
+        });
+        all
+    }
+
+    #[test]
+    fn a_head_alone_is_one_segment() {
+        let view = View {
+            head: head(TcpFlags::SYN, 0),
+            records: [RecordHeader::default(); RECORDS],
+            payload: &[],
+        };
+        assert_eq!(read(&view), [(1000, 0, vec![], TcpFlags::SYN)]);
+    }
+
+    #[test]
+    fn record_headers_follow_the_prefix_and_the_fin_comes_last() {
+        let fin = TcpFlags::FIN | TcpFlags::ACK;
+        let mut records = [RecordHeader::default(); RECORDS];
+        records[0] = RecordHeader {
+            offset: 200,
+            bytes: [23, 3, 3, 0, 60],
+            len: 5,
+            reserved: [0; 2],
+        };
+        records[1] = RecordHeader {
+            offset: 265,
+            bytes: [23, 3, 0, 0, 0],
+            len: 2,
+            reserved: [0; 2],
+        };
+        let view = View {
+            head: Head {
+                captured: 3,
+                records: 2,
+                ..head(fin, 267)
+            },
+            records,
+            payload: b"abc",
+        };
+        assert_eq!(
+            read(&view),
+            [
+                (1000, 267, b"abc".to_vec(), TcpFlags::ACK),
+                (1200, 5, vec![23, 3, 3, 0, 60], TcpFlags::ACK),
+                (1265, 2, vec![23, 3], TcpFlags::ACK),
+                (1267, 0, vec![], fin),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_later_chunk_starts_where_it_was_captured() {
+        let view = View {
+            head: Head {
+                offset: 4096,
+                captured: 2,
+                ..head(TcpFlags::SYN | TcpFlags::FIN, 4098)
+            },
+            records: [RecordHeader::default(); RECORDS],
+            payload: b"xy",
+        };
+        assert_eq!(read(&view), [(5097, 2, b"xy".to_vec(), TcpFlags::FIN)]);
+    }
+}

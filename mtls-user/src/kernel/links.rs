@@ -1,0 +1,193 @@
+//! The veths of this network namespace whose other end is in another one: the pods' host ends.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+};
+use rtnetlink::{Handle, MulticastGroup, sys::SocketAddr};
+use tokio::task::JoinHandle;
+
+/// A veth whose peer is in another network namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// The peer's namespace, by the id that this namespace knows it by.
+    pub peer_netnsid: Option<i32>,
+    /// The peer's index there.
+    pub peer_ifindex: Option<u32>,
+}
+
+/// What happened to the links.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A link is there (again).
+    Added(Link),
+    /// The link of that index is gone.
+    Removed(u32),
+    /// Events were lost: list the links anew.
+    Resync,
+}
+
+/// Follows links by netlink.
+pub struct Links {
+    handle: Handle,
+    events: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    connection: JoinHandle<()>,
+    /// Every veth by index, also those whose peer is (still) here.
+    known: HashMap<u32, Link>,
+}
+
+impl Links {
+    /// Subscribes to the events of this thread's network namespace. Call [`Self::list`] after, so
+    /// that nothing falls in between. Must be called within a tokio runtime.
+    #[expect(
+        clippy::unused_async,
+        reason = "must run within the runtime that it spawns into"
+    )]
+    pub async fn open() -> anyhow::Result<Self> {
+        let (connection, handle, events) =
+            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
+                .context("open a netlink socket")?;
+        Ok(Self {
+            handle,
+            events,
+            connection: tokio::spawn(connection),
+            known: HashMap::new(),
+        })
+    }
+
+    /// The links that are there now.
+    pub async fn list(&mut self) -> anyhow::Result<Vec<Link>> {
+        let messages: Vec<_> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .context("list the interfaces")?;
+        self.known = messages
+            .iter()
+            .filter_map(veth)
+            .map(|link| (link.ifindex, link))
+            .collect();
+        let mut links: Vec<_> = self
+            .known
+            .values()
+            .filter(|link| is_pod(link))
+            .cloned()
+            .collect();
+        links.sort_by_key(|link| link.ifindex);
+        Ok(links)
+    }
+
+    /// The next change.
+    pub async fn next(&mut self) -> anyhow::Result<Change> {
+        loop {
+            let (message, _) = self
+                .events
+                .next()
+                .await
+                .context("the netlink socket closed: start the daemon again")?;
+            match message.payload {
+                NetlinkPayload::Overrun(_) => return Ok(Change::Resync),
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+                    if let Some(change) = veth(&message).and_then(|link| self.met(link)) {
+                        return Ok(change);
+                    }
+                }
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
+                    if let Some(change) = self.left(message.header.index).await {
+                        return Ok(change);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A veth showed up or changed.
+    fn met(&mut self, link: Link) -> Option<Change> {
+        let before = self.known.insert(link.ifindex, link.clone());
+        let was = before.as_ref().is_some_and(is_pod);
+        match (was, is_pod(&link)) {
+            (false, true) => Some(Change::Added(link)),
+            (true, false) => Some(Change::Removed(link.ifindex)),
+            // The index may have passed to another veth, if its end was missed.
+            (true, true) if before.is_some_and(|before| before != link) => {
+                Some(Change::Added(link))
+            }
+            _ => None,
+        }
+    }
+
+    /// An interface left this namespace, by deletion or into a pod. The kernel does not tell of the
+    /// end that stays behind when its peer moves, so that is asked for.
+    async fn left(&mut self, ifindex: u32) -> Option<Change> {
+        if let Some(link) = self.known.remove(&ifindex)
+            && is_pod(&link)
+        {
+            return Some(Change::Removed(ifindex));
+        }
+        let peer = self
+            .known
+            .values()
+            .find(|link| !is_pod(link) && link.peer_ifindex == Some(ifindex))?
+            .ifindex;
+        let message = self
+            .handle
+            .link()
+            .get()
+            .match_index(peer)
+            .execute()
+            .try_next()
+            .await;
+        // An error means that it is gone as well, which its own event will say.
+        let link = veth(&message.ok()??)?;
+        self.met(link)
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// The other end is in another namespace.
+fn is_pod(link: &Link) -> bool {
+    link.peer_netnsid.is_some()
+}
+
+/// Reads a link; `None` when it is no veth.
+fn veth(message: &LinkMessage) -> Option<Link> {
+    let mut link = Link {
+        ifindex: message.header.index,
+        name: String::new(),
+        peer_netnsid: None,
+        peer_ifindex: None,
+    };
+    let mut is_veth = false;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Link(index) if *index != 0 => link.peer_ifindex = Some(*index),
+            LinkAttribute::LinkNetNsId(id) => link.peer_netnsid = Some(*id),
+            LinkAttribute::LinkInfo(infos) => {
+                is_veth = infos
+                    .iter()
+                    .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
+            }
+            _ => {}
+        }
+    }
+    is_veth.then_some(link)
+}

@@ -1,0 +1,158 @@
+//! The kernel's side of the house: the program that samples, the interfaces it is attached to, and
+//! what it delivers.
+
+mod attach;
+mod counters;
+pub mod doctor;
+mod events;
+pub mod links;
+
+use std::{collections::HashMap, os::fd::OwnedFd, time::Duration};
+
+use anyhow::{Context, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+    programs::SchedClassifier,
+    sys::{Stats, enable_stats},
+};
+
+pub use self::{
+    attach::{Attached, Mode},
+    counters::{Counters, ProgramStats},
+    events::Events,
+    links::{Change, Link, Links},
+};
+
+/// The object file; empty where the build had no toolchain for it (see `build.rs`).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mtls-ebpf.o"));
+
+/// The programs, as the pod sees it: what it sends, what it gets.
+const EGRESS: &str = "mtls_egress";
+const INGRESS: &str = "mtls_ingress";
+
+/// How the kernel program is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How often a flow that is done is looked at again; zero is never.
+    pub look_again: Duration,
+    /// Size of the ring buffer; rounded up to a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// Flows followed at a time; the least recently used one makes room for a new one.
+    pub flows: u32,
+    /// Let the kernel program log what is unusual, for `aya-log` to print.
+    pub log: bool,
+    /// Have the kernel measure run counts and times. This costs every BPF program of the node two
+    /// readings of the clock per run.
+    pub stats: bool,
+    /// Attach by clsact even where there is tcx.
+    pub clsact: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            look_again: Duration::from_secs(60),
+            ring_bytes: 8 << 20,
+            flows: 65_536,
+            log: false,
+            stats: true,
+            clsact: false,
+        }
+    }
+}
+
+/// The loaded kernel program. Dropping it detaches and unloads everything.
+pub struct Kernel {
+    ebpf: Ebpf,
+    counters: PerCpuArray<MapData, u64>,
+    ring: Option<RingBuf<MapData>>,
+    links: HashMap<u32, attach::Pair>,
+    clsact: bool,
+    /// The kernel measures as long as this is open.
+    _stats: Option<OwnedFd>,
+}
+
+impl Kernel {
+    /// Loads the programs; nothing is attached yet.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        if is_stub() {
+            bail!(
+                "this binary was built without its kernel program: run `cargo xtask setup`, then `cargo build`"
+            );
+        }
+        let level: u8 = if config.log { 0xff } else { 0 };
+        let mut ebpf = EbpfLoader::new()
+            .override_global(aya_log::LEVEL, &level, false)
+            .map_max_entries("EVENTS", ring_size(config.ring_bytes))
+            .map_max_entries("FLOWS", config.flows.max(1))
+            .load(OBJECT)
+            .context("load the kernel program's maps (`mtls doctor` says what is missing)")?;
+        for name in [EGRESS, INGRESS] {
+            program(&mut ebpf, name)?.load().with_context(|| {
+                format!("load the kernel program {name} (`mtls doctor` says what is missing)")
+            })?;
+        }
+        let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
+        let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?)?;
+        // Kernels before 5.8 cannot, and then the numbers stay zero.
+        let stats = config.stats.then(|| enable_stats(Stats::RunTime).ok());
+        Ok(Self {
+            ebpf,
+            counters,
+            ring: Some(ring),
+            links: HashMap::new(),
+            clsact: config.clsact,
+            _stats: stats.flatten(),
+        })
+    }
+
+    /// The samples. There is one ring buffer, so a second call is an error.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn events(&mut self) -> anyhow::Result<Events> {
+        let ring = self
+            .ring
+            .take()
+            .context("the events are being read already")?;
+        Events::new(ring).context("watch the ring buffer")
+    }
+
+    /// Begins the next look-again interval: each flow that is done is sampled once more.
+    pub fn tick(&mut self) {}
+
+    /// What the kernel program has counted so far.
+    pub fn counters(&self) -> Counters {
+        Counters::read(&self.counters)
+    }
+
+    /// What running the programs has cost so far.
+    pub fn programs(&self) -> Vec<ProgramStats> {
+        [EGRESS, INGRESS]
+            .into_iter()
+            .filter_map(|name| ProgramStats::read(name, self.ebpf.program(name)?))
+            .collect()
+    }
+}
+
+/// The build had no toolchain for the kernel program.
+pub fn is_stub() -> bool {
+    cfg!(mtls_stub)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("the kernel object has no program {name}: build it again"))?;
+    Ok(program.try_into()?)
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
+    ebpf.take_map(name)
+        .with_context(|| format!("the kernel object has no map {name}: build it again"))
+}
+
+/// The kernel takes powers of two of at least a page.
+fn ring_size(wanted: u32) -> u32 {
+    wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
+}
