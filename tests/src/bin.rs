@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 pub fn mtls() -> Result<PathBuf> {
     match std::env::var_os("MTLS_BIN") {
         Some(path) => Ok(path.into()),
-        None => sibling("mtls").context("build it with `cargo build -p mtls-user`, or set MTLS_BIN"),
+        None => {
+            sibling("mtls").context("build it with `cargo build -p mtls-user`, or set MTLS_BIN")
+        }
     }
 }
 

@@ -69,8 +69,14 @@ impl Node {
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
             .context("make the node's mounts its own")?;
-        mount(Some("tmpfs"), FILES, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
-            .with_context(|| format!("mount the node's files on {FILES}"))?;
+        mount(
+            Some("tmpfs"),
+            FILES,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=0755"),
+        )
+        .with_context(|| format!("mount the node's files on {FILES}"))?;
         let node = Self(Rc::new(Inner {
             home,
             net: own_netns()?,
@@ -206,7 +212,10 @@ impl Pod {
         let deadline = Instant::now() + patience;
         while !self.enter(|| listens(port))? {
             if Instant::now() > deadline {
-                bail!("nothing listens on port {port} of {} after {patience:?}", self.name);
+                bail!(
+                    "nothing listens on port {port} of {} after {patience:?}",
+                    self.name
+                );
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -217,7 +226,10 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         // The veth first and by name: the namespace itself is taken down by the kernel later.
-        if let Err(error) = self.node.enter(|| ip(&format!("link del {}\n", self.veth()))) {
+        if let Err(error) = self
+            .node
+            .enter(|| ip(&format!("link del {}\n", self.veth())))
+        {
             eprintln!("cannot delete the veth of {}: {error:#}", self.name);
         }
         let _ = umount2(&self.path, MntFlags::MNT_DETACH);
@@ -235,7 +247,13 @@ fn make_netns(path: &Path, back: &File) -> Result<File> {
     unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
     let made = own_netns();
     let none = None::<&str>;
-    let named = mount(Some("/proc/thread-self/ns/net"), path, none, MsFlags::MS_BIND, none);
+    let named = mount(
+        Some("/proc/thread-self/ns/net"),
+        path,
+        none,
+        MsFlags::MS_BIND,
+        none,
+    );
     setns(back, CloneFlags::CLONE_NEWNET).context("return to the node's namespace")?;
     named.with_context(|| format!("mount a network namespace on {}", path.display()))?;
     made

@@ -41,7 +41,9 @@ impl Pki {
         std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca = dir.join("ca.pem");
@@ -70,9 +72,13 @@ fn issue(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
     if let Some(dns) = dns {
-        params.subject_alt_names.push(SanType::DnsName(dns.try_into()?));
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(dns.try_into()?));
     }
-    params.subject_alt_names.push(SanType::URI(spiffe_id.try_into()?));
+    params
+        .subject_alt_names
+        .push(SanType::URI(spiffe_id.try_into()?));
     let identity = Identity {
         cert: dir.join(format!("{role}.pem")),
         key: dir.join(format!("{role}.key")),

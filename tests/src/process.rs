@@ -57,12 +57,19 @@ impl Lines {
 
     /// The first line that `wanted` turns into something; `None` when the time is over or the
     /// stream has ended without one.
-    pub fn find<T>(&self, patience: Duration, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
+    pub fn find<T>(
+        &self,
+        patience: Duration,
+        mut wanted: impl FnMut(&str) -> Option<T>,
+    ) -> Option<T> {
         let deadline = Instant::now() + patience;
         let mut looked_at = 0;
         let mut written = self.lock();
         loop {
-            if let Some(found) = written.lines[looked_at..].iter().find_map(|line| wanted(line)) {
+            if let Some(found) = written.lines[looked_at..]
+                .iter()
+                .find_map(|line| wanted(line))
+            {
                 return Some(found);
             }
             looked_at = written.lines.len();
@@ -115,13 +122,19 @@ impl Process {
     fn with(mut command: Command, input: &[u8], echo: bool) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         command
-            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdin(if input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         die_with_parent(&mut command);
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input).with_context(|| format!("write to {name}"))?;
+            stdin
+                .write_all(input)
+                .with_context(|| format!("write to {name}"))?;
         }
         let out = child.stdout.take().context("no standard output")?;
         let err = child.stderr.take().context("no standard error")?;
@@ -162,7 +175,11 @@ impl Process {
         let deadline = Instant::now() + patience;
         while self.running()? {
             if Instant::now() > deadline {
-                bail!("{} still runs after {patience:?}\n{}", self.name, self.told());
+                bail!(
+                    "{} still runs after {patience:?}\n{}",
+                    self.name,
+                    self.told()
+                );
             }
             std::thread::sleep(Duration::from_millis(2));
         }
