@@ -132,7 +132,7 @@ impl Scene {
         }
         command.args(args);
         let request = format!("GET / HTTP/1.1\r\nhost: {SERVER_NAME}\r\nconnection: close\r\n\r\n");
-        let mut client = pod.start_with_input(command, request.as_bytes())?;
+        let client = pod.start_with_input(command, request.as_bytes())?;
         // A keep-alive server leaves the end to the client.
         client
             .out

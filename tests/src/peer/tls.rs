@@ -145,9 +145,11 @@ impl Tls {
     }
 
     fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        static TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+        static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
         match self.version {
-            Some(Version::Tls12) => &[&rustls::version::TLS12],
-            Some(Version::Tls13) => &[&rustls::version::TLS13],
+            Some(Version::Tls12) => TLS12,
+            Some(Version::Tls13) => TLS13,
             None => rustls::DEFAULT_VERSIONS,
         }
     }
