@@ -148,6 +148,18 @@ impl Pod {
         &self.name
     }
 
+    /// The name without its namespace, which is also its service account's.
+    pub fn workload(&self) -> &str {
+        self.name
+            .split_once('.')
+            .map_or(&*self.name, |(_, name)| name)
+    }
+
+    /// The file that names its network namespace.
+    pub fn netns(&self) -> &Path {
+        &self.path
+    }
+
     /// Its IPv4 address.
     pub fn v4(&self) -> IpAddr {
         let [high, low] = self.number.saturating_add(256).to_be_bytes();

@@ -1,4 +1,4 @@
-//! A certificate authority and the certificates it gave out, as PEM files.
+//! A certificate authority and the certificates it gives out, as PEM files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,12 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// Name in the server's certificate, that clients ask for.
-pub const SERVER_NAME: &str = "db.shop.svc.cluster.local";
-/// SPIFFE id in the server's certificate.
-pub const SERVER_ID: &str = "spiffe://cluster.local/ns/shop/sa/db";
-/// SPIFFE id in the client's certificate.
-pub const CLIENT_ID: &str = "spiffe://cluster.local/ns/shop/sa/web";
-
-/// Files of one authority.
-#[derive(Clone, Debug)]
+/// An authority that gives every workload one certificate, for either role, as a mesh does.
 pub struct Pki {
     /// The authority's certificate.
     pub ca: PathBuf,
-    /// A server's certificate and key, with [`SERVER_NAME`] and [`SERVER_ID`].
-    pub server: Identity,
-    /// A client's certificate and key, with [`CLIENT_ID`].
-    pub client: Identity,
+    dir: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
@@ -48,42 +38,51 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca = dir.join("ca.pem");
         std::fs::write(&ca, params.self_signed(&key)?.pem())?;
-        let issuer = Issuer::new(params, key);
-        let usage = ExtendedKeyUsagePurpose::ServerAuth;
-        let server = issue(&issuer, dir, "server", Some(SERVER_NAME), SERVER_ID, usage)?;
-        let usage = ExtendedKeyUsagePurpose::ClientAuth;
-        let client = issue(&issuer, dir, "client", None, CLIENT_ID, usage)?;
-        Ok(Self { ca, server, client })
+        Ok(Self {
+            ca,
+            dir: dir.to_owned(),
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// The certificate of `workload` in namespace `shop`, made when first asked for.
+    pub fn identity(&self, workload: &str) -> Result<Identity> {
+        let identity = Identity {
+            cert: self.dir.join(format!("{workload}.pem")),
+            key: self.dir.join(format!("{workload}.key")),
+        };
+        if !identity.cert.exists() {
+            let key = KeyPair::generate()?;
+            let cert = Self::params(workload)?.signed_by(&key, &self.issuer)?;
+            std::fs::write(&identity.key, key.serialize_pem())?;
+            std::fs::write(&identity.cert, cert.pem())?;
+        }
+        Ok(identity)
+    }
+
+    fn params(workload: &str) -> Result<CertificateParams> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, workload);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.subject_alt_names = vec![
+            SanType::DnsName(dns_name(workload).try_into()?),
+            SanType::URI(spiffe_id(workload).try_into()?),
+        ];
+        Ok(params)
     }
 }
 
-fn issue(
-    issuer: &Issuer<'_, KeyPair>,
-    dir: &Path,
-    role: &str,
-    dns: Option<&str>,
-    spiffe_id: &str,
-    usage: ExtendedKeyUsagePurpose,
-) -> Result<Identity> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, role);
-    params.use_authority_key_identifier_extension = true;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![usage];
-    if let Some(dns) = dns {
-        params
-            .subject_alt_names
-            .push(SanType::DnsName(dns.try_into()?));
-    }
-    params
-        .subject_alt_names
-        .push(SanType::URI(spiffe_id.try_into()?));
-    let identity = Identity {
-        cert: dir.join(format!("{role}.pem")),
-        key: dir.join(format!("{role}.key")),
-    };
-    std::fs::write(&identity.cert, params.signed_by(&key, issuer)?.pem())?;
-    std::fs::write(&identity.key, key.serialize_pem())?;
-    Ok(identity)
+/// The name that clients ask for.
+pub fn dns_name(workload: &str) -> String {
+    format!("{workload}.shop.svc.cluster.local")
+}
+
+/// The SPIFFE id in the certificate.
+pub fn spiffe_id(workload: &str) -> String {
+    format!("spiffe://cluster.local/ns/shop/sa/{workload}")
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::bin;
 use crate::netns::{Node, Pod};
 use crate::peer::Report;
-use crate::pki::{Identity, Pki, SERVER_NAME};
+use crate::pki::{Pki, dns_name};
 use crate::process::Process;
 
 /// How long one exchange may take.
@@ -41,8 +41,7 @@ impl Scene {
 
     /// Starts `mtls-peer serve ARGS` in `pod`; it listens when this returns.
     pub fn serve(&self, pod: &Pod, addr: SocketAddr, args: &[&str]) -> Result<Process> {
-        let command = self.peer("serve", addr, &self.pki.server, args)?;
-        let server = pod.start(command)?;
+        let server = pod.start(self.peer("serve", pod.workload(), addr, args)?)?;
         server
             .out
             .find(PATIENCE, |line| line.starts_with("ready ").then_some(()))
@@ -52,7 +51,7 @@ impl Scene {
 
     /// Starts `mtls-peer connect ARGS` in `pod`.
     pub fn client(&self, pod: &Pod, addr: SocketAddr, args: &[&str]) -> Result<Process> {
-        pod.start(self.peer("connect", addr, &self.pki.client, args)?)
+        pod.start(self.peer("connect", pod.workload(), addr, args)?)
     }
 
     /// Runs `mtls-peer connect ARGS` in `pod`; what it negotiated, connection by connection.
@@ -60,14 +59,29 @@ impl Scene {
         reports(&self.client(pod, addr, args)?.succeed(PATIENCE)?)
     }
 
-    /// The command line of an `mtls-peer`.
+    /// Asks `addr` from the node itself, in clear, as the kubelet does for a probe.
+    pub fn probe(&self, addr: SocketAddr) -> Result<Vec<Report>> {
+        let args = [
+            "--mode",
+            "plain-http",
+            "--user-agent",
+            "kube-probe/1.31",
+            "--path",
+            "/healthz",
+        ];
+        let probe = self.peer("connect", "kubelet", addr, &args)?;
+        reports(&Process::start(probe)?.succeed(PATIENCE)?)
+    }
+
+    /// The command line of an `mtls-peer` with the certificate of `workload`.
     pub fn peer(
         &self,
         role: &str,
+        workload: &str,
         addr: SocketAddr,
-        own: &Identity,
         args: &[&str],
     ) -> Result<Command> {
+        let own = self.pki.identity(workload)?;
         let mut command = Command::new(bin::peer()?);
         command.args([role, "--addr", &addr.to_string()]);
         command.arg("--ca").arg(&self.pki.ca);
@@ -91,8 +105,8 @@ impl Scene {
     ) -> Result<Process> {
         let mut command = Command::new("openssl");
         command.args(["s_server", "-www", "-accept", &port.to_string()]);
-        command.arg("-cert").arg(&self.pki.server.cert);
-        command.arg("-key").arg(&self.pki.server.key);
+        let own = self.pki.identity(pod.workload())?;
+        command.arg("-cert").arg(own.cert).arg("-key").arg(own.key);
         if mutual {
             command
                 .args(["-Verify", "2", "-verify_return_error", "-CAfile"])
@@ -127,12 +141,11 @@ impl Scene {
             .arg("-CAfile")
             .arg(&self.pki.ca);
         if mutual {
-            command.arg("-cert").arg(&self.pki.client.cert);
-            command.arg("-key").arg(&self.pki.client.key);
+            let own = self.pki.identity(pod.workload())?;
+            command.arg("-cert").arg(own.cert).arg("-key").arg(own.key);
         }
         command.args(args);
-        let request = format!("GET / HTTP/1.1\r\nhost: {SERVER_NAME}\r\nconnection: close\r\n\r\n");
-        let client = pod.start_with_input(command, request.as_bytes())?;
+        let client = pod.start_with_input(command, b"GET / HTTP/1.1\r\nhost: db\r\n\r\n")?;
         // A keep-alive server leaves the end to the client.
         client
             .out

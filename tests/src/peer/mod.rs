@@ -109,7 +109,7 @@ struct Connect {
     #[command(flatten)]
     tls: Tls,
     /// Name to ask for and to check the server's certificate against.
-    #[arg(long, default_value = crate::pki::SERVER_NAME)]
+    #[arg(long, default_value_t = crate::pki::dns_name("db"))]
     sni: String,
     /// Connections to make, one after the other.
     #[arg(long, default_value_t = 1)]
