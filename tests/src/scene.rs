@@ -134,7 +134,7 @@ impl Scene {
             "-quiet",
             "-verify_return_error",
             "-servername",
-            SERVER_NAME,
+            &dns_name("db"),
         ]);
         command
             .args(["-connect", &addr.to_string()])
