@@ -1,8 +1,8 @@
 //! Capture formats: pcap and pcapng, turned into the same [`Segment`](crate::wire::Segment)s that the kernel
 //! samples become.
 //!
-//! [`packet::Decoder`] makes segments of them and counts
-//! what it had to skip. The formats themselves ([`pcap`], [`pcapng`]) are pure functions over a
+//! [`Capture`] reads a file, [`Decoder`] makes segments of its packets and counts what it had to
+//! skip. The formats themselves ([`pcap`], [`pcapng`]) are pure functions over a
 //! prefix of the input, so that they can be tested and fuzzed without a file.
 
 #[forbid(unsafe_code)]
@@ -11,8 +11,11 @@ pub mod packet;
 pub mod pcap;
 #[forbid(unsafe_code)]
 pub mod pcapng;
+#[forbid(unsafe_code)]
+pub mod reader;
 
 pub use packet::{Decoder, Skip, Skips};
+pub use reader::{Capture, Summary};
 
 /// The most bytes that one packet or block of a capture may claim: far above any link's frame
 /// (libpcap's own limit is 256 KiB), and small enough that a damaged length cannot make the

@@ -1,9 +1,117 @@
-//! The command line: no verb is written yet, and the program says so rather than succeed.
+//! The command line. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon to ask.
 
+mod args;
+mod classify;
+#[cfg(feature = "node")]
+mod client;
+#[cfg(feature = "node")]
+mod doctor;
+#[cfg(feature = "node")]
+mod edges;
+#[cfg(feature = "node")]
+mod status;
+#[cfg(feature = "node")]
+mod tap;
+
+use std::io::{self, Write};
 use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Verb};
+
+/// No daemon could be asked.
+const NO_DAEMON: u8 = 3;
+
+/// Why a verb failed, where the exit code depends on it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Nobody answers on the socket.
+    #[error("{0}")]
+    NoDaemon(String),
+}
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    eprintln!("mtls: no command is implemented yet; see ARCHITECTURE.md for what stands");
-    ExitCode::FAILURE
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mtls: {}", crate::output::safe(&format!("{error:#}")));
+            match error.downcast_ref() {
+                Some(Failure::NoDaemon(_)) => ExitCode::from(NO_DAEMON),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Classify(args) => classify::run(&args),
+        #[cfg(feature = "node")]
+        Verb::Daemon(args) => {
+            tracing_subscriber::fmt()
+                .with_writer(io::stderr)
+                .with_env_filter(
+                    tracing_subscriber::EnvFilter::try_from_env("MTLS_LOG")
+                        .unwrap_or_else(|_| "warn".into()),
+                )
+                .init();
+            crate::daemon::run(args.options())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "node")]
+        Verb::Edges(args) => edges::run(&args),
+        #[cfg(feature = "node")]
+        Verb::Tap(args) => tap::run(&args),
+        #[cfg(feature = "node")]
+        Verb::Status(args) => status::run(&args),
+        #[cfg(feature = "node")]
+        Verb::Doctor(args) => doctor::run(&args),
+    }
+}
+
+/// Whoever read our output has seen enough (`mtls tap | head`).
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Prints rows as JSON: one array, or one object a line.
+fn print_json<T: serde::Serialize>(rows: &[T], lines: bool) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if lines {
+        for row in rows {
+            serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+    } else {
+        serde_json::to_writer_pretty(&mut out, rows).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one object as JSON.
+#[cfg(feature = "node")]
+fn print_json_one<T: serde::Serialize>(value: &T, pretty: bool) -> anyhow::Result<()> {
+    let mut text = if pretty {
+        serde_json::to_string_pretty(value)?
+    } else {
+        serde_json::to_string(value)?
+    };
+    text.push('\n');
+    print(&text)
+}
+
+/// Prints text; unlike `print!`, a closed pipe is an error to be handled.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
 }

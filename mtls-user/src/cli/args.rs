@@ -1,0 +1,223 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Is the traffic between these pods really mutual TLS?
+#[derive(Parser, Debug)]
+#[command(
+    name = "mtls",
+    version,
+    after_help = "Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon answers on the socket."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Verb {
+    /// Say what every flow of a capture file is; needs no privileges.
+    Classify(Classify),
+    /// Watch every pod of this node until stopped.
+    #[cfg(feature = "node")]
+    Daemon(Daemon),
+    /// Who talks to whom on this node, and how.
+    #[cfg(feature = "node")]
+    Edges(Edges),
+    /// Flows as they are classified.
+    #[cfg(feature = "node")]
+    Tap(Tap),
+    /// What the daemon watches, and what it has seen.
+    #[cfg(feature = "node")]
+    Status(Status),
+    /// Whether this node has what the daemon needs.
+    #[cfg(feature = "node")]
+    Doctor(Doctor),
+}
+
+/// How results are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// More columns.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Classify {
+    /// Captures: pcap or pcapng, also gzip or zstd; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+/// Where the daemon answers.
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Socket {
+    /// The daemon's socket.
+    #[arg(long, env = "MTLS_SOCKET", default_value = crate::daemon::SOCKET, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Daemon {
+    #[command(flatten)]
+    socket: Socket,
+    /// Where network namespaces have names (`ip netns`); NAMESPACE.POD names a pod.
+    #[arg(long, default_value = "/var/run/netns", value_name = "DIR")]
+    netns_dir: PathBuf,
+    /// A file of pod names: lines of `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
+    #[arg(long, value_name = "FILE")]
+    pods: Option<PathBuf>,
+    /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
+    #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
+    window: Duration,
+    /// Only this interface; may be given several times [default: every veth to another namespace].
+    #[arg(long = "iface", value_name = "NAME")]
+    interfaces: Vec<String>,
+    /// Look at a classified flow again after so long; `0s` is never.
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    look_again: Duration,
+    /// Most connections remembered at a time.
+    #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), value_name = "N")]
+    max_flows: u32,
+}
+
+#[cfg(feature = "node")]
+impl Daemon {
+    pub(super) fn options(self) -> crate::daemon::Options {
+        crate::daemon::Options {
+            socket: self.socket.socket,
+            netns_dir: self.netns_dir,
+            pods: self.pods,
+            window: self.window.max(Duration::from_secs(1)),
+            interfaces: self.interfaces,
+            kernel: crate::kernel::Config {
+                look_again: self.look_again,
+                ..crate::kernel::Config::default()
+            },
+            limits: crate::flow::Limits {
+                flows: self.max_flows as usize,
+                ..crate::flow::Limits::default()
+            },
+        }
+    }
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Edges {
+    #[command(flatten)]
+    pub(super) socket: Socket,
+    /// Only edges from or to this namespace.
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Tap {
+    #[command(flatten)]
+    pub(super) socket: Socket,
+    /// Only flows from or to this namespace.
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// Stop after so many flows.
+    #[arg(long, value_name = "N")]
+    pub(super) max: Option<u64>,
+    /// Stop after so long (`10s`).
+    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    pub(super) duration: Option<Duration>,
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) socket: Socket,
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Doctor {
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+}
+
+/// `90s`, `10m`, `2h`, `500ms`; a bare number is seconds.
+#[cfg(feature = "node")]
+fn duration(text: &str) -> Result<Duration, String> {
+    const MAX: u64 = 366 * 86_400;
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "expected a time like 90s, 10m or 2h".to_string())?;
+    let seconds = match unit {
+        "ms" => return Ok(Duration::from_millis(number.min(MAX * 1_000))),
+        "" | "s" => Some(number),
+        "m" => number.checked_mul(60),
+        "h" => number.checked_mul(3_600),
+        "d" => number.checked_mul(86_400),
+        _ => return Err("expected a time like 90s, 10m or 2h".into()),
+    };
+    seconds
+        .filter(|seconds| *seconds <= MAX)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "at most a year".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[cfg(feature = "node")]
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for wrong in [
+            "",
+            "m",
+            "10x",
+            "-1s",
+            "99999999999h",
+            "18446744073709551616",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `mtls classify`: the engine of the daemon on capture files, without privileges.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::{Classify, Format};
+use crate::capture::{Capture, Decoder};
+use crate::flow::{Event, FlowTable, Limits};
+use crate::output;
+use crate::verdict::FlowRecord;
+
+/// Flows of a table held before it is printed; beyond it, JSON lines are the way.
+const MAX_ROWS: usize = 1_000_000;
+/// Files smaller than this are read before a progress bar could be.
+const LARGE: u64 = 32 << 20;
+/// Segments between two looks for connections that were quiet too long.
+const EXPIRE_EVERY: u64 = 65_536;
+
+pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
+    let lines = args.output == Format::Jsonl;
+    let mut rows = Vec::new();
+    let mut dropped = 0_u64;
+    let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut written = Ok(());
+    let several = args.files.len() > 1;
+    let mut damaged = false;
+    for path in &args.files {
+        damaged |= !file(path, |mut record| {
+            if several {
+                record.file = Some(path.display().to_string());
+            }
+            if lines {
+                if written.is_ok() {
+                    written = serde_json::to_writer(&mut out, &record)
+                        .map_err(io::Error::from)
+                        .and_then(|()| out.write_all(b"\n"));
+                }
+            } else if rows.len() < MAX_ROWS {
+                rows.push(record);
+            } else {
+                dropped += 1;
+            }
+        })?;
+        if written.is_err() {
+            break;
+        }
+    }
+    written?;
+    out.flush()?;
+    drop(out);
+    match args.output {
+        Format::Jsonl => {}
+        Format::Json => super::print_json(&rows, false)?,
+        Format::Table | Format::Wide => {
+            super::print(&output::flows(&rows, args.output == Format::Wide))?;
+        }
+    }
+    if dropped > 0 {
+        eprintln!(
+            "mtls: {dropped} flows more than the {MAX_ROWS} that this output holds were left out: use -o jsonl"
+        );
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(if damaged {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Classifies one capture; false when it breaks off.
+fn file(path: &Path, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
+    let capture = Capture::open(path)?;
+    let bar = progress(capture.size());
+    let mut decoder = Decoder::default();
+    let mut table = FlowTable::new(Limits {
+        flows: 4 << 20,
+        ..Limits::default()
+    });
+    let mut sink = |event, view: crate::flow::View<'_>| {
+        if event == Event::Closed {
+            each(view.record());
+        }
+    };
+    let summary = capture.read(
+        |consumed| bar.set_position(consumed),
+        |packet| {
+            if let Some(segment) = decoder.decode(packet) {
+                table.observe(&segment, &mut sink);
+                if decoder.segments.is_multiple_of(EXPIRE_EVERY) {
+                    table.expire(segment.time, &mut sink);
+                }
+            }
+        },
+    );
+    table.drain(&mut sink);
+    bar.finish_and_clear();
+    let summary = summary.map_err(|error| error.context(format!("read {}", path.display())))?;
+    let shown = path.display().to_string();
+    report(&output::safe(&shown), &decoder);
+    if let Some(damage) = &summary.damage {
+        eprintln!(
+            "mtls: {}: {}; the flows before that are told",
+            output::safe(&shown),
+            output::safe(damage)
+        );
+    }
+    Ok(summary.damage.is_none())
+}
+
+/// Says what was passed over, so that nothing is missed in silence.
+fn report(path: &str, decoder: &Decoder) {
+    let skips = &decoder.skips;
+    let told = [
+        (skips.fragments, "IP fragments, which are not put together"),
+        (skips.short, "packets cut before the end of their headers"),
+        (skips.malformed, "malformed packets"),
+        (
+            skips.link_type,
+            "packets of a link type that is not understood",
+        ),
+    ];
+    for (n, what) in told {
+        if n > 0 {
+            eprintln!("mtls: {path}: skipped {n} {what}");
+        }
+    }
+    if let Some(link_type) = decoder.unknown_link_type {
+        eprintln!(
+            "mtls: {path}: link type {} is not understood (Ethernet, Linux cooked, raw IP and loopback are)",
+            link_type.0
+        );
+    }
+}
+
+fn progress(size: Option<u64>) -> ProgressBar {
+    let (Some(size), true) = (size, io::stderr().is_terminal()) else {
+        return ProgressBar::hidden();
+    };
+    if size < LARGE {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(size);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

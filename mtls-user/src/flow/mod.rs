@@ -1,0 +1,372 @@
+//! Connections: segments in, one classifier per connection, events out.
+//!
+//! A connection is known by its two ends whatever interface it was seen on. Where addresses were
+//! translated on the way, its two halves have different ends but the same pair of initial sequence
+//! numbers, and are told as one ([`View`]).
+
+mod slots;
+mod state;
+mod stream;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::classify::{Context, Piece, Progress, Sessions};
+use crate::wire::Segment;
+use slots::Slots;
+pub use state::Flow;
+pub use view::View;
+
+/// Halves of one connection begin within this time of each other, in nanoseconds.
+const JOIN_WITHIN: u64 = 10_000_000_000;
+
+/// How much is remembered, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections; beyond it, the one that was quiet longest is closed.
+    pub flows: usize,
+    /// A connection that was quiet for so long is closed.
+    pub idle: Duration,
+    /// An ended connection still swallows its late packets for so long.
+    pub linger: Duration,
+    /// Sessions remembered for the sake of resumptions.
+    pub sessions: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 262_144,
+            // Above TCP's usual keep-alive of two hours.
+            idle: Duration::from_mins(150),
+            linger: Duration::from_secs(10),
+            sessions: 65_536,
+        }
+    }
+}
+
+/// What happened to a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Both ends answered each other, or payload was seen.
+    Opened,
+    /// Its verdict is known.
+    Classified,
+    /// A contradiction changed its verdict.
+    Revised,
+    /// It ended, or is forgotten; nothing more is said of it.
+    Closed,
+}
+
+/// Sizes and counts, for `mtls status`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct FlowStats {
+    /// Connections in the table, ended ones that linger included.
+    pub tracked: usize,
+    /// Connections ever opened.
+    pub seen: u64,
+    /// … that were given a verdict from evidence.
+    pub classified: u64,
+    /// … that ended without one.
+    pub undecided: u64,
+    /// … that were two halves, joined across an address translation.
+    pub joined: u64,
+    /// … that were forgotten because the table was full.
+    pub evicted: u64,
+    /// Segments that belong to no known connection and open none.
+    pub stray: u64,
+}
+
+/// Every connection that is known now.
+#[derive(Debug)]
+pub struct FlowTable {
+    limits: Limits,
+    slots: Slots,
+    hasher: foldhash::fast::RandomState,
+    /// By both initial sequence numbers, client's first: the half that was complete first.
+    pairs: HashMap<(u32, u32), u32>,
+    sessions: Sessions,
+    serial: u64,
+    stats: FlowStats,
+}
+
+impl FlowTable {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            slots: Slots::default(),
+            hasher: foldhash::fast::RandomState::default(),
+            pairs: HashMap::new(),
+            sessions: Sessions::new(limits.sessions),
+            serial: 0,
+            stats: FlowStats::default(),
+        }
+    }
+
+    /// Takes in one segment, and tells `sink` what it changed.
+    pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
+        let (low, high) = state::ordered(segment.src, segment.dst);
+        let hash = self.hasher.hash_one((low, high));
+        let mut found = self.slots.find(hash, low, high);
+        if let Some(at) = found
+            && self.slots[at].is_other_connection(segment)
+        {
+            self.close(at, sink);
+            self.remove(at);
+            found = None;
+        }
+        let at = match found {
+            Some(at) => at,
+            None if segment.flags.syn() || segment.len > 0 => self.insert(hash, segment, sink),
+            None => {
+                self.stats.stray += 1;
+                return;
+            }
+        };
+        self.slots.touch(at);
+        self.feed(at, segment, sink);
+    }
+
+    fn insert(
+        &mut self,
+        hash: u64,
+        segment: &Segment<'_>,
+        sink: &mut impl FnMut(Event, View<'_>),
+    ) -> u32 {
+        if self.slots.len() >= self.limits.flows.max(1)
+            && let Some(oldest) = self.slots.oldest()
+        {
+            self.stats.evicted += u64::from(!self.slots[oldest].is_closed());
+            self.close(oldest, sink);
+            self.remove(oldest);
+        }
+        self.serial += 1;
+        let hasher = &self.hasher;
+        self.slots
+            .insert(hash, Flow::new(self.serial, segment), |flow| {
+                hasher.hash_one(flow.key())
+            })
+    }
+
+    fn feed(&mut self, at: u32, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
+        let flow = &mut self.slots[at];
+        let side = flow.side_of(segment);
+        let placed = flow.place(side, segment);
+        self.join(at);
+        let flow = &mut self.slots[at];
+        if !flow.opened && (placed.len > 0 || flow.isns().is_some()) {
+            flow.opened = true;
+            if !flow.secondary {
+                self.stats.seen += 1;
+                self.tell(at, Event::Opened, sink);
+            }
+        }
+        let flow = &mut self.slots[at];
+        let mut context = Context {
+            client: flow.client,
+            server: flow.server,
+            sessions: &mut self.sessions,
+        };
+        let mut progress = Progress::NeedMore;
+        if placed.len > 0 {
+            let piece = Piece {
+                offset: placed.offset,
+                len: placed.len,
+                bytes: placed.bytes,
+                ack: placed.ack,
+                time: segment.time,
+            };
+            progress = flow.classifier.segment(side, piece, &mut context);
+        }
+        if segment.flags.fin() {
+            let end = placed.offset + u64::from(placed.len);
+            progress = either(
+                progress,
+                flow.classifier
+                    .fin(side, end, placed.ack, segment.time, &mut context),
+            );
+        }
+        if segment.flags.rst() {
+            progress = either(
+                progress,
+                flow.classifier.rst(side, segment.time, &mut context),
+            );
+        }
+        if progress == Progress::Changed {
+            self.report(at, sink);
+        }
+        if self.slots[at].has_ended(segment) {
+            self.slots[at].ended = true;
+            self.close(at, sink);
+        }
+    }
+
+    /// Finds the other half of a connection whose addresses were translated on the way.
+    fn join(&mut self, at: u32) {
+        let flow = &self.slots[at];
+        if flow.paired {
+            return;
+        }
+        let Some(isns) = flow.isns() else { return };
+        let first = flow.first;
+        let other = self.pairs.get(&isns).copied().filter(|other| {
+            *other != at
+                && self.slots[*other].partner.is_none()
+                && self.slots[*other].first.abs_diff(first) < JOIN_WITHIN
+        });
+        match other {
+            Some(other) if !self.slots[at].opened => {
+                self.slots[other].partner = Some(at);
+                let flow = &mut self.slots[at];
+                flow.partner = Some(other);
+                flow.secondary = true;
+                flow.paired = true;
+                self.stats.joined += 1;
+            }
+            _ => {
+                self.pairs.insert(isns, at);
+                self.slots[at].paired = true;
+            }
+        }
+    }
+
+    /// Tells of a decision, on the half that speaks for the connection.
+    fn report(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        let flow = &self.slots[at];
+        let at = match (flow.secondary, flow.partner) {
+            (false, _) => at,
+            (true, Some(primary)) => primary,
+            (true, None) => return,
+        };
+        if self.slots[at].is_closed() {
+            return;
+        }
+        let verdict = self.view(at).verdict();
+        let event = match self.slots[at].reported {
+            None => {
+                self.stats.classified += 1;
+                Event::Classified
+            }
+            // More evidence for the same verdict is worth telling; the other half's echo is not.
+            Some(old) if old == verdict && self.slots[at].partner.is_some() => return,
+            Some(_) => Event::Revised,
+        };
+        self.slots[at].reported = Some(verdict);
+        self.tell(at, event, sink);
+    }
+
+    /// Settles what can be settled, once.
+    fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        let flow = &mut self.slots[at];
+        if flow.is_closed() {
+            return;
+        }
+        let mut context = Context {
+            client: flow.client,
+            server: flow.server,
+            sessions: &mut self.sessions,
+        };
+        flow.classifier.finish(flow.lost, &mut context);
+        flow.closed = true;
+        if flow.secondary {
+            return;
+        }
+        if !flow.opened {
+            self.stats.seen += 1;
+        }
+        if self.slots[at].reported.is_none() {
+            if self.view(at).finding().evidence.is_some() {
+                self.stats.classified += 1;
+            } else {
+                self.stats.undecided += 1;
+            }
+        }
+        self.tell(at, Event::Closed, sink);
+    }
+
+    fn remove(&mut self, at: u32) {
+        let flow = &self.slots[at];
+        if let Some(partner) = flow.partner {
+            self.slots[partner].partner = None;
+        }
+        let flow = &self.slots[at];
+        if let Some(isns) = flow.isns()
+            && self.pairs.get(&isns) == Some(&at)
+        {
+            self.pairs.remove(&isns);
+        }
+        let hash = self.hasher.hash_one(flow.key());
+        self.slots.remove(hash, at);
+    }
+
+    /// Samples were lost on the way from the kernel: what is missing of any open flow proves nothing.
+    pub fn lost(&mut self) {
+        self.slots.each(|flow| flow.lost = true);
+    }
+
+    /// Closes what was quiet too long and forgets what has lingered long enough. `now` in
+    /// nanoseconds since the Unix epoch.
+    pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
+        let linger = self.limits.linger.as_nanos() as u64;
+        let idle = self.limits.idle.as_nanos() as u64;
+        for at in self.slots.indices() {
+            let flow = &self.slots[at];
+            let quiet = now.saturating_sub(flow.last);
+            if (flow.is_closed() && quiet > linger) || quiet > idle {
+                self.close(at, sink);
+                self.remove(at);
+            }
+        }
+    }
+
+    /// Closes everything: the end of a capture, or of the daemon.
+    pub fn drain(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
+        let mut all = self.slots.indices();
+        all.sort_unstable_by_key(|at| self.slots[*at].serial());
+        for at in &all {
+            self.close(*at, sink);
+        }
+        for at in all {
+            self.remove(at);
+        }
+    }
+
+    /// Every connection that has not ended, with its other half where it has one.
+    pub fn open(&self) -> impl Iterator<Item = View<'_>> {
+        self.slots
+            .iter()
+            .filter(|(_, flow)| !flow.is_closed() && !flow.secondary)
+            .map(|(at, _)| self.view(at))
+    }
+
+    /// Sizes and counts.
+    pub fn stats(&self) -> FlowStats {
+        FlowStats {
+            tracked: self.slots.len(),
+            ..self.stats
+        }
+    }
+
+    fn view(&self, at: u32) -> View<'_> {
+        let flow = &self.slots[at];
+        View::new(flow, flow.partner.map(|other| &self.slots[other]))
+    }
+
+    fn tell(&self, at: u32, event: Event, sink: &mut impl FnMut(Event, View<'_>)) {
+        sink(event, self.view(at));
+    }
+}
+
+fn either(a: Progress, b: Progress) -> Progress {
+    match (a, b) {
+        (Progress::Changed, _) | (_, Progress::Changed) => Progress::Changed,
+        (_, b) => b,
+    }
+}
