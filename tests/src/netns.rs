@@ -44,7 +44,10 @@ struct Home {
 impl Drop for Inner {
     fn drop(&mut self) {
         let home = &self.home;
-        let back = setns(&home.net, CloneFlags::CLONE_NEWNET)
+        // A thread that shares its root and directory with others (those that read the output of
+        // processes started here do, until they end) cannot change its mounts.
+        let back = unshare(CloneFlags::CLONE_FS)
+            .and_then(|()| setns(&home.net, CloneFlags::CLONE_NEWNET))
             .and_then(|()| setns(&home.mnt, CloneFlags::CLONE_NEWNS))
             .map_err(std::io::Error::from)
             .and_then(|()| std::env::set_current_dir(&home.dir));
