@@ -1,1 +1,14 @@
-//! Shared parts of the end-to-end tests.
+//! Shared parts of the end-to-end tests and of the demo: a node and its pods made of network
+//! namespaces, real TLS peers in them, and the real daemon.
+//!
+//! Everything a test makes lives in namespaces of its own thread, so tests run side by side and
+//! nothing is left behind, not even when one is killed.
+
+pub mod bin;
+pub mod daemon;
+pub mod netns;
+pub mod peer;
+pub mod pki;
+pub mod process;
+pub mod scene;
+pub mod skip;

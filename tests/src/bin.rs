@@ -1,0 +1,34 @@
+//! Where the programs under test are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The program under test: `MTLS_BIN`, else `mtls` where cargo puts it.
+pub fn mtls() -> Result<PathBuf> {
+    match std::env::var_os("MTLS_BIN") {
+        Some(path) => Ok(path.into()),
+        None => {
+            sibling("mtls").context("build it with `cargo build -p mtls-user`, or set MTLS_BIN")
+        }
+    }
+}
+
+/// The TLS peer that this package builds.
+pub fn peer() -> Result<PathBuf> {
+    sibling("mtls-peer").context("build it with `cargo build -p mtls-tests --bins`")
+}
+
+/// A binary of the same build: tests run in `target/PROFILE/deps`, programs in `target/PROFILE`.
+fn sibling(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("find this program")?;
+    let dirs = here.ancestors().skip(1).take(2);
+    match dirs.map(|dir| dir.join(name)).find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("no `{name}` near {}", parent(&here).display()),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}

@@ -1,0 +1,198 @@
+//! The real daemon, and its real command line as the way to ask it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::bin;
+use crate::netns::Node;
+use crate::process::Process;
+
+/// How long the daemon may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running daemon; killed with its guard.
+pub struct Daemon {
+    process: Process,
+    socket: PathBuf,
+}
+
+/// What an invocation of the command line gave.
+#[derive(Debug)]
+pub struct Answer {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Daemon {
+    /// Starts the daemon on this node.
+    pub fn start(node: &Node) -> Result<Self> {
+        Self::start_with(node, &[])
+    }
+
+    /// Starts the daemon on this node with more arguments.
+    pub fn start_with(node: &Node, args: &[&str]) -> Result<Self> {
+        let socket = node.files().join("mtls.sock");
+        let process = Process::start(Self::command(node, &socket, args)?)?;
+        let daemon = Self { process, socket };
+        let ready = daemon
+            .process
+            .err
+            .find(PATIENCE, |line| line.contains("ready: ").then_some(()));
+        if ready.is_none() {
+            bail!("the daemon did not get ready\n{}", daemon.process.told());
+        }
+        Ok(daemon)
+    }
+
+    /// The command that starts a daemon on this node.
+    pub fn command(node: &Node, socket: &Path, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(bin::mtls()?);
+        command.arg("daemon").arg("--socket").arg(socket);
+        command.arg("--netns-dir").arg(node.netns_dir()).args(args);
+        Ok(command)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.err.text()
+    }
+
+    /// `mtls ARGS`, asking this daemon.
+    pub fn ask(&self, args: &[&str]) -> Result<Answer> {
+        mtls(
+            args.iter()
+                .map(OsStr::new)
+                .chain([OsStr::new("--socket"), self.socket.as_os_str()]),
+        )
+    }
+
+    /// `mtls edges -o json`.
+    pub fn edges(&self) -> Result<Vec<Value>> {
+        match self.json(&["edges", "-o", "json"])? {
+            Value::Array(edges) => Ok(edges),
+            other => bail!("edges are no array: {other}"),
+        }
+    }
+
+    /// `mtls status -o json`.
+    pub fn status(&self) -> Result<Value> {
+        self.json(&["status", "-o", "json"])
+    }
+
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let answer = self.ask(args)?;
+        if answer.code != Some(0) {
+            bail!("mtls {args:?}: {answer:?}\n{}", self.process.told());
+        }
+        serde_json::from_str(&answer.out).with_context(|| format!("mtls {args:?}: {}", answer.out))
+    }
+
+    /// The edge between two names, once `good` is content with it.
+    pub fn await_edge(&self, src: &str, dst: &str, good: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let edges = self.edges()?;
+            let between: Vec<_> = edges
+                .iter()
+                .filter(|edge| edge["src"] == src && edge["dst"] == dst)
+                .collect();
+            if between.len() > 1 {
+                bail!(
+                    "{src} → {dst} is there {} times: {between:#?}",
+                    between.len()
+                );
+            }
+            if let Some(edge) = between.first().filter(|edge| good(edge)) {
+                return Ok((*edge).clone());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "no such edge {src} → {dst} in {edges:#?}\n{}",
+                    self.process.told()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts `mtls tap -o jsonl`.
+    pub fn tap(&self) -> Result<Tap> {
+        let mut command = Command::new(bin::mtls()?);
+        command
+            .args(["tap", "-o", "jsonl", "--socket"])
+            .arg(&self.socket);
+        Ok(Tap(Process::start(command)?))
+    }
+
+    /// Ends it by a signal; how it ended.
+    pub fn stop(mut self, signal: Signal) -> Result<ExitStatus> {
+        self.process.signal(signal)?;
+        self.process.wait(PATIENCE)
+    }
+}
+
+/// A running `mtls tap`.
+pub struct Tap(Process);
+
+impl Tap {
+    /// The first record that `good` is content with.
+    pub fn find(&self, good: impl Fn(&Value) -> bool) -> Result<Value> {
+        let parse = |line: &str| {
+            serde_json::from_str(line)
+                .ok()
+                .filter(|record| good(record))
+        };
+        match self.0.out.find(PATIENCE, parse) {
+            Some(record) => Ok(record),
+            None => bail!("no such record in the tap\n{}", self.0.told()),
+        }
+    }
+
+    /// Every record so far.
+    pub fn records(&self) -> Result<Vec<Value>> {
+        self.0
+            .out
+            .all()
+            .iter()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
+            .collect()
+    }
+}
+
+/// Runs `mtls` to its end.
+pub fn mtls(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Answer> {
+    let mut command = Command::new(bin::mtls()?);
+    command.args(args).env_remove("MTLS_SOCKET");
+    run(command)
+}
+
+/// Runs a command to its end.
+pub fn run(command: Command) -> Result<Answer> {
+    let mut process = Process::start(command)?;
+    let status = process.wait(PATIENCE)?;
+    Ok(Answer {
+        code: status.code(),
+        out: process.out.text(),
+        err: process.err.text(),
+    })
+}

@@ -1,0 +1,69 @@
+//! What a test needs of the machine, and what happens where the machine doesn't have it: the test
+//! fails, unless `MTLS_ALLOW_SKIP=1`, in which case the skip is written down to be counted.
+
+use std::io::Write;
+use std::path::Path;
+
+/// Something that not every machine has.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// User id 0: namespaces, mounts and eBPF.
+    Root,
+    /// The `openssl` program.
+    Openssl,
+    /// The `nft` program.
+    Nft,
+}
+
+impl Need {
+    fn met(self) -> bool {
+        match self {
+            Self::Root => nix::unistd::Uid::effective().is_root(),
+            Self::Openssl => on_path("openssl"),
+            Self::Nft => on_path("nft"),
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Root => "needs root: run it with sudo",
+            Self::Openssl => "needs the openssl program: `apt-get install openssl`",
+            Self::Nft => "needs the nft program: `apt-get install nftables`",
+        }
+    }
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").to_owned()])
+        .any(|dir| dir.join(program).is_file())
+}
+
+/// Whether the test can run here. `false` means: return at once, the skip has been counted.
+///
+/// # Panics
+///
+/// Where a need is not met and skipping was not allowed: a test that can't run has failed.
+pub fn runs_here(needs: &[Need]) -> bool {
+    let Some(missing) = needs.iter().find(|need| !need.met()) else {
+        return true;
+    };
+    let test = std::thread::current().name().unwrap_or("?").to_owned();
+    let allowed = std::env::var("MTLS_ALLOW_SKIP").is_ok_and(|value| value == "1");
+    assert!(
+        allowed,
+        "{test} {}, or run `cargo xtask test --allow-skip`",
+        missing.remedy()
+    );
+    eprintln!("skipped: {test}: {}", missing.remedy());
+    if let Some(log) = std::env::var_os("MTLS_SKIP_LOG") {
+        let written = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .and_then(|mut file| writeln!(file, "{test}: {}", missing.remedy()));
+        assert!(written.is_ok(), "cannot count a skip in {}", log.display());
+    }
+    false
+}
