@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bin;
+use crate::census;
 use crate::netns::Node;
 use crate::process::Process;
 
@@ -39,26 +40,29 @@ impl Daemon {
         Self::start_with(node, &[])
     }
 
-    /// Starts the daemon on this node with more arguments.
+    /// Starts the daemon on this node, with the pods' names and with more arguments.
     pub fn start_with(node: &Node, args: &[&str]) -> Result<Self> {
+        let names = node.netns_dir();
+        let names = names.to_str().context("a path that is no text")?;
+        Self::start_over(node, &[&["--netns-dir", names], args].concat())
+    }
+
+    /// Starts the daemon on this node with these arguments and no others but its socket.
+    pub fn start_over(node: &Node, args: &[&str]) -> Result<Self> {
         let socket = node.files().join("mtls.sock");
-        let process = Process::start(Self::command(node, &socket, args)?)?;
+        let process = Process::start(Self::command(&socket, args)?)?;
         let daemon = Self { process, socket };
-        let ready = daemon
-            .process
-            .err
-            .find(PATIENCE, |line| line.contains("ready: ").then_some(()));
-        if ready.is_none() {
+        let ready = |line: &str| line.contains("ready: ").then_some(());
+        if daemon.process.err.find(PATIENCE, ready).is_none() {
             bail!("the daemon did not get ready\n{}", daemon.process.told());
         }
         Ok(daemon)
     }
 
-    /// The command that starts a daemon on this node.
-    pub fn command(node: &Node, socket: &Path, args: &[&str]) -> Result<Command> {
+    /// The command that starts a daemon on a socket.
+    pub fn command(socket: &Path, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(bin::mtls()?);
-        command.arg("daemon").arg("--socket").arg(socket);
-        command.arg("--netns-dir").arg(node.netns_dir()).args(args);
+        command.arg("daemon").arg("--socket").arg(socket).args(args);
         Ok(command)
     }
 
