@@ -139,13 +139,51 @@ impl Daemon {
         }
     }
 
-    /// Starts `mtls tap -o jsonl`.
+    /// How many interfaces it says that it watches.
+    pub fn interfaces(&self) -> Result<usize> {
+        let status = self.status()?;
+        let interfaces = status["kernel"]["interfaces"].as_array();
+        Ok(interfaces
+            .with_context(|| format!("no interfaces in {status}"))?
+            .len())
+    }
+
+    /// Waits until it watches exactly so many interfaces.
+    pub fn await_interfaces(&self, wanted: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let watched = self.interfaces()?;
+            if watched == wanted {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{watched} interfaces are watched instead of {wanted}\n{}",
+                    self.process.told()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts `mtls tap -o jsonl`; it listens when this returns.
     pub fn tap(&self) -> Result<Tap> {
+        let before = census::sockets(self.pid())?;
         let mut command = Command::new(bin::mtls()?);
         command
             .args(["tap", "-o", "jsonl", "--socket"])
             .arg(&self.socket);
-        Ok(Tap(Process::start(command)?))
+        let tap = Tap(Process::start(command)?);
+        let deadline = Instant::now() + PATIENCE;
+        while census::sockets(self.pid())? <= before {
+            if Instant::now() > deadline {
+                bail!("the tap did not connect\n{}", tap.0.told());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // From the connection to the request that it was made for.
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(tap)
     }
 
     /// Ends it by a signal; how it ended.
