@@ -5,6 +5,7 @@
 //! nothing is left behind, not even when one is killed.
 
 pub mod bin;
+pub mod capture;
 pub mod census;
 pub mod daemon;
 pub mod netns;

@@ -1,5 +1,8 @@
-//! What a newcomer runs: `cargo xtask test`.
+//! What a newcomer runs: `cargo xtask demo`, then `cargo xtask test`.
 
+mod build;
+mod corpus;
+mod demo;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -14,12 +17,18 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run the tests.
-    Test,
+    /// Show what this does on a node made of network namespaces; needs root.
+    Demo,
+    /// Run the tests; needs root.
+    Test(test::Args),
+    /// Write the capture that the demo falls back on anew; needs root.
+    Corpus,
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
-        Task::Test => test::run(),
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Corpus => corpus::run(),
     }
 }
