@@ -4,10 +4,11 @@
 //! turn "not yet" into a decision, and change a decision only where they contradict it
 //! ([`Call::may_become`]).
 
-use super::facts::{Chosen, FirstItem};
+use super::facts::{Chosen, Facts, FirstItem};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
 use crate::classify::call::{Call, RENEGOTIATED, Reason};
+use crate::classify::classifier::contradicted;
 use crate::classify::sessions::{self, Origin, Session};
 use crate::classify::{Context, Side};
 use crate::verdict::{ClientCertificate, Evidence, Verdict};
@@ -54,6 +55,18 @@ enum Outcome {
 
 const REFUSED: &str = "the server ended the handshake with an encrypted alert";
 const CLOSED: &str = "the server closed the connection after the client's flight";
+
+impl Facts {
+    /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
+    pub(in crate::classify) fn renegotiate(&mut self) -> Option<Call> {
+        let classic = self.chosen.as_ref().is_some_and(|c| !c.is_13());
+        self.renegotiated |= classic;
+        (classic && self.first == Some(FirstItem::KeyExchange)).then(|| {
+            Call::new(Verdict::Mtls, Evidence::HandshakeShape, Reason::Text(RENEGOTIATED))
+                .with(ClientCertificate::Presented)
+        })
+    }
+}
 
 impl Tls {
     /// The verdict, as soon as the facts give one.
@@ -104,22 +117,7 @@ impl Tls {
 
     /// Bytes that are no TLS.
     fn broken(&self) -> Option<Call> {
-        let broken = self.lanes.iter().find_map(|lane| lane.broken)?;
-        let (verdict, reason) = match broken.protocol {
-            Some(name) => (
-                Verdict::Plaintext,
-                Reason::Named("what follows the first TLS records is plaintext:", name),
-            ),
-            None if broken.readable => (
-                Verdict::Plaintext,
-                Reason::Text("what follows the first TLS records is readable text"),
-            ),
-            None => (
-                Verdict::Opaque,
-                Reason::Text("what follows the first TLS records is not TLS"),
-            ),
-        };
-        Some(Call::new(verdict, Evidence::RecordFraming, reason))
+        self.lanes.iter().find_map(|lane| lane.broken).map(contradicted)
     }
 
     fn ended_by_alert(&self, ends: &Ends) -> Option<Call> {
