@@ -22,7 +22,10 @@ impl std::fmt::Display for Reason {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Record(len, text) => {
-                write!(f, "the client's first encrypted record is {len} bytes long: {text}")
+                write!(
+                    f,
+                    "the client's first encrypted record is {len} bytes long: {text}"
+                )
             }
             Self::Alert(who, code) => write!(
                 f,
@@ -76,7 +79,10 @@ impl Call {
 
     #[must_use]
     pub(super) fn with(self, certificate: ClientCertificate) -> Self {
-        Self { certificate, ..self }
+        Self {
+            certificate,
+            ..self
+        }
     }
 
     /// Whether a flow that was called `self` may be called `new`: only a contradiction revises,
@@ -86,8 +92,8 @@ impl Call {
         use Verdict::{Failed, Mtls, Opaque, Plaintext, Tls, TlsUnproven};
         match (self.verdict, new.verdict) {
             (old, new) if old == new => false,
-            (Mtls | Tls | TlsUnproven, Failed) => true,
-            (Mtls | Tls | TlsUnproven | Failed, Plaintext | Opaque) => true,
+            (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
+            | (Failed, Plaintext | Opaque) => true,
             (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
             _ => false,
         }

@@ -48,7 +48,7 @@ struct Open {
 #[derive(Debug)]
 enum Phase {
     Opening,
-    Tls(Tls),
+    Tls(Box<Tls>),
     /// What is still to be read of the first exchange: the request's head, the response's.
     Http([bool; 2]),
 }
@@ -64,17 +64,16 @@ struct Settled {
 impl Classifier {
     /// A flow of which nothing was seen yet.
     pub fn new(origin: Origin) -> Self {
-        Self { origin, swapped: false, state: State::Idle }
+        Self {
+            origin,
+            swapped: false,
+            state: State::Idle,
+        }
     }
 
     /// Takes in a piece of `side`'s stream. Pieces may come out of order, twice, overlapping and
     /// with holes between them.
-    pub fn segment(
-        &mut self,
-        side: Side,
-        piece: Piece<'_>,
-        context: &mut Context<'_>,
-    ) -> Progress {
+    pub fn segment(&mut self, side: Side, piece: Piece<'_>, context: &mut Context<'_>) -> Progress {
         let side = self.side(side);
         if matches!(self.state, State::Idle) {
             if piece.len == 0 {
@@ -82,12 +81,14 @@ impl Classifier {
             }
             self.state = State::Open(Box::new(Open::new()));
         }
+        let context = &mut self.facing(context);
         match &mut self.state {
             State::Open(open) => {
                 open.take(side, &piece, context);
                 if self.origin == Origin::Midstream && !self.swapped && open.is_swapped() {
                     self.swapped = true;
-                    open.swap(context);
+                    open.swap();
+                    std::mem::swap(&mut context.client, &mut context.server);
                 }
                 self.evaluate(context)
             }
@@ -106,9 +107,11 @@ impl Classifier {
         context: &mut Context<'_>,
     ) -> Progress {
         let side = self.side(side);
+        let context = &mut self.facing(context);
         if let State::Open(open) = &mut self.state {
             let stream = &mut open.streams[side.index()];
             stream.end = Some(length);
+            stream.end_ack = ack;
             stream.seen = stream.seen.max(length);
             open.acknowledge(side, ack);
         }
@@ -118,6 +121,7 @@ impl Classifier {
     /// `side` reset the connection. What was sent before it may still be on its way to the
     /// observer, so what a reset means is settled by [`Classifier::finish`].
     pub fn rst(&mut self, _side: Side, _time: u64, context: &mut Context<'_>) -> Progress {
+        let context = &mut self.facing(context);
         if let State::Open(open) = &mut self.state {
             open.reset = true;
         }
@@ -127,11 +131,19 @@ impl Classifier {
     /// The flow ended or is forgotten: settles what can be settled. `lost`: samples of this flow
     /// were lost, so that what is missing proves nothing.
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        let context = &mut self.facing(context);
         match &mut self.state {
             State::Idle if lost => {
                 let call = Call::unobserved("samples of this flow were lost");
-                let known = Known { call: Some(call), ..Known::new() };
-                self.state = State::Settled(Box::new(Settled { known, facts: None, watch: None }));
+                let known = Known {
+                    call: Some(call),
+                    ..Known::new()
+                };
+                self.state = State::Settled(Box::new(Settled {
+                    known,
+                    facts: None,
+                    watch: None,
+                }));
             }
             State::Idle | State::Settled(_) => {}
             State::Open(open) => {
@@ -179,7 +191,8 @@ impl Classifier {
             State::Open(open) => &open.known.call,
             State::Settled(settled) => &settled.known.call,
         };
-        call.as_ref().map_or(Verdict::Unobserved, |call| call.verdict)
+        call.as_ref()
+            .map_or(Verdict::Unobserved, |call| call.verdict)
     }
 
     /// Decided, and no more bytes are wanted; pieces given all the same are looked at for
@@ -195,13 +208,32 @@ impl Classifier {
         self.swapped
     }
 
+    /// The surroundings as the content says they are: the client is who behaves like one.
+    fn facing<'a>(&self, context: &'a mut Context<'_>) -> Context<'a> {
+        let (client, server) = (context.client, context.server);
+        let (client, server) = if self.swapped {
+            (server, client)
+        } else {
+            (client, server)
+        };
+        Context {
+            client,
+            server,
+            sessions: context.sessions,
+        }
+    }
+
     fn side(&self, side: Side) -> Side {
         if self.swapped { side.other() } else { side }
     }
 
     fn evaluate(&mut self, context: &mut Context<'_>) -> Progress {
         let State::Open(open) = &mut self.state else {
-            return if self.is_done() { Progress::Done } else { Progress::NeedMore };
+            return if self.is_done() {
+                Progress::Done
+            } else {
+                Progress::NeedMore
+            };
         };
         let changed = open.evaluate(self.origin, context);
         let settled = open.is_settled();
@@ -226,7 +258,11 @@ impl Classifier {
 
 impl Known {
     fn new() -> Self {
-        Self { call: None, protocol: "unknown", http: None }
+        Self {
+            call: None,
+            protocol: "unknown",
+            http: None,
+        }
     }
 
     /// Decides, or revises. True when that is news.
@@ -299,7 +335,7 @@ impl Open {
 
     fn enter_tls(&mut self, tls: Tls, context: &mut Context<'_>) {
         self.known.protocol = "tls";
-        self.phase = Phase::Tls(tls);
+        self.phase = Phase::Tls(Box::new(tls));
         for side in Side::BOTH {
             self.walk(side, false, context);
         }
@@ -314,10 +350,9 @@ impl Open {
             )
     }
 
-    fn swap(&mut self, context: &mut Context<'_>) {
+    fn swap(&mut self) {
         self.streams.swap(0, 1);
         self.times.swap(0, 1);
-        std::mem::swap(&mut context.client, &mut context.server);
     }
 
     fn time(&self) -> u64 {
@@ -330,6 +365,9 @@ impl Open {
             complete: [client.is_complete(), server.is_complete()],
             hole: [client.has_hole(), server.has_hole()],
             seen: [client.seen, server.seen],
+            client_left_first: client
+                .end
+                .is_some_and(|end| server.end_ack.is_some_and(|ack| ack > end)),
             closed: self.reset || client.end.is_some() && server.end.is_some(),
             over,
         }
@@ -362,8 +400,11 @@ impl Open {
             Phase::Opening => false,
             Phase::Tls(_) => {
                 let ends = self.ends(false);
-                let Phase::Tls(tls) = &mut self.phase else { return false };
-                tls.verdict(&ends, context).is_some_and(|call| self.known.adopt(call))
+                let Phase::Tls(tls) = &mut self.phase else {
+                    return false;
+                };
+                tls.verdict(&ends, context)
+                    .is_some_and(|call| self.known.adopt(call))
             }
             Phase::Http(read) => {
                 let before = *read;
@@ -423,6 +464,14 @@ impl Open {
         for side in Side::BOTH {
             self.walk(side, true, context);
         }
+        let [client, server] = &self.streams;
+        if matches!(self.phase, Phase::Opening)
+            && client.seen == 0
+            && !lost
+            && opening::is_alert(server.prefix())
+        {
+            self.enter_tls(Tls::new(self.time()), context);
+        }
         self.evaluate(origin, context);
         if !lost {
             let ends = self.ends(true);
@@ -452,9 +501,18 @@ impl Open {
     }
 
     fn settle(self: Box<Self>) -> Settled {
-        let Self { known, streams, phase, .. } = *self;
+        let Self {
+            known,
+            streams,
+            phase,
+            ..
+        } = *self;
         let Phase::Tls(tls) = phase else {
-            return Settled { known, facts: None, watch: None };
+            return Settled {
+                known,
+                facts: None,
+                watch: None,
+            };
         };
         let encrypted = [tls.encrypted(), 0];
         let mut watch = [0, 1].map(|i| {
@@ -474,7 +532,11 @@ impl Open {
             };
             watch[side.index()].look(side, &piece);
         }
-        Settled { known, facts: Some(tls.into_facts()), watch: Some(watch) }
+        Settled {
+            known,
+            facts: Some(tls.into_facts()),
+            watch: Some(watch),
+        }
     }
 }
 
@@ -501,7 +563,11 @@ impl Settled {
         if over {
             self.watch = None;
         }
-        if changed { Progress::Changed } else { Progress::Done }
+        if changed {
+            Progress::Changed
+        } else {
+            Progress::Done
+        }
     }
 }
 
@@ -516,7 +582,10 @@ pub(super) fn contradicted(broken: Broken) -> Call {
             Verdict::Plaintext,
             Reason::Text("what follows the TLS records is readable text"),
         ),
-        None => (Verdict::Opaque, Reason::Text("what follows the TLS records is not TLS")),
+        None => (
+            Verdict::Opaque,
+            Reason::Text("what follows the TLS records is not TLS"),
+        ),
     };
     Call::new(verdict, Evidence::RecordFraming, reason).with(ClientCertificate::Unknown)
 }

@@ -19,6 +19,11 @@ pub(super) enum Look {
     Opaque,
 }
 
+/// Whether a server whose client sent nothing gave up with a TLS alert.
+pub(super) fn is_alert(server: &[u8]) -> bool {
+    matches!(server, [21, 3, 0..=4, 0, 2, 1 | 2, _, ..])
+}
+
 /// How many bytes of a side are looked at: what is still not known by then never will be.
 const ENOUGH: usize = 8 << 10;
 
@@ -28,7 +33,11 @@ pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
         return Look::Wait;
     }
     if may_be_handshake(client, 1) {
-        return if client.len() > 5 { Look::Tls } else { Look::Wait };
+        return if client.len() > 5 {
+            Look::Tls
+        } else {
+            Look::Wait
+        };
     }
     let v2 = V2Hello::at(client);
     if let Some(Some(hello)) = v2 {

@@ -144,7 +144,13 @@ pub(super) fn remember_peers(context: &mut Context<'_>, name: Option<&str>, sess
         pair.mixed |= pair.last.mutual != session.mutual;
         pair.last = session;
     } else {
-        pairs.insert(key, Pair { last: session, mixed: false });
+        pairs.insert(
+            key,
+            Pair {
+                last: session,
+                mixed: false,
+            },
+        );
     }
 }
 

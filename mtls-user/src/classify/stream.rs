@@ -69,6 +69,8 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// The stream's length, once it was closed.
     pub(super) end: Option<u64>,
+    /// What the segment that closed it acknowledged.
+    pub(super) end_ack: Option<u64>,
     /// Bytes came that there was no room for.
     pub(super) overflow: bool,
     held: Vec<Stretch>,
@@ -85,6 +87,9 @@ impl Stream {
         ack: u64,
         mut consume: impl FnMut(&Window<'_>) -> u64,
     ) {
+        if len == 0 {
+            return;
+        }
         self.seen = self.seen.max(offset.saturating_add(u64::from(len)));
         let Some(end) = offset.checked_add(bytes.len() as u64) else {
             return;
@@ -113,7 +118,11 @@ impl Stream {
     /// Shows `consume` what is held, as long as it goes on.
     pub(super) fn pump(&mut self, mut consume: impl FnMut(&Window<'_>) -> u64) {
         loop {
-            let passed = self.held.iter().take_while(|s| s.end() <= self.next).count();
+            let passed = self
+                .held
+                .iter()
+                .take_while(|s| s.end() <= self.next)
+                .count();
             self.held.drain(..passed);
             let Some(window) = self.window() else { return };
             let next = consume(&window);
@@ -126,7 +135,10 @@ impl Stream {
 
     /// What is contiguous from `next` on.
     pub(super) fn window(&self) -> Option<Window<'_>> {
-        let first = self.held.first().filter(|s| s.start <= self.next && s.end() > self.next)?;
+        let first = self
+            .held
+            .first()
+            .filter(|s| s.start <= self.next && s.end() > self.next)?;
         Some(Window {
             start: self.next,
             bytes: &first.data[(self.next - first.start) as usize..],
@@ -148,17 +160,6 @@ impl Stream {
     /// Bytes are missing that were on the wire.
     pub(super) fn has_hole(&self) -> bool {
         self.overflow || self.prefix().len() as u64 + self.next < self.seen
-    }
-
-    /// Position and bytes of the stretches that are held, for those who look at more than the
-    /// first.
-    pub(super) fn stretches(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.held.iter().map(|s| (s.start, &*s.data))
-    }
-
-    /// Forgets what is held.
-    pub(super) fn clear(&mut self) {
-        self.held = Vec::new();
     }
 
     /// Keeps those of the bytes that are not there yet.
@@ -207,7 +208,14 @@ impl Stream {
             None => {
                 let mut marks = SmallVec::new();
                 marks.push(Mark { start, ack });
-                self.held.insert(at, Stretch { start, data: data.to_vec(), marks });
+                self.held.insert(
+                    at,
+                    Stretch {
+                        start,
+                        data: data.to_vec(),
+                        marks,
+                    },
+                );
                 at
             }
         };
@@ -248,7 +256,14 @@ mod tests {
         let mut s = Stream::default();
         let out = all(
             &mut s,
-            &[(4, b"efgh"), (2, b"cdef"), (10, b"kl"), (0, b"abc"), (7, b"hijk"), (1, b"bc")],
+            &[
+                (4, b"efgh"),
+                (2, b"cdef"),
+                (10, b"kl"),
+                (0, b"abc"),
+                (7, b"hijk"),
+                (1, b"bc"),
+            ],
         );
         assert_eq!(out, b"abcdefghijkl");
         assert!(!s.has_hole());

@@ -112,7 +112,10 @@ impl Watch {
 fn unaligned(side: Side, bytes: &[u8]) -> Sight {
     if bytes.len() >= TEXT && text::is_text(&bytes[..TEXT]) {
         let protocol = super::plain::name(side, bytes);
-        return Sight::Broken(Broken { readable: true, protocol });
+        return Sight::Broken(Broken {
+            readable: true,
+            protocol,
+        });
     }
     Sight::Nothing
 }
@@ -122,7 +125,13 @@ mod tests {
     use super::*;
 
     fn piece(offset: u64, bytes: &[u8]) -> Piece<'_> {
-        Piece { offset, len: bytes.len() as u32, bytes, ack: None, time: 0 }
+        Piece {
+            offset,
+            len: bytes.len() as u32,
+            bytes,
+            ack: None,
+            time: 0,
+        }
     }
 
     fn stream() -> Vec<u8> {
@@ -154,15 +163,27 @@ mod tests {
     #[test]
     fn a_missed_segment_ends_the_walk_but_not_the_look() {
         let mut watch = Watch::new(0, true, 0);
-        assert_eq!(watch.look(Side::Client, &piece(100, &[23; 60])), Sight::Nothing);
-        assert_eq!(watch.look(Side::Client, &piece(0, b"GET / HTTP")), Sight::Nothing);
+        assert_eq!(
+            watch.look(Side::Client, &piece(100, &[23; 60])),
+            Sight::Nothing
+        );
+        assert_eq!(
+            watch.look(Side::Client, &piece(0, b"GET / HTTP")),
+            Sight::Nothing
+        );
         let text = b"POST /a HTTP/1.1\r\nHost: example.com\r\nUser-Agent: curl\r\n\r\n";
-        assert!(matches!(watch.look(Side::Client, &piece(900, text)), Sight::Broken(_)));
+        assert!(matches!(
+            watch.look(Side::Client, &piece(900, text)),
+            Sight::Broken(_)
+        ));
     }
 
     #[test]
     fn what_was_seen_before_says_nothing() {
         let mut watch = Watch::new(500, true, 0);
-        assert_eq!(watch.look(Side::Client, &piece(0, b"GET / HTTP/1.1\r\n")), Sight::Nothing);
+        assert_eq!(
+            watch.look(Side::Client, &piece(0, b"GET / HTTP/1.1\r\n")),
+            Sight::Nothing
+        );
     }
 }

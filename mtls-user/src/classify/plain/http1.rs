@@ -11,19 +11,33 @@ const MAX_FIELDS: usize = 64;
 
 /// Recognizes a request line: method, target, version.
 pub(in crate::classify) fn request(bytes: &[u8]) -> Match {
-    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    let method = bytes
+        .iter()
+        .take_while(|b| b.is_ascii_uppercase() || **b == b'-')
+        .count();
     if method > 20 || method == 0 && !bytes.is_empty() {
         return Match::No;
     }
     let Some((b' ', rest)) = bytes[method..].split_first() else {
-        return if method == bytes.len() { Match::More } else { Match::No };
+        return if method == bytes.len() {
+            Match::More
+        } else {
+            Match::No
+        };
     };
-    let target = rest.iter().take_while(|b| b.is_ascii_graphic() || **b >= 0x80).count();
+    let target = rest
+        .iter()
+        .take_while(|b| b.is_ascii_graphic() || **b >= 0x80)
+        .count();
     if target > MAX_LINE || target == 0 && !rest.is_empty() {
         return Match::No;
     }
     let Some((b' ', rest)) = rest[target..].split_first() else {
-        return if target == rest.len() { Match::More } else { Match::No };
+        return if target == rest.len() {
+            Match::More
+        } else {
+            Match::No
+        };
     };
     version(rest)
 }
@@ -72,7 +86,10 @@ pub(in crate::classify) fn read_request(bytes: &[u8], info: &mut HttpInfo) -> bo
         info.method = Some(text::clean(method.as_bytes()).into());
         info.path = path.map(|p| text::clean(p.as_bytes()).into());
         let field = |name: &str| {
-            let field = request.headers.iter().find(|f| f.name.eq_ignore_ascii_case(name))?;
+            let field = request
+                .headers
+                .iter()
+                .find(|f| f.name.eq_ignore_ascii_case(name))?;
             Some(text::clean(field.value).into_string())
         };
         info.authority = authority
@@ -111,7 +128,9 @@ pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> b
         Match::No => true,
         Match::Yes(_) => match bytes.get(9..12) {
             Some(digits) => {
-                info.status = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+                info.status = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|d| d.parse().ok());
                 true
             }
             None => false,
@@ -142,7 +161,11 @@ mod tests {
 
     #[test]
     fn no_longer_prefix_changes_the_answer() {
-        for line in [&b"GET /a?b HTTP/1.1\r\nHost: x"[..], b"GET key\r\n", b"PUT / HTTP/1.9\r"] {
+        for line in [
+            &b"GET /a?b HTTP/1.1\r\nHost: x"[..],
+            b"GET key\r\n",
+            b"PUT / HTTP/1.9\r",
+        ] {
             let mut before = Match::More;
             for n in 0..=line.len() {
                 let now = request(&line[..n]);

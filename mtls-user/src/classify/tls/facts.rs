@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use crate::classify::sessions::{Origin, Sessions};
 use crate::classify::Side;
+use crate::classify::sessions::{Origin, Sessions};
 use crate::wire::text;
 use crate::wire::tls::hello::{self, OfferedPsk};
 use crate::wire::tls::names;
@@ -77,7 +77,8 @@ impl Hello {
 
     /// A pre-shared key that is no resumption: tickets are long and have an age.
     pub(super) fn offers_external_psk(&self) -> bool {
-        self.psk.is_some_and(|psk| psk.identity_len < 64 && psk.age == 0)
+        self.psk
+            .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0)
     }
 }
 
@@ -137,7 +138,11 @@ pub(super) enum FirstItem {
 impl FirstItem {
     /// A Certificate message, by the length of its list.
     pub(super) fn certificate(len: [u8; 3]) -> Self {
-        if len == [0; 3] { Self::NoCertificate } else { Self::Certificate }
+        if len == [0; 3] {
+            Self::NoCertificate
+        } else {
+            Self::Certificate
+        }
     }
 }
 
@@ -195,7 +200,10 @@ impl Facts {
     pub(super) fn alert(&mut self, alert: Alert) {
         if alert.side == Side::Client && alert.level == 1 && alert.code == 41 {
             self.no_certificate = true;
-        } else if self.alert.is_none_or(|old| !old.is_fatal() && alert.is_fatal()) {
+        } else if self
+            .alert
+            .is_none_or(|old| !old.is_fatal() && alert.is_fatal())
+        {
             self.alert = Some(alert);
         }
     }

@@ -12,8 +12,8 @@ use crate::classify::classifier::contradicted;
 use crate::classify::sessions::{self, Origin, Session};
 use crate::classify::{Context, Side};
 use crate::verdict::{ClientCertificate, Evidence, Verdict};
-use crate::wire::tls::ContentType;
 use crate::wire::tls::names::{self, CipherKind};
+use crate::wire::tls::{ContentType, RecordHeader};
 
 /// How the connection ended, as far as it did.
 #[derive(Clone, Copy, Default, Debug)]
@@ -24,6 +24,8 @@ pub(in crate::classify) struct Ends {
     pub(in crate::classify) hole: [bool; 2],
     /// Per side: end of the last byte that was on the wire.
     pub(in crate::classify) seen: [u64; 2],
+    /// The server closed its stream in answer to the client's close.
+    pub(in crate::classify) client_left_first: bool,
     /// It was closed by both or reset.
     pub(in crate::classify) closed: bool,
     /// Nothing more will be seen of it.
@@ -62,8 +64,12 @@ impl Facts {
         let classic = self.chosen.as_ref().is_some_and(|c| !c.is_13());
         self.renegotiated |= classic;
         (classic && self.first == Some(FirstItem::KeyExchange)).then(|| {
-            Call::new(Verdict::Mtls, Evidence::HandshakeShape, Reason::Text(RENEGOTIATED))
-                .with(ClientCertificate::Presented)
+            Call::new(
+                Verdict::Mtls,
+                Evidence::HandshakeShape,
+                Reason::Text(RENEGOTIATED),
+            )
+            .with(ClientCertificate::Presented)
         })
     }
 }
@@ -79,9 +85,9 @@ impl Tls {
         }
         let call = match &self.facts.chosen {
             None => self.without_server_hello(ends),
-            Some(_) if self.facts.hello.is_none() => ends.over.then(|| {
-                self.unproven("part of the ClientHello was not seen")
-            }),
+            Some(_) if self.facts.hello.is_none() => ends
+                .over
+                .then(|| self.unproven("part of the ClientHello was not seen")),
             Some(chosen) if chosen.is_13() => self.modern(ends, context),
             Some(_) => self.classic(ends, context),
         };
@@ -112,16 +118,26 @@ impl Tls {
             Some(FirstItem::Certificate | FirstItem::NoCertificate)
         );
         let call = Call::new(Verdict::Failed, self.evidence(), reason);
-        if given { call.with(ClientCertificate::Refused) } else { call }
+        if given {
+            call.with(ClientCertificate::Refused)
+        } else {
+            call
+        }
     }
 
     /// Bytes that are no TLS.
     fn broken(&self) -> Option<Call> {
-        self.lanes.iter().find_map(|lane| lane.broken).map(contradicted)
+        self.lanes
+            .iter()
+            .find_map(|lane| lane.broken)
+            .map(contradicted)
     }
 
     fn ended_by_alert(&self, ends: &Ends) -> Option<Call> {
-        let alert = self.facts.alert.filter(|_| self.facts.completed.is_none())?;
+        let alert = self
+            .facts
+            .alert
+            .filter(|_| self.facts.completed.is_none())?;
         let by = match alert.side {
             Side::Client => "client",
             Side::Server => "server",
@@ -173,7 +189,11 @@ impl Tls {
 
     fn modern(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
         let (hello, chosen) = (self.facts.hello.as_ref()?, self.facts.chosen.as_ref()?);
-        let short_tag = if names::has_short_tag(chosen.cipher) { 8 } else { 0 };
+        let short_tag = if names::has_short_tag(chosen.cipher) {
+            8
+        } else {
+            0
+        };
         // Early data comes before the client has the ServerHello.
         let early = |r: &&Record| hello.early_data && r.ack < chosen.end;
         let flight = self.lanes[0].records.iter().skip_while(early);
@@ -181,7 +201,17 @@ impl Tls {
         let lengths: smallvec::SmallVec<[u16; 8]> =
             flight.map(|r| r.len.saturating_add(short_tag)).collect();
         let psk = chosen.psk;
-        let outcome = first.map_or(Outcome::NotYet, |first| self.outcome(&first, short_tag, ends));
+        let mut outcome = first.map_or(Outcome::NotYet, |first| {
+            self.outcome(&first, short_tag, ends)
+        });
+        // A client that gave nothing and left first was not refused: the server answers its
+        // close_notify.
+        if ends.client_left_first
+            && matches!(outcome, Outcome::Refused(_))
+            && shape::judge(&lengths, true) == Shape::NotAsked
+        {
+            outcome = Outcome::NotYet;
+        }
         if outcome != Outcome::NotYet {
             self.facts.completed = Some(outcome == Outcome::Accepted);
         }
@@ -194,7 +224,9 @@ impl Tls {
         let over = ends.complete(Side::Client) || ends.over;
         let Some(first) = first else {
             return ends.is_over(Side::Client).then(|| {
-                self.failed(Reason::Text("the client closed the connection in the handshake"))
+                self.failed(Reason::Text(
+                    "the client closed the connection in the handshake",
+                ))
             });
         };
         if first.content != ContentType::ApplicationData {
@@ -204,10 +236,12 @@ impl Tls {
         if let Outcome::Refused(reason) = outcome
             && matches!(call.verdict, Verdict::Mtls | Verdict::Tls)
         {
-            call = self.failed(Reason::Text(reason)).with(match call.certificate {
-                ClientCertificate::NotRequested => ClientCertificate::NotRequested,
-                _ => ClientCertificate::Refused,
-            });
+            call = self
+                .failed(Reason::Text(reason))
+                .with(match call.certificate {
+                    ClientCertificate::NotRequested => ClientCertificate::NotRequested,
+                    _ => ClientCertificate::Refused,
+                });
         } else if outcome == Outcome::Accepted {
             self.remember_peers(call.verdict, context);
         }
@@ -216,9 +250,7 @@ impl Tls {
 
     fn by_shape(&self, lengths: &[u16], complete: bool) -> Option<Call> {
         let first = *lengths.first()?;
-        let of = |verdict, words| {
-            Call::new(verdict, self.evidence(), Reason::Record(first, words))
-        };
+        let of = |verdict, words| Call::new(verdict, self.evidence(), Reason::Record(first, words));
         Some(match shape::judge(lengths, complete) {
             Shape::Certificate => of(Verdict::Mtls, "it holds the client's certificate")
                 .with(ClientCertificate::Presented),
@@ -226,8 +258,11 @@ impl Tls {
                 .with(ClientCertificate::Presented),
             Shape::NotAsked => of(Verdict::Tls, "Finished alone, no certificate was asked for")
                 .with(ClientCertificate::NotRequested),
-            Shape::NotGiven => of(Verdict::Tls, "an empty list, a certificate was asked for but not given")
-                .with(ClientCertificate::NotPresented),
+            Shape::NotGiven => of(
+                Verdict::Tls,
+                "an empty list, a certificate was asked for but not given",
+            )
+            .with(ClientCertificate::NotPresented),
             Shape::Alert => of(Verdict::Failed, "an alert"),
             Shape::Padded => of(
                 Verdict::TlsUnproven,
@@ -238,50 +273,73 @@ impl Tls {
         })
     }
 
-    /// The server's first record after the client's flight began: an alert is followed by the end
-    /// of the stream, anything else means that the flight was accepted.
+    /// What the server did after the client's flight began: alerts that end its stream, or nothing
+    /// but the end, mean that it refused; anything else means that the flight was accepted.
     fn outcome(&self, first: &Record, short_tag: u16, ends: &Ends) -> Outcome {
         if let Some(completed) = self.facts.completed {
-            return if completed { Outcome::Accepted } else { Outcome::Refused(REFUSED) };
-        }
-        let after = |r: &&Record| r.ack >= first.end();
-        let mut answers = self.lanes[1].records.iter().filter(after);
-        match (answers.next(), answers.next()) {
-            (Some(_), Some(_)) => Outcome::Accepted,
-            (Some(one), None) if one.content == ContentType::Alert => Outcome::Refused(REFUSED),
-            (Some(one), None) if !shape::is_alert(one.len.saturating_add(short_tag)) => {
+            return if completed {
                 Outcome::Accepted
-            }
-            (Some(one), None) => {
-                if ends.seen[1] > one.end() {
-                    Outcome::Accepted
-                } else if ends.is_over(Side::Server) {
-                    Outcome::Refused(REFUSED)
-                } else {
-                    Outcome::NotYet
-                }
-            }
-            (None, _) if ends.is_over(Side::Server) => Outcome::Refused(CLOSED),
-            (None, _) => Outcome::NotYet,
+            } else {
+                Outcome::Refused(REFUSED)
+            };
+        }
+        let mut answers = self.lanes[1]
+            .records
+            .iter()
+            .filter(|r| r.ack >= first.end());
+        let Some(answer) = answers.next() else {
+            return if ends.is_over(Side::Server) {
+                Outcome::Refused(CLOSED)
+            } else {
+                Outcome::NotYet
+            };
+        };
+        let alert = |r: &Record| {
+            r.content == ContentType::Alert || shape::is_alert(r.len.saturating_add(short_tag))
+        };
+        // Some follow the alert up with close_notify.
+        let longest = 2 * (RecordHeader::LEN as u64 + 35);
+        let rest = ends.seen[1].saturating_sub(answer.start);
+        if !alert(answer) || !answers.all(alert) || rest > longest {
+            Outcome::Accepted
+        } else if ends.is_over(Side::Server) {
+            Outcome::Refused(REFUSED)
+        } else {
+            Outcome::NotYet
         }
     }
 
     /// A pre-shared key was accepted: nobody shows a certificate.
     fn resumed(&mut self, context: &Context<'_>) -> Call {
-        if self.facts.hello.as_ref().is_some_and(super::facts::Hello::offers_external_psk) {
+        if self
+            .facts
+            .hello
+            .as_ref()
+            .is_some_and(super::facts::Hello::offers_external_psk)
+        {
             return self.unproven("authenticated by a pre-shared key, not by certificates");
         }
         if self.facts.origin.is_none() {
-            let name = self.facts.hello.as_ref().and_then(|h| h.server_name.as_deref());
+            let name = self
+                .facts
+                .hello
+                .as_ref()
+                .and_then(|h| h.server_name.as_deref());
             self.facts.origin = Some(sessions::of_peers(context, name));
         }
-        self.inherited("resumed; the last full handshake of these peers was mutual,",
-            "resumed; the last full handshake of these peers was not mutual,")
+        self.inherited(
+            "resumed; the last full handshake of these peers was mutual,",
+            "resumed; the last full handshake of these peers was not mutual,",
+        )
     }
 
     fn remember_peers(&mut self, verdict: Verdict, context: &mut Context<'_>) {
         if let Some(session) = self.session(verdict) {
-            let name = self.facts.hello.as_ref().and_then(|h| h.server_name.as_deref());
+            let name = self
+                .facts
+                .hello
+                .as_ref()
+                .and_then(|h| h.server_name.as_deref());
             sessions::remember_peers(context, name, session);
         }
     }
@@ -360,10 +418,12 @@ impl Tls {
             (FirstItem::KeyExchange, CipherKind::Anonymous) => {
                 self.unproven("the cipher suite authenticates nobody")
             }
-            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.renegotiated => {
-                Call::new(Verdict::Mtls, Evidence::HandshakeShape, Reason::Text(RENEGOTIATED))
-                    .with(ClientCertificate::Presented)
-            }
+            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.renegotiated => Call::new(
+                Verdict::Mtls,
+                Evidence::HandshakeShape,
+                Reason::Text(RENEGOTIATED),
+            )
+            .with(ClientCertificate::Presented),
             (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.no_certificate => {
                 of(Verdict::Tls, "a certificate was asked for but not given")
                     .with(ClientCertificate::NotPresented)
@@ -400,7 +460,12 @@ impl Tls {
         let ticket = self.facts.ticket;
         // An id that the server only echoed names the session that was resumed.
         let offered = self.facts.hello.as_ref().and_then(|h| h.session);
-        let own = self.facts.chosen.as_ref().and_then(|c| c.session).filter(|id| Some(*id) != offered);
+        let own = self
+            .facts
+            .chosen
+            .as_ref()
+            .and_then(|c| c.session)
+            .filter(|id| Some(*id) != offered);
         let session = match &self.facts.origin {
             Some(Origin::Known(session)) => {
                 let first = !std::mem::replace(&mut self.facts.remembered, true);
@@ -428,7 +493,11 @@ impl Tls {
         };
         let age = self.facts.time.saturating_sub(session.time) / 1_000_000_000;
         let call = Call::new(verdict, Evidence::Resumption, Reason::Age(words, age));
-        if session.mutual { call.with(ClientCertificate::Presented) } else { call }
+        if session.mutual {
+            call.with(ClientCertificate::Presented)
+        } else {
+            call
+        }
     }
 
     /// Over without a decision: why.

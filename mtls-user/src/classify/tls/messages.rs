@@ -41,7 +41,10 @@ impl Messages {
 
     /// A record's body was missed.
     pub(super) fn poison(&mut self) {
-        *self = Self { poisoned: true, ..Self::default() };
+        *self = Self {
+            poisoned: true,
+            ..Self::default()
+        };
     }
 
     /// Adds a record's body; shows every message that is complete by it.
@@ -78,7 +81,11 @@ impl Messages {
             if let Some(body) = c.take(len) {
                 show(Message { kind, body, len });
             } else if len > MAX - HEADER {
-                show(Message { kind, body: c.rest(), len });
+                show(Message {
+                    kind,
+                    body: c.rest(),
+                    len,
+                });
                 self.skip = len - c.len();
                 return &[];
             } else {
@@ -96,7 +103,9 @@ mod tests {
         let mut messages = Messages::default();
         let mut out = Vec::new();
         for record in records {
-            messages.feed(record, |m| out.push((m.kind, m.body.len(), m.complete().is_some())));
+            messages.feed(record, |m| {
+                out.push((m.kind, m.body.len(), m.complete().is_some()))
+            });
         }
         out
     }

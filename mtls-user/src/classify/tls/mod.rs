@@ -90,7 +90,10 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(time: u64) -> Self {
         Self {
-            facts: Box::new(Facts { time, ..Facts::default() }),
+            facts: Box::new(Facts {
+                time,
+                ..Facts::default()
+            }),
             lanes: Default::default(),
         }
     }
@@ -148,10 +151,18 @@ impl Tls {
             }
             let ack = match window.ack_at(start) {
                 // Without acknowledgements, the order of arrival has to do.
-                NO_ACK => self.lanes[side.other().index()].records.last().map_or(0, Record::end),
+                NO_ACK => self.lanes[side.other().index()]
+                    .records
+                    .last()
+                    .map_or(0, Record::end),
                 ack => ack,
             };
-            let record = Record { content: header.content, len: header.len, start, ack };
+            let record = Record {
+                content: header.content,
+                len: header.len,
+                start,
+                ack,
+            };
             if body.is_none() && header.content == ContentType::ApplicationData {
                 self.look_at(side, &content[..content.len().min(header.len.into())]);
             }
@@ -188,7 +199,10 @@ impl Tls {
             lane.looked_at += 1;
             if text::is_text(&body[..LOOK]) {
                 let protocol = super::plain::name(side, body);
-                lane.broken = Some(Broken { readable: true, protocol });
+                lane.broken = Some(Broken {
+                    readable: true,
+                    protocol,
+                });
             }
         }
     }
@@ -263,7 +277,9 @@ impl Tls {
 
     fn messages(&mut self, side: Side, record: Record, body: &[u8], context: &mut Context<'_>) {
         let mut messages = std::mem::take(&mut self.lanes[side.index()].messages);
-        messages.feed(body, |message| self.message(side, record, &message, context));
+        messages.feed(body, |message| {
+            self.message(side, record, &message, context);
+        });
         let lane = &mut self.lanes[side.index()];
         lane.messages = messages;
     }
@@ -326,7 +342,10 @@ impl Tls {
             }
             // A peer that sends our hello back, or another message first, speaks no TLS.
             (Side::Server, _) if facts.chosen.is_none() && !facts.retried && message.kind != 0 => {
-                self.lanes[side.index()].broken = Some(Broken { readable: false, protocol: None });
+                self.lanes[side.index()].broken = Some(Broken {
+                    readable: false,
+                    protocol: None,
+                });
             }
             _ => {}
         }

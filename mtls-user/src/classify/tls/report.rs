@@ -15,7 +15,7 @@ impl Facts {
     pub(in crate::classify) fn info(&self, call: Option<&Call>) -> TlsInfo {
         let mut info = TlsInfo::default();
         if let Some(hello) = &self.hello {
-            self.hello_info(hello, &mut info);
+            hello.info(&mut info);
         }
         if let Some(chosen) = &self.chosen {
             info.version = Some(names::version(chosen.version).into_owned());
@@ -34,7 +34,8 @@ impl Facts {
                 }
             } else {
                 info.alpn = chosen.alpn.as_ref().map(|a| a.as_str().to_owned());
-                info.external_psk = chosen.kind() == names::CipherKind::Psk && resumed != Some(true);
+                info.external_psk =
+                    chosen.kind() == names::CipherKind::Psk && resumed != Some(true);
             }
         } else {
             info.external_psk = false;
@@ -50,7 +51,7 @@ impl Facts {
         let mut certificates = self.certificates.clone();
         if let Some(Origin::Known(session)) = &self.origin {
             info.session_age = Some(self.time.saturating_sub(session.time) / 1_000_000_000);
-            certificates = session.certificates.clone();
+            certificates.clone_from(&session.certificates);
         }
         let [client, server] = certificates;
         if let Some(certificate) = client {
@@ -62,17 +63,6 @@ impl Facts {
             info.server_cert = Some(certificate.info(self.time));
         }
         info
-    }
-
-    fn hello_info(&self, hello: &Hello, info: &mut TlsInfo) {
-        info.sni = hello.server_name.as_ref().map(|name| name.as_str().to_owned());
-        info.alpn_offered =
-            protocols(&hello.alpn).map(|name| text::clean(name).into_string()).collect();
-        info.ja4 = hello.ja4.map(|ja4| ja4.to_string());
-        info.ech = hello.ech;
-        info.early_data = hello.early_data;
-        info.post_handshake_auth = hello.post_handshake_auth;
-        info.external_psk = hello.offers_external_psk();
     }
 
     /// Things worth knowing that do not change the verdict.
@@ -87,12 +77,31 @@ impl Facts {
             }
             if hello.framed_as_v2 {
                 let version = names::version(hello.version);
-                notes.push(format!("sslv2-framed: the ClientHello (offering {version}) is framed as SSL 2.0's"));
+                notes.push(format!(
+                    "sslv2-framed: the ClientHello (offering {version}) is framed as SSL 2.0's"
+                ));
             }
         }
         if self.renegotiated {
             notes.push("renegotiation: a second handshake took place under encryption".to_owned());
         }
         notes
+    }
+}
+
+impl Hello {
+    fn info(&self, info: &mut TlsInfo) {
+        info.sni = hello
+            .server_name
+            .as_ref()
+            .map(|name| name.as_str().to_owned());
+        info.alpn_offered = protocols(&self.alpn)
+            .map(|name| text::clean(name).into_string())
+            .collect();
+        info.ja4 = self.ja4.map(|ja4| ja4.to_string());
+        info.ech = self.ech;
+        info.early_data = self.early_data;
+        info.post_handshake_auth = self.post_handshake_auth;
+        info.external_psk = self.offers_external_psk();
     }
 }

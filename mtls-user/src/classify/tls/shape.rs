@@ -87,10 +87,13 @@ enum Padding {
 fn padding(records: &[u16]) -> Padding {
     let inner = |len: u16| len.saturating_sub(16);
     let first = records.first().map_or(0, |len| inner(*len));
-    if first % 16 != 0 {
+    if !first.is_multiple_of(16) {
         return Padding::No;
     }
-    let block = records.iter().take(3).fold(0, |block, len| gcd(block, inner(*len)));
+    let block = records
+        .iter()
+        .take(3)
+        .fold(0, |block, len| gcd(block, inner(*len)));
     let as_long = |finished: u16| block != 0 && finished.next_multiple_of(block) == first;
     if as_long(32 + 4 + 1) || as_long(48 + 4 + 1) {
         Padding::Maybe

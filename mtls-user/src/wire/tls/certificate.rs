@@ -61,7 +61,11 @@ impl Certificate {
     pub fn identity(&self) -> String {
         let first = || {
             let san = self.info.sans.first()?;
-            Some(san.split_once(':').map_or(&**san, |(_, name)| name).to_owned())
+            Some(
+                san.split_once(':')
+                    .map_or(&**san, |(_, name)| name)
+                    .to_owned(),
+            )
         };
         self.info
             .spiffe_id
@@ -76,13 +80,14 @@ fn name(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
     for rdn in name.iter_rdn().take(MAX_NAMES) {
         for attribute in rdn.iter().take(4) {
-            let value = attribute
-                .as_str()
-                .map_or_else(|_| text::clean(attribute.as_slice()), |s| text::clean(s.as_bytes()));
-            let kind = oid_registry()
-                .get(attribute.attr_type())
-                .map(|entry| short_name(entry.sn()).to_owned())
-                .unwrap_or_else(|| attribute.attr_type().to_id_string());
+            let value = attribute.as_str().map_or_else(
+                |_| text::clean(attribute.as_slice()),
+                |s| text::clean(s.as_bytes()),
+            );
+            let kind = oid_registry().get(attribute.attr_type()).map_or_else(
+                || attribute.attr_type().to_id_string(),
+                |entry| short_name(entry.sn()).to_owned(),
+            );
             parts.push(format!("{kind}={value}"));
         }
     }

@@ -36,7 +36,10 @@ fn a_client_hello_in_full() {
     assert_eq!(hello.server_name, Some(&b"a.b"[..]));
     assert_eq!(hello.protocols().collect::<Vec<_>>(), [b"h2"]);
     assert_eq!(hello.highest_version(), 0x0304);
-    let psk = OfferedPsk { identity_len: 2, age: 5 };
+    let psk = OfferedPsk {
+        identity_len: 2,
+        age: 5,
+    };
     assert_eq!(hello.psk, Some(psk));
     assert!(hello.early_data && hello.post_handshake_auth && !hello.ech);
     assert!(hello.offers(0x1301) && !hello.offers(0x1305));
@@ -50,12 +53,20 @@ fn a_server_hello_in_every_version() {
     let mut body = vec![3, 3];
     body.extend([5; 32]);
     body.extend([0, 0x13, 0x02, 0]);
-    let extensions = [ext(43, &[3, 4]), ext(51, &[0, 0x1d, 0, 0]), ext(41, &[0, 0])].concat();
+    let extensions = [
+        ext(43, &[3, 4]),
+        ext(51, &[0, 0x1d, 0, 0]),
+        ext(41, &[0, 0]),
+    ]
+    .concat();
     body.extend((extensions.len() as u16).to_be_bytes());
     body.extend(&extensions);
     let hello = ServerHello::parse(&body).unwrap();
     assert!(hello.is_13() && !hello.retry);
-    assert_eq!((hello.cipher, hello.group, hello.psk), (0x1302, Some(0x1d), Some(0)));
+    assert_eq!(
+        (hello.cipher, hello.group, hello.psk),
+        (0x1302, Some(0x1d), Some(0))
+    );
 
     let mut retry = body.clone();
     retry[2..34].copy_from_slice(&RETRY);
@@ -77,7 +88,13 @@ fn a_server_hello_in_every_version() {
 fn an_ssl2_framed_hello() {
     let mut hello = vec![0x80, 9 + 3 + 16, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f];
     hello.extend([1; 16]);
-    assert_eq!(V2Hello::at(&hello), Some(Some(V2Hello { version: 0x0301, size: 30 })));
+    assert_eq!(
+        V2Hello::at(&hello),
+        Some(Some(V2Hello {
+            version: 0x0301,
+            size: 30
+        }))
+    );
     for n in 0..11 {
         assert_eq!(V2Hello::at(&hello[..n]), Some(None), "{n} bytes may be one");
     }

@@ -22,15 +22,20 @@ impl Ja4 {
         let mut extensions: SmallVec<[u16; 32]> =
             hello.extension_types().filter(|e| !is_grease(*e)).collect();
         let [v1, v2] = version(hello.highest_version());
-        let domain = if extensions.contains(&extension::SERVER_NAME) { b'd' } else { b'i' };
+        let domain = if extensions.contains(&extension::SERVER_NAME) {
+            b'd'
+        } else {
+            b'i'
+        };
         let [c1, c2] = two_digits(ciphers.len());
         let [e1, e2] = two_digits(extensions.len());
         let [a1, a2] = alpn(hello.protocols().next());
         ciphers.sort_unstable();
         extensions.retain(|e| !matches!(*e, extension::SERVER_NAME | extension::ALPN));
         extensions.sort_unstable();
-        let algorithms: SmallVec<[u16; 32]> =
-            u16s(hello.signature_algorithms).filter(|a| !is_grease(*a)).collect();
+        let algorithms: SmallVec<[u16; 32]> = u16s(hello.signature_algorithms)
+            .filter(|a| !is_grease(*a))
+            .collect();
         Self {
             head: [b't', v1, v2, domain, c1, c2, e1, e2, a1, a2],
             ciphers: hash(&ciphers, &[]),
@@ -73,10 +78,7 @@ fn two_digits(n: usize) -> [u8; 2] {
 
 /// First and last character of the first protocol, in hexadecimal where they are no letters or digits.
 fn alpn(first: Option<&[u8]>) -> [u8; 2] {
-    let (Some(&a), Some(&z)) = (
-        first.and_then(<[u8]>::first),
-        first.and_then(<[u8]>::last),
-    ) else {
+    let (Some(&a), Some(&z)) = (first.and_then(<[u8]>::first), first.and_then(<[u8]>::last)) else {
         return *b"00";
     };
     if a.is_ascii_alphanumeric() && z.is_ascii_alphanumeric() {

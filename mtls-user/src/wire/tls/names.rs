@@ -20,7 +20,8 @@ pub fn version(version: u16) -> Cow<'static, str> {
 
 /// The IANA name of a cipher suite; its number where it has none.
 pub fn cipher(id: u16) -> Cow<'static, str> {
-    TlsCipherSuite::from_id(id).map_or_else(|| format!("{id:#06x}").into(), |suite| suite.name.into())
+    TlsCipherSuite::from_id(id)
+        .map_or_else(|| format!("{id:#06x}").into(), |suite| suite.name.into())
 }
 
 /// What a cipher suite means for the question who is authenticated and who can read.

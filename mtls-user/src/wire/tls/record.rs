@@ -98,7 +98,10 @@ mod tests {
     fn headers() {
         let header = RecordHeader::parse([22, 3, 1, 2, 0]).unwrap();
         assert_eq!(header.content, ContentType::Handshake);
-        assert_eq!((header.version, header.len, header.size()), (0x301, 512, 517));
+        assert_eq!(
+            (header.version, header.len, header.size()),
+            (0x301, 512, 517)
+        );
         assert!(RecordHeader::parse([23, 3, 3, 0, 0]).is_some());
         for bad in [
             [22, 3, 1, 0, 0],
