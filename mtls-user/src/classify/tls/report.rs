@@ -91,7 +91,7 @@ impl Facts {
 
 impl Hello {
     fn info(&self, info: &mut TlsInfo) {
-        info.sni = hello
+        info.sni = self
             .server_name
             .as_ref()
             .map(|name| name.as_str().to_owned());
