@@ -1,5 +1,7 @@
 //! A network namespace for a node and one for a pod, joined by a veth; gone when dropped.
 
+pub(crate) mod packet;
+
 use std::{
     fs::File,
     io::{Read, Write},
@@ -13,7 +15,7 @@ use mtls_user::wire::{Direction, Endpoint, Segment};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// Runs `f` in a namespace, on a thread of its own.
-pub fn within<T: Send>(netns: &File, f: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn within<T: Send>(netns: &File, f: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
             setns(netns, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
@@ -26,7 +28,7 @@ pub fn within<T: Send>(netns: &File, f: impl FnOnce() -> T + Send) -> T {
 }
 
 /// A namespace that lives as long as the file is open.
-pub fn netns() -> File {
+pub(crate) fn netns() -> File {
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
         ip("link set lo up");
@@ -36,12 +38,12 @@ pub fn netns() -> File {
 }
 
 /// Where `ip` finds the namespace.
-pub fn path(netns: &File) -> String {
+pub(crate) fn path(netns: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())
 }
 
 /// Runs `ip`, in the namespace of the calling thread.
-pub fn ip(args: &str) {
+pub(crate) fn ip(args: &str) {
     let output = Command::new("ip")
         .args(args.split_whitespace())
         .output()
@@ -51,13 +53,13 @@ pub fn ip(args: &str) {
 }
 
 /// A node with one pod: `veth0` (10.9.0.1, fd09::1) and, in the pod, `eth0` (10.9.0.2, fd09::2).
-pub struct Node {
-    pub node: File,
-    pub pod: File,
+pub(crate) struct Node {
+    pub(crate) node: File,
+    pub(crate) pod: File,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (node, pod) = (netns(), netns());
         let this = Self { node, pod };
         within(&this.node, || this.veth("veth0"));
@@ -66,7 +68,7 @@ impl Node {
     }
 
     /// Makes a veth, in the node's namespace, to `eth0` in the pod's.
-    pub fn veth(&self, name: &str) {
+    pub(crate) fn veth(&self, name: &str) {
         let pod = path(&self.pod);
         ip(&format!(
             "link add {name} type veth peer name eth0 netns {pod}"
@@ -74,7 +76,7 @@ impl Node {
     }
 
     /// Gives addresses to a pair of interfaces and sets them up.
-    pub fn setup(&self, host: &str, pod: &str, v4: &str, v6: &str) {
+    pub(crate) fn setup(&self, host: &str, pod: &str, v4: &str, v6: &str) {
         for (netns, interface, last) in [(&self.node, host, 1), (&self.pod, pod, 2)] {
             within(netns, || {
                 ip(&format!("addr add {v4}.{last}/24 dev {interface}"));
@@ -85,7 +87,7 @@ impl Node {
     }
 
     /// The index of an interface of the node.
-    pub fn index(&self, name: &str) -> u32 {
+    pub(crate) fn index(&self, name: &str) -> u32 {
         within(&self.node, || {
             nix::net::if_::if_nametoindex(name).expect("the interface is there")
         })
@@ -93,7 +95,7 @@ impl Node {
 
     /// One connection from the node to the pod at `ip`: the client sends `request` and closes, the
     /// server sends `response` and closes. `opened` runs when the connection stands. The two ends.
-    pub fn exchange(
+    pub(crate) fn exchange(
         &self,
         ip: &str,
         request: &[u8],
@@ -127,21 +129,21 @@ impl Node {
 
 /// A [`Segment`] to keep.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub link: u32,
-    pub direction: Direction,
-    pub src: Endpoint,
-    pub dst: Endpoint,
-    pub seq: u32,
-    pub ack: u32,
-    pub flags: u8,
-    pub len: u32,
-    pub payload: Vec<u8>,
-    pub isn: (Option<u32>, Option<u32>),
-    pub midstream: bool,
-    pub again: bool,
-    pub lost: bool,
-    pub time: u64,
+pub(crate) struct Seen {
+    pub(crate) link: u32,
+    pub(crate) direction: Direction,
+    pub(crate) src: Endpoint,
+    pub(crate) dst: Endpoint,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    pub(crate) len: u32,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) isn: (Option<u32>, Option<u32>),
+    pub(crate) midstream: bool,
+    pub(crate) again: bool,
+    pub(crate) lost: bool,
+    pub(crate) time: u64,
 }
 
 impl From<&Segment<'_>> for Seen {
@@ -166,7 +168,7 @@ impl From<&Segment<'_>> for Seen {
 }
 
 /// The bytes of the stream from `src` that were captured, by position; `None` are holes.
-pub fn stream(seen: &[Seen], src: Endpoint) -> Vec<Option<u8>> {
+pub(crate) fn stream(seen: &[Seen], src: Endpoint) -> Vec<Option<u8>> {
     let mut bytes = Vec::new();
     for segment in seen.iter().filter(|segment| segment.src == src) {
         let isn = segment.isn.0.expect("the initial sequence number is known");
