@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::bin;
+use crate::census;
 use crate::netns::Node;
 use crate::process::Process;
 
@@ -39,26 +40,29 @@ impl Daemon {
         Self::start_with(node, &[])
     }
 
-    /// Starts the daemon on this node with more arguments.
+    /// Starts the daemon on this node, with the pods' names and with more arguments.
     pub fn start_with(node: &Node, args: &[&str]) -> Result<Self> {
+        let names = node.netns_dir();
+        let names = names.to_str().context("a path that is no text")?;
+        Self::start_over(node, &[&["--netns-dir", names], args].concat())
+    }
+
+    /// Starts the daemon on this node with these arguments and no others but its socket.
+    pub fn start_over(node: &Node, args: &[&str]) -> Result<Self> {
         let socket = node.files().join("mtls.sock");
-        let process = Process::start(Self::command(node, &socket, args)?)?;
+        let process = Process::start(Self::command(&socket, args)?)?;
         let daemon = Self { process, socket };
-        let ready = daemon
-            .process
-            .err
-            .find(PATIENCE, |line| line.contains("ready: ").then_some(()));
-        if ready.is_none() {
+        let ready = |line: &str| line.contains("ready: ").then_some(());
+        if daemon.process.err.find(PATIENCE, ready).is_none() {
             bail!("the daemon did not get ready\n{}", daemon.process.told());
         }
         Ok(daemon)
     }
 
-    /// The command that starts a daemon on this node.
-    pub fn command(node: &Node, socket: &Path, args: &[&str]) -> Result<Command> {
+    /// The command that starts a daemon on a socket.
+    pub fn command(socket: &Path, args: &[&str]) -> Result<Command> {
         let mut command = Command::new(bin::mtls()?);
-        command.arg("daemon").arg("--socket").arg(socket);
-        command.arg("--netns-dir").arg(node.netns_dir()).args(args);
+        command.arg("daemon").arg("--socket").arg(socket).args(args);
         Ok(command)
     }
 
@@ -135,13 +139,51 @@ impl Daemon {
         }
     }
 
-    /// Starts `mtls tap -o jsonl`.
+    /// How many interfaces it says that it watches.
+    pub fn interfaces(&self) -> Result<usize> {
+        let status = self.status()?;
+        let interfaces = status["kernel"]["interfaces"].as_array();
+        Ok(interfaces
+            .with_context(|| format!("no interfaces in {status}"))?
+            .len())
+    }
+
+    /// Waits until it watches exactly so many interfaces.
+    pub fn await_interfaces(&self, wanted: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let watched = self.interfaces()?;
+            if watched == wanted {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{watched} interfaces are watched instead of {wanted}\n{}",
+                    self.process.told()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts `mtls tap -o jsonl`; it listens when this returns.
     pub fn tap(&self) -> Result<Tap> {
+        let before = census::sockets(self.pid())?;
         let mut command = Command::new(bin::mtls()?);
         command
             .args(["tap", "-o", "jsonl", "--socket"])
             .arg(&self.socket);
-        Ok(Tap(Process::start(command)?))
+        let tap = Tap(Process::start(command)?);
+        let deadline = Instant::now() + PATIENCE;
+        while census::sockets(self.pid())? <= before {
+            if Instant::now() > deadline {
+                bail!("the tap did not connect\n{}", tap.0.told());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // From the connection to the request that it was made for.
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(tap)
     }
 
     /// Ends it by a signal; how it ended.

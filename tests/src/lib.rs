@@ -4,7 +4,11 @@
 //! Everything a test makes lives in namespaces of its own thread, so tests run side by side and
 //! nothing is left behind, not even when one is killed.
 
+pub mod bench;
 pub mod bin;
+pub mod capture;
+pub mod census;
+pub mod corpus;
 pub mod daemon;
 pub mod netns;
 pub mod peer;

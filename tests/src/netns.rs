@@ -224,13 +224,29 @@ impl Pod {
 
     /// Waits until something in the pod listens on `port`.
     pub fn await_listener(&self, port: u16, patience: Duration) -> Result<()> {
+        const LISTEN: &str = "0A";
+        self.await_socket(patience, |local, _, state| local == port && state == LISTEN)
+            .with_context(|| format!("nothing listens on port {port} of {}", self.name))
+    }
+
+    /// Waits until the pod has a connection to `port`.
+    pub fn await_connection(&self, port: u16, patience: Duration) -> Result<()> {
+        const ESTABLISHED: &str = "01";
+        self.await_socket(patience, |_, remote, state| {
+            remote == port && state == ESTABLISHED
+        })
+        .with_context(|| format!("{} is not connected to port {port}", self.name))
+    }
+
+    fn await_socket(
+        &self,
+        patience: Duration,
+        wanted: impl Fn(u16, u16, &str) -> bool,
+    ) -> Result<()> {
         let deadline = Instant::now() + patience;
-        while !self.enter(|| listens(port))? {
+        while !self.enter(|| any_socket(&wanted))? {
             if Instant::now() > deadline {
-                bail!(
-                    "nothing listens on port {port} of {} after {patience:?}",
-                    self.name
-                );
+                bail!("no such socket after {patience:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -302,18 +318,22 @@ pub fn ip(commands: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a TCP socket listens on `port` in the thread's network namespace.
-fn listens(port: u16) -> bool {
-    const LISTEN: &str = "0A";
-    let port = format!(":{port:04X}");
+/// Whether the thread's network namespace has a TCP socket whose local port, remote port and state
+/// are wanted.
+fn any_socket(wanted: impl Fn(u16, u16, &str) -> bool) -> bool {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
         .any(|table| {
-            table.lines().any(|line| {
-                let mut columns = line.split_ascii_whitespace();
-                columns.nth(1).is_some_and(|local| local.ends_with(&port))
-                    && columns.nth(1) == Some(LISTEN)
+            table.lines().skip(1).any(|line| {
+                let columns: Vec<_> = line.split_ascii_whitespace().collect();
+                let [_, local, remote, state, ..] = columns[..] else {
+                    return false;
+                };
+                port(local)
+                    .zip(port(remote))
+                    .is_some_and(|(local, remote)| wanted(local, remote, state))
             })
         })
 }

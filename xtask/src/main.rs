@@ -1,5 +1,9 @@
-//! What a newcomer runs: `cargo xtask test`.
+//! What a newcomer runs: `cargo xtask demo`, then `cargo xtask test`.
 
+mod bench;
+mod build;
+mod corpus;
+mod demo;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -14,12 +18,22 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run the tests.
-    Test,
+    /// Show what this does on a node made of network namespaces; needs root.
+    Demo,
+    /// Run the tests; needs root.
+    Test(test::Args),
+    /// Make the captures that the repository ships anew; needs root.
+    Corpus,
+    /// Measure.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
-        Task::Test => test::run(),
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Corpus => corpus::run(),
+        Task::Bench(what) => bench::run(&what),
     }
 }

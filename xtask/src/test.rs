@@ -1,19 +1,56 @@
 //! `cargo xtask test`: every test of the workspace.
 
-use std::process::Command;
-
 use anyhow::{Context, bail};
 
+use crate::build::{self, step};
+
+/// How to run the tests.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Let tests pass that cannot run here, and say which.
+    #[arg(long)]
+    allow_skip: bool,
+    /// For `cargo test`: `--test lifecycle`, `-- --nocapture`.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARG"
+    )]
+    rest: Vec<String>,
+}
+
 /// Runs the tests; an error when one fails.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // The kernel's part has no host to run on: it is left to the build for its own target.
-    let status = Command::new(cargo)
-        .args(["test", "--workspace", "--exclude", "mtls-ebpf"])
-        .status()
-        .context("start cargo test")?;
-    if !status.success() {
-        bail!("cargo test failed: {status}");
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let root = build::is_root();
+    if !root && !args.allow_skip {
+        bail!(
+            "most end-to-end tests need root:\n\
+             \n    sudo -E env \"PATH=$PATH\" cargo xtask test\n\
+             \nor leave them out: cargo xtask test --allow-skip"
+        );
     }
-    Ok(())
+    // The end-to-end tests run the program itself, which cargo would not build for them.
+    step("building mtls");
+    build::build(&["--package", "mtls-user"], root)?;
+
+    step("testing");
+    let skips = build::program("xtask")?.with_file_name("skipped-tests");
+    std::fs::write(&skips, "").with_context(|| format!("write {}", skips.display()))?;
+    let mut command = build::cargo();
+    // The kernel's part has no host to run on: it is left to the build for its own target.
+    command.args(["test", "--workspace", "--exclude", "mtls-ebpf"]);
+    command.args(&args.rest).env("MTLS_SKIP_LOG", &skips);
+    if root {
+        command.env("MTLS_REQUIRE_BPF", "1");
+    }
+    if args.allow_skip {
+        command.env("MTLS_ALLOW_SKIP", "1");
+    }
+    let tested = build::run(&mut command);
+    let skipped = std::fs::read_to_string(&skips).context("count the skipped tests")?;
+    println!("\nskipped: {}", skipped.lines().count());
+    for line in skipped.lines() {
+        println!("  {line}");
+    }
+    tested
 }

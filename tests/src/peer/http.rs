@@ -31,19 +31,31 @@ pub(super) fn head(stream: &mut impl Read) -> Result<Option<String>> {
     ))
 }
 
-/// Reads a response with its body.
+/// Reads a response with its body, which without a length goes on until the server closes.
 pub(super) fn response(stream: &mut impl Read) -> Result<()> {
     let head = head(stream)?.context("closed instead of a response")?;
-    if !head.starts_with("HTTP/1.1 200 ") {
+    let mut words = head.split(' ');
+    if !words.next().is_some_and(|word| word.starts_with("HTTP/1.")) || words.next() != Some("200")
+    {
         bail!("unexpected response: {head}");
     }
     let length = head
         .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .context("a response without its length")?
-        .parse()?;
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).context("read a body")
+        .find_map(|line| line.strip_prefix("content-length: "));
+    if let Some(length) = length {
+        let mut body = vec![0; length.parse()?];
+        return stream.read_exact(&mut body).context("read a body");
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(1..) => {}
+            Ok(0) => return Ok(()),
+            // Many servers close the connection without close_notify.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error).context("read a body"),
+        }
+    }
 }
 
 /// Sends a response of `size` bytes.

@@ -1,0 +1,202 @@
+//! Large captures made of small ones: the same handshake between many clients and one server.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+const ETHERNET: usize = 14;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+const FIN: u8 = 1;
+
+/// One frame of a flow, and whether the client sent it.
+#[derive(Clone)]
+pub struct Frame {
+    /// From the Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// The client sent it.
+    pub client: bool,
+}
+
+/// The frames of a capture of one flow over Ethernet and IPv4.
+pub fn read(path: &Path) -> Result<Vec<Frame>> {
+    let file = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let u32_at = |at: usize| {
+        file.get(at..at + 4)
+            .and_then(|b| b.first_chunk())
+            .map(|b| u32::from_le_bytes(*b) as usize)
+    };
+    ensure!(
+        matches!(u32_at(0), Some(0xa1b2_c3d4 | 0xa1b2_3c4d)),
+        "{} is no pcap file of this machine's byte order",
+        path.display()
+    );
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut at = 24;
+    let mut client = None;
+    while let Some(length) = u32_at(at + 8) {
+        let bytes = file
+            .get(at + 16..at + 16 + length)
+            .context("the capture breaks off")?
+            .to_vec();
+        at += 16 + length;
+        let source = bytes
+            .get(ETHERNET + 12..ETHERNET + 16)
+            .context("a short frame")?
+            .to_vec();
+        let client = client.get_or_insert_with(|| source.clone());
+        frames.push(Frame {
+            client: source == *client,
+            bytes,
+        });
+    }
+    ensure!(!frames.is_empty(), "{} has no packets", path.display());
+    Ok(frames)
+}
+
+/// A flow of plaintext HTTP: one request, one response.
+pub fn http() -> Vec<Frame> {
+    let request = b"GET /orders?id=7 HTTP/1.1\r\nhost: web.shop\r\nuser-agent: bench\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    let (r, s) = (request.len() as u32, response.len() as u32);
+    vec![
+        frame(true, 0, 0, SYN, b""),
+        frame(false, 0, 1, SYN | ACK, b""),
+        frame(true, 1, 1, ACK, b""),
+        frame(true, 1, 1, ACK, request),
+        frame(false, 1, 1 + r, ACK, response),
+        frame(true, 1 + r, 1 + s, ACK | FIN, b""),
+        frame(false, 1 + s, 2 + r, ACK | FIN, b""),
+        frame(true, 2 + r, 2 + s, ACK, b""),
+    ]
+}
+
+/// A connection that was opened, and then nothing.
+pub fn idle() -> Vec<Frame> {
+    vec![
+        frame(true, 0, 0, SYN, b""),
+        frame(false, 0, 1, SYN | ACK, b""),
+        frame(true, 1, 1, ACK, b""),
+    ]
+}
+
+/// The frames of a flow without those that end it.
+pub fn without_end(frames: &[Frame]) -> Vec<Frame> {
+    frames
+        .iter()
+        .filter(|frame| {
+            frame
+                .bytes
+                .get(ETHERNET + 33)
+                .is_none_or(|flags| flags & (FIN | 4) == 0)
+        })
+        .cloned()
+        .collect()
+}
+
+/// TCP over IPv4 over Ethernet between 10.0.0.1:40000 and 10.9.9.9:443; sums are left zero.
+pub fn frame(client: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Frame {
+    let (near, far) = (
+        (Ipv4Addr::new(10, 0, 0, 1), 40_000_u16),
+        (Ipv4Addr::new(10, 9, 9, 9), 443),
+    );
+    let (from, to) = if client { (near, far) } else { (far, near) };
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let total = 40 + payload.len() as u16;
+    bytes.extend([0x45, 0]);
+    bytes.extend(total.to_be_bytes());
+    bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+    bytes.extend(from.0.octets());
+    bytes.extend(to.0.octets());
+    bytes.extend(from.1.to_be_bytes());
+    bytes.extend(to.1.to_be_bytes());
+    bytes.extend(seq.wrapping_add(1_000).to_be_bytes());
+    bytes.extend(ack.wrapping_add(1_000).to_be_bytes());
+    bytes.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    bytes.extend(payload);
+    Frame { bytes, client }
+}
+
+/// A capture being written.
+pub struct Writer {
+    out: BufWriter<File>,
+    time: u64,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Begins a capture at `path`.
+    pub fn new(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("make {}", path.display()))?;
+        let mut out = BufWriter::with_capacity(1 << 20, file);
+        out.write_all(&0xa1b2_c3d4_u32.to_le_bytes())?;
+        out.write_all(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0])?;
+        Ok(Self {
+            out,
+            time: 0,
+            bytes: 24,
+        })
+    }
+
+    /// Writes a frame one microsecond after the one before.
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<()> {
+        self.time += 1;
+        let length = bytes.len() as u32;
+        let fields = [
+            1_700_000_000 + (self.time / 1_000_000) as u32,
+            (self.time % 1_000_000) as u32,
+            length,
+            length,
+        ];
+        for field in fields {
+            self.out.write_all(&field.to_le_bytes())?;
+        }
+        self.out.write_all(bytes)?;
+        self.bytes += 16 + u64::from(length);
+        Ok(())
+    }
+
+    /// `copies` of a flow, each from a client of its own, 64 of them at a time side by side.
+    pub fn copies(&mut self, frames: &[Frame], copies: u32) -> Result<()> {
+        let mut frames = frames.to_vec();
+        let mut first = 0;
+        while first < copies {
+            let last = (first + 64).min(copies);
+            for frame in &mut frames {
+                for copy in first..last {
+                    readdress(frame, copy);
+                    self.frame(&frame.bytes)?;
+                }
+            }
+            first = last;
+        }
+        Ok(())
+    }
+
+    /// Its size in bytes.
+    pub fn finish(mut self) -> Result<u64> {
+        self.out.flush()?;
+        Ok(self.bytes)
+    }
+}
+
+/// Gives the client's end an address and a port that only this copy has.
+fn readdress(frame: &mut Frame, copy: u32) {
+    let [_, a, b, c] = (copy / 50_000 + 1).to_be_bytes();
+    let port = ((copy % 50_000) as u16 + 10_000).to_be_bytes();
+    let ip = [10, a, b, c];
+    let (ip_at, port_at) = if frame.client {
+        (ETHERNET + 12, ETHERNET + 20)
+    } else {
+        (ETHERNET + 16, ETHERNET + 22)
+    };
+    if let Some(at) = frame.bytes.get_mut(ip_at..ip_at + 4) {
+        at.copy_from_slice(&ip);
+    }
+    if let Some(at) = frame.bytes.get_mut(port_at..port_at + 2) {
+        at.copy_from_slice(&port);
+    }
+}

@@ -1,0 +1,4 @@
+//! Benchmarks of the whole program against real input, each in one run on one machine.
+
+pub mod capture;
+pub mod classify;

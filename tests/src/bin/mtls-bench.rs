@@ -1,0 +1,42 @@
+//! Benchmarks of the whole program; `cargo xtask bench` runs it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Default, ValueEnum)]
+enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// `mtls classify` beside tshark and ndpiReader.
+    Classify {
+        /// The corpus of handshakes.
+        #[arg(long)]
+        corpus: PathBuf,
+        /// Where the captures are made; they need 1 GB, and are removed.
+        #[arg(long)]
+        work: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let json = args.output == Output::Json;
+    match args.what {
+        What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
+    }
+}

@@ -1,0 +1,92 @@
+//! `cargo xtask demo`: a shop of pods on a node made of network namespaces, and what `mtls` says
+//! of them. Everything is gone with this program, also on Ctrl-C: the namespaces are its own, and
+//! what runs in them is killed when it goes.
+
+mod shop;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use mtls_tests::bin;
+use mtls_tests::capture::Capture;
+use mtls_tests::daemon::Daemon;
+use mtls_tests::netns::ip;
+use mtls_tests::process::Process;
+use nix::sys::signal::Signal;
+use shop::Shop;
+
+/// The demo.
+#[derive(Parser)]
+#[command(name = "mtls-demo")]
+struct Args {
+    /// Instead of running the daemon, write the demo's traffic to this pcap file.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    match Args::parse().capture {
+        Some(path) => record(&path),
+        None => show(),
+    }
+}
+
+/// Opens the shop, has it watched, and prints what the daemon says.
+fn show() -> Result<()> {
+    let began = Instant::now();
+    step("a node of network namespaces, with pods of namespace `shop` on a bridge");
+    let shop = Shop::open()?;
+    step("mtls daemon");
+    let daemon = Daemon::start(shop.node())?;
+    println!("{}", daemon.log());
+
+    step("mtls tap, while the pods talk to each other");
+    let mut tap = Command::new(bin::mtls()?);
+    tap.args(["tap", "--socket"]).arg(daemon.socket());
+    let mut tap = Process::shown(tap)?;
+    // The tap shows what comes after it has connected.
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..2 {
+        shop.round()?;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    tap.signal(Signal::SIGINT)?;
+    tap.wait(Duration::from_secs(5)).context("stop the tap")?;
+
+    for args in [&["edges"][..], &["edges", "-o", "wide"]] {
+        step(&format!("mtls {}", args.join(" ")));
+        let answer = daemon.ask(args)?;
+        print!("{}{}", answer.out, answer.err);
+        println!();
+    }
+    step("the same of one edge for programs: mtls edges -o jsonl");
+    let answer = daemon.ask(&["edges", "-o", "jsonl"])?;
+    println!("{}", answer.out.lines().next().unwrap_or("no edges"));
+    daemon.stop(Signal::SIGTERM)?;
+    drop(shop);
+    println!(
+        "\ndone in {:.1} s; nothing is left behind",
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Writes one round of the shop's traffic to a file.
+fn record(path: &std::path::Path) -> Result<()> {
+    let shop = Shop::open()?;
+    // A bridge shows what it forwards only to those that ask for everything.
+    ip("link set cni0 promisc on\n")?;
+    let capture = Capture::start("cni0", path)?;
+    shop.round()?;
+    std::thread::sleep(Duration::from_millis(200));
+    capture.stop()?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn step(what: &str) {
+    println!("\n==> {what}");
+}

@@ -1,0 +1,52 @@
+//! What a process holds, counted from outside: descriptors, threads, and programs on interfaces.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use aya::programs::{SchedClassifier, TcAttachType};
+
+/// How many descriptors of each kind a process has (`bpf-prog`, `bpf-map`, `bpf_link`, `socket`,
+/// …), and how many threads.
+pub fn of(pid: u32) -> Result<BTreeMap<String, usize>> {
+    let mut count = BTreeMap::new();
+    for target in descriptors(pid)? {
+        *count.entry(kind(&target)).or_default() += 1;
+    }
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("list threads")?;
+    count.insert("threads".into(), threads.count());
+    Ok(count)
+}
+
+/// How many sockets a process has.
+pub fn sockets(pid: u32) -> Result<usize> {
+    Ok(of(pid)?.get("socket").copied().unwrap_or(0))
+}
+
+/// How many programs are attached to an interface by tcx, per direction: what the pod sends, what
+/// it gets.
+pub fn tcx(interface: &str) -> Result<[usize; 2]> {
+    let count = |direction| -> Result<usize> {
+        let (_, programs) = SchedClassifier::query_tcx(interface, direction)
+            .with_context(|| format!("ask for the programs on {interface}"))?;
+        Ok(programs.len())
+    };
+    Ok([count(TcAttachType::Ingress)?, count(TcAttachType::Egress)?])
+}
+
+fn descriptors(pid: u32) -> Result<Vec<PathBuf>> {
+    let dir = format!("/proc/{pid}/fd");
+    let entries = std::fs::read_dir(&dir).with_context(|| format!("list {dir}"))?;
+    // One that was closed meanwhile is none.
+    Ok(entries
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .collect())
+}
+
+/// `anon_inode:bpf-map` is `bpf-map`, `socket:[4711]` is `socket`, a path is itself.
+fn kind(target: &std::path::Path) -> String {
+    let target = target.to_string_lossy();
+    let name = target.strip_prefix("anon_inode:").unwrap_or(&target);
+    let name = name.split(":[").next().unwrap_or(name);
+    name.trim_matches(['[', ']']).to_owned()
+}

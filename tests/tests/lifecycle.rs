@@ -1,0 +1,302 @@
+//! Interfaces and daemons that come and go: nothing missed, nothing leaked.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use mtls_tests::census;
+use mtls_tests::daemon::Daemon;
+use mtls_tests::netns::{Pod, ip};
+use mtls_tests::scene::{Scene, at};
+use mtls_tests::skip::{Need, runs_here};
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+/// From a link's creation to the first packet on it, for which nothing may be missed.
+const GRACE: Duration = Duration::from_millis(50);
+
+#[test]
+fn the_first_packets_on_a_new_veth_are_seen() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let addr = at(scene.db.v4(), 8443);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "mtls"])?;
+    let mut pods = Vec::new();
+    for n in 0..10 {
+        let created = Instant::now();
+        let pod = scene.node.pod("shop", &format!("new{n}"))?;
+        std::thread::sleep(GRACE.saturating_sub(created.elapsed()));
+        let report = scene.connect(&pod, addr, &["--mode", "mtls"])?.remove(0);
+        let port = report.local.port();
+        let record = tap.find(|record| {
+            record["event"] == "closed"
+                && record["src"]["port"] == port
+                && record["src"]["ip"] == json!(report.local.ip())
+        })?;
+        assert_eq!(record["origin"], "syn", "{record:#}");
+        // On both of the veths that it crossed, so also on the new one.
+        assert_eq!(
+            record["links"].as_array().map(Vec::len),
+            Some(2),
+            "{record:#}"
+        );
+        assert_eq!(record["verdict"], "mtls", "{record:#}");
+        daemon.await_edge(&format!("new{n}"), "db", |edge| edge["open"] == 0)?;
+        pods.push(pod);
+    }
+    println!("attach latency: {}", daemon.status()?["kernel"]["attach"]);
+    Ok(())
+}
+
+#[test]
+fn programs_are_on_a_new_veth_in_time() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let mut took = Vec::new();
+    for n in 0..20 {
+        let name = format!("vethx{n:03}");
+        ip(&format!(
+            "link add {name} type veth peer name p{n} netns {}\n",
+            scene.web.netns().display()
+        ))?;
+        let created = Instant::now();
+        while census::tcx(&name)? != [1, 1] {
+            if created.elapsed() > Duration::from_secs(5) {
+                bail!(
+                    "no programs on {name}: {:?}\n{}",
+                    census::tcx(&name)?,
+                    daemon.log()
+                );
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        took.push(created.elapsed());
+    }
+    took.sort();
+    println!(
+        "from `ip link add` to both programs: median {:?}, longest {:?}",
+        took[10], took[19]
+    );
+    println!("attach latency: {}", daemon.status()?["kernel"]["attach"]);
+    assert!(took[10] < GRACE, "{took:?}");
+    Ok(())
+}
+
+#[test]
+fn a_veth_made_again_under_its_old_name_is_watched_again() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+    for round in 1..=5 {
+        scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
+        daemon.await_edge("web", "db", |edge| {
+            edge["verdicts"] == json!({ "plaintext": round })
+        })?;
+        for pod in [&scene.web, &scene.db] {
+            pod.disconnect(&pod.veth())?;
+            pod.connect(&pod.veth())?;
+            one_program_each_way(pod, &daemon)?;
+        }
+    }
+    daemon.await_interfaces(2)
+}
+
+#[test]
+fn a_daemon_that_was_killed_is_succeeded_by_another() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let addr = at(scene.db.v4(), 8443);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "mtls"])?;
+    for _ in 0..3 {
+        let daemon = Daemon::start(&scene.node)?;
+        for pod in [&scene.web, &scene.db] {
+            one_program_each_way(pod, &daemon)?;
+        }
+        scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
+        daemon.await_edge("web", "db", |edge| edge["verdicts"] == json!({ "mtls": 1 }))?;
+        assert_eq!(daemon.stop(Signal::SIGKILL)?.code(), None);
+    }
+    let daemon = Daemon::start(&scene.node)?;
+    one_program_each_way(&scene.web, &daemon)?;
+    assert_eq!(daemon.stop(Signal::SIGTERM)?.code(), Some(0));
+    assert_eq!(
+        census::tcx(&scene.web.veth())?,
+        [0, 0],
+        "a daemon that stops takes its programs along"
+    );
+    Ok(())
+}
+
+#[test]
+fn two_hundred_veths_come_and_go_under_traffic_and_leave_nothing() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let addr = at(scene.db.v4(), 8443);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "mtls"])?;
+    // Whatever is made lazily is made by now.
+    churn(&scene, 8)?;
+    scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
+    daemon.await_interfaces(2)?;
+    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+    let before = settled(&daemon, None)?;
+
+    let traffic = ["--mode", "mtls", "--connections", "1000000"];
+    let client = scene.client(&scene.web, addr, &traffic)?;
+    for n in 0..20 {
+        // Pods with traffic of their own, that end in the middle of it.
+        let pod = scene.node.pod("churn", &format!("pod{n}"))?;
+        let _own = scene.client(&pod, addr, &traffic)?;
+        churn(&scene, 10)?;
+    }
+    // And all at once.
+    churn(&scene, 200)?;
+    drop(client);
+    daemon.await_interfaces(2)?;
+    let after = settled(&daemon, Some(&before))?;
+    assert_eq!(after, before, "{}", daemon.log());
+
+    let status = daemon.status()?;
+    assert_eq!(status["kernel"]["not_attached"], json!([]), "{status:#}");
+    scene.connect(&scene.db, at(scene.db.v4(), 8443), &["--mode", "mtls"])?;
+    println!("held before and after: {before:?}");
+    println!("attach latency: {}", status["kernel"]["attach"]);
+    Ok(())
+}
+
+#[test]
+fn only_veths_that_lead_to_another_namespace_are_touched() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    ip("link add here type veth peer name there\n\
+        link set here up\n\
+        link set there up\n")?;
+    let daemon = Daemon::start(&scene.node)?;
+    daemon.await_interfaces(2)?;
+    for other in ["here", "there", "cni0", "lo"] {
+        assert_eq!(census::tcx(other)?, [0, 0], "{other}");
+    }
+    drop(daemon);
+    let veth = scene.db.veth();
+    let daemon = Daemon::start_with(&scene.node, &["--iface", &veth])?;
+    daemon.await_interfaces(1)?;
+    assert_eq!(census::tcx(&veth)?, [1, 1]);
+    assert_eq!(census::tcx(&scene.web.veth())?, [0, 0]);
+    Ok(())
+}
+
+#[test]
+fn programs_of_others_are_still_run() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let veth = scene.db.veth();
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+    let daemon = Daemon::start(&scene.node)?;
+    scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
+    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+
+    // What a CNI may have for a network policy, after ours on the same hook: it drops everything.
+    tc(&format!("qdisc add dev {veth} clsact"))?;
+    tc(&format!(
+        "filter add dev {veth} egress prio 1 bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}2 da"
+    ))?;
+    let segments = || -> Result<Option<u64>> {
+        Ok(daemon.status()?["kernel"]["counters"]["segments"].as_u64())
+    };
+    let before = segments()?;
+    let mut client = scene.client(&scene.web, addr, &["--mode", "plain-http"])?;
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(
+        client.running()?,
+        "the other program was passed by: {}",
+        client.told()
+    );
+    // The SYN on either veth; the first that is sent again comes after a second.
+    assert_eq!(segments()?, before.map(|before| before + 2));
+    drop(client);
+
+    // And it outlives the daemon.
+    assert_eq!(daemon.stop(Signal::SIGTERM)?.code(), Some(0));
+    assert!(tc(&format!("filter show dev {veth} egress"))?.contains("bytecode"));
+    Ok(())
+}
+
+/// Runs `tc`; a no-break space stands for a space within an argument.
+fn tc(args: &str) -> Result<String> {
+    let mut command = Command::new("tc");
+    command.args(args.split(' ').map(|arg| arg.replace('\u{a0}', " ")));
+    let answer = mtls_tests::daemon::run(command)?;
+    if answer.code != Some(0) {
+        bail!("tc {args}: {answer:?}");
+    }
+    Ok(answer.out)
+}
+
+/// Makes `count` veths into a pod at once, and deletes them.
+fn churn(scene: &Scene, count: usize) -> Result<()> {
+    let into = scene.web.netns().display();
+    let add: String = (0..count)
+        .map(|n| {
+            format!(
+                "link add vethc{n} type veth peer name c{n} netns {into}\nlink set vethc{n} up\n"
+            )
+        })
+        .collect();
+    ip(&add)?;
+    let del: String = (0..count).map(|n| format!("link del vethc{n}\n")).collect();
+    ip(&del)
+}
+
+/// What the daemon holds once it has come to rest: at `wanted`, or at the same twice in a row.
+fn settled(
+    daemon: &Daemon,
+    wanted: Option<&std::collections::BTreeMap<String, usize>>,
+) -> Result<std::collections::BTreeMap<String, usize>> {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let mut last = census::of(daemon.pid())?;
+    loop {
+        // Threads that tokio keeps for blocking work leave after ten idle seconds.
+        std::thread::sleep(Duration::from_millis(500));
+        let now = census::of(daemon.pid())?;
+        let rests = wanted.map_or(now == last, |wanted| now == *wanted);
+        if rests || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
+/// Waits until the pod's veth has exactly one program in each direction.
+fn one_program_each_way(pod: &Pod, daemon: &Daemon) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let programs = census::tcx(&pod.veth())?;
+        if programs == [1, 1] {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{} has {programs:?} programs\n{}", pod.veth(), daemon.log());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask demo`: what the project does, on whatever machine this is.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::build::{self, step};
+
+/// The demo's traffic as a capture, for where there is no root.
+pub(crate) const CAPTURE: &str = "tests/data/demo.pcap";
+
+/// Builds the daemon and the peers, and becomes the demo.
+pub(crate) fn run() -> anyhow::Result<()> {
+    if !build::is_root() {
+        return without_root();
+    }
+    step("building mtls with its kernel program");
+    build::build(&["--package", "mtls-user"], true)?;
+    step("building the peers");
+    build::build(&["--package", "mtls-tests", "--bins"], false)?;
+    // In place of this process, so that Ctrl-C has one to stop.
+    let error = Command::new(build::program("mtls-demo")?).exec();
+    Err(error).context("start the demo")
+}
+
+fn without_root() -> anyhow::Result<()> {
+    eprintln!(
+        "The demo makes network namespaces and loads an eBPF program, for which it needs root:\n\
+         \n    sudo -E env \"PATH=$PATH\" cargo xtask demo\n\
+         \nWithout it, here is the classifier on the demo's traffic, captured before ({CAPTURE}).\n"
+    );
+    step("building mtls");
+    build::build(&["--package", "mtls-user"], false)?;
+    step(&format!("mtls classify {CAPTURE}"));
+    let mut classify = Command::new(build::program("mtls")?);
+    build::run(classify.arg("classify").arg(build::root().join(CAPTURE)))
+}
