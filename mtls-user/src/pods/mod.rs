@@ -7,6 +7,7 @@ pub mod cri;
 mod entry;
 pub mod expect;
 mod file;
+mod identity;
 pub mod kubernetes;
 mod links;
 mod merge;
