@@ -1,0 +1,198 @@
+//! A sandbox, as the runtime tells of it, made into an entry of the directory.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::IpAddr;
+
+use hashbrown::HashSet;
+use serde::Deserialize;
+
+use super::runtime_v1::{NamespaceMode, PodSandbox, PodSandboxStatusResponse};
+use crate::pods::entry::{Entry, Facts, clean, labels};
+use crate::pods::mesh::{self, Signs};
+use crate::pods::owner;
+use crate::verdict::Workload;
+
+/// Most addresses taken of one pod.
+const MAX_ADDRESSES: usize = 32;
+
+/// What the list does not tell of a sandbox.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Detail {
+    /// Addresses as the runtime has them: those that its network plugin gave the pod.
+    pub(super) addresses: Vec<IpAddr>,
+    /// Addresses that its namespace has, those of further interfaces too.
+    pub(super) inside: Vec<IpAddr>,
+    /// The host's ends of its interfaces.
+    pub(super) links: Vec<u32>,
+    host_network: bool,
+    netns: Option<String>,
+    pid: Option<u32>,
+}
+
+/// The verbose part of a status, as containerd and CRI-O write it.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Info {
+    pid: u32,
+    runtime_spec: Option<Spec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Linux {
+    namespaces: Vec<Namespace>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Namespace {
+    r#type: String,
+    path: String,
+}
+
+impl Detail {
+    pub(super) fn read(answer: &PodSandboxStatusResponse) -> Self {
+        let Some(status) = &answer.status else {
+            return Self::default();
+        };
+        let network = status.network.as_ref();
+        let primary = network.map(|network| network.ip.as_str());
+        let others = network.into_iter().flat_map(|n| &n.additional_ips);
+        let options = status
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.namespaces.as_ref()?.options.as_ref());
+        // What it says beyond the standard is taken where it is understood.
+        let info: Info = answer
+            .info
+            .get("info")
+            .and_then(|info| serde_json::from_str(info).ok())
+            .unwrap_or_default();
+        let namespaces = info
+            .runtime_spec
+            .and_then(|spec| spec.linux)
+            .unwrap_or_default()
+            .namespaces;
+        Self {
+            addresses: primary
+                .into_iter()
+                .chain(others.map(|other| other.ip.as_str()))
+                .filter_map(|ip| ip.parse().ok())
+                .take(MAX_ADDRESSES)
+                .collect(),
+            host_network: options.is_some_and(|o| o.network() == NamespaceMode::Node),
+            netns: namespaces
+                .into_iter()
+                .find(|namespace| namespace.r#type == "network" && !namespace.path.is_empty())
+                .map(|namespace| namespace.path),
+            pid: Some(info.pid).filter(|pid| *pid != 0),
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is nothing left to find out.
+    pub(super) fn complete(&self) -> bool {
+        self.host_network || (!self.addresses.is_empty() && !self.links.is_empty())
+    }
+
+    /// The namespace, where it can be reached from here: by its path, which may be of another
+    /// mount namespace, or by its process, which may be of another process namespace.
+    pub(super) fn open(&self) -> Option<File> {
+        if self.host_network {
+            return None;
+        }
+        let by_path = self.netns.as_ref().and_then(|path| File::open(path).ok());
+        by_path.or_else(|| File::open(format!("/proc/{}/ns/net", self.pid?)).ok())
+    }
+}
+
+/// The entry of a sandbox; `None` for one that has no name.
+pub(super) fn entry(
+    sandbox: &PodSandbox,
+    detail: &Detail,
+    containers: &[String],
+) -> Option<Entry> {
+    let metadata = sandbox.metadata.as_ref()?;
+    if metadata.name.is_empty() {
+        return None;
+    }
+    let sorted = |map: &std::collections::HashMap<String, String>| -> BTreeMap<_, _> {
+        map.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    let all_labels = sorted(&sandbox.labels);
+    let annotations = sorted(&sandbox.annotations);
+    let created = u64::try_from(sandbox.created_at).ok().filter(|at| *at != 0);
+    let seconds = created.map(|nanoseconds| nanoseconds / 1_000_000_000);
+    let pod = clean(&metadata.name);
+    let (kind, name) = match owner::from_labels(&pod, &all_labels, seconds) {
+        Some(owner) => (owner.kind, owner.name),
+        None => ("pod".into(), pod.clone()),
+    };
+    let addresses = if detail.host_network {
+        Vec::new()
+    } else {
+        let mut addresses = detail.addresses.clone();
+        for ip in detail.inside.iter().take(MAX_ADDRESSES) {
+            if !addresses.contains(ip) {
+                addresses.push(*ip);
+            }
+        }
+        addresses
+    };
+    Some(Entry {
+        workload: Workload {
+            name,
+            namespace: clean(&metadata.namespace),
+            kind,
+            pod: Some(pod),
+            ..Workload::default()
+        },
+        addresses,
+        links: detail.links.clone(),
+        since: created,
+        uid: clean(&metadata.uid),
+        facts: Facts {
+            labels: labels(&all_labels),
+            node: None,
+            host_network: detail.host_network,
+            mesh: mesh::of(&Signs {
+                labels: &all_labels,
+                annotations: &annotations,
+                namespace: None,
+                containers: Some(containers),
+            }),
+        },
+        ..Entry::default()
+    })
+}
+
+/// Takes from each entry the addresses that the runtime gave to another pod: a pod that may
+/// configure its own namespace could otherwise take another's name by taking its address.
+pub(super) fn settle<'a>(entries: &mut [Entry], details: impl Iterator<Item = &'a Detail>) {
+    let mut given: HashSet<IpAddr> = HashSet::new();
+    let mut own: Vec<&Detail> = Vec::new();
+    for detail in details {
+        given.extend(&detail.addresses);
+        own.push(detail);
+    }
+    for entry in entries {
+        let gave = |ip: &IpAddr| {
+            own.iter()
+                .any(|detail| detail.links == entry.links && detail.addresses.contains(ip))
+        };
+        let mine: Vec<_> = entry
+            .addresses
+            .iter()
+            .copied()
+            .filter(|ip| !given.contains(ip) || gave(ip))
+            .collect();
+        entry.addresses = mine;
+    }
+}
