@@ -40,6 +40,7 @@ fn authority(source: Source) -> u8 {
         Source::Netns => 3,
         Source::Services => 4,
         Source::Node => 5,
+        Source::Namespaces => 6,
     }
 }
 

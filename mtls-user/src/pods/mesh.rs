@@ -141,6 +141,11 @@ const KINDS: [Kind; 4] = [
     },
 ];
 
+/// Whether a container of that name is a mesh's proxy.
+pub(super) fn is_proxy(container: &str) -> bool {
+    KINDS.iter().any(|kind| kind.containers.contains(&container))
+}
+
 /// The mesh of a pod, if it has one.
 pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
     let injected = KINDS.iter().find(|kind| kind.injected(signs));

@@ -7,6 +7,7 @@ pub mod cri;
 mod entry;
 pub mod expect;
 mod file;
+mod flow;
 mod identity;
 pub mod kubernetes;
 mod links;
@@ -33,6 +34,7 @@ use smallvec::SmallVec;
 use crate::verdict::Workload;
 pub use entry::{ANY, Entry, Facts};
 pub use file::read as read_file;
+pub use flow::name_flow;
 pub use netns::scan as scan_namespaces;
 pub use node::addresses as node_addresses;
 pub use snapshot::Found;
@@ -60,6 +62,8 @@ pub enum Source {
     Services,
     /// The node itself.
     Node,
+    /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
+    Namespaces,
 }
 
 impl Source {
@@ -72,6 +76,7 @@ impl Source {
             Self::Netns => "netns",
             Self::Services => "services",
             Self::Node => "node",
+            Self::Namespaces => "namespaces",
         }
     }
 }

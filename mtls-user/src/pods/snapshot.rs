@@ -1,5 +1,6 @@
 //! The directory at one moment, never changed once made.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -132,8 +133,9 @@ impl Claim {
     /// The lower, the better a claim for `time`: one that held then, before one that was not heard
     /// of yet (a flow can be older than the news of its pod), before one that had ended (a flow's
     /// last events come after the end of its pod). Of those, one whose source can be asked; then by
-    /// how well the source knows; then the nearest.
-    fn distance(&self, time: u64) -> (u8, bool, Source, u64) {
+    /// how well the source knows; then the nearest; then the one that held longest, as the same pod
+    /// with something changed succeeds itself.
+    fn distance(&self, time: u64) -> (u8, bool, Source, u64, Reverse<u64>) {
         let (class, nearness) = if time < self.from {
             (1, self.from - time)
         } else if time <= self.until {
@@ -141,7 +143,8 @@ impl Claim {
         } else {
             (2, time - self.until)
         };
-        (class, self.stale.is_some(), self.source, nearness)
+        let last = Reverse(self.until);
+        (class, self.stale.is_some(), self.source, nearness, last)
     }
 }
 
@@ -154,7 +157,7 @@ fn at(list: &[Claim], time: u64) -> Option<&Claim> {
 }
 
 /// Whether only a network of one's own has such addresses (RFC 1918, 6598, 3927, 4193, 4291).
-fn is_private(ip: IpAddr) -> bool {
+pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();

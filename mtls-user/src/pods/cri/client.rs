@@ -110,16 +110,17 @@ impl Client {
             })
             .collect();
         self.look_at(new).await?;
-        let known = |id: &str| self.details.get(id).map(|(detail, _)| detail);
-        let mut entries: Vec<_> = sandboxes
+        let given = self
+            .details
             .iter()
-            .filter_map(|sandbox| {
-                let containers = by_sandbox.get(&sandbox.id).map_or(&[][..], Vec::as_slice);
-                sandbox::entry(sandbox, known(&sandbox.id)?, containers)
-            })
+            .flat_map(|(id, (detail, _))| detail.addresses.iter().map(|ip| (*ip, id.as_str())))
             .collect();
-        sandbox::settle(&mut entries, self.details.values().map(|(detail, _)| detail));
-        Ok(entries)
+        let entries = sandboxes.iter().filter_map(|sandbox| {
+            let (detail, _) = self.details.get(&sandbox.id)?;
+            let containers = by_sandbox.get(&sandbox.id).map_or(&[][..], Vec::as_slice);
+            sandbox::entry(sandbox, detail, containers, &given)
+        });
+        Ok(entries.collect())
     }
 
     /// Finds out the addresses and interfaces of sandboxes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use serde::Deserialize;
 
 use super::runtime_v1::{NamespaceMode, PodSandbox, PodSandboxStatusResponse};
@@ -113,11 +113,14 @@ impl Detail {
     }
 }
 
-/// The entry of a sandbox; `None` for one that has no name.
+/// The entry of a sandbox; `None` for one that has no name. `given` says which sandbox the runtime
+/// gave an address to: a pod that may configure its own namespace could otherwise take another's
+/// name by taking its address.
 pub(super) fn entry(
     sandbox: &PodSandbox,
     detail: &Detail,
     containers: &[String],
+    given: &HashMap<IpAddr, &str>,
 ) -> Option<Entry> {
     let metadata = sandbox.metadata.as_ref()?;
     if metadata.name.is_empty() {
@@ -140,7 +143,8 @@ pub(super) fn entry(
     } else {
         let mut addresses = detail.addresses.clone();
         for ip in detail.inside.iter().take(MAX_ADDRESSES) {
-            if !addresses.contains(ip) {
+            let of_another = given.get(ip).is_some_and(|id| *id != sandbox.id);
+            if !of_another && !addresses.contains(ip) {
                 addresses.push(*ip);
             }
         }
@@ -171,28 +175,4 @@ pub(super) fn entry(
         },
         ..Entry::default()
     })
-}
-
-/// Takes from each entry the addresses that the runtime gave to another pod: a pod that may
-/// configure its own namespace could otherwise take another's name by taking its address.
-pub(super) fn settle<'a>(entries: &mut [Entry], details: impl Iterator<Item = &'a Detail>) {
-    let mut given: HashSet<IpAddr> = HashSet::new();
-    let mut own: Vec<&Detail> = Vec::new();
-    for detail in details {
-        given.extend(&detail.addresses);
-        own.push(detail);
-    }
-    for entry in entries {
-        let gave = |ip: &IpAddr| {
-            own.iter()
-                .any(|detail| detail.links == entry.links && detail.addresses.contains(ip))
-        };
-        let mine: Vec<_> = entry
-            .addresses
-            .iter()
-            .copied()
-            .filter(|ip| !given.contains(ip) || gave(ip))
-            .collect();
-        entry.addresses = mine;
-    }
 }
