@@ -76,6 +76,9 @@ impl Client {
 
     /// The pods that run now.
     pub(super) async fn pods(&mut self) -> anyhow::Result<Vec<Entry>> {
+        if self.events.have_ended() {
+            self.events = Events::follow(self.service.clone());
+        }
         let filter = PodSandboxFilter {
             state: Some(PodSandboxStateValue {
                 state: PodSandboxState::SandboxReady.into(),
@@ -148,8 +151,7 @@ impl Client {
         let links = links::into(&namespaces).await?;
         let found = asked.into_iter().zip(addresses).zip(links);
         for (((id, mut detail), addresses), links) in found {
-            detail.inside = addresses.unwrap_or_default();
-            detail.links = links;
+            detail.found(addresses, links);
             self.details.insert(id, (detail, Instant::now()));
         }
         Ok(())
@@ -165,8 +167,10 @@ pub(super) struct Events {
 #[derive(Default)]
 struct State {
     news: Notify,
-    /// One has come: this runtime has them.
+    /// One has come, and more will.
     work: AtomicBool,
+    /// One has come: this runtime has them.
+    ever: AtomicBool,
 }
 
 impl Events {
@@ -180,15 +184,23 @@ impl Events {
                     let mut stream = stream.into_inner();
                     while let Ok(Some(_)) = stream.message().await {
                         told.work.store(true, Ordering::Relaxed);
+                        told.ever.store(true, Ordering::Relaxed);
                         told.news.notify_one();
                     }
                 }
                 Err(status) => tracing::debug!("no events from the container runtime: {status}"),
             }
-            // From here on it has to be asked.
-            told.work.store(false, Ordering::Relaxed);
+            // From here on it has to be asked. The end is news too: mostly it is the runtime's own.
+            if told.work.swap(false, Ordering::Relaxed) {
+                told.news.notify_one();
+            }
         });
         Self { state, task }
+    }
+
+    /// Whether there were events, and then no more. A runtime that never had any is not asked again.
+    fn have_ended(&self) -> bool {
+        self.task.is_finished() && self.state.ever.load(Ordering::Relaxed)
     }
 
     /// Whether the runtime can be relied on to tell.

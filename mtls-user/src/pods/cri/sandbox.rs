@@ -22,9 +22,9 @@ pub(super) struct Detail {
     /// Addresses as the runtime has them: those that its network plugin gave the pod.
     pub(super) addresses: Vec<IpAddr>,
     /// Addresses that its namespace has, those of further interfaces too.
-    pub(super) inside: Vec<IpAddr>,
+    inside: Vec<IpAddr>,
     /// The host's ends of its interfaces.
-    pub(super) links: Vec<u32>,
+    links: Vec<u32>,
     host_network: bool,
     netns: Option<String>,
     pid: Option<u32>,
@@ -94,6 +94,17 @@ impl Detail {
                 .map(|namespace| namespace.path),
             pid: Some(info.pid).filter(|pid| *pid != 0),
             ..Self::default()
+        }
+    }
+
+    /// Takes in what was found in the namespace, if that is the pod's: reached by a path or a process
+    /// id of somebody else's view, it may be another one.
+    pub(super) fn found(&mut self, addresses: Option<Vec<IpAddr>>, links: Vec<u32>) {
+        let inside = addresses.unwrap_or_default();
+        let is_its_own = self.addresses.iter().any(|ip| inside.contains(ip));
+        if is_its_own || self.addresses.is_empty() && !links.is_empty() {
+            self.inside = inside;
+            self.links = links;
         }
     }
 
@@ -175,4 +186,118 @@ pub(super) fn entry(
         },
         ..Entry::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::cri::runtime_v1::{
+        LinuxPodSandboxStatus, Namespace, NamespaceOption, PodIp, PodSandboxMetadata,
+        PodSandboxNetworkStatus, PodSandboxStatus,
+    };
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn answer(info: &str, mode: NamespaceMode) -> PodSandboxStatusResponse {
+        PodSandboxStatusResponse {
+            status: Some(PodSandboxStatus {
+                network: Some(PodSandboxNetworkStatus {
+                    ip: "10.0.0.1".into(),
+                    additional_ips: vec![
+                        PodIp {
+                            ip: "fd00::1".into(),
+                        },
+                        PodIp { ip: "x".into() },
+                    ],
+                }),
+                linux: Some(LinuxPodSandboxStatus {
+                    namespaces: Some(Namespace {
+                        options: Some(NamespaceOption {
+                            network: mode.into(),
+                        }),
+                    }),
+                }),
+                ..PodSandboxStatus::default()
+            }),
+            info: [("info".to_string(), info.to_string())].into(),
+        }
+    }
+
+    fn sandbox(name: &str, labels: &[(&str, &str)]) -> PodSandbox {
+        PodSandbox {
+            id: name.into(),
+            metadata: Some(PodSandboxMetadata {
+                name: name.into(),
+                namespace: "shop".into(),
+                uid: "u1".into(),
+                attempt: 0,
+            }),
+            created_at: 1_700_000_000_000_000_000,
+            labels: labels
+                .iter()
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect(),
+            ..PodSandbox::default()
+        }
+    }
+
+    #[test]
+    fn a_verbose_status_is_read_for_what_the_standard_lacks() {
+        let info = r#"{"pid": 42, "runtimeSpec": {"linux": {"namespaces": [
+            {"type": "pid"}, {"type": "network", "path": "/var/run/netns/cni-1"}]}}}"#;
+        let detail = Detail::read(&answer(info, NamespaceMode::Pod));
+        assert_eq!(detail.addresses, [ip("10.0.0.1"), ip("fd00::1")]);
+        assert_eq!(detail.netns.as_deref(), Some("/var/run/netns/cni-1"));
+        assert_eq!(detail.pid, Some(42));
+        for nonsense in ["", "[]", r#"{"pid": "x"}"#, r#"{"runtimeSpec": 7}"#] {
+            let detail = Detail::read(&answer(nonsense, NamespaceMode::Pod));
+            assert_eq!(detail.addresses.len(), 2, "{nonsense}");
+            assert!(detail.open().is_none());
+        }
+    }
+
+    #[test]
+    fn a_namespace_without_the_pods_address_is_not_the_pods() {
+        let mut detail = Detail::read(&answer("", NamespaceMode::Pod));
+        detail.found(Some(vec![ip("192.168.0.1")]), vec![2]);
+        assert!(detail.links.is_empty() && detail.inside.is_empty());
+        detail.found(Some(vec![ip("10.0.0.1"), ip("10.9.0.1")]), vec![7, 8]);
+        let entry = entry(&sandbox("web", &[]), &detail, &[], &HashMap::new()).unwrap();
+        assert_eq!(
+            entry.addresses,
+            [ip("10.0.0.1"), ip("fd00::1"), ip("10.9.0.1")]
+        );
+        assert_eq!(entry.links, [7, 8]);
+    }
+
+    #[test]
+    fn a_pod_cannot_take_anothers_address() {
+        let mut detail = Detail::read(&answer("", NamespaceMode::Pod));
+        detail.found(Some(vec![ip("10.0.0.1"), ip("10.0.0.2")]), vec![7]);
+        let given = [(ip("10.0.0.1"), "web"), (ip("10.0.0.2"), "victim")].into();
+        let entry = entry(&sandbox("web", &[]), &detail, &[], &given).unwrap();
+        assert_eq!(entry.addresses, [ip("10.0.0.1"), ip("fd00::1")]);
+    }
+
+    #[test]
+    fn labels_and_containers_tell_the_workload_and_its_mesh() {
+        let hash = [("pod-template-hash", "7d9c"), ("app", "web")];
+        let detail = Detail::read(&answer("", NamespaceMode::Node));
+        let containers = ["web".to_string(), "istio-proxy".to_string()];
+        let entry = entry(
+            &sandbox("web-7d9c-x2x4z", &hash),
+            &detail,
+            &containers,
+            &HashMap::new(),
+        )
+        .unwrap();
+        assert_eq!(entry.workload.name, "web");
+        assert_eq!(entry.workload.kind, "deployment");
+        assert_eq!(entry.facts.mesh.as_ref().map(|mesh| mesh.name), Some("istio"));
+        assert!(entry.facts.host_network);
+        assert!(entry.addresses.is_empty(), "they are the node's");
+        assert!(super::entry(&PodSandbox::default(), &detail, &[], &HashMap::new()).is_none());
+    }
 }
