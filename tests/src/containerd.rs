@@ -28,7 +28,7 @@ pub struct Containerd {
     node: Node,
     dir: PathBuf,
     process: Option<Process>,
-    cri: Option<Cri>,
+    cri: Cri,
     runtime: Runtime,
 }
 
@@ -55,15 +55,17 @@ impl Containerd {
         std::fs::create_dir(&dir).context("make containerd's directory")?;
         write_config(&dir)?;
         let archive = image(&dir)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start an async runtime")?;
+        let cri = runtime.block_on(async { Cri::new(&dir.join("containerd.sock")) });
         let mut containerd = Self {
             node: node.clone(),
             dir,
             process: None,
-            cri: None,
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("start an async runtime")?,
+            cri,
+            runtime,
         };
         containerd.up()?;
         let mut import = Command::new("ctr");
@@ -87,10 +89,8 @@ impl Containerd {
         command.arg("--config").arg(self.dir.join("config.toml"));
         let process = self.process.insert(Process::start(command)?);
         let deadline = Instant::now() + PATIENCE;
-        let socket = self.dir.join("containerd.sock");
         loop {
-            if let Ok(cri) = self.runtime.block_on(Cri::connect(&socket)) {
-                self.cri = Some(cri);
+            if self.runtime.block_on(self.cri.answers()) {
                 return Ok(());
             }
             if Instant::now() > deadline || !process.running()? {
@@ -102,7 +102,6 @@ impl Containerd {
 
     /// Stops it; its pods go on.
     pub fn down(&mut self) -> Result<()> {
-        self.cri = None;
         if let Some(mut process) = self.process.take() {
             process.signal(Signal::SIGTERM)?;
             process.wait(PATIENCE)?;
@@ -137,7 +136,6 @@ impl Containerd {
             logs: self.dir.join("logs"),
         };
         let Self { cri, runtime, .. } = self;
-        let cri = cri.as_mut().context("containerd is down")?;
         let made = runtime
             .block_on(cri.run(spec))
             .with_context(|| format!("run pod {namespace}/{name}"))?;
@@ -153,7 +151,6 @@ impl Containerd {
     /// A container in a pod, running `command` from the image.
     pub fn container(&mut self, pod: &Sandbox, name: &str, command: &[&str]) -> Result<()> {
         let Self { cri, runtime, .. } = self;
-        let cri = cri.as_mut().context("containerd is down")?;
         runtime
             .block_on(cri.container(&pod.id, name, IMAGE, command))
             .with_context(|| format!("run container {name}"))
@@ -162,7 +159,6 @@ impl Containerd {
     /// Ends a pod; its address is free again.
     pub fn delete(&mut self, pod: Sandbox) -> Result<()> {
         let Self { cri, runtime, .. } = self;
-        let cri = cri.as_mut().context("containerd is down")?;
         drop(pod.netns);
         runtime.block_on(cri.delete(&pod.id)).context("delete a pod")
     }
@@ -174,12 +170,10 @@ impl Containerd {
     }
 
     fn clean_up(&mut self) -> Result<()> {
-        if self.cri.is_none() {
+        if self.process.is_none() {
             self.up()?;
         }
-        if let Some(cri) = &mut self.cri {
-            self.runtime.block_on(cri.delete_all())?;
-        }
+        self.runtime.block_on(self.cri.delete_all())?;
         self.down()
     }
 }

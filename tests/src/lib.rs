@@ -6,6 +6,8 @@
 
 pub mod bench;
 pub mod bin;
+pub mod containerd;
+mod cri;
 pub mod capture;
 pub mod census;
 pub mod corpus;

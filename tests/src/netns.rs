@@ -291,7 +291,7 @@ fn make_netns(path: &Path, back: &File) -> Result<File> {
 }
 
 /// Runs `work` with this thread in `net`, and brings it back also when `work` panics.
-fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
+pub(crate) fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
     struct Back(File);
     impl Drop for Back {
         fn drop(&mut self) {

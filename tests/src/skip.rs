@@ -13,6 +13,8 @@ pub enum Need {
     Openssl,
     /// The `nft` program.
     Nft,
+    /// A container runtime: containerd, runc, CNI plugins, and busybox to make an image of.
+    Containerd,
 }
 
 impl Need {
@@ -21,6 +23,10 @@ impl Need {
             Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Openssl => on_path("openssl"),
             Self::Nft => on_path("nft"),
+            Self::Containerd => {
+                ["containerd", "ctr", "runc", "busybox"].iter().all(|p| on_path(p))
+                    && Path::new("/usr/lib/cni/bridge").is_file()
+            }
         }
     }
 
@@ -29,6 +35,10 @@ impl Need {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
+            Self::Containerd => {
+                "needs a container runtime: `apt-get install containerd runc \
+                 containernetworking-plugins busybox-static`"
+            }
         }
     }
 }

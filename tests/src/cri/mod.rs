@@ -37,28 +37,154 @@ pub(crate) struct Made {
     pub(crate) netns: PathBuf,
 }
 
-/// A connection to a runtime, and the pods made by it.
+/// A connection to a runtime, which finds its way back by itself, and the pods made by it.
 pub(crate) struct Cri {
     service: RuntimeServiceClient<Channel>,
+    /// By their ids; a container's creation repeats its pod's configuration.
+    pods: HashMap<String, PodSandboxConfig>,
 }
 
-/// Configurations of the pods that run: a container's creation repeats its pod's. They outlive
-/// the connection, as the pods do.
-static PODS: std::sync::Mutex<Vec<(String, PathBuf, PodSandboxConfig)>> =
-    std::sync::Mutex::new(Vec::new());
-
 impl Cri {
-    pub(crate) async fn connect(socket: &Path) -> Result<Self> {
+    pub(crate) fn new(socket: &Path) -> Self {
         let path = socket.to_owned();
         let connector = tower::service_fn(move |_: Uri| {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        let channel = Endpoint::from_static("http://localhost")
-            .connect_with_connector(connector)
-            .await?;
-        let mut service = RuntimeServiceClient::new(channel);
-        service.version(VersionRequest::default()).await?;
-        Ok(Self { service })
+        let channel =
+            Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        Self {
+            service: RuntimeServiceClient::new(channel),
+            pods: HashMap::new(),
+        }
     }
+
+    /// Whether it answers.
+    pub(crate) async fn answers(&mut self) -> bool {
+        let version = self.service.version(VersionRequest::default());
+        version.await.is_ok()
+    }
+
+    pub(crate) async fn run(&mut self, spec: PodSpec) -> Result<Made> {
+        let uid = format!("uid-{}-{}", spec.name, self.pods.len());
+        let standard = [
+            ("io.kubernetes.pod.name", &spec.name),
+            ("io.kubernetes.pod.namespace", &spec.namespace),
+            ("io.kubernetes.pod.uid", &uid),
+        ];
+        let mut labels = spec.labels;
+        labels.extend(standard.map(|(key, value)| (key.to_owned(), value.clone())));
+        let network = NamespaceOption {
+            network: NamespaceMode::Pod.into(),
+            pid: NamespaceMode::Container.into(),
+            ipc: NamespaceMode::Pod.into(),
+        };
+        let config = PodSandboxConfig {
+            hostname: spec.name.clone(),
+            log_directory: spec.logs.display().to_string(),
+            metadata: Some(PodSandboxMetadata {
+                name: spec.name,
+                uid,
+                namespace: spec.namespace,
+                attempt: 0,
+            }),
+            labels,
+            annotations: spec.annotations,
+            linux: Some(LinuxPodSandboxConfig {
+                security_context: Some(LinuxSandboxSecurityContext {
+                    namespace_options: Some(network),
+                }),
+                ..LinuxPodSandboxConfig::default()
+            }),
+        };
+        let request = RunPodSandboxRequest {
+            config: Some(config.clone()),
+            ..RunPodSandboxRequest::default()
+        };
+        let id = self.service.run_pod_sandbox(request).await?;
+        let id = id.into_inner().pod_sandbox_id;
+        self.pods.insert(id.clone(), config);
+        let request = PodSandboxStatusRequest {
+            pod_sandbox_id: id.clone(),
+            verbose: true,
+        };
+        let answer = self.service.pod_sandbox_status(request).await?.into_inner();
+        let network = answer.status.and_then(|status| status.network);
+        let network = network.context("the pod has no network")?;
+        let others = network.additional_ips.iter().map(|other| &other.ip);
+        let addresses = std::iter::once(&network.ip).chain(others);
+        Ok(Made {
+            id,
+            addresses: addresses
+                .map(|ip| ip.parse().with_context(|| format!("`{ip}` is no address")))
+                .collect::<Result<_>>()?,
+            netns: netns(answer.info.get("info").context("no verbose status")?)?,
+        })
+    }
+
+    pub(crate) async fn container(
+        &mut self,
+        pod: &str,
+        name: &str,
+        image: &str,
+        command: &[&str],
+    ) -> Result<()> {
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata {
+                name: name.into(),
+                attempt: 0,
+            }),
+            image: Some(ImageSpec {
+                image: image.into(),
+            }),
+            command: command.iter().map(ToString::to_string).collect(),
+            log_path: format!("{pod}-{name}.log"),
+            ..ContainerConfig::default()
+        };
+        let request = CreateContainerRequest {
+            pod_sandbox_id: pod.into(),
+            config: Some(config),
+            sandbox_config: Some(self.pods.get(pod).context("no such pod")?.clone()),
+        };
+        let made = self.service.create_container(request).await?.into_inner();
+        let request = StartContainerRequest {
+            container_id: made.container_id,
+        };
+        self.service.start_container(request).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&mut self, pod: &str) -> Result<()> {
+        let request = StopPodSandboxRequest {
+            pod_sandbox_id: pod.into(),
+        };
+        self.service.stop_pod_sandbox(request).await?;
+        let request = RemovePodSandboxRequest {
+            pod_sandbox_id: pod.into(),
+        };
+        self.service.remove_pod_sandbox(request).await?;
+        self.pods.remove(pod);
+        Ok(())
+    }
+
+    pub(crate) async fn delete_all(&mut self) -> Result<()> {
+        let pods: Vec<_> = self.pods.keys().cloned().collect();
+        for pod in pods {
+            self.delete(&pod).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The path of the network namespace, from the verbose part of a status.
+fn netns(info: &str) -> Result<PathBuf> {
+    let info: serde_json::Value = serde_json::from_str(info).context("read a verbose status")?;
+    let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array();
+    namespaces
+        .into_iter()
+        .flatten()
+        .find(|namespace| namespace["type"] == "network")
+        .and_then(|namespace| namespace["path"].as_str())
+        .map(PathBuf::from)
+        .context("the pod's network namespace has no path")
 }

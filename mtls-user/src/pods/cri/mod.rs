@@ -14,11 +14,10 @@ mod runtime_v1;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::sync::watch;
 
 use super::{Directory, Source};
@@ -79,35 +78,33 @@ impl Cri {
 
     /// Asks once. A failure is the directory's to tell.
     pub async fn look(&mut self) -> bool {
-        let outcome = self.ask().await;
+        let Some(path) = self.endpoint() else {
+            // No runtime, and none was asked for: nothing to tell.
+            return true;
+        };
+        self.expected = true;
+        let outcome = self.ask(&path).await;
         if let Err(error) = &outcome {
             self.client = None;
             tracing::debug!("container runtime: {error:#}");
-            self.directory.fail(Source::Cri, format!("{error:#}"));
+            let error = format!("{}: {error:#} (--cri-endpoint says where it is)", path.display());
+            self.directory.fail(Source::Cri, error);
         }
         outcome.is_ok()
     }
 
-    async fn ask(&mut self) -> anyhow::Result<()> {
+    /// The socket that is there; while none is, the one that should be.
+    fn endpoint(&self) -> Option<PathBuf> {
+        let present = self.endpoints.iter().find(|path| path.exists());
+        let expected = || self.endpoints.first().filter(|_| self.expected);
+        present.or_else(expected).cloned()
+    }
+
+    async fn ask(&mut self, path: &Path) -> anyhow::Result<()> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => {
-                let present = self.endpoints.iter().find(|path| path.exists());
-                let Some(path) = present.or_else(|| self.endpoints.first().filter(|_| self.expected))
-                else {
-                    // No runtime, and none was asked for: nothing to tell.
-                    return Ok(());
-                };
-                none.insert(Client::connect(path).await.with_context(|| {
-                    format!(
-                        "the container runtime at {} does not answer; names are as they were \
-                         (--cri-endpoint says where it is)",
-                        path.display()
-                    )
-                })?)
-            }
+            none => none.insert(Client::connect(path).await?),
         };
-        self.expected = true;
         let entries = client.pods().await?;
         self.directory.publish(Source::Cri, entries, now());
         Ok(())
