@@ -255,16 +255,11 @@ fn tc(args: &str) -> Result<String> {
 /// Makes `count` veths into a pod at once, and deletes them.
 fn churn(scene: &Scene, count: usize) -> Result<()> {
     let into = scene.web.netns().display();
-    let add: String = (0..count)
-        .map(|n| {
-            format!(
-                "link add vethc{n} type veth peer name c{n} netns {into}\nlink set vethc{n} up\n"
-            )
-        })
-        .collect();
-    ip(&add)?;
-    let del: String = (0..count).map(|n| format!("link del vethc{n}\n")).collect();
-    ip(&del)
+    let lines = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    ip(&lines(&|n| {
+        format!("link add vethc{n} type veth peer name c{n} netns {into}\nlink set vethc{n} up\n")
+    }))?;
+    ip(&lines(&|n| format!("link del vethc{n}\n")))
 }
 
 /// What the daemon holds once it has come to rest: at `wanted`, or at the same twice in a row.
