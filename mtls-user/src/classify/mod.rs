@@ -2,7 +2,23 @@
 //!
 //! No I/O, no clock of its own: time comes with the pieces. [`Classifier`] is the state of one
 //! flow; [`Sessions`] is what flows of one table know of each other (for resumptions).
+//!
+//! A flow begins in its *opening*: the first bytes of both sides, until they say what it is. TLS
+//! then has its records walked on both sides ([`tls`]), from which facts are gathered; the verdict
+//! is a pure function of these facts, so the order in which pieces came does not matter. A flow
+//! that is done keeps its answer and, per side, where the next record must begin: bytes that
+//! contradict revise the verdict.
 
 mod api;
+mod call;
+mod classifier;
+mod opening;
+mod plain;
+mod sessions;
+mod stream;
+mod tls;
+mod watch;
 
-pub use api::{Classifier, Context, Finding, Piece, Progress, Sessions, Side};
+pub use api::{Context, Finding, Piece, Progress, Side};
+pub use classifier::Classifier;
+pub use sessions::Sessions;

@@ -184,7 +184,8 @@ fn is_unsupported(error: &ProgramError) -> bool {
     ) || error.io_error.kind() == io::ErrorKind::Unsupported
 }
 
-/// Whether other `mtls` programs than this process's are on the interface: how many per direction.
+/// How many of `mtls`'s programs are on an interface by tcx, whoever attached them: what the pod
+/// sends, what it gets. More than one per direction would mean a second daemon.
 pub fn programs_on(interface: &str) -> anyhow::Result<[usize; 2]> {
     let mut found = [0; 2];
     for (count, name) in found.iter_mut().zip([EGRESS, INGRESS]) {

@@ -19,8 +19,10 @@ pub struct Events {
 
 impl Events {
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        let ring = AsyncFd::with_interest(ring, Interest::READABLE)?;
-        Ok(Self { ring })
+        // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
+        // is never exchanged.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        Ok(Self { ring: ring? })
     }
 
     /// Waits for samples and calls `f` for each; how many events there were, at least one.

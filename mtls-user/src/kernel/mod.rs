@@ -11,18 +11,20 @@ use std::{collections::HashMap, os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context, bail};
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, TestRun, TestRunOptions,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::SchedClassifier,
     sys::{Stats, enable_stats},
 };
 
 pub use self::{
-    attach::{Attached, Mode},
+    attach::{Attached, Mode, programs_on},
     counters::{Counters, ProgramStats},
     events::Events,
     links::{Change, Link, Links},
 };
+
+use crate::wire::Direction;
 
 /// The object file; empty where the build had no toolchain for it (see `build.rs`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mtls-ebpf.o"));
@@ -120,6 +122,40 @@ impl Kernel {
 
     /// Begins the next look-again interval: each flow that is done is sampled once more.
     pub fn tick(&mut self) {}
+
+    /// Runs a program on a packet of the caller's, `repeat` times over (`BPF_PROG_TEST_RUN`), as if
+    /// the pod had sent or received it: for tests and benchmarks. The mean duration of a run.
+    pub fn run(
+        &self,
+        direction: Direction,
+        packet: &[u8],
+        repeat: u32,
+    ) -> anyhow::Result<Duration> {
+        let name = if direction == Direction::Egress {
+            EGRESS
+        } else {
+            INGRESS
+        };
+        let program: &SchedClassifier = self
+            .ebpf
+            .program(name)
+            .with_context(|| format!("the kernel object has no program {name}: build it again"))?
+            .try_into()?;
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = program
+            .test_run(options)
+            .with_context(|| format!("run {name}"))?;
+        // TC_ACT_UNSPEC: whatever the packet, the next program decides.
+        anyhow::ensure!(
+            result.return_value == u32::MAX,
+            "{name} did not pass the packet on"
+        );
+        Ok(result.duration)
+    }
 
     /// What the kernel program has counted so far.
     pub fn counters(&self) -> Counters {

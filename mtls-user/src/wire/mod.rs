@@ -1,7 +1,11 @@
 //! What is on the wire: pure parsers, no I/O, no clock.
 //!
-//! No parser is written yet: [`Segment`] is what they and the flow table will deal in.
+//! [`Segment`] is what every source of packets becomes; [`tls`] reads TLS records and the
+//! handshake messages that are in clear.
 
+pub mod cursor;
 pub mod segment;
+pub mod text;
+pub mod tls;
 
 pub use segment::{Direction, Endpoint, Segment, TcpFlags};

@@ -1,0 +1,105 @@
+//! A decision: the verdict, how it is known and why, in a form that costs nothing to make.
+
+use crate::verdict::{ClientCertificate, Evidence, Verdict};
+
+/// Why, in words; the words are made when they are asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    /// As it stands.
+    Text(&'static str),
+    /// The length of the client's first encrypted record, and what follows from it.
+    Record(u16, &'static str),
+    /// Who sent an alert in clear, and which.
+    Alert(&'static str, u8),
+    /// Words around a name that is known already.
+    Named(&'static str, &'static str),
+    /// Words and a number of seconds.
+    Age(&'static str, u64),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Record(len, text) => {
+                write!(
+                    f,
+                    "the client's first encrypted record is {len} bytes long: {text}"
+                )
+            }
+            Self::Alert(who, code) => write!(
+                f,
+                "the {who} ended the handshake with the alert {}",
+                crate::wire::tls::names::alert(*code)
+            ),
+            Self::Named(text, name) => write!(f, "{text} {name}"),
+            Self::Age(text, seconds) => write!(f, "{text} {seconds} s before"),
+        }
+    }
+}
+
+impl Reason {
+    /// The words.
+    pub(super) fn text(&self) -> std::borrow::Cow<'static, str> {
+        match self {
+            Self::Text(text) => (*text).into(),
+            other => other.to_string().into(),
+        }
+    }
+}
+
+/// A decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Call {
+    pub(super) verdict: Verdict,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) reason: Reason,
+    pub(super) certificate: ClientCertificate,
+}
+
+impl Call {
+    pub(super) fn new(verdict: Verdict, evidence: Evidence, reason: Reason) -> Self {
+        Self {
+            verdict,
+            evidence: Some(evidence),
+            reason,
+            certificate: ClientCertificate::Unknown,
+        }
+    }
+
+    /// Nothing is claimed.
+    pub(super) fn unobserved(reason: &'static str) -> Self {
+        Self {
+            verdict: Verdict::Unobserved,
+            evidence: None,
+            reason: Reason::Text(reason),
+            certificate: ClientCertificate::Unknown,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with(self, certificate: ClientCertificate) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
+    }
+
+    /// Whether a flow that was called `self` may be called `new`: only a contradiction revises,
+    /// and only to something that claims less; the one way up, a renegotiation that brings the
+    /// client's certificate, is an event on the wire of its own.
+    pub(super) fn may_become(&self, new: &Self) -> bool {
+        use Verdict::{Failed, Mtls, Opaque, Plaintext, Tls, TlsUnproven};
+        match (self.verdict, new.verdict) {
+            (old, new) if old == new => false,
+            (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
+            | (Failed, Plaintext | Opaque) => true,
+            (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
+            _ => false,
+        }
+    }
+}
+
+/// The reason of the one revision upwards.
+pub(super) const RENEGOTIATED: &str =
+    "the client authenticated in a renegotiation; what it sent before was not mutual";

@@ -1,0 +1,378 @@
+//! A TLS connection as far as it is visible: the records of both sides are walked, and what they
+//! show is gathered as facts. [`judge`] makes a verdict of them.
+
+mod facts;
+mod judge;
+mod messages;
+mod report;
+mod shape;
+
+use smallvec::SmallVec;
+
+use super::call::Call;
+use super::stream::{NO_ACK, Window};
+use super::{Context, Side};
+use crate::wire::cursor::Cursor;
+use crate::wire::text;
+use crate::wire::tls::hello::V2Hello;
+use crate::wire::tls::record::NotTls;
+use crate::wire::tls::{ClientHello, ContentType, RecordHeader, ServerHello};
+
+pub(super) use facts::Facts;
+use facts::{Alert, Chosen, FirstItem, Hello};
+pub(super) use judge::Ends;
+use messages::{Message, Messages};
+
+/// How many records of each side are remembered.
+const RECORDS: usize = 8;
+/// How many records of application data are looked at for readable text.
+const LOOKED_AT: u8 = 4;
+/// How many bytes of them: that so many random bytes are all text happens once in 10^13 records.
+const LOOK: usize = 32;
+
+mod kind {
+    pub(super) const CLIENT_HELLO: u8 = 1;
+    pub(super) const SERVER_HELLO: u8 = 2;
+    pub(super) const NEW_SESSION_TICKET: u8 = 4;
+    pub(super) const CERTIFICATE: u8 = 11;
+    pub(super) const CERTIFICATE_REQUEST: u8 = 13;
+    pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
+}
+
+/// A record whose body says nothing.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    content: ContentType,
+    len: u16,
+    /// Position of its header.
+    start: u64,
+    /// What the segment that brought the header acknowledged.
+    ack: u64,
+}
+
+impl Record {
+    fn end(&self) -> u64 {
+        self.start + RecordHeader::LEN as u64 + u64::from(self.len)
+    }
+}
+
+/// Bytes that are no TLS records stood where one had to begin, or a record's body can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Broken {
+    /// They are text, or a protocol's that is known.
+    pub(super) readable: bool,
+    /// The protocol, where it is known.
+    pub(super) protocol: Option<&'static str>,
+}
+
+/// One side's records.
+#[derive(Debug, Default)]
+struct Lane {
+    messages: Messages,
+    /// ChangeCipherSpec was sent.
+    changed: bool,
+    /// Records of application data that were looked at.
+    looked_at: u8,
+    /// Records after the hellos: of the client the first ones, of the server the last ones.
+    records: SmallVec<[Record; 4]>,
+    /// Encrypted handshake bytes since the last ChangeCipherSpec (≤ 1.2).
+    encrypted: u32,
+    broken: Option<Broken>,
+}
+
+/// The walk over both sides' records.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) facts: Box<Facts>,
+    lanes: [Lane; 2],
+}
+
+impl Tls {
+    pub(super) fn new(time: u64) -> Self {
+        Self {
+            facts: Box::new(Facts {
+                time,
+                ..Facts::default()
+            }),
+            lanes: Default::default(),
+        }
+    }
+
+    /// A connection whose ClientHello was framed as SSL 2.0's.
+    pub(super) fn after_v2(hello: V2Hello, time: u64) -> Self {
+        let mut tls = Self::new(time);
+        tls.facts.hellos = 1;
+        tls.facts.hello = Some(Hello::framed_as_v2(hello.version));
+        tls
+    }
+
+    /// Walks the records in `window`, and says where the next one begins. `acked`: how far the
+    /// other side has acknowledged; `forced`: nothing will be added to what is there.
+    pub(super) fn consume(
+        &mut self,
+        side: Side,
+        window: &Window<'_>,
+        acked: u64,
+        forced: bool,
+        context: &mut Context<'_>,
+    ) -> u64 {
+        let mut at = 0;
+        while let Some(rest) = window.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let start = window.start + at as u64;
+            if self.lanes[side.index()].broken.is_some() {
+                return window.start + window.bytes.len() as u64;
+            }
+            let header = match RecordHeader::at(rest) {
+                Some(Ok(header)) => header,
+                Some(Err(NotTls)) => {
+                    self.lanes[side.index()].broken = Some(Broken {
+                        readable: text::is_text(&rest[..rest.len().min(LOOK)]),
+                        protocol: super::plain::name(side, rest),
+                    });
+                    continue;
+                }
+                None => return start,
+            };
+            let end = start + header.size();
+            let content = &rest[RecordHeader::LEN..];
+            let mut body = None;
+            if self.wants(side, header) {
+                body = content.get(..usize::from(header.len));
+                if body.is_none() {
+                    self.peek(side, header, content);
+                    // What the peer has acknowledged will not come again, so the observer missed
+                    // it; behind it the next header is there to go on with.
+                    let behind = window.beyond.is_some_and(|(s, e)| s <= end && end < e);
+                    if !(forced || behind && acked >= end) {
+                        return start;
+                    }
+                    self.lanes[side.index()].messages.poison();
+                }
+            }
+            let ack = match window.ack_at(start) {
+                // Without acknowledgements, the order of arrival has to do.
+                NO_ACK => self.lanes[side.other().index()]
+                    .records
+                    .last()
+                    .map_or(0, Record::end),
+                ack => ack,
+            };
+            let record = Record {
+                content: header.content,
+                len: header.len,
+                start,
+                ack,
+            };
+            if body.is_none() && header.content == ContentType::ApplicationData {
+                self.look_at(side, &content[..content.len().min(header.len.into())]);
+            }
+            self.record(side, record, body, context);
+            at += header.size() as usize;
+        }
+        window.start + at as u64
+    }
+
+    /// Whether a record's body may be in clear and say something.
+    fn wants(&self, side: Side, header: RecordHeader) -> bool {
+        let lane = &self.lanes[side.index()];
+        let chosen = self.facts.chosen.as_ref();
+        match header.content {
+            ContentType::Alert => {
+                header.len == 2 && (!lane.changed || chosen.is_none_or(Chosen::is_13))
+            }
+            ContentType::Handshake => match side {
+                // A second ClientHello may come after ChangeCipherSpec.
+                Side::Client => {
+                    !lane.changed
+                        || self.facts.hellos < 2 && (self.facts.retried || chosen.is_none())
+                }
+                Side::Server => chosen.is_none_or(|c| !c.is_13() && !lane.changed),
+            },
+            _ => false,
+        }
+    }
+
+    /// A fake TLS may frame plaintext as records: their bodies are looked at.
+    fn look_at(&mut self, side: Side, body: &[u8]) {
+        let lane = &mut self.lanes[side.index()];
+        if lane.looked_at < LOOKED_AT && body.len() >= LOOK {
+            lane.looked_at += 1;
+            if text::is_text(&body[..LOOK]) {
+                let protocol = super::plain::name(side, body);
+                lane.broken = Some(Broken {
+                    readable: true,
+                    protocol,
+                });
+            }
+        }
+    }
+
+    /// The start of a clear message already tells what the client's first item is.
+    fn peek(&mut self, side: Side, header: RecordHeader, partial: &[u8]) {
+        let lane = &self.lanes[side.index()];
+        let clear = header.content == ContentType::Handshake && !lane.changed;
+        if side == Side::Client && clear && lane.messages.is_idle() && self.facts.hellos > 0 {
+            match partial {
+                [kind::CERTIFICATE, _, _, _, a, b, c, ..] => {
+                    self.facts.first(FirstItem::certificate([*a, *b, *c]));
+                }
+                [kind::CLIENT_KEY_EXCHANGE, ..] => self.facts.first(FirstItem::KeyExchange),
+                _ => {}
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        side: Side,
+        record: Record,
+        body: Option<&[u8]>,
+        context: &mut Context<'_>,
+    ) {
+        let lane = &mut self.lanes[side.index()];
+        match (record.content, body) {
+            (ContentType::ChangeCipherSpec, _) => {
+                if side == Side::Client {
+                    self.facts.renegotiated |= lane.changed && lane.encrypted >= 400;
+                    self.facts.first(FirstItem::ChangeCipherSpec);
+                }
+                lane.encrypted = 0;
+                lane.changed = true;
+                if self.facts.completed.is_none()
+                    && self.lanes.iter().all(|lane| lane.changed)
+                    && self.facts.chosen.as_ref().is_some_and(|c| !c.is_13())
+                {
+                    self.facts.completed = Some(true);
+                }
+                return;
+            }
+            (ContentType::Alert, Some(&[level, code])) => {
+                self.facts.alert(Alert { side, level, code });
+            }
+            (ContentType::Handshake, Some(body)) => {
+                let second = side == Side::Client && lane.changed;
+                if !second || body.first() == Some(&kind::CLIENT_HELLO) || !lane.messages.is_idle()
+                {
+                    self.messages(side, record, body, context);
+                    return;
+                }
+            }
+            (ContentType::Handshake, None) if !lane.changed && side == Side::Client => {
+                self.facts.first(FirstItem::Unreadable);
+            }
+            _ => {}
+        }
+        let lane = &mut self.lanes[side.index()];
+        if record.content == ContentType::Handshake {
+            lane.encrypted = lane.encrypted.saturating_add(u32::from(record.len));
+        }
+        if lane.records.len() == RECORDS {
+            match side {
+                Side::Client => return,
+                Side::Server => drop(lane.records.remove(0)),
+            }
+        }
+        lane.records.push(record);
+    }
+
+    fn messages(&mut self, side: Side, record: Record, body: &[u8], context: &mut Context<'_>) {
+        let mut messages = std::mem::take(&mut self.lanes[side.index()].messages);
+        messages.feed(body, |message| {
+            self.message(side, record, &message, context);
+        });
+        let lane = &mut self.lanes[side.index()];
+        lane.messages = messages;
+    }
+
+    fn message(
+        &mut self,
+        side: Side,
+        record: Record,
+        message: &Message<'_>,
+        context: &mut Context<'_>,
+    ) {
+        let facts = &mut *self.facts;
+        match (side, message.kind) {
+            (Side::Client, kind::CLIENT_HELLO) => {
+                facts.hellos = facts.hellos.saturating_add(1);
+                facts.first = None;
+                let lane = &mut self.lanes[side.index()];
+                lane.records.clear();
+                match message.complete().and_then(ClientHello::parse) {
+                    Some(hello) => {
+                        let first = facts.hello.take();
+                        let mut hello = Hello::new(&hello, context.sessions);
+                        // The fingerprint is the first hello's.
+                        if let Some(first) = first {
+                            hello.ja4 = first.ja4;
+                        }
+                        facts.hello = Some(hello);
+                    }
+                    None => facts.hello = None,
+                }
+            }
+            (Side::Client, kind::CERTIFICATE) => {
+                if let Some(&[a, b, c]) = message.body.first_chunk() {
+                    facts.first(FirstItem::certificate([a, b, c]));
+                }
+                facts.certificates[0] = certificate(message, context);
+            }
+            (Side::Client, kind::CLIENT_KEY_EXCHANGE) => facts.first(FirstItem::KeyExchange),
+            (Side::Server, kind::SERVER_HELLO) => {
+                match message.complete().and_then(ServerHello::parse) {
+                    Some(hello) if hello.retry => facts.retried = true,
+                    Some(hello) => {
+                        let chosen = Chosen::new(&hello, record.end(), context.sessions);
+                        facts.chosen = Some(chosen);
+                    }
+                    None => {}
+                }
+            }
+            (Side::Server, kind::CERTIFICATE) => {
+                facts.certificates[1] = certificate(message, context);
+            }
+            (Side::Server, kind::CERTIFICATE_REQUEST) => facts.requested = true,
+            (Side::Server, kind::NEW_SESSION_TICKET) => {
+                let mut c = Cursor::new(message.complete().unwrap_or_default());
+                facts.ticket = c
+                    .u32()
+                    .and_then(|_lifetime| c.vec16())
+                    .filter(|ticket| !ticket.is_empty())
+                    .map(|ticket| context.sessions.name(facts::TICKET, ticket));
+            }
+            // A peer that sends our hello back, or another message first, speaks no TLS.
+            (Side::Server, _) if facts.chosen.is_none() && !facts.retried && message.kind != 0 => {
+                self.lanes[side.index()].broken = Some(Broken {
+                    readable: false,
+                    protocol: None,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What was not yet consumed will not be: forgets it.
+    pub(super) fn into_facts(self) -> Box<Facts> {
+        self.facts
+    }
+
+    /// How many encrypted handshake bytes the client has sent since its ChangeCipherSpec.
+    pub(super) fn encrypted(&self) -> u32 {
+        self.lanes[0].encrypted
+    }
+
+    /// What the two sides were called when it is over.
+    pub(super) fn verdict(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
+        self.judge(ends, context)
+    }
+}
+
+/// The first certificate of a Certificate message (≤ 1.2).
+fn certificate(
+    message: &Message<'_>,
+    context: &mut Context<'_>,
+) -> Option<std::sync::Arc<crate::wire::tls::Certificate>> {
+    let mut c = Cursor::new(message.body);
+    c.u24()?;
+    context.sessions.certificate(c.vec24()?)
+}

@@ -1,0 +1,12 @@
+//! TLS as it is visible without keys: record headers, and the handshake messages in clear.
+
+pub mod certificate;
+pub mod hello;
+pub mod ja4;
+pub mod names;
+pub mod record;
+
+pub use certificate::Certificate;
+pub use hello::{ClientHello, ServerHello};
+pub use ja4::Ja4;
+pub use record::{ContentType, RecordHeader};
