@@ -45,10 +45,29 @@ fn the_first_packets_on_a_new_veth_are_seen() -> Result<()> {
             "{record:#}"
         );
         assert_eq!(record["verdict"], "mtls", "{record:#}");
-        daemon.await_edge(&format!("new{n}"), "db", |edge| edge["open"] == 0)?;
         pods.push(pod);
     }
     println!("attach latency: {}", daemon.status()?["kernel"]["attach"]);
+    Ok(())
+}
+
+#[test]
+fn the_first_flow_of_a_young_pod_carries_its_name() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+    for n in 0..5 {
+        let name = format!("young{n}");
+        let pod = scene.node.pod("shop", &name)?;
+        std::thread::sleep(Duration::from_millis(200));
+        scene.connect(&pod, addr, &["--mode", "plain-http"])?;
+        daemon.await_edge(&name, "db", |edge| edge["open"] == 0)?;
+    }
+    assert_eq!(daemon.edges()?.len(), 5);
     Ok(())
 }
 
