@@ -101,6 +101,10 @@ impl Printer<'_> {
             return Ok(true);
         }
         let json = matches!(self.args.output, Format::Json | Format::Jsonl);
+        // People want each verdict once; programs get every event.
+        if !json && event == "updated" {
+            return Ok(true);
+        }
         if !json {
             let ends = format!(
                 "{}:{} {}:{}",

@@ -29,7 +29,7 @@ pub(super) enum Query {
 /// A line of the tap.
 #[derive(serde::Serialize)]
 struct Told<'a> {
-    /// `classified`, `revised` or `closed`.
+    /// `classified`, `revised`, `updated` or `closed`.
     event: &'static str,
     #[serde(flatten)]
     flow: &'a FlowRecord,
@@ -154,6 +154,7 @@ impl Ledger {
             Event::Opened => None,
             Event::Classified => Some("classified"),
             Event::Revised => Some("revised"),
+            Event::Updated => Some("updated"),
             Event::Closed => Some("closed"),
         };
         // Written once for however many listen.

@@ -60,6 +60,8 @@ pub enum Event {
     Classified,
     /// A contradiction changed its verdict.
     Revised,
+    /// More is known of it, and the verdict stands.
+    Updated,
     /// It ended, or is forgotten; nothing more is said of it.
     Closed,
 }
@@ -254,8 +256,7 @@ impl FlowTable {
                 self.stats.classified += 1;
                 Event::Classified
             }
-            // More evidence for the same verdict is worth telling; the other half's echo is not.
-            Some(old) if old == verdict && self.slots[at].partner.is_some() => return,
+            Some(old) if old == verdict => Event::Updated,
             Some(_) => Event::Revised,
         };
         self.slots[at].reported = Some(verdict);
