@@ -1,5 +1,6 @@
-//! What a newcomer runs: `cargo xtask test`.
+//! What a newcomer runs: `cargo xtask setup` and `cargo xtask test`.
 
+mod setup;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -14,12 +15,15 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Install what the build and the tests need, where it is missing.
+    Setup,
     /// Run the tests.
     Test,
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
+        Task::Setup => setup::run(),
         Task::Test => test::run(),
     }
 }

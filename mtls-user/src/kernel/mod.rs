@@ -53,7 +53,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            look_again: Duration::from_secs(60),
+            look_again: Duration::from_mins(1),
             ring_bytes: 8 << 20,
             flows: 65_536,
             log: false,
