@@ -12,6 +12,9 @@ pub struct FlowKey {
     pub reserved: u32,
 }
 
+/// Signatures in one bucket of the fast path's memory.
+pub const WAYS: usize = 4;
+
 /// One direction of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]

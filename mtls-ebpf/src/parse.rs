@@ -7,7 +7,10 @@
 use aya_ebpf::programs::TcContext;
 use mtls_ebpf_common::Counter;
 
-use crate::count::count;
+use crate::{
+    count::count,
+    done::{signature_v4, signature_v6},
+};
 
 const ETH_P_IP: u16 = 0x0800_u16.to_be();
 const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
@@ -47,6 +50,8 @@ pub(crate) struct Packet {
     pub(crate) offset: u32,
     /// Payload bytes.
     pub(crate) len: u32,
+    /// Keyed hash of the addresses and ports, in this direction.
+    pub(crate) signature: u64,
 }
 
 impl Packet {
@@ -57,7 +62,7 @@ impl Packet {
     }
 }
 
-/// The segment in `ctx`; `None` for anything but TCP over IP.
+/// The segment in `ctx`; `None` for anything but TCP over IP, and for pure acknowledgements.
 #[inline(always)]
 pub(crate) fn parse(ctx: &TcContext) -> Option<Packet> {
     let (data, end) = (ctx.data(), ctx.data_end());
@@ -108,7 +113,7 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
         return slow(ctx, AT as u32, 4);
     }
     let total: u16 = unsafe { load(data, AT + 2) };
-    let (src, dst): (u32, u32) = unsafe { (load(data, AT + 12), load(data, AT + 16)) };
+    let addrs: u64 = unsafe { load(data, AT + 12) };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV4) };
     let total = length(u16::from_be(total).into(), ctx, AT as u32);
     tcp.packet(
