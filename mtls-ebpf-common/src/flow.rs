@@ -6,7 +6,7 @@
 pub struct FlowKey {
     /// Both addresses as they are in the packet; IPv4 as `::ffff:a.b.c.d`.
     pub addrs: [[u64; 2]; 2],
-    /// Both ports as they are in the packet.
+    /// Both ports.
     pub ports: [u16; 2],
     /// Zero.
     pub reserved: u32,

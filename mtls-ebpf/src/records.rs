@@ -73,7 +73,12 @@ pub(crate) struct Walk {
 /// Walks on from `half.record`, over at most [`RECORDS`] records. What is to be copied ends at
 /// `walk.copy` then, and headers beyond that are in `scratch`.
 #[inline(never)]
-pub(crate) fn walk(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch, walk: &mut Walk) -> u32 {
+pub(crate) fn walk(
+    skb: *mut __sk_buff,
+    half: &mut Half,
+    scratch: &mut Scratch,
+    walk: &mut Walk,
+) -> u32 {
     let len = walk.len;
     let mut at = half.record.wrapping_sub(walk.start);
     let mut copy = walk.copy;

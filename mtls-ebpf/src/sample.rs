@@ -98,6 +98,10 @@ pub(crate) fn payload(
     } else {
         follow(ctx, packet, start, half, scratch, &mut copied)
     };
+    if result.is_err() {
+        // What was not delivered was not taken.
+        half.bits &= !HALF_DONE;
+    }
     let outcome = result?;
     half.bits |= HALF_STARTED;
     if is_next {
