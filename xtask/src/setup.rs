@@ -14,7 +14,7 @@ const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"]
 /// What bpf-linker links with, besides LLVM itself.
 const LIBRARIES: &[&str] = &["zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the demo and the tests run.
-const TOOLS: &[&str] = &["iproute2", "openssl"];
+const TOOLS: &[&str] = &["iproute2", "nftables", "openssl", "tshark"];
 /// The version that the object files are tested with.
 const BPF_LINKER: &str = "0.13.0";
 
