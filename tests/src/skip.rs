@@ -13,6 +13,8 @@ pub enum Need {
     Openssl,
     /// The `nft` program.
     Nft,
+    /// The `tshark` program.
+    Tshark,
 }
 
 impl Need {
@@ -21,6 +23,7 @@ impl Need {
             Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Openssl => on_path("openssl"),
             Self::Nft => on_path("nft"),
+            Self::Tshark => on_path("tshark"),
         }
     }
 
@@ -29,6 +32,7 @@ impl Need {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
+            Self::Tshark => "needs the tshark program: `apt-get install tshark`",
         }
     }
 }
