@@ -167,6 +167,33 @@ pub struct Pod {
     network: Network,
 }
 
+/// Somewhere to run a peer: a network namespace, and who is at home there.
+pub trait Place {
+    /// The network namespace.
+    fn net(&self) -> &File;
+
+    /// Whose certificate a peer shows there.
+    fn workload(&self) -> &str;
+
+    /// Starts a program there.
+    fn start(&self, command: Command) -> Result<Process> {
+        enter(self.net(), || Process::start(command))?
+    }
+}
+
+impl Place for Pod {
+    fn net(&self) -> &File {
+        &self.net
+    }
+
+    /// The name without its namespace, which is also its service account's.
+    fn workload(&self) -> &str {
+        self.name
+            .split_once('.')
+            .map_or(&*self.name, |(_, name)| name)
+    }
+}
+
 /// How a pod's veth leads to the others, as one or the other CNI does it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Network {
@@ -180,13 +207,6 @@ impl Pod {
     /// `NAMESPACE.POD`.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The name without its namespace, which is also its service account's.
-    pub fn workload(&self) -> &str {
-        self.name
-            .split_once('.')
-            .map_or(&*self.name, |(_, name)| name)
     }
 
     /// The file that names its network namespace.
@@ -268,11 +288,6 @@ impl Pod {
     /// Runs `work` with this thread in the pod's network namespace.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         enter(&self.net, work)
-    }
-
-    /// Starts a program in the pod.
-    pub fn start(&self, command: Command) -> Result<Process> {
-        self.enter(|| Process::start(command))?
     }
 
     /// Starts a program in the pod with `input` as its standard input.

@@ -13,6 +13,8 @@ pub enum Need {
     Openssl,
     /// The `nft` program.
     Nft,
+    /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
+    Containerd,
 }
 
 impl Need {
@@ -21,6 +23,13 @@ impl Need {
             Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Openssl => on_path("openssl"),
             Self::Nft => on_path("nft"),
+            Self::Containerd => {
+                let programs = ["containerd", "ctr", "runc"]
+                    .iter()
+                    .all(|name| on_path(name));
+                let files = ["/usr/lib/cni/bridge", "/bin/busybox"];
+                programs && files.iter().all(|file| Path::new(file).is_file())
+            }
         }
     }
 
@@ -29,6 +38,9 @@ impl Need {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
+            Self::Containerd => {
+                "needs a container runtime: `apt-get install containerd runc containernetworking-plugins busybox-static`"
+            }
         }
     }
 }
