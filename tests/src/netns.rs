@@ -186,11 +186,8 @@ impl Place for Pod {
         &self.net
     }
 
-    /// The name without its namespace, which is also its service account's.
     fn workload(&self) -> &str {
-        self.name
-            .split_once('.')
-            .map_or(&*self.name, |(_, name)| name)
+        Pod::workload(self)
     }
 }
 
@@ -207,6 +204,13 @@ impl Pod {
     /// `NAMESPACE.POD`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name without its namespace, which is also its service account's.
+    pub fn workload(&self) -> &str {
+        self.name
+            .split_once('.')
+            .map_or(&*self.name, |(_, name)| name)
     }
 
     /// The file that names its network namespace.
@@ -288,6 +292,11 @@ impl Pod {
     /// Runs `work` with this thread in the pod's network namespace.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         enter(&self.net, work)
+    }
+
+    /// Starts a program in the pod.
+    pub fn start(&self, command: Command) -> Result<Process> {
+        Place::start(self, command)
     }
 
     /// Starts a program in the pod with `input` as its standard input.
