@@ -59,8 +59,14 @@ impl Client {
         Ok(())
     }
 
-    /// Makes a sandbox; its id.
-    pub(super) fn run(&self, namespace: &str, name: &str, uid: &str) -> Result<String> {
+    /// Makes a sandbox within a control group of the machine's; its id.
+    pub(super) fn run(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        cgroup: &str,
+    ) -> Result<String> {
         let labels = [
             ("io.kubernetes.pod.name", name),
             ("io.kubernetes.pod.namespace", namespace),
@@ -75,7 +81,9 @@ impl Client {
                 }),
                 hostname: name.into(),
                 labels: labels.map(|(key, value)| (key.into(), value.into())).into(),
-                linux: Some(Linux {}),
+                linux: Some(Linux {
+                    cgroup_parent: format!("/{cgroup}"),
+                }),
             }),
         };
         let made: SandboxId = self.call("RunPodSandbox", request)?;
@@ -197,7 +205,10 @@ struct PodSandboxMetadata {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Linux {}
+struct Linux {
+    #[prost(string, tag = "1")]
+    cgroup_parent: String,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct PodSandboxStatusRequest {

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::bin;
 use crate::netns::{Node, Place};
@@ -22,11 +23,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Where containerd answers unless told otherwise.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
+/// Runs containerd for as long as it is not paused.
+const SUPERVISE: &str = "while :; do
+    [ -e paused ] || sh -c 'echo $$ >pid; exec containerd --config config.toml'
+    sleep 0.1
+done";
+
 /// A containerd of this node's own. What it and runc keep under `/run` and `/var/lib` is out of the
 /// machine's sight, and its pods end with it.
 pub struct Runtime {
     process: Process,
     client: api::Client,
+    dir: PathBuf,
+    /// The control group of its pods: these have no namespace to end with.
+    cgroup: String,
     pods_made: u32,
     /// What it does, it does in this node's namespaces.
     _node: Node,
@@ -42,14 +52,14 @@ impl Runtime {
         }
         let dir = node.files().join("containerd");
         std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        configure(&dir)?;
         let mut command = Command::new(bin::reaper()?);
-        command
-            .arg("containerd")
-            .arg("--config")
-            .arg(configure(&dir)?);
+        command.args(["sh", "-c", SUPERVISE]).current_dir(&dir);
         let runtime = Self {
             process: Process::start(command)?,
             client: api::Client::new(SOCKET)?,
+            dir: dir.clone(),
+            cgroup: format!("mtls-tests-{}", nix::unistd::gettid()),
             pods_made: 0,
             _node: node.clone(),
         };
@@ -64,7 +74,7 @@ impl Runtime {
         let uid = format!("uid-{}", self.pods_made);
         let id = self
             .client
-            .run(namespace, name, &uid)
+            .run(namespace, name, &uid, &self.cgroup)
             .with_context(|| self.log())?;
         let status = self.client.status(&id)?;
         let net = File::open(&status.netns)
@@ -77,6 +87,27 @@ impl Runtime {
             name: name.to_owned(),
             net,
         })
+    }
+
+    /// Stops containerd and nothing else: its pods live on.
+    pub fn pause(&self) -> Result<()> {
+        std::fs::write(self.dir.join("paused"), "")?;
+        let pid = std::fs::read_to_string(self.dir.join("pid")).context("read containerd's pid")?;
+        kill(Pid::from_raw(pid.trim().parse()?), Signal::SIGTERM).context("stop containerd")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.client.version().is_ok() {
+            if Instant::now() > deadline {
+                bail!("containerd still answers\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Starts containerd again.
+    pub fn resume(&self) -> Result<()> {
+        std::fs::remove_file(self.dir.join("paused"))?;
+        self.await_answer()
     }
 
     /// What it has logged.
@@ -121,6 +152,12 @@ impl Drop for Runtime {
         if let Err(error) = self.process.wait(PATIENCE) {
             eprintln!("cannot stop containerd: {error:#}");
         }
+        // One in each hierarchy, empty by now.
+        let root = Path::new("/sys/fs/cgroup");
+        let below = std::fs::read_dir(root).into_iter().flatten().flatten();
+        for hierarchy in below.map(|entry| entry.path()).chain([root.to_owned()]) {
+            let _ = std::fs::remove_dir(hierarchy.join(&self.cgroup));
+        }
     }
 }
 
@@ -155,8 +192,8 @@ impl Drop for Sandbox {
     }
 }
 
-/// Writes the configuration of containerd and of the network; the former's path.
-fn configure(dir: &Path) -> Result<PathBuf> {
+/// Writes the configuration of containerd and of the network.
+fn configure(dir: &Path) -> Result<()> {
     let conf_dir = dir.join("net.d");
     std::fs::create_dir(&conf_dir)?;
     std::fs::write(
@@ -176,7 +213,6 @@ fn configure(dir: &Path) -> Result<PathBuf> {
             }]
         }"#,
     )?;
-    let path = dir.join("config.toml");
     let config = format!(
         r#"version = 2
         root = "{root}"
@@ -195,6 +231,6 @@ fn configure(dir: &Path) -> Result<PathBuf> {
         image = image::NAME,
         conf_dir = conf_dir.display(),
     );
-    std::fs::write(&path, config)?;
-    Ok(path)
+    std::fs::write(dir.join("config.toml"), config)?;
+    Ok(())
 }
