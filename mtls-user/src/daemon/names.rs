@@ -12,12 +12,13 @@ use crate::pods::{self, Directory};
 /// Without news, names are looked at so often.
 const PERIOD: Duration = Duration::from_secs(5);
 /// After news, again so much later: an interface comes before its address does.
-const AFTER: [Duration; 4] = [
-    Duration::ZERO,
+const AFTER: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(500),
 ];
+/// News within this time is one.
+const BURST: Duration = Duration::from_millis(10);
 
 pub(super) struct Names {
     wanted: Arc<Notify>,
@@ -43,17 +44,17 @@ impl Names {
 }
 
 async fn follow(directory: Arc<Directory>, netns_dir: PathBuf, wanted: Arc<Notify>) {
+    let mut after = AFTER.iter();
     loop {
-        let news = tokio::time::timeout(PERIOD, wanted.notified())
-            .await
-            .is_ok();
-        let times = if news { &AFTER[..] } else { &AFTER[..1] };
-        for wait in times {
-            tokio::time::sleep(*wait).await;
-            let (directory, netns_dir) = (directory.clone(), netns_dir.clone());
-            let looked = tokio::task::spawn_blocking(move || look(&directory, &netns_dir));
-            let _ = looked.await;
+        let wait = after.next().copied().unwrap_or(PERIOD);
+        if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
+            // News comes in bursts, as pods do.
+            tokio::time::sleep(BURST).await;
+            after = AFTER.iter();
         }
+        let (directory, netns_dir) = (directory.clone(), netns_dir.clone());
+        let looked = tokio::task::spawn_blocking(move || look(&directory, &netns_dir));
+        let _ = looked.await;
     }
 }
 
