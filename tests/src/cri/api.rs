@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_prost::ProstCodec;
 
 /// A sandbox that takes longer than this is not coming.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A kubelet's end of the socket.
 #[derive(Clone)]

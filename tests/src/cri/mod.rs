@@ -119,7 +119,7 @@ impl Runtime {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.client.version() {
-                Ok(_) => return Ok(()),
+                Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
                     return Err(error.context(format!("containerd is mute:\n{}", self.log())));
                 }
