@@ -9,6 +9,7 @@ pub mod bin;
 pub mod capture;
 pub mod census;
 pub mod corpus;
+pub mod cri;
 pub mod daemon;
 pub mod netns;
 pub mod peer;

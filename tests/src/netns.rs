@@ -167,6 +167,30 @@ pub struct Pod {
     network: Network,
 }
 
+/// Somewhere to run a peer: a network namespace, and who is at home there.
+pub trait Place {
+    /// The network namespace.
+    fn net(&self) -> &File;
+
+    /// Whose certificate a peer shows there.
+    fn workload(&self) -> &str;
+
+    /// Starts a program there.
+    fn start(&self, command: Command) -> Result<Process> {
+        enter(self.net(), || Process::start(command))?
+    }
+}
+
+impl Place for Pod {
+    fn net(&self) -> &File {
+        &self.net
+    }
+
+    fn workload(&self) -> &str {
+        Pod::workload(self)
+    }
+}
+
 /// How a pod's veth leads to the others, as one or the other CNI does it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Network {
@@ -272,7 +296,7 @@ impl Pod {
 
     /// Starts a program in the pod.
     pub fn start(&self, command: Command) -> Result<Process> {
-        self.enter(|| Process::start(command))?
+        Place::start(self, command)
     }
 
     /// Starts a program in the pod with `input` as its standard input.

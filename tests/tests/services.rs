@@ -133,5 +133,6 @@ fn one_edge_of(daemon: &Daemon, connections: u64) -> Result<()> {
     assert_eq!(edges.len(), 1, "{edges:#?}");
     let status = daemon.status()?;
     assert_eq!(status["flows"]["joined"], connections, "{status:#}");
+    assert_eq!(status["flows"]["seen"], connections, "{status:#}");
     Ok(())
 }

@@ -1,0 +1,236 @@
+//! Pods of a real container runtime: containerd with its CRI plugin, runc, and the CNI's bridge.
+
+mod api;
+mod image;
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::bin;
+use crate::netns::{Node, Place};
+use crate::process::Process;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where containerd answers unless told otherwise.
+pub const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// Runs containerd for as long as it is not paused.
+const SUPERVISE: &str = "while :; do
+    [ -e paused ] || sh -c 'echo $$ >pid; exec containerd --config config.toml'
+    sleep 0.1
+done";
+
+/// A containerd of this node's own. What it and runc keep under `/run` and `/var/lib` is out of the
+/// machine's sight, and its pods end with it.
+pub struct Runtime {
+    process: Process,
+    client: api::Client,
+    dir: PathBuf,
+    /// The control group of its pods: these have no namespace to end with.
+    cgroup: String,
+    pods_made: u32,
+    /// What it does, it does in this node's namespaces.
+    _node: Node,
+}
+
+impl Runtime {
+    /// Starts containerd on this node.
+    pub fn start(node: &Node) -> Result<Self> {
+        for dir in ["/run", "/var/lib"] {
+            let none = None::<&str>;
+            mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), none)
+                .with_context(|| format!("hide {dir}"))?;
+        }
+        let dir = node.files().join("containerd");
+        std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        configure(&dir)?;
+        let mut command = Command::new(bin::reaper()?);
+        command.args(["sh", "-c", SUPERVISE]).current_dir(&dir);
+        let runtime = Self {
+            process: Process::start(command)?,
+            client: api::Client::new(SOCKET)?,
+            dir: dir.clone(),
+            cgroup: format!("mtls-tests-{}", nix::unistd::gettid()),
+            pods_made: 0,
+            _node: node.clone(),
+        };
+        runtime.await_answer()?;
+        runtime.import(&image::pause(&dir)?)?;
+        Ok(runtime)
+    }
+
+    /// A new pod.
+    pub fn pod(&mut self, namespace: &str, name: &str) -> Result<Sandbox> {
+        self.pods_made += 1;
+        let uid = format!("uid-{}", self.pods_made);
+        let id = self
+            .client
+            .run(namespace, name, &uid, &self.cgroup)
+            .with_context(|| self.log())?;
+        let status = self.client.status(&id)?;
+        let net = File::open(&status.netns)
+            .with_context(|| format!("open {}", status.netns.display()))?;
+        Ok(Sandbox {
+            client: self.client.clone(),
+            id,
+            pid: status.pid,
+            ips: status.ips,
+            name: name.to_owned(),
+            net,
+        })
+    }
+
+    /// Stops containerd and nothing else: its pods live on.
+    pub fn pause(&self) -> Result<()> {
+        std::fs::write(self.dir.join("paused"), "")?;
+        let pid = std::fs::read_to_string(self.dir.join("pid")).context("read containerd's pid")?;
+        kill(Pid::from_raw(pid.trim().parse()?), Signal::SIGTERM).context("stop containerd")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.client.version().is_ok() {
+            if Instant::now() > deadline {
+                bail!("containerd still answers\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Starts containerd again.
+    pub fn resume(&self) -> Result<()> {
+        std::fs::remove_file(self.dir.join("paused"))?;
+        self.await_answer()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.err.text()
+    }
+
+    fn await_answer(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.client.version() {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error.context(format!("containerd is mute:\n{}", self.log())));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn import(&self, archive: &Path) -> Result<()> {
+        let mut ctr = Command::new("ctr");
+        ctr.args([
+            "--address",
+            SOCKET,
+            "--namespace",
+            "k8s.io",
+            "image",
+            "import",
+        ]);
+        ctr.arg(archive);
+        let imported = Process::start(ctr)?.succeed(PATIENCE);
+        imported.with_context(|| format!("import the sandbox image\n{}", self.log()))?;
+        Ok(())
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Not by SIGKILL: the reaper takes the shims and the pods along.
+        let _ = self.process.signal(Signal::SIGTERM);
+        if let Err(error) = self.process.wait(PATIENCE) {
+            eprintln!("cannot stop containerd: {error:#}");
+        }
+        // One in each hierarchy, empty by now.
+        let root = Path::new("/sys/fs/cgroup");
+        let below = std::fs::read_dir(root).into_iter().flatten().flatten();
+        for hierarchy in below.map(|entry| entry.path()).chain([root.to_owned()]) {
+            let _ = std::fs::remove_dir(hierarchy.join(&self.cgroup));
+        }
+    }
+}
+
+/// A pod sandbox, and its network namespace. Removed with its guard.
+pub struct Sandbox {
+    client: api::Client,
+    /// The runtime's id of it.
+    pub id: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its addresses, the primary one first.
+    pub ips: Vec<IpAddr>,
+    name: String,
+    net: File,
+}
+
+impl Place for Sandbox {
+    fn net(&self) -> &File {
+        &self.net
+    }
+
+    fn workload(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Err(error) = self.client.remove(&self.id) {
+            eprintln!("cannot remove the sandbox of {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// Writes the configuration of containerd and of the network.
+fn configure(dir: &Path) -> Result<()> {
+    let conf_dir = dir.join("net.d");
+    std::fs::create_dir(&conf_dir)?;
+    std::fs::write(
+        conf_dir.join("10-bridge.conflist"),
+        r#"{
+            "cniVersion": "0.4.0",
+            "name": "pods",
+            "plugins": [{
+                "type": "bridge",
+                "bridge": "cri0",
+                "isGateway": true,
+                "ipam": {
+                    "type": "host-local",
+                    "ranges": [[{ "subnet": "10.44.0.0/16" }], [{ "subnet": "fd00:44::/64" }]],
+                    "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]
+                }
+            }]
+        }"#,
+    )?;
+    let config = format!(
+        r#"version = 2
+        root = "{root}"
+        disabled_plugins = ["io.containerd.internal.v1.opt"]
+        [plugins."io.containerd.grpc.v1.cri"]
+        sandbox_image = "{image}"
+        restrict_oom_score_adj = true
+        disable_apparmor = true
+        [plugins."io.containerd.grpc.v1.cri".cni]
+        bin_dir = "/usr/lib/cni"
+        conf_dir = "{conf_dir}"
+        [plugins."io.containerd.grpc.v1.cri".containerd]
+        snapshotter = "native"
+        "#,
+        root = dir.join("root").display(),
+        image = image::NAME,
+        conf_dir = conf_dir.display(),
+    );
+    std::fs::write(dir.join("config.toml"), config)?;
+    Ok(())
+}
