@@ -13,13 +13,10 @@ pub enum Need {
     Openssl,
     /// The `nft` program.
     Nft,
-<<<<<<< HEAD
     /// The `tshark` program.
     Tshark,
-=======
     /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
     Containerd,
->>>>>>> e2e
 }
 
 impl Need {
@@ -28,9 +25,7 @@ impl Need {
             Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Openssl => on_path("openssl"),
             Self::Nft => on_path("nft"),
-<<<<<<< HEAD
             Self::Tshark => on_path("tshark"),
-=======
             Self::Containerd => {
                 let programs = ["containerd", "ctr", "runc"]
                     .iter()
@@ -38,7 +33,6 @@ impl Need {
                 let files = ["/usr/lib/cni/bridge", "/bin/busybox"];
                 programs && files.iter().all(|file| Path::new(file).is_file())
             }
->>>>>>> e2e
         }
     }
 
@@ -47,13 +41,10 @@ impl Need {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
-<<<<<<< HEAD
             Self::Tshark => "needs the tshark program: `apt-get install tshark`",
-=======
             Self::Containerd => {
                 "needs a container runtime: `apt-get install containerd runc containernetworking-plugins busybox-static`"
             }
->>>>>>> e2e
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every captured handshake against what its peers knew of it, and against tshark.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -84,42 +85,45 @@ fn tshark_reads_the_same_hellos() -> Result<()> {
     }
     let truths = truths()?;
     let flows = flows(truths.keys().cloned())?;
+    let (capture, starts) = merged(flows.keys())?;
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-n", "-T", "json", "-Y", "tls.handshake.type <= 2", "-r"]);
+    tshark.arg(capture.path());
+    for field in [
+        "frame.number",
+        "tls.handshake.type",
+        "tls.handshake.extensions_server_name",
+        "tls.handshake.ciphersuite",
+    ] {
+        tshark.args(["-e", field]);
+    }
+    let output = tshark.output().context("run tshark")?;
+    let packets: Vec<Value> = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let mut compared = 0;
-    for (name, flow) in &flows {
-        let mut tshark = Command::new("tshark");
-        tshark.args(["-n", "-T", "json", "-Y", "tls.handshake.type <= 2", "-r"]);
-        tshark.arg(corpus().join("pcap").join(name));
-        for field in [
-            "tls.handshake.type",
-            "tls.handshake.extensions_server_name",
-            "tls.handshake.ciphersuite",
-        ] {
-            tshark.args(["-e", field]);
-        }
-        let output = tshark.output().context("run tshark")?;
-        let packets: Vec<Value> = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{name}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        for packet in packets {
-            let layers = &packet["_source"]["layers"];
-            let first = |field: &str| layers[field][0].as_str().map(str::to_owned);
-            match first("tls.handshake.type").as_deref() {
-                Some("1") => {
-                    let sni = first("tls.handshake.extensions_server_name");
-                    assert_eq!(flow["tls"]["sni"].as_str(), sni.as_deref(), "{name}");
-                    compared += 1;
-                }
-                Some("2") => {
-                    let suite = first("tls.handshake.ciphersuite").context("no cipher suite")?;
-                    let named = flow["tls"]["cipher"].as_str().context("no cipher")?;
-                    assert_eq!(
-                        u16::from_str_radix(suite.trim_start_matches("0x"), 16)?,
-                        code(named),
-                        "{name}"
-                    );
-                    compared += 1;
-                }
-                _ => {}
+    for packet in packets {
+        let layers = &packet["_source"]["layers"];
+        let first = |field: &str| layers[field][0].as_str().map(str::to_owned);
+        let number: u64 = first("frame.number").context("no number")?.parse()?;
+        let (_, name) = starts
+            .range(..=number)
+            .next_back()
+            .context("a frame of no file")?;
+        let tls = &flows[name]["tls"];
+        match first("tls.handshake.type").as_deref() {
+            Some("1") => {
+                let sni = first("tls.handshake.extensions_server_name");
+                assert_eq!(tls["sni"].as_str(), sni.as_deref(), "{name}");
+                compared += 1;
             }
+            Some("2") => {
+                let suite = first("tls.handshake.ciphersuite").context("no cipher suite")?;
+                let suite = u16::from_str_radix(suite.trim_start_matches("0x"), 16)?;
+                let named = tls["cipher"].as_str().context("no cipher")?;
+                assert_eq!(suite, code(named), "{name}");
+                compared += 1;
+            }
+            _ => {}
         }
     }
     assert!(
@@ -127,6 +131,28 @@ fn tshark_reads_the_same_hellos() -> Result<()> {
         "only {compared} hellos were compared"
     );
     Ok(())
+}
+
+/// All captures in one, and the number of each one's first frame: tshark takes long to start.
+fn merged<'a>(
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(tempfile::NamedTempFile, BTreeMap<u64, String>)> {
+    let mut all = tempfile::NamedTempFile::new()?;
+    let mut starts = BTreeMap::new();
+    let mut frames = 0;
+    for name in names {
+        let bytes = std::fs::read(corpus().join("pcap").join(name))?;
+        let from = if frames == 0 { 0 } else { 24 };
+        all.write_all(&bytes[from..])?;
+        starts.insert(frames + 1, name.clone());
+        let mut at = 24;
+        while at < bytes.len() {
+            let length = bytes[at + 8..].first_chunk().context("a cut frame")?;
+            at += 16 + u32::from_le_bytes(*length) as usize;
+            frames += 1;
+        }
+    }
+    Ok((all, starts))
 }
 
 /// The code of the cipher suites that the corpus has (IANA's registry).
