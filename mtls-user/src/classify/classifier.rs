@@ -365,9 +365,9 @@ impl Open {
             complete: [client.is_complete(), server.is_complete()],
             hole: [client.has_hole(), server.has_hole()],
             seen: [client.seen, server.seen],
-            client_left_first: client
-                .end
-                .is_some_and(|end| server.end_ack.is_some_and(|ack| ack > end)),
+            client_left_first: server
+                .end_ack
+                .is_some_and(|ack| ack > client.end.unwrap_or(client.seen)),
             closed: self.reset || client.end.is_some() && server.end.is_some(),
             over,
         }
@@ -483,13 +483,13 @@ impl Open {
         }
         if self.known.call.is_none() {
             let [client, server] = &self.streams;
-            let nothing = client.prefix().is_empty() && server.prefix().is_empty();
+            let missed = client.has_hole() || server.has_hole();
             self.known.call = Some(if lost {
                 Call::unobserved("samples of this flow were lost")
             } else if origin == Origin::Midstream {
                 Call::unobserved("older than the observation, and nothing tells what it is")
-            } else if nothing {
-                Call::unobserved("the first bytes of the flow were not seen")
+            } else if missed {
+                Call::unobserved("some of the first bytes of the flow were not seen")
             } else {
                 Call::new(
                     Verdict::Opaque,

@@ -141,9 +141,10 @@ impl Tls {
                 if body.is_none() {
                     self.peek(side, header, content);
                     // What the peer has acknowledged will not come again, so the observer missed
-                    // it; behind it the next header is there to go on with.
+                    // it; behind it the next header is there to go on with. A hello is worth
+                    // waiting for: acknowledgements can overtake in a capture.
                     let behind = window.beyond.is_some_and(|(s, e)| s <= end && end < e);
-                    if !(forced || behind && acked >= end) {
+                    if !(forced || behind && acked >= end && self.has_hello(side)) {
                         return start;
                     }
                     self.lanes[side.index()].messages.poison();
@@ -189,6 +190,13 @@ impl Tls {
                 Side::Server => chosen.is_none_or(|c| !c.is_13() && !lane.changed),
             },
             _ => false,
+        }
+    }
+
+    fn has_hello(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.facts.hellos > 0,
+            Side::Server => self.facts.chosen.is_some(),
         }
     }
 
@@ -238,12 +246,6 @@ impl Tls {
                 }
                 lane.encrypted = 0;
                 lane.changed = true;
-                if self.facts.completed.is_none()
-                    && self.lanes.iter().all(|lane| lane.changed)
-                    && self.facts.chosen.as_ref().is_some_and(|c| !c.is_13())
-                {
-                    self.facts.completed = Some(true);
-                }
                 return;
             }
             (ContentType::Alert, Some(&[level, code])) => {
