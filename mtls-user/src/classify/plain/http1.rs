@@ -9,6 +9,12 @@ const MAX_LINE: usize = 8 << 10;
 /// The most header fields that are read.
 const MAX_FIELDS: usize = 64;
 
+/// Recognizes a client that speaks HTTP/1; CONNECT is recognized elsewhere.
+pub(super) fn recognize(client: &[u8], _server: &[u8]) -> Match {
+    const CONNECT: &[u8] = b"CONNECT ";
+    if super::starts(client, CONNECT) == Match::Yes("") { Match::No } else { request(client) }
+}
+
 /// Recognizes a request line: method, target, version.
 pub(in crate::classify) fn request(bytes: &[u8]) -> Match {
     let method = bytes
