@@ -167,6 +167,11 @@ impl Stream {
         self.overflow || self.prefix().len() as u64 + self.next < self.seen.max(acked)
     }
 
+    /// Forgets what is held: it is of no use any more.
+    pub(super) fn clear(&mut self) {
+        self.held = Vec::new();
+    }
+
     /// Keeps those of the bytes that are not there yet.
     fn hold(&mut self, mut start: u64, mut data: &[u8], ack: u64) {
         let mut room = MAX_BYTES.saturating_sub(self.held.iter().map(|s| s.data.len()).sum());

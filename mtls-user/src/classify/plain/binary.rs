@@ -17,15 +17,15 @@ pub(super) fn kafka(client: &[u8], _server: &[u8]) -> Match {
     let (Some(len), Some(key), Some(version), Some(_), Some(id)) =
         (c.u32(), c.u16(), c.u16(), c.u32(), c.u16())
     else {
-        // The first request is one of few: ApiVersions, Metadata, SaslHandshake, Produce, Fetch.
+        // The first request is one of few: ApiVersions, Metadata, FindCoordinator, SaslHandshake, InitProducerId.
         let part = client.get(4..8).unwrap_or_default();
         let may = part.first().is_none_or(|b| *b == 0) && part.get(2).is_none_or(|b| *b == 0);
         return if may { Match::More } else { Match::No };
     };
     let sane = (10..=1 << 20).contains(&len)
-        && matches!(key, 0 | 1 | 3 | 10 | 17 | 18 | 22)
+        && matches!(key, 3 | 10 | 17 | 18 | 22)
         && version <= 20
-        && (id == u16::MAX || u32::from(id) + 10 <= len && id < 256);
+        && (id == u16::MAX || u32::from(id) + 10 <= len && (1..256).contains(&id));
     if !sane || id == u16::MAX {
         return verdict(sane && key == 18, "kafka");
     }
@@ -43,14 +43,23 @@ pub(super) fn kafka(client: &[u8], _server: &[u8]) -> Match {
 /// Length, request id, 0, opcode (MongoDB's wire protocol, "Standard Message Header").
 pub(super) fn mongodb(client: &[u8], _server: &[u8]) -> Match {
     let mut c = Cursor::new(client);
-    let (Some(len), Some(_), Some(to), Some(code)) = (c.u32_le(), c.u32_le(), c.u32_le(), c.u32_le())
+    let (Some(len), Some(_), Some(to), Some(code)) =
+        (c.u32_le(), c.u32_le(), c.u32_le(), c.u32_le())
     else {
         let may = client.get(3).is_none_or(|b| *b <= 2)
-            && client.get(8..).unwrap_or_default().iter().take(4).all(|b| *b == 0);
+            && client
+                .get(8..)
+                .unwrap_or_default()
+                .iter()
+                .take(4)
+                .all(|b| *b == 0);
         return if may { Match::More } else { Match::No };
     };
     let known = matches!(code, 2001 | 2002 | 2004..=2007 | 2010 | 2012 | 2013);
-    verdict((16..=48_000_000).contains(&len) && to == 0 && known, "mongodb")
+    verdict(
+        (16..=48_000_000).contains(&len) && to == 0 && known,
+        "mongodb",
+    )
 }
 
 /// CONNECT: type, remaining length, the protocol's name (MQTT 5 §3.1).
@@ -61,7 +70,11 @@ pub(super) fn mqtt(client: &[u8], _server: &[u8]) -> Match {
         Some(_) => return Match::No,
     }
     let Some(len) = client[1..].iter().take(4).position(|b| b & 0x80 == 0) else {
-        return if client.len() < 5 { Match::More } else { Match::No };
+        return if client.len() < 5 {
+            Match::More
+        } else {
+            Match::No
+        };
     };
     let rest = &client[len + 2..];
     let names = [starts(rest, b"\0\x04MQTT"), starts(rest, b"\0\x06MQIsdp")];
@@ -87,7 +100,10 @@ pub(super) fn cassandra(client: &[u8], _server: &[u8]) -> Match {
         5 => len == 0,
         _ => false,
     };
-    verdict((3..=5).contains(&version) && matches!(flags, 0 | 0x10) && body, "cassandra")
+    verdict(
+        (3..=5).contains(&version) && matches!(flags, 0 | 0x10) && body,
+        "cassandra",
+    )
 }
 
 /// ConnectRequest: length, protocol version 0, zxid, timeout, session, a password of 16 bytes.
@@ -113,9 +129,15 @@ pub(super) fn zookeeper(client: &[u8], _server: &[u8]) -> Match {
 /// A length and a query with one question (RFC 1035 §4.1, RFC 7766 §8).
 pub(super) fn dns(client: &[u8], _server: &[u8]) -> Match {
     let mut c = Cursor::new(client);
-    let (Some(len), Some(_), Some(flags), Some(questions), Some(answers), Some(_), Some(_)) =
-        (c.u16(), c.u16(), c.u16(), c.u16(), c.u16(), c.u16(), c.u16())
-    else {
+    let (Some(len), Some(_), Some(flags), Some(questions), Some(answers), Some(_), Some(_)) = (
+        c.u16(),
+        c.u16(),
+        c.u16(),
+        c.u16(),
+        c.u16(),
+        c.u16(),
+        c.u16(),
+    ) else {
         let at = |i: usize, value: u8| client.get(i).is_none_or(|b| *b == value);
         // A query is short, and its flags leave few bits free.
         let may = client.first().is_none_or(|b| *b <= 4)
@@ -208,5 +230,8 @@ pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
         return if may { Match::More } else { Match::No };
     };
     let sane = opcode <= 0x48 && kind == 0 && key <= 250 && extras <= 32;
-    verdict(sane && body >= u32::from(key) + u32::from(extras) && body < 1 << 21, "memcached")
+    verdict(
+        sane && body >= u32::from(key) + u32::from(extras) && body < 1 << 21,
+        "memcached",
+    )
 }

@@ -12,7 +12,11 @@ const MAX_FIELDS: usize = 64;
 /// Recognizes a client that speaks HTTP/1; CONNECT is recognized elsewhere.
 pub(super) fn recognize(client: &[u8], _server: &[u8]) -> Match {
     const CONNECT: &[u8] = b"CONNECT ";
-    if super::starts(client, CONNECT) == Match::Yes("") { Match::No } else { request(client) }
+    if super::starts(client, CONNECT) == Match::Yes("") {
+        Match::No
+    } else {
+        request(client)
+    }
 }
 
 /// Recognizes a request line: method, target, version.
@@ -82,8 +86,13 @@ fn version_number(bytes: &[u8]) -> Match {
     }
 }
 
-/// Reads a request's head into `info`. False while it is not complete.
-pub(in crate::classify) fn read_request(bytes: &[u8], info: &mut HttpInfo) -> bool {
+/// Reads a request's head into `info`. `None` while it is not complete; then the protocol that it
+/// wants to change to, if it wants to.
+pub(in crate::classify) fn read_request(
+    bytes: &[u8],
+    info: &mut HttpInfo,
+) -> Option<Option<&'static str>> {
+    let mut upgrade = None;
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let parsed = request.parse(bytes);
@@ -101,9 +110,14 @@ pub(in crate::classify) fn read_request(bytes: &[u8], info: &mut HttpInfo) -> bo
         info.authority = authority
             .map(|a| text::clean(a.as_bytes()).into_string())
             .or_else(|| field("host"));
+        upgrade = field("upgrade").and_then(|wanted| {
+            ["websocket", "h2c"]
+                .into_iter()
+                .find(|name| wanted.eq_ignore_ascii_case(name))
+        });
         info.user_agent = field("user-agent").map(|agent| product(&agent).to_owned());
     }
-    !matches!(parsed, Ok(httparse::Status::Partial))
+    (!matches!(parsed, Ok(httparse::Status::Partial))).then_some(upgrade)
 }
 
 /// Authority and path of a request target (RFC 9112 §3.2); the query is left out.
@@ -186,8 +200,8 @@ mod tests {
     fn reads_the_first_exchange() {
         let mut info = HttpInfo::default();
         let head = b"GET /a/b?token=secret HTTP/1.1\r\nhost: web.shop:8080\r\nUser-Agent: kube-probe/1.30 (x)\r\n\r\n";
-        assert!(!read_request(&head[..40], &mut info));
-        assert!(read_request(head, &mut info));
+        assert_eq!(read_request(&head[..40], &mut info), None);
+        assert_eq!(read_request(head, &mut info), Some(None));
         assert_eq!(info.method.as_deref(), Some("GET"));
         assert_eq!(info.path.as_deref(), Some("/a/b"));
         assert_eq!(info.authority.as_deref(), Some("web.shop:8080"));

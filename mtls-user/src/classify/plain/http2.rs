@@ -48,7 +48,8 @@ pub(in crate::classify) fn read_request(
                     info.path = value().and_then(|p| Some(p.split('?').next()?.to_owned()));
                 }
                 b"user-agent" => {
-                    info.user_agent = value().and_then(|a| Some(a.split([' ', '(']).next()?.to_owned()));
+                    info.user_agent =
+                        value().and_then(|a| Some(a.split([' ', '(']).next()?.to_owned()));
                 }
                 b"content-type" => {
                     *grpc = value().is_some_and(|v| v.starts_with("application/grpc"));
@@ -82,7 +83,8 @@ fn first_block(frames: &[u8]) -> Block {
     let mut c = Cursor::new(frames);
     let mut block: Option<Vec<u8>> = None;
     for _ in 0..MAX_FRAMES {
-        let (Some(len), Some(kind), Some(flags), Some(_)) = (c.u24(), c.u8(), c.u8(), c.u32()) else {
+        let (Some(len), Some(kind), Some(flags), Some(_)) = (c.u24(), c.u8(), c.u8(), c.u32())
+        else {
             return Block::NotYet;
         };
         if len > 1 << 14 {
@@ -97,7 +99,9 @@ fn first_block(frames: &[u8]) -> Block {
             (_, None) => continue,
             _ => None,
         };
-        let Some(part) = part else { return Block::Never };
+        let Some(part) = part else {
+            return Block::Never;
+        };
         let block = block.get_or_insert_default();
         block.extend_from_slice(part);
         if block.len() > MAX_BLOCK {
@@ -113,7 +117,11 @@ fn first_block(frames: &[u8]) -> Block {
 /// A HEADERS payload without padding and priority.
 fn unpadded(payload: &[u8], flags: u8) -> Option<&[u8]> {
     let mut c = Cursor::new(payload);
-    let padding = if flags & 8 != 0 { usize::from(c.u8()?) } else { 0 };
+    let padding = if flags & 8 != 0 {
+        usize::from(c.u8()?)
+    } else {
+        0
+    };
     if flags & 0x20 != 0 {
         c.take(5)?;
     }

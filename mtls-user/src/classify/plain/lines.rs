@@ -52,7 +52,15 @@ pub(super) fn imap(client: &[u8], server: &[u8]) -> Match {
         name: "imap",
         greetings: &["* OK", "* PREAUTH"],
         neutral: &["CAPABILITY", "ID", "NOOP"],
-        plain: &["LOGIN", "AUTHENTICATE", "SELECT", "LIST", "ENABLE", "EXAMINE", "STATUS"],
+        plain: &[
+            "LOGIN",
+            "AUTHENTICATE",
+            "SELECT",
+            "LIST",
+            "ENABLE",
+            "EXAMINE",
+            "STATUS",
+        ],
         upgrade: &["STARTTLS"],
         tagged: true,
     }
@@ -76,7 +84,9 @@ pub(super) fn nntp(client: &[u8], server: &[u8]) -> Match {
         name: "nntp",
         greetings: &["200 ", "201 "],
         neutral: &["CAPABILITIES", "MODE", "HELP", "DATE"],
-        plain: &["AUTHINFO", "GROUP", "LIST", "ARTICLE", "POST", "IHAVE", "STAT", "XOVER"],
+        plain: &[
+            "AUTHINFO", "GROUP", "LIST", "ARTICLE", "POST", "IHAVE", "STAT", "XOVER",
+        ],
         upgrade: &["STARTTLS"],
         tagged: false,
     }
@@ -84,7 +94,10 @@ pub(super) fn nntp(client: &[u8], server: &[u8]) -> Match {
 }
 
 pub(super) fn irc(client: &[u8], server: &[u8]) -> Match {
-    if server.first().is_some_and(|b| !matches!(b, b':' | b'N' | b'P' | b'E')) {
+    if server
+        .first()
+        .is_some_and(|b| !matches!(b, b':' | b'N' | b'P' | b'E'))
+    {
         return Match::No;
     }
     Dialect {
@@ -120,22 +133,34 @@ impl Dialect {
         let mut known = false;
         let mut asked = false;
         let mut at = 0;
-        let pending = |known| if known && !unseen { Match::Likely(self.name) } else { Match::More };
+        let pending = |known| {
+            if known && !unseen {
+                Match::Likely(self.name)
+            } else {
+                Match::More
+            }
+        };
         loop {
             let rest = &client[at..];
             if asked && !rest.is_empty() {
                 return match (may_be_handshake(rest, 1), rest.len()) {
                     (true, 6..) if unseen => Match::More,
-                    (true, 6..) => {
-                        Match::Upgrade { protocol: self.name, client: at, server: None }
-                    }
+                    (true, 6..) => Match::Upgrade {
+                        protocol: self.name,
+                        client: at,
+                        server: None,
+                    },
                     (true, _) => Match::More,
                     (false, _) if unseen => Match::More,
                     (false, _) => Match::Refused(self.name),
                 };
             }
             let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-                return if rest.len() > MAX_LINE { Match::No } else { pending(known) };
+                return if rest.len() > MAX_LINE {
+                    Match::No
+                } else {
+                    pending(known)
+                };
             };
             let line = rest[..end].trim_ascii();
             let command = if self.tagged {
@@ -148,7 +173,11 @@ impl Dialect {
             if is(self.upgrade) {
                 asked = true;
             } else if is(self.plain) || known && !is(self.neutral) {
-                return if unseen { Match::More } else { Match::Yes(self.name) };
+                return if unseen {
+                    Match::More
+                } else {
+                    Match::Yes(self.name)
+                };
             } else if !is(self.neutral) {
                 return Match::No;
             }
@@ -160,8 +189,9 @@ impl Dialect {
 
 /// Whether a line begins with these words, in either case.
 fn begins_with_word(line: &[u8], word: &str) -> bool {
-    line.split_at_checked(word.len()).is_some_and(|(head, tail)| {
-        head.eq_ignore_ascii_case(word.as_bytes())
-            && tail.first().is_none_or(|b| !b.is_ascii_alphanumeric())
-    })
+    line.split_at_checked(word.len())
+        .is_some_and(|(head, tail)| {
+            head.eq_ignore_ascii_case(word.as_bytes())
+                && tail.first().is_none_or(|b| !b.is_ascii_alphanumeric())
+        })
 }

@@ -27,9 +27,17 @@ pub(super) enum Match {
     Refused(&'static str),
     /// TLS begins in the client's stream; in the server's too where that is known, else behind
     /// what the client's segment acknowledges.
-    Upgrade { protocol: &'static str, client: usize, server: Option<usize> },
+    Upgrade {
+        protocol: &'static str,
+        client: usize,
+        server: Option<usize>,
+    },
     /// Something else begins in both streams: this was only the way there.
-    Through { protocol: &'static str, client: usize, server: usize },
+    Through {
+        protocol: &'static str,
+        client: usize,
+        server: usize,
+    },
 }
 
 impl Match {
@@ -94,7 +102,11 @@ pub(super) fn identify(client: &[u8], server: &[u8]) -> Match {
 /// The protocol that `bytes` in the middle of a stream beyond doubt belong to.
 pub(super) fn name(side: Side, bytes: &[u8]) -> Option<&'static str> {
     let found = match side {
-        Side::Client => [http1::request(bytes), http2::recognize(bytes, &[]), text::resp(bytes)],
+        Side::Client => [
+            http1::request(bytes),
+            http2::recognize(bytes, &[]),
+            text::resp(bytes),
+        ],
         Side::Server => [http1::response(bytes), Match::No, Match::No],
     };
     found.into_iter().find_map(|found| match found {

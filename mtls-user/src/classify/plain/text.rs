@@ -5,7 +5,11 @@ use super::{Match, starts};
 /// The serialization of Redis' requests: an array of bulk strings.
 pub(super) fn resp(bytes: &[u8]) -> Match {
     let Some((b'*', rest)) = bytes.split_first() else {
-        return if bytes.is_empty() { Match::More } else { Match::No };
+        return if bytes.is_empty() {
+            Match::More
+        } else {
+            Match::No
+        };
     };
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     if digits > 7 || digits == 0 && !rest.is_empty() {
@@ -33,15 +37,20 @@ pub(super) fn redis(client: &[u8], _server: &[u8]) -> Match {
 /// Memcached's text commands.
 pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
     const STORAGE: [&str; 6] = ["set", "add", "replace", "append", "prepend", "cas"];
-    const OTHERS: [&str; 9] =
-        ["get", "gets", "delete", "incr", "decr", "touch", "gat", "stats", "version"];
+    const OTHERS: [&str; 9] = [
+        "get", "gets", "delete", "incr", "decr", "touch", "gat", "stats", "version",
+    ];
     let Some(end) = client.iter().take(1024).position(|b| *b == b'\n') else {
         let word = client.split(|b| *b == b' ').next().unwrap_or_default();
         let mut all = STORAGE.iter().chain(&OTHERS);
         let may = all.any(|c| {
             c.as_bytes() == word || word.len() == client.len() && c.as_bytes().starts_with(word)
         });
-        return if may && client.len() < 1024 { Match::More } else { Match::No };
+        return if may && client.len() < 1024 {
+            Match::More
+        } else {
+            Match::No
+        };
     };
     let Some(line) = client[..end].strip_suffix(b"\r") else {
         return Match::No;
@@ -59,7 +68,11 @@ pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
     } else {
         is(&OTHERS) && !rest.is_empty() && rest.iter().all(|w| key(w))
     };
-    if found { Match::Yes("memcached") } else { Match::No }
+    if found {
+        Match::Yes("memcached")
+    } else {
+        Match::No
+    }
 }
 
 /// NATS: the server speaks first, and says in its greeting whether it wants TLS.
@@ -78,7 +91,11 @@ pub(super) fn nats(client: &[u8], server: &[u8]) -> Match {
         // Behind the greeting a hello may come.
         _ if server.len() > 5 && crate::wire::tls::record::may_be_handshake(client, 1) => {
             if client.len() > 5 {
-                Match::Upgrade { protocol: NAME, client: 0, server: None }
+                Match::Upgrade {
+                    protocol: NAME,
+                    client: 0,
+                    server: None,
+                }
             } else {
                 Match::Likely(NAME)
             }
@@ -105,7 +122,10 @@ pub(super) fn ssh(client: &[u8], server: &[u8]) -> Match {
 pub(super) fn rtsp_or_sip(client: &[u8], _server: &[u8]) -> Match {
     let end = client.iter().take(1024).position(|b| *b == b'\n');
     let Some(line) = end.map(|end| client[..end].trim_ascii_end()) else {
-        let word = client.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'_').count();
+        let word = client
+            .iter()
+            .take_while(|b| b.is_ascii_uppercase() || **b == b'_')
+            .count();
         let may = client.len() < 1024 && (word == client.len() || word > 2 && client[word] == b' ');
         return if may { Match::More } else { Match::No };
     };

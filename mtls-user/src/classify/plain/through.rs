@@ -14,7 +14,11 @@ pub(super) fn proxy_v1(client: &[u8], _server: &[u8]) -> Match {
         other => return other,
     }
     match client.iter().take(107).position(|b| *b == b'\n') {
-        Some(end) => Match::Through { protocol: "PROXY protocol v1", client: end + 1, server: 0 },
+        Some(end) => Match::Through {
+            protocol: "PROXY protocol v1",
+            client: end + 1,
+            server: 0,
+        },
         None if client.len() >= 107 => Match::No,
         None => Match::More,
     }
@@ -35,7 +39,11 @@ pub(super) fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
     } else if client.len() < end {
         Match::More
     } else {
-        Match::Through { protocol: "PROXY protocol v2", client: end, server: 0 }
+        Match::Through {
+            protocol: "PROXY protocol v2",
+            client: end,
+            server: 0,
+        }
     }
 }
 
@@ -49,15 +57,26 @@ pub(super) fn connect(client: &[u8], server: &[u8]) -> Match {
         Match::Yes(name) => name,
         other => return other,
     };
-    let head = |bytes: &[u8]| bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
+    let head = |bytes: &[u8]| {
+        bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .map(|at| at + 4)
+    };
     let Some(request) = head(client) else {
-        return if client.len() > MAX_HEAD { Match::Yes(name) } else { Match::Likely(name) };
+        return if client.len() > MAX_HEAD {
+            Match::Yes(name)
+        } else {
+            Match::Likely(name)
+        };
     };
     match (http1::response(server), server.get(9), head(server)) {
         (Match::No, ..) => Match::Yes(name),
-        (Match::Yes(_), Some(b'2'), Some(answer)) => {
-            Match::Through { protocol: "HTTP CONNECT", client: request, server: answer }
-        }
+        (Match::Yes(_), Some(b'2'), Some(answer)) => Match::Through {
+            protocol: "HTTP CONNECT",
+            client: request,
+            server: answer,
+        },
         (Match::Yes(_), Some(b'2') | None, None) if server.len() <= MAX_HEAD => Match::Likely(name),
         (Match::More, ..) => Match::Likely(name),
         _ => Match::Yes(name),
@@ -73,7 +92,9 @@ pub(super) fn socks5(client: &[u8], server: &[u8]) -> Match {
         (Some(5), Some(1..=8) | None) => {}
         _ => return Match::No,
     }
-    let Some(methods) = c.vec8() else { return Match::More };
+    let Some(methods) = c.vec8() else {
+        return Match::More;
+    };
     if methods.iter().any(|m| !matches!(m, 0..=9 | 0x80..)) {
         return Match::No;
     }
@@ -92,9 +113,15 @@ pub(super) fn socks5(client: &[u8], server: &[u8]) -> Match {
         _ => return Match::No,
     }
     let Some([5, _, 0]) = c.take(3).map(|b| [b[0], b[1], b[2]]) else {
-        return if c.len() < 3 { Match::Likely(NAME) } else { Match::No };
+        return if c.len() < 3 {
+            Match::Likely(NAME)
+        } else {
+            Match::No
+        };
     };
-    let Some(answer) = s.take(3) else { return Match::Likely(NAME) };
+    let Some(answer) = s.take(3) else {
+        return Match::Likely(NAME);
+    };
     if !(address(&mut c) && address(&mut s)) {
         return Match::Likely(NAME);
     }
@@ -131,7 +158,11 @@ pub(super) fn socks4(client: &[u8], server: &[u8]) -> Match {
     let (Some(_), Some(_), Some(ip)) = (c.u16(), c.u16(), c.take(4)) else {
         return Match::More;
     };
-    let strings = if ip[..3] == [0; 3] && ip[3] != 0 { 2 } else { 1 };
+    let strings = if ip[..3] == [0; 3] && ip[3] != 0 {
+        2
+    } else {
+        1
+    };
     for _ in 0..strings {
         match c.rest().iter().take(256).position(|b| *b == 0) {
             Some(end) => drop(c.take(end + 1)),
@@ -140,9 +171,11 @@ pub(super) fn socks4(client: &[u8], server: &[u8]) -> Match {
         }
     }
     match server {
-        [0, 90, ..] if server.len() >= 8 => {
-            Match::Through { protocol: "SOCKS4", client: client.len() - c.len(), server: 8 }
-        }
+        [0, 90, ..] if server.len() >= 8 => Match::Through {
+            protocol: "SOCKS4",
+            client: client.len() - c.len(),
+            server: 8,
+        },
         [0, 91..=93, ..] => Match::Yes(NAME),
         [] | [0] | [0, 90, ..] => Match::More,
         _ => Match::No,

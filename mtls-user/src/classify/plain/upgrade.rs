@@ -8,7 +8,11 @@ use crate::wire::tls::record::may_be_handshake;
 fn follows(client: &[u8], at: usize, protocol: &'static str, server: Option<usize>) -> Match {
     let rest = client.get(at..).unwrap_or_default();
     match (may_be_handshake(rest, 1), rest.len()) {
-        (true, 6..) => Match::Upgrade { protocol, client: at, server },
+        (true, 6..) => Match::Upgrade {
+            protocol,
+            client: at,
+            server,
+        },
         (true, _) => Match::Likely(protocol),
         (false, _) => Match::Refused(protocol),
     }
@@ -110,19 +114,27 @@ pub(super) fn ldap(client: &[u8], _server: &[u8]) -> Match {
         Some(0x30) => {}
         Some(_) => return Match::No,
     }
-    let Some(first) = c.u8() else { return Match::More };
+    let Some(first) = c.u8() else {
+        return Match::More;
+    };
     let mut len = usize::from(first);
     if first & 0x80 != 0 {
         let n = usize::from(first & 0x7f);
         if !(1..=3).contains(&n) {
             return Match::No;
         }
-        let Some(bytes) = c.take(n) else { return Match::More };
+        let Some(bytes) = c.take(n) else {
+            return Match::More;
+        };
         len = bytes.iter().fold(0, |len, b| len << 8 | usize::from(*b));
     }
     let message = client.len() - c.len();
     let (Some(tag), Some(id_len)) = (c.u8(), c.u8()) else {
-        return if c.rest().first().is_none_or(|b| *b == 2) { Match::More } else { Match::No };
+        return if c.rest().first().is_none_or(|b| *b == 2) {
+            Match::More
+        } else {
+            Match::No
+        };
     };
     if tag != 2 || !(1..=4).contains(&id_len) {
         return Match::No;
@@ -136,7 +148,11 @@ pub(super) fn ldap(client: &[u8], _server: &[u8]) -> Match {
         0x77 => {
             let end = message + len;
             let Some(request) = client.get(message..end) else {
-                return if len > 4096 { Match::Yes(NAME) } else { Match::Likely(NAME) };
+                return if len > 4096 {
+                    Match::Yes(NAME)
+                } else {
+                    Match::Likely(NAME)
+                };
             };
             if !request.windows(START_TLS.len()).any(|w| w == START_TLS) {
                 Match::Yes(NAME)
@@ -159,7 +175,11 @@ pub(super) fn xmpp(client: &[u8], _server: &[u8]) -> Match {
     }
     let find = |what: &[u8]| client.windows(what.len()).position(|w| w == what);
     if find(b"http://etherx.jabber.org/streams").is_none() {
-        return if client.len() > 2048 { Match::No } else { Match::More };
+        return if client.len() > 2048 {
+            Match::No
+        } else {
+            Match::More
+        };
     }
     if let Some(at) = find(b"<starttls") {
         let Some(end) = client[at..].iter().position(|b| *b == b'>') else {
@@ -177,7 +197,11 @@ pub(super) fn xmpp(client: &[u8], _server: &[u8]) -> Match {
         }
         return follows(client, end, NAME, None);
     }
-    if find(b"<auth").or_else(|| find(b"<iq")).or_else(|| find(b"<message")).is_some() {
+    if find(b"<auth")
+        .or_else(|| find(b"<iq"))
+        .or_else(|| find(b"<message"))
+        .is_some()
+    {
         return Match::Yes(NAME);
     }
     Match::Likely(NAME)

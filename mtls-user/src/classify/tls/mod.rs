@@ -88,9 +88,10 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(time: u64) -> Self {
+    pub(super) fn new(port: u16, time: u64) -> Self {
         Self {
             facts: Box::new(Facts {
+                port,
                 time,
                 ..Facts::default()
             }),
@@ -99,8 +100,8 @@ impl Tls {
     }
 
     /// A connection whose ClientHello was framed as SSL 2.0's.
-    pub(super) fn after_v2(hello: V2Hello, time: u64) -> Self {
-        let mut tls = Self::new(time);
+    pub(super) fn after_v2(hello: V2Hello, port: u16, time: u64) -> Self {
+        let mut tls = Self::new(port, time);
         tls.facts.hellos = 1;
         tls.facts.hello = Some(Hello::framed_as_v2(hello.version));
         tls
