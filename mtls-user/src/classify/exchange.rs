@@ -61,13 +61,7 @@ impl Exchange {
             self.protocol = grpc.then_some("grpc");
             return read;
         }
-        match http1::read_request(bytes, info) {
-            Some(upgrade) => {
-                self.upgrade = upgrade;
-                true
-            }
-            None => false,
-        }
+        http1::read_request(bytes, info, &mut self.upgrade)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::wire::tls::record::may_be_handshake;
 
 /// How many protocols may stand before the real one.
 const MAX_VIA: usize = 4;
-/// How much of a stream whose start was missed is kept, in the hope that it was only late.
+/// How far a stream that was joined in its middle is read as if that were its start.
 const LATE: u64 = 8 << 10;
 
 /// A flow that more bytes are wanted of.
@@ -143,7 +143,7 @@ impl Open {
         if !matches!(self.phase, Phase::Opening) {
             return false;
         }
-        let late = |s: &Stream| s.has_hole() && s.seen > s.next + LATE;
+        let late = |s: &Stream| s.overflow && s.prefix().is_empty();
         if self.midstream.is_none() && self.streams.iter().any(late) {
             self.midstream = Some(Box::default());
         }

@@ -157,7 +157,7 @@ pub(super) fn dns(client: &[u8], _server: &[u8]) -> Match {
             Some(0) => break,
             Some(n @ 1..=63) => match c.take(n.into()) {
                 None => return Match::More,
-                Some(label) if label.iter().all(|b| b.is_ascii_graphic()) => {}
+                Some(label) if label.iter().all(u8::is_ascii_graphic) => {}
                 Some(_) => return Match::No,
             },
             Some(_) => return Match::No,

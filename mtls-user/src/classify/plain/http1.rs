@@ -86,13 +86,13 @@ fn version_number(bytes: &[u8]) -> Match {
     }
 }
 
-/// Reads a request's head into `info`. `None` while it is not complete; then the protocol that it
-/// wants to change to, if it wants to.
+/// Reads a request's head into `info`, and into `upgrade` the protocol that it wants to change to.
+/// False while the head is not complete.
 pub(in crate::classify) fn read_request(
     bytes: &[u8],
     info: &mut HttpInfo,
-) -> Option<Option<&'static str>> {
-    let mut upgrade = None;
+    upgrade: &mut Option<&'static str>,
+) -> bool {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let parsed = request.parse(bytes);
@@ -110,14 +110,14 @@ pub(in crate::classify) fn read_request(
         info.authority = authority
             .map(|a| text::clean(a.as_bytes()).into_string())
             .or_else(|| field("host"));
-        upgrade = field("upgrade").and_then(|wanted| {
+        *upgrade = field("upgrade").and_then(|wanted| {
             ["websocket", "h2c"]
                 .into_iter()
                 .find(|name| wanted.eq_ignore_ascii_case(name))
         });
         info.user_agent = field("user-agent").map(|agent| product(&agent).to_owned());
     }
-    (!matches!(parsed, Ok(httparse::Status::Partial))).then_some(upgrade)
+    !matches!(parsed, Ok(httparse::Status::Partial))
 }
 
 /// Authority and path of a request target (RFC 9112 §3.2); the query is left out.
@@ -145,7 +145,6 @@ fn product(agent: &str) -> &str {
 pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> bool {
     match response(bytes) {
         Match::More => false,
-        Match::No => true,
         Match::Yes(_) => match bytes.get(9..12) {
             Some(digits) => {
                 info.status = std::str::from_utf8(digits)
@@ -155,6 +154,7 @@ pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> b
             }
             None => false,
         },
+        _ => true,
     }
 }
 
@@ -200,8 +200,8 @@ mod tests {
     fn reads_the_first_exchange() {
         let mut info = HttpInfo::default();
         let head = b"GET /a/b?token=secret HTTP/1.1\r\nhost: web.shop:8080\r\nUser-Agent: kube-probe/1.30 (x)\r\n\r\n";
-        assert_eq!(read_request(&head[..40], &mut info), None);
-        assert_eq!(read_request(head, &mut info), Some(None));
+        assert!(!read_request(&head[..40], &mut info, &mut None));
+        assert!(read_request(head, &mut info, &mut None));
         assert_eq!(info.method.as_deref(), Some("GET"));
         assert_eq!(info.path.as_deref(), Some("/a/b"));
         assert_eq!(info.authority.as_deref(), Some("web.shop:8080"));

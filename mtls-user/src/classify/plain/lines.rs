@@ -143,16 +143,17 @@ impl Dialect {
         loop {
             let rest = &client[at..];
             if asked && !rest.is_empty() {
-                return match (may_be_handshake(rest, 1), rest.len()) {
-                    (true, 6..) if unseen => Match::More,
-                    (true, 6..) => Match::Upgrade {
+                let hello = may_be_handshake(rest, 1);
+                return if unseen || hello && rest.len() < 6 {
+                    Match::More
+                } else if hello {
+                    Match::Upgrade {
                         protocol: self.name,
                         client: at,
                         server: None,
-                    },
-                    (true, _) => Match::More,
-                    (false, _) if unseen => Match::More,
-                    (false, _) => Match::Refused(self.name),
+                    }
+                } else {
+                    Match::Refused(self.name)
                 };
             }
             let Some(end) = rest.iter().position(|b| *b == b'\n') else {

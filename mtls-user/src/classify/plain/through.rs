@@ -71,7 +71,6 @@ pub(super) fn connect(client: &[u8], server: &[u8]) -> Match {
         };
     };
     match (http1::response(server), server.get(9), head(server)) {
-        (Match::No, ..) => Match::Yes(name),
         (Match::Yes(_), Some(b'2'), Some(answer)) => Match::Through {
             protocol: "HTTP CONNECT",
             client: request,

@@ -54,8 +54,7 @@ pub(super) fn postgresql(client: &[u8], server: &[u8]) -> Match {
                 Some(_) => answered += 1,
                 None => return Match::Likely(NAME),
             },
-            (80_877_102, 16) => return Match::Yes(NAME),
-            (0x0003_0000..=0x0003_00ff, 8..=10_000) => return Match::Yes(NAME),
+            (80_877_102, 16) | (0x0003_0000..=0x0003_00ff, 8..=10_000) => return Match::Yes(NAME),
             _ if at == 0 => return Match::No,
             _ => return Match::Yes(NAME),
         }
