@@ -253,9 +253,9 @@ impl Tls {
                 self.facts.alert(Alert { side, level, code });
             }
             (ContentType::Handshake, Some(body)) => {
-                let second = side == Side::Client && lane.changed;
-                if !second || body.first() == Some(&kind::CLIENT_HELLO) || !lane.messages.is_idle()
-                {
+                // After ChangeCipherSpec, only a second ClientHello is in clear.
+                let encrypted = side == Side::Client && lane.changed;
+                if !encrypted || begins_hello(body) || !lane.messages.is_idle() {
                     self.messages(side, record, body, context);
                     return;
                 }
@@ -368,6 +368,11 @@ impl Tls {
     pub(super) fn verdict(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
         self.judge(ends, context)
     }
+}
+
+/// Whether a body begins with a ClientHello, and not with ciphertext that happens to begin alike.
+fn begins_hello(body: &[u8]) -> bool {
+    matches!(body, [kind::CLIENT_HELLO, 0, _, _, 3, 3, ..])
 }
 
 /// The first certificate of a Certificate message (≤ 1.2).
