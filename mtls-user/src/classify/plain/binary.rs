@@ -185,10 +185,8 @@ pub(super) fn thrift(client: &[u8], _server: &[u8]) -> Match {
                 }
             }
             [0x80, 1, 0, 1 | 4, ..] => Match::More,
-            _ => match starts(bytes, &[0x80, 1, 0]) {
-                Match::More => Match::More,
-                _ => Match::No,
-            },
+            _ if bytes.len() < 4 && starts(bytes, &[0x80, 1, 0]) != Match::No => Match::More,
+            _ => Match::No,
         }
     };
     let bare = call(client);

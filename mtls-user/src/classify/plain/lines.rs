@@ -28,7 +28,7 @@ pub(super) fn smtp(client: &[u8], server: &[u8]) -> Match {
         name: "smtp",
         greetings: &["220 ", "220-"],
         neutral: &["EHLO", "HELO", "LHLO", "NOOP", "RSET", "HELP"],
-        plain: &["MAIL", "AUTH", "VRFY", "XCLIENT"],
+        plain: &["MAIL", "VRFY", "XCLIENT"],
         upgrade: &["STARTTLS"],
         tagged: false,
     }
@@ -114,21 +114,22 @@ pub(super) fn irc(client: &[u8], server: &[u8]) -> Match {
 impl Dialect {
     fn recognize(&self, client: &[u8], server: &[u8]) -> Match {
         // One dialect's greeting may be another's; the first command tells them apart.
-        if !self.greetings.is_empty() {
-            let greeting = self.greetings.iter().map(|g| starts(server, g.as_bytes()));
-            match greeting.reduce(|a, b| if a == Match::No { b } else { a }) {
-                Some(Match::No) | None => return Match::No,
-                Some(Match::More) if client.is_empty() => return Match::More,
-                _ => {}
-            }
-        }
+        let greetings = self.greetings.iter().map(|g| starts(server, g.as_bytes()));
+        let greeting = greetings.fold(Match::No, |a, b| if a == Match::No { b } else { a });
+        let unseen = if self.greetings.is_empty() {
+            server.is_empty()
+        } else if greeting == Match::No {
+            return Match::No;
+        } else {
+            greeting == Match::More
+        };
         if client.first().is_some_and(|b| !b.is_ascii_alphanumeric()) {
             return Match::No;
         }
-        self.commands(client, server.is_empty() && !self.greetings.is_empty())
+        self.commands(client, unseen)
     }
 
-    /// `unseen`: the greeting that makes this the protocol is still to come.
+    /// `unseen`: the server's words, which make this the protocol, are still to come.
     fn commands(&self, client: &[u8], unseen: bool) -> Match {
         let mut known = false;
         let mut asked = false;
@@ -145,7 +146,7 @@ impl Dialect {
             if asked && !rest.is_empty() {
                 let hello = may_be_handshake(rest, 1);
                 return if unseen || hello && rest.len() < 6 {
-                    Match::More
+                    pending(true)
                 } else if hello {
                     Match::Upgrade {
                         protocol: self.name,

@@ -209,7 +209,7 @@ fn samples() -> Vec<Sample> {
             upgrade("nntp", 10, None),
         ),
         sample("GROUP a.b\r\n", "200 news\r\n", Yes("nntp")),
-        sample("CAP LS 302\r\nNICK me\r\n", "", Yes("irc")),
+        sample("CAP LS 302\r\nNICK me\r\n", ":srv NOTICE\r\n", Yes("irc")),
         sample(
             with_hello(b"STARTTLS\r\n"),
             ":srv 670 * :go\r\n",
@@ -218,11 +218,6 @@ fn samples() -> Vec<Sample> {
         sample("*1\r\n$4\r\nPING\r\n", "", Yes("redis")),
         sample("set k 0 0 1\r\nx\r\n", "", Yes("memcached")),
         sample("get key\r\n", "", Yes("memcached")),
-        sample(
-            b"\x80\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-            "",
-            Match::No,
-        ),
         sample(
             b"\x80\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0key",
             "",

@@ -1,6 +1,7 @@
 //! Text protocols that do not turn to TLS in band: Redis, Memcached, NATS, SSH, RTSP, SIP.
 
 use super::{Match, starts};
+use crate::wire::tls::record::may_be_handshake;
 
 /// The serialization of Redis' requests: an array of bulk strings.
 pub(super) fn resp(bytes: &[u8]) -> Match {
@@ -78,43 +79,35 @@ pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
 /// NATS: the server speaks first, and says in its greeting whether it wants TLS.
 pub(super) fn nats(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "nats";
-    match starts(server, b"INFO {") {
+    let pending = match starts(server, b"INFO {") {
         Match::No => return Match::No,
-        Match::More if client.is_empty() => return Match::More,
-        _ => {}
-    }
-    if client.is_empty() {
-        return Match::Likely(NAME);
-    }
+        Match::More => Match::More,
+        _ => Match::Likely(NAME),
+    };
+    let hello = may_be_handshake(client, 1);
     match (starts(client, b"CONNECT {"), starts(client, b"PING\r\n")) {
-        (Match::Yes(_), _) | (_, Match::Yes(_)) if server.len() > 5 => Match::Yes(NAME),
-        // Behind the greeting a hello may come.
-        _ if server.len() > 5 && crate::wire::tls::record::may_be_handshake(client, 1) => {
-            if client.len() > 5 {
-                Match::Upgrade {
-                    protocol: NAME,
-                    client: 0,
-                    server: None,
-                }
-            } else {
-                Match::Likely(NAME)
-            }
-        }
-        (Match::No, Match::No) => Match::No,
-        _ => Match::More,
+        _ if pending == Match::More && (client.is_empty() || hello) => pending,
+        (Match::Yes(_), _) | (_, Match::Yes(_)) if pending != Match::More => Match::Yes(NAME),
+        _ if hello && client.len() > 5 => Match::Upgrade {
+            protocol: NAME,
+            client: 0,
+            server: None,
+        },
+        (Match::No, Match::No) if !hello => Match::No,
+        _ => pending,
     }
 }
 
 /// SSH's first line (RFC 4253 §4.2), from either side.
 pub(super) fn ssh(client: &[u8], server: &[u8]) -> Match {
-    let first = if client.is_empty() { server } else { client };
-    match starts(first, b"SSH-2.0-") {
-        Match::Yes(_) => Match::Encrypted("ssh"),
-        other if first.len() < 8 || other != Match::No => other,
-        _ => match starts(first, b"SSH-1.99-") {
-            Match::Yes(_) => Match::Encrypted("ssh"),
-            other => other,
-        },
+    let line = |side| match (starts(side, b"SSH-2.0-"), starts(side, b"SSH-1.99-")) {
+        (Match::No, other) => other,
+        (other, _) => other,
+    };
+    match (line(client), line(server)) {
+        (Match::No, _) | (_, Match::No) => Match::No,
+        (Match::More, Match::More) => Match::More,
+        _ => Match::Encrypted("ssh"),
     }
 }
 
