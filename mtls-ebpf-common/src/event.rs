@@ -3,8 +3,10 @@
 /// Most record headers that one event carries.
 pub const RECORDS: usize = 8;
 
-/// What every event begins with. A SYN, FIN or RST without payload is a head alone; otherwise an
-/// [`Event`] follows in full.
+/// What every event begins with.
+///
+/// There are two kinds: a head alone, which reports a SYN, FIN or RST; and a full [`Event`], which
+/// reports payload and has none of these flags. A segment with both yields both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Head {
@@ -20,7 +22,7 @@ pub struct Head {
     pub dst_port: u16,
     /// The interface it was seen on.
     pub ifindex: u32,
-    /// Sequence number in the packet: of the SYN, else of the first byte of payload.
+    /// Sequence number: of the SYN in a head alone, else of the first byte of the segment's payload.
     pub seq: u32,
     /// Acknowledgement number in the packet.
     pub ack: u32,
@@ -89,6 +91,8 @@ pub struct View<'a> {
     pub records: [RecordHeader; RECORDS],
     /// The captured bytes.
     pub payload: &'a [u8],
+    /// A head alone: it reports a SYN, FIN or RST.
+    pub control: bool,
 }
 
 #[cfg(feature = "user")]
@@ -101,6 +105,7 @@ impl<'a> View<'a> {
                 head,
                 records: [RecordHeader::default(); RECORDS],
                 payload: &[],
+                control: true,
             });
         }
         let (records, rest) = read::<[RecordHeader; RECORDS]>(rest)?;
@@ -109,6 +114,7 @@ impl<'a> View<'a> {
             head,
             records,
             payload,
+            control: false,
         })
     }
 

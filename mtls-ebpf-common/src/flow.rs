@@ -6,11 +6,14 @@
 pub struct FlowKey {
     /// Both addresses as they are in the packet; IPv4 as `::ffff:a.b.c.d`.
     pub addrs: [[u64; 2]; 2],
-    /// Both ports as they are in the packet.
+    /// Both ports.
     pub ports: [u16; 2],
     /// Zero.
     pub reserved: u32,
 }
+
+/// Signatures in one bucket of the fast path's memory.
+pub const WAYS: usize = 4;
 
 /// One direction of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,13 +23,15 @@ pub struct Half {
     pub isn: u32,
     /// Everything before this sequence number was taken.
     pub next: u32,
-    /// Sequence number of the next TLS record's header.
+    /// Sequence number of the next byte wanted of a TLS record's header.
     pub record: u32,
     /// Bytes copied so far.
     pub bytes: u32,
+    /// The start of a record's header whose rest is in the next segment, as a number.
+    pub carry: u32,
     /// Segments sampled so far.
     pub segments: u16,
-    /// Headers of TLS records reported so far.
+    /// Headers of TLS records met so far.
     pub headers: u8,
     /// What the direction carries: `KIND_*`.
     pub kind: u8,
@@ -36,10 +41,8 @@ pub struct Half {
     pub generation: u8,
     /// Bytes in `carry`.
     pub carried: u8,
-    /// Type of the record that `record` ends.
-    pub record_type: u8,
-    /// The start of a record's header whose rest is in the next segment.
-    pub carry: [u8; 4],
+    /// Zero.
+    pub reserved: u8,
 }
 
 /// `Half::isn` is known.
@@ -52,6 +55,8 @@ pub const HALF_DONE: u8 = 1 << 2;
 pub const HALF_FIN: u8 = 1 << 3;
 /// Bodies of records are no longer copied, only their headers.
 pub const HALF_HEADERS: u8 = 1 << 4;
+/// The RST was reported.
+pub const HALF_RST: u8 = 1 << 5;
 
 /// No payload yet.
 pub const KIND_NONE: u8 = 0;

@@ -5,14 +5,17 @@ use aya_ebpf::{
 };
 use mtls_ebpf_common::{Counter, Event, Head};
 
-use crate::maps::{EVENTS, Scratch};
+use crate::{
+    maps::{EVENTS, Scratch},
+    parse::{FIN, RST, SYN},
+};
 
 /// Most bytes that one event captures.
 pub(crate) const CHUNK: u32 = 4096;
 
-/// The head alone.
+/// Reports a SYN, FIN or RST: the head alone.
 #[inline(always)]
-pub(crate) fn head(scratch: &Scratch) -> Result<(), Counter> {
+pub(crate) fn control(scratch: &Scratch) -> Result<(), Counter> {
     let Some(mut entry) = EVENTS.reserve::<Head>(0) else {
         return Err(Counter::RingFull);
     };
@@ -21,20 +24,30 @@ pub(crate) fn head(scratch: &Scratch) -> Result<(), Counter> {
     Ok(())
 }
 
-/// The head, the record headers, and the `scratch.head.captured` bytes from `at` in the packet on,
-/// which are at most [`CHUNK`]. The ring buffer takes only sizes that are constants, hence classes.
+/// Reports payload: the head without its control flags, the record headers, and the
+/// `scratch.head.captured` bytes from `at` in the packet on, which are at most [`CHUNK`].
 #[inline(always)]
-pub(crate) fn event(ctx: &TcContext, scratch: &Scratch, at: u32) -> Result<(), Counter> {
-    let result = match scratch.head.captured {
-        0..=128 => sized::<128>(ctx.skb.skb, scratch, at),
-        129..=512 => sized::<512>(ctx.skb.skb, scratch, at),
-        513..=1536 => sized::<1536>(ctx.skb.skb, scratch, at),
-        _ => sized::<{ CHUNK as usize }>(ctx.skb.skb, scratch, at),
-    };
+pub(crate) fn payload(ctx: &TcContext, scratch: &mut Scratch, at: u32) -> Result<(), Counter> {
+    let flags = scratch.head.tcp_flags;
+    scratch.head.tcp_flags = flags & !(SYN | FIN | RST);
+    let result = full(ctx.skb.skb, scratch, at);
+    scratch.head.tcp_flags = flags;
     match result {
         0 => Ok(()),
         1 => Err(Counter::RingFull),
         _ => Err(Counter::Unreadable),
+    }
+}
+
+/// The ring buffer takes only sizes that are constants, hence classes.
+#[inline(never)]
+fn full(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
+    match scratch.head.captured {
+        0 => sized::<8>(skb, scratch, at),
+        1..=128 => sized::<128>(skb, scratch, at),
+        129..=512 => sized::<512>(skb, scratch, at),
+        513..=1536 => sized::<1536>(skb, scratch, at),
+        _ => sized::<{ CHUNK as usize }>(skb, scratch, at),
     }
 }
 

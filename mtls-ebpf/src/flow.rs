@@ -1,15 +1,16 @@
 //! A segment's flow: found or founded.
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
+use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
     Counter, Flow, FlowKey, Half,
     event::{LOST, MIDSTREAM, RECEIVER_ISN, SENDER_ISN},
-    flow::{FLOW_LOST, FLOW_MIDSTREAM, HALF_FIN, HALF_ISN, HALF_STARTED},
+    flow::{FLOW_LOST, FLOW_MIDSTREAM, HALF_FIN, HALF_ISN, HALF_RST, HALF_STARTED},
 };
 
 use crate::{
     count::count,
-    emit,
+    done, emit,
     maps::{FLOWS, SCRATCH},
     parse::{ACK, FIN, Packet, RST, SYN},
     sample::{self, Outcome},
@@ -19,20 +20,25 @@ use crate::{
 #[inline(always)]
 pub(crate) fn segment(ctx: &TcContext, packet: &Packet, direction: u16) {
     count(Counter::Segments);
-    let outcome = match take(ctx, packet, direction) {
-        Ok(Outcome::Sampled) => Counter::Sampled,
-        Ok(Outcome::Skipped) => Counter::Skipped,
-        Err(reason) => reason,
-    };
-    count(outcome);
+    match take(ctx, packet, direction) {
+        Ok(Outcome::Sampled) => {
+            count(Counter::Sampled);
+        }
+        Ok(Outcome::Skipped) => {
+            count(Counter::Skipped);
+        }
+        Err(reason) => lost(ctx, reason),
+    }
 }
 
 #[inline(always)]
 fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Counter> {
+    let is_syn = packet.flags & SYN != 0;
     let (key, side) = order(packet);
     let flow = match FLOWS.get_ptr_mut(&key) {
-        Some(flow) if packet.flags & SYN == 0 || continues(unsafe { &*flow }, side, packet) => flow,
-        found => found_flow(&key, found.is_some(), packet)?,
+        // SAFETY: see below.
+        Some(flow) if !is_syn || continues(unsafe { &*flow }, side, packet) => flow,
+        _ => founded(&key, packet)?,
     };
     // SAFETY: a value of the map stays valid while the program runs. Another CPU may write it at
     // the same time, when the directions of a flow are handled by different ones: each writes its
@@ -50,54 +56,102 @@ fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Cou
     let scratch = unsafe { &mut *scratch };
 
     let mut start = packet.seq;
-    let mut wanted = false;
-    if packet.flags & SYN != 0 {
+    if is_syn {
         start = start.wrapping_add(1);
-        wanted = half.bits & HALF_ISN == 0;
-        half.isn = packet.seq;
     }
     if half.bits & HALF_STARTED == 0 {
         half.next = start;
     }
-    wanted |= packet.flags & FIN != 0 && half.bits & HALF_FIN == 0;
-    wanted |= packet.flags & RST != 0;
-
     fill(&mut scratch.head, ctx, packet, direction);
-    let known = packet.flags & SYN != 0;
-    if known || half.bits & HALF_ISN != 0 {
-        scratch.head.bits |= SENDER_ISN;
-        scratch.head.isn[0] = half.isn;
-    }
-    if other.bits & HALF_ISN != 0 {
-        scratch.head.bits |= RECEIVER_ISN;
-        scratch.head.isn[1] = other.isn;
-    }
-    if flow.bits & FLOW_MIDSTREAM != 0 {
-        scratch.head.bits |= MIDSTREAM;
-    }
-    if flow.bits & FLOW_LOST != 0 {
-        scratch.head.bits |= LOST;
-    }
+    scratch.head.bits |= knowledge(flow.bits, half, other);
+    scratch.head.isn = [half.isn, other.isn];
 
-    let result = if packet.len > 0 {
-        sample::payload(ctx, packet, start, half, scratch, wanted)
-    } else if wanted {
-        emit::head(scratch).map(|()| Outcome::Sampled)
-    } else {
-        Ok(Outcome::Skipped)
-    };
-    match result {
-        Ok(_) => {
-            if packet.flags & SYN != 0 {
-                half.bits |= HALF_ISN | HALF_STARTED;
-            }
-            if packet.flags & FIN != 0 {
-                half.bits |= HALF_FIN;
-            }
+    let mut outcome = Outcome::Skipped;
+    if is_syn && half.bits & HALF_ISN == 0 {
+        scratch.head.bits |= SENDER_ISN;
+        scratch.head.isn[0] = packet.seq;
+        if let Err(reason) = emit::control(scratch) {
+            flow.bits |= FLOW_LOST;
+            return Err(reason);
         }
-        Err(_) => flow.bits |= FLOW_LOST,
+        half.isn = packet.seq;
+        half.bits |= HALF_ISN | HALF_STARTED;
+        outcome = Outcome::Sampled;
+    }
+    let mut result = Ok(outcome);
+    if packet.len > 0 {
+        scratch.head.seq = start;
+        match sample::payload(ctx, packet, start, half, scratch) {
+            Ok(Outcome::Skipped) => {}
+            other => result = other,
+        }
+    }
+    let end = ending(packet.flags);
+    if end & !half.bits != 0 {
+        scratch.head.seq = start;
+        scratch.head.offset = 0;
+        scratch.head.captured = 0;
+        scratch.head.records = 0;
+        match emit::control(scratch) {
+            Ok(()) => {
+                half.bits |= end;
+                if result.is_ok() {
+                    result = Ok(Outcome::Sampled);
+                }
+            }
+            Err(reason) => result = Err(reason),
+        }
+    }
+    if result.is_err() {
+        flow.bits |= FLOW_LOST;
     }
     result
+}
+
+/// The bits that record the end of a direction, for the flags that bring it.
+#[inline(always)]
+fn ending(flags: u8) -> u8 {
+    let mut bits = 0;
+    if flags & FIN != 0 {
+        bits |= HALF_FIN;
+    }
+    if flags & RST != 0 {
+        bits |= HALF_RST;
+    }
+    bits
+}
+
+/// What is known of a flow, as an event says it.
+#[inline(always)]
+fn knowledge(flow: u32, half: &Half, other: &Half) -> u16 {
+    let mut bits = 0;
+    if half.bits & HALF_ISN != 0 {
+        bits |= SENDER_ISN;
+    }
+    if other.bits & HALF_ISN != 0 {
+        bits |= RECEIVER_ISN;
+    }
+    if flow & FLOW_MIDSTREAM != 0 {
+        bits |= MIDSTREAM;
+    }
+    if flow & FLOW_LOST != 0 {
+        bits |= LOST;
+    }
+    bits
+}
+
+/// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
+#[inline(never)]
+fn lost(ctx: &TcContext, reason: Counter) {
+    let total = count(reason);
+    if total & total.wrapping_sub(1) == 0 {
+        let why = match reason {
+            Counter::RingFull => "the ring buffer is full",
+            Counter::MapFull => "the flow map is full",
+            _ => "the packet cannot be read",
+        };
+        warn!(ctx, "sample lost on this CPU, as {}: {} so far", why, total);
+    }
 }
 
 /// A SYN that belongs to the flow that is in the map, and does not begin another with its ports.
@@ -116,23 +170,24 @@ fn continues(flow: &Flow, side: usize, packet: &Packet) -> bool {
     other_is_new && (packet.flags & ACK == 0 || packet.ack == other.isn.wrapping_add(1))
 }
 
-/// Puts a flow into the map.
+/// Puts a new flow into the map.
 #[inline(always)]
-fn found_flow(key: &FlowKey, replaces: bool, packet: &Packet) -> Result<*mut Flow, Counter> {
-    let syn = packet.flags & SYN != 0;
+fn founded(key: &FlowKey, packet: &Packet) -> Result<*mut Flow, Counter> {
+    let is_syn = packet.flags & SYN != 0;
+    let is_start = is_syn && packet.flags & ACK == 0;
     let flow = Flow {
         halves: [Half::default(); 2],
-        bits: if syn && packet.flags & ACK == 0 {
-            0
-        } else {
-            FLOW_MIDSTREAM
-        },
+        // A SYN-ACK alone: the SYN was missed.
+        bits: if is_start { 0 } else { FLOW_MIDSTREAM },
     };
-    let _ = replaces;
     if FLOWS.insert(key, &flow, 0).is_err() {
         return Err(Counter::MapFull);
     }
-    count(if syn {
+    if is_syn {
+        done::remove(packet.signature);
+        done::remove(packet.signature_back());
+    }
+    count(if is_start {
         Counter::Flows
     } else {
         Counter::Midstream
@@ -143,30 +198,27 @@ fn found_flow(key: &FlowKey, replaces: bool, packet: &Packet) -> Result<*mut Flo
 /// The flow's key, and which half of it the packet belongs to.
 #[inline(always)]
 fn order(packet: &Packet) -> (FlowKey, usize) {
-    let swap = if packet.src_port == packet.dst_port {
+    let (src_port, dst_port) = packet.ports();
+    let swap = if src_port == dst_port {
         if packet.src[1] == packet.dst[1] {
             packet.src[0] > packet.dst[0]
         } else {
             packet.src[1] > packet.dst[1]
         }
     } else {
-        packet.src_port > packet.dst_port
+        src_port > dst_port
     };
-    if swap {
-        let key = FlowKey {
-            addrs: [packet.dst, packet.src],
-            ports: [packet.dst_port, packet.src_port],
-            reserved: 0,
-        };
-        (key, 1)
+    let (addrs, ports, side) = if swap {
+        ([packet.dst, packet.src], [dst_port, src_port], 1)
     } else {
-        let key = FlowKey {
-            addrs: [packet.src, packet.dst],
-            ports: [packet.src_port, packet.dst_port],
-            reserved: 0,
-        };
-        (key, 0)
-    }
+        ([packet.src, packet.dst], [src_port, dst_port], 0)
+    };
+    let key = FlowKey {
+        addrs,
+        ports,
+        reserved: 0,
+    };
+    (key, side)
 }
 
 #[inline(always)]
@@ -178,8 +230,7 @@ fn fill(head: &mut mtls_ebpf_common::Head, ctx: &TcContext, packet: &Packet, dir
         *(&raw mut head.src).cast() = packet.src;
         *(&raw mut head.dst).cast() = packet.dst;
     }
-    head.src_port = u16::from_be(packet.src_port);
-    head.dst_port = u16::from_be(packet.dst_port);
+    (head.src_port, head.dst_port) = packet.ports();
     // SAFETY: the context lives as long as the program runs.
     head.ifindex = unsafe { (*ctx.skb.skb).ifindex };
     head.seq = packet.seq;

@@ -9,10 +9,12 @@
 )]
 
 mod count;
+mod done;
 mod emit;
 mod flow;
 mod maps;
 mod parse;
+mod records;
 mod sample;
 
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
@@ -38,8 +40,8 @@ fn watch(ctx: &TcContext, direction: u16) {
     let Some(packet) = parse::parse(ctx) else {
         return;
     };
-    // A pure acknowledgement says nothing.
-    if packet.len == 0 && !packet.is_control() {
+    // SYN, FIN and RST never take the shortcut.
+    if !packet.is_control() && done::contains(packet.signature) {
         return;
     }
     flow::segment(ctx, &packet, direction);

@@ -1,10 +1,28 @@
 //! Every map, and why it has its size. The daemon may set other sizes at load.
 
 use aya_ebpf::{
+    Global,
     macros::map,
-    maps::{LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
-use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORDS};
+use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORDS, flow::WAYS};
+
+/// Keys of the flow signatures: random per load, the multipliers odd.
+#[unsafe(no_mangle)]
+pub(crate) static SEED: Global<[u64; 4]> = Global::new([0x9e37_79b9_7f4a_7c15; 4]);
+
+/// Buckets of [`DONE`], less one.
+#[unsafe(no_mangle)]
+pub(crate) static DONE_MASK: Global<u32> = Global::new(0);
+
+/// Signatures of the directions that are done, in buckets that lie in one cache line: 32,768 of
+/// them are 1 MiB, room for both directions of 65,536 flows.
+#[map]
+pub(crate) static DONE: Array<[u64; WAYS]> = Array::with_max_entries(1, 0);
+
+/// The look-again generation, 1 to 255: the one word that the daemon changes while this runs.
+#[map]
+pub(crate) static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
 
 /// The state of flows. About 160 bytes each with the kernel's overhead: 10 MiB.
 #[map]

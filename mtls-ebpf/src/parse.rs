@@ -7,7 +7,10 @@
 use aya_ebpf::programs::TcContext;
 use mtls_ebpf_common::Counter;
 
-use crate::count::count;
+use crate::{
+    count::count,
+    done::{signature_v4, signature_v6},
+};
 
 const ETH_P_IP: u16 = 0x0800_u16.to_be();
 const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
@@ -37,9 +40,8 @@ pub(crate) struct Packet {
     /// Addresses as they lie in the packet; IPv4 as `::ffff:a.b.c.d`.
     pub(crate) src: [u64; 2],
     pub(crate) dst: [u64; 2],
-    /// Ports as they lie in the packet.
-    pub(crate) src_port: u16,
-    pub(crate) dst_port: u16,
+    /// Both ports as they lie in the packet.
+    pub(crate) ports: u32,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
@@ -47,6 +49,8 @@ pub(crate) struct Packet {
     pub(crate) offset: u32,
     /// Payload bytes.
     pub(crate) len: u32,
+    /// Keyed hash of the addresses and ports, in this direction.
+    pub(crate) signature: u64,
 }
 
 impl Packet {
@@ -55,9 +59,30 @@ impl Packet {
     pub(crate) fn is_control(&self) -> bool {
         self.flags & (SYN | FIN | RST) != 0
     }
+
+    /// Sender's and receiver's port, in the machine's byte order.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        let ports = u32::from_be(self.ports);
+        ((ports >> 16) as u16, ports as u16)
+    }
+
+    /// The signature of the other direction.
+    #[inline(always)]
+    pub(crate) fn signature_back(&self) -> u64 {
+        let ports = self.ports.rotate_left(16);
+        // Of a mapped address, these four bytes are the IPv4 address.
+        let (prefix, src) = halves(self.src[1]);
+        if self.src[0] == 0 && prefix == MAPPED {
+            let (_, dst) = halves(self.dst[1]);
+            signature_v4(joined(dst, src), ports)
+        } else {
+            signature_v6(self.dst, self.src, ports)
+        }
+    }
 }
 
-/// The segment in `ctx`; `None` for anything but TCP over IP.
+/// The segment in `ctx`; `None` for anything but TCP over IP, and for pure acknowledgements.
 #[inline(always)]
 pub(crate) fn parse(ctx: &TcContext) -> Option<Packet> {
     let (data, end) = (ctx.data(), ctx.data_end());
@@ -108,15 +133,11 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
         return slow(ctx, AT as u32, 4);
     }
     let total: u16 = unsafe { load(data, AT + 2) };
-    let (src, dst): (u32, u32) = unsafe { (load(data, AT + 12), load(data, AT + 16)) };
+    let addrs: u64 = unsafe { load(data, AT + 12) };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV4) };
     let total = length(u16::from_be(total).into(), ctx, AT as u32);
-    tcp.packet(
-        mapped(src),
-        mapped(dst),
-        (AT + IPV4) as u32,
-        total.wrapping_sub(IPV4 as u32),
-    )
+    let total = total.wrapping_sub(IPV4 as u32);
+    tcp.packet(Addresses::V4(addrs), (AT + IPV4) as u32, total)
 }
 
 #[inline(always)]
@@ -141,7 +162,7 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Option<Pac
     };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV6) };
     let total = length(u16::from_be(total).into(), ctx, (AT + IPV6) as u32);
-    tcp.packet(src, dst, (AT + IPV6) as u32, total)
+    tcp.packet(Addresses::V6(src, dst), (AT + IPV6) as u32, total)
 }
 
 /// A length field; it is 0 in super-segments beyond 64 KiB (BIG TCP), which hold one packet.
@@ -154,13 +175,12 @@ fn length(field: u32, ctx: &TcContext, at: u32) -> u32 {
     }
 }
 
+/// `::ffff:0:0/96` (RFC 4291 §2.5.5.2).
+const MAPPED: u32 = 0x0000_ffff_u32.to_be();
+
 #[inline(always)]
 fn mapped(addr: u32) -> [u64; 2] {
-    #[cfg(target_endian = "little")]
-    let low = 0xffff_0000 | (addr as u64) << 32;
-    #[cfg(target_endian = "big")]
-    let low = 0xffff_0000_0000 | addr as u64;
-    [0, low]
+    [0, joined(MAPPED, addr)]
 }
 
 #[inline(always)]
@@ -171,8 +191,8 @@ fn is_extension(next: u8) -> bool {
 
 /// The fields of a TCP header that matter here.
 struct TcpHeader {
-    src_port: u16,
-    dst_port: u16,
+    /// Both, as they lie in the packet.
+    ports: u32,
     seq: u32,
     ack: u32,
     offset: u8,
@@ -184,8 +204,7 @@ impl TcpHeader {
     unsafe fn load(data: usize, at: usize) -> Self {
         unsafe {
             Self {
-                src_port: load(data, at),
-                dst_port: load(data, at + 2),
+                ports: load(data, at),
                 seq: u32::from_be(load(data, at + 4)),
                 ack: u32::from_be(load(data, at + 8)),
                 offset: load(data, at + 12),
@@ -196,25 +215,64 @@ impl TcpHeader {
 
     /// `total`: length of the TCP header and the payload.
     #[inline(always)]
-    fn packet(&self, src: [u64; 2], dst: [u64; 2], at: u32, total: u32) -> Option<Packet> {
+    fn packet(&self, addresses: Addresses, at: u32, total: u32) -> Option<Packet> {
         let header = (self.offset >> 2) as u32 & 0x3c;
         let len = total.wrapping_sub(header);
+        // A pure acknowledgement says nothing.
+        if len == 0 && self.flags & (SYN | FIN | RST) == 0 {
+            return None;
+        }
         // A length below zero has wrapped to far above what any packet holds.
         if header < TCP as u32 || len > 1 << 24 {
             count(Counter::Malformed);
             return None;
         }
+        let ((src, dst), signature) = match addresses {
+            Addresses::V4(pair) => {
+                let (src, dst) = halves(pair);
+                let signature = signature_v4(pair, self.ports);
+                ((mapped(src), mapped(dst)), signature)
+            }
+            Addresses::V6(src, dst) => ((src, dst), signature_v6(src, dst, self.ports)),
+        };
         Some(Packet {
             src,
             dst,
-            src_port: self.src_port,
-            dst_port: self.dst_port,
+            ports: self.ports,
             seq: self.seq,
             ack: self.ack,
             flags: self.flags,
             offset: at + header,
             len,
+            signature,
         })
+    }
+}
+
+/// Sender and receiver, as they lie in the packet.
+#[derive(Clone, Copy)]
+enum Addresses {
+    V4(u64),
+    V6([u64; 2], [u64; 2]),
+}
+
+/// The number that lies in memory where `first` and then `second` lie.
+#[inline(always)]
+fn joined(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        first as u64 | (second as u64) << 32
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}
+
+/// Two numbers that lie one after the other in memory.
+#[inline(always)]
+fn halves(pair: u64) -> (u32, u32) {
+    if cfg!(target_endian = "little") {
+        (pair as u32, (pair >> 32) as u32)
+    } else {
+        ((pair >> 32) as u32, pair as u32)
     }
 }
 
@@ -224,13 +282,13 @@ fn slow(ctx: &TcContext, at: u32, version: u8) -> Option<Packet> {
     let mut packet = Packet {
         src: [0; 2],
         dst: [0; 2],
-        src_port: 0,
-        dst_port: 0,
+        ports: 0,
         seq: 0,
         ack: 0,
         flags: 0,
         offset: at,
         len: 0,
+        signature: 0,
     };
     (slow_into(ctx, version, &mut packet) == 0).then_some(packet)
 }
@@ -270,15 +328,9 @@ fn slow_ipv4(ctx: &TcContext, at: u32) -> Option<Packet> {
         count(Counter::Malformed);
         return None;
     }
-    let (src, dst) = unsafe { (load(ip, 12), load(ip, 16)) };
+    let addresses = Addresses::V4(joined(unsafe { load(ip, 12) }, unsafe { load(ip, 16) }));
     let total = length(u16::from_be(total).into(), ctx, at);
-    slow_tcp(
-        ctx,
-        mapped(src),
-        mapped(dst),
-        at + header,
-        total.wrapping_sub(header),
-    )
+    slow_tcp(ctx, addresses, at + header, total.wrapping_sub(header))
 }
 
 #[inline(always)]
@@ -290,7 +342,12 @@ fn slow_ipv6(ctx: &TcContext, at: u32) -> Option<Packet> {
     let mut total = length(u16::from_be(total).into(), ctx, at);
     for _ in 0..EXTENSIONS {
         if next == PROTO_TCP {
-            return slow_tcp(ctx, [ip[1], ip[2]], [ip[3], ip[4]], at, total);
+            return slow_tcp(
+                ctx,
+                Addresses::V6([ip[1], ip[2]], [ip[3], ip[4]]),
+                at,
+                total,
+            );
         }
         if !is_extension(next) {
             return None;
@@ -319,13 +376,13 @@ fn slow_ipv6(ctx: &TcContext, at: u32) -> Option<Packet> {
 }
 
 #[inline(always)]
-fn slow_tcp(ctx: &TcContext, src: [u64; 2], dst: [u64; 2], at: u32, total: u32) -> Option<Packet> {
+fn slow_tcp(ctx: &TcContext, addresses: Addresses, at: u32, total: u32) -> Option<Packet> {
     let Ok(header) = ctx.load::<[u32; TCP / 4]>(at as usize) else {
         count(Counter::Malformed);
         return None;
     };
     let tcp = unsafe { TcpHeader::load(header.as_ptr() as usize, 0) };
-    tcp.packet(src, dst, at, total)
+    tcp.packet(addresses, at, total)
 }
 
 /// Loads a value from the packet.

@@ -19,6 +19,11 @@ pub fn peer() -> Result<PathBuf> {
     sibling("mtls-peer").context("build it with `cargo build -p mtls-tests --bins`")
 }
 
+/// What ends a runtime's shims and pods with it.
+pub fn reaper() -> Result<PathBuf> {
+    sibling("mtls-reaper").context("build it with `cargo build -p mtls-tests --bins`")
+}
+
 /// A binary of the same build: tests run in `target/PROFILE/deps`, programs in `target/PROFILE`.
 fn sibling(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("find this program")?;

@@ -6,11 +6,10 @@
 
 pub mod bench;
 pub mod bin;
-pub mod containerd;
-mod cri;
 pub mod capture;
 pub mod census;
 pub mod corpus;
+pub mod cri;
 pub mod daemon;
 pub mod netns;
 pub mod peer;

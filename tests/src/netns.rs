@@ -23,6 +23,10 @@ use crate::process::Process;
 /// own mount namespace has.
 const FILES: &str = "/dev/shm";
 
+/// The node's addresses on the bridge.
+const V4: Ipv4Addr = Ipv4Addr::new(10, 42, 0, 1);
+const V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 1);
+
 /// This thread as a node with a bridge. Clones are handles to the same node; when the last one
 /// and the last pod is gone, the thread is back where it came from.
 #[derive(Clone)]
@@ -86,11 +90,18 @@ impl Node {
             pods_made: Cell::new(0),
         }));
         std::fs::create_dir(node.netns_dir()).context("make the directory of namespaces")?;
-        ip("link set lo up\n\
+        // The node is its pods' router.
+        for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            std::fs::write(Path::new("/proc/sys/net").join(setting), "1")
+                .with_context(|| format!("set net/{setting}"))?;
+        }
+        ip(&format!(
+            "link set lo up\n\
             link add cni0 type bridge\n\
-            addr add 10.42.0.1/16 dev cni0\n\
-            addr add fd00:42::1/64 dev cni0 nodad\n\
-            link set cni0 up\n")?;
+            addr add {V4}/16 dev cni0\n\
+            addr add {V6}/64 dev cni0 nodad\n\
+            link set cni0 up\n"
+        ))?;
         Ok(node)
     }
 
@@ -106,11 +117,20 @@ impl Node {
 
     /// The node's own address on the bridge: where the kubelet's probes come from.
     pub fn v4(&self) -> IpAddr {
-        Ipv4Addr::new(10, 42, 0, 1).into()
+        V4.into()
     }
 
-    /// A new pod on this node.
+    /// A new pod on this node's bridge.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<Pod> {
+        self.add(namespace, name, Network::Bridge)
+    }
+
+    /// A new pod in a subnet of its own, that the node routes to.
+    pub fn routed_pod(&self, namespace: &str, name: &str) -> Result<Pod> {
+        self.add(namespace, name, Network::Routed)
+    }
+
+    fn add(&self, namespace: &str, name: &str, network: Network) -> Result<Pod> {
         let number = self.0.pods_made.get() + 1;
         self.0.pods_made.set(number);
         let name = match namespace {
@@ -125,6 +145,7 @@ impl Node {
             path,
             net,
             number,
+            network,
         };
         pod.connect(&pod.veth())?;
         Ok(pod)
@@ -143,6 +164,40 @@ pub struct Pod {
     path: PathBuf,
     net: File,
     number: u16,
+    network: Network,
+}
+
+/// Somewhere to run a peer: a network namespace, and who is at home there.
+pub trait Place {
+    /// The network namespace.
+    fn net(&self) -> &File;
+
+    /// Whose certificate a peer shows there.
+    fn workload(&self) -> &str;
+
+    /// Starts a program there.
+    fn start(&self, command: Command) -> Result<Process> {
+        enter(self.net(), || Process::start(command))?
+    }
+}
+
+impl Place for Pod {
+    fn net(&self) -> &File {
+        &self.net
+    }
+
+    fn workload(&self) -> &str {
+        Pod::workload(self)
+    }
+}
+
+/// How a pod's veth leads to the others, as one or the other CNI does it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// All on one bridge.
+    Bridge,
+    /// Each in a subnet of its own, with the node as its router.
+    Routed,
 }
 
 impl Pod {
@@ -166,12 +221,31 @@ impl Pod {
     /// Its IPv4 address.
     pub fn v4(&self) -> IpAddr {
         let [high, low] = self.number.saturating_add(256).to_be_bytes();
-        Ipv4Addr::new(10, 42, high, low).into()
+        match self.network {
+            Network::Bridge => Ipv4Addr::new(10, 42, high, low).into(),
+            Network::Routed => Ipv4Addr::new(10, 43, low, 2).into(),
+        }
     }
 
     /// Its IPv6 address.
     pub fn v6(&self) -> IpAddr {
-        Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 1, self.number).into()
+        match self.network {
+            Network::Bridge => Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 1, self.number).into(),
+            Network::Routed => Ipv6Addr::new(0xfd00, 0x43, self.number, 0, 0, 0, 0, 2).into(),
+        }
+    }
+
+    /// The node's addresses as the pod's gateway, and the length of either subnet's prefix.
+    fn gateway(&self) -> (IpAddr, IpAddr, u8, u8) {
+        match (self.network, self.v4(), self.v6()) {
+            (Network::Routed, IpAddr::V4(v4), IpAddr::V6(v6)) => (
+                Ipv4Addr::from_bits(v4.to_bits() - 1).into(),
+                Ipv6Addr::from_bits(v6.to_bits() - 1).into(),
+                24,
+                64,
+            ),
+            _ => (V4.into(), V6.into(), 16, 64),
+        }
     }
 
     /// The node's end of its veth.
@@ -184,23 +258,31 @@ impl Pod {
         self.node.enter(|| ip(&format!("link del {veth}\n")))?
     }
 
-    /// Connects the pod to the bridge by a veth whose end on the node is called `veth`.
+    /// Connects the pod by a veth whose end on the node is called `veth`.
     pub fn connect(&self, veth: &str) -> Result<()> {
+        let (v4, v6, v4_prefix, v6_prefix) = self.gateway();
+        let to_node = match self.network {
+            Network::Bridge => format!("link set {veth} master cni0\n"),
+            Network::Routed => format!(
+                "addr add {v4}/{v4_prefix} dev {veth}\naddr add {v6}/{v6_prefix} dev {veth} nodad\n"
+            ),
+        };
         self.node.enter(|| {
             ip(&format!(
                 "link add {veth} type veth peer name eth0 netns {}\n\
-                 link set {veth} master cni0 up\n",
+                 {to_node}\
+                 link set {veth} up\n",
                 self.path.display()
             ))
         })??;
         self.enter(|| {
             ip(&format!(
                 "link set lo up\n\
-                 addr add {}/16 dev eth0\n\
-                 addr add {}/64 dev eth0 nodad\n\
+                 addr add {}/{v4_prefix} dev eth0\n\
+                 addr add {}/{v6_prefix} dev eth0 nodad\n\
                  link set eth0 up\n\
-                 route add default via 10.42.0.1\n\
-                 route add default via fd00:42::1\n",
+                 route add default via {v4}\n\
+                 route add default via {v6}\n",
                 self.v4(),
                 self.v6()
             ))
@@ -214,7 +296,7 @@ impl Pod {
 
     /// Starts a program in the pod.
     pub fn start(&self, command: Command) -> Result<Process> {
-        self.enter(|| Process::start(command))?
+        Place::start(self, command)
     }
 
     /// Starts a program in the pod with `input` as its standard input.
@@ -291,7 +373,7 @@ fn make_netns(path: &Path, back: &File) -> Result<File> {
 }
 
 /// Runs `work` with this thread in `net`, and brings it back also when `work` panics.
-pub(crate) fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
+pub fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
     struct Back(File);
     impl Drop for Back {
         fn drop(&mut self) {
@@ -315,6 +397,16 @@ pub fn ip(commands: &str) -> Result<()> {
     Process::with_input(command, commands.as_bytes())?
         .succeed(Duration::from_secs(20))
         .with_context(|| format!("ip -batch:\n{commands}"))?;
+    Ok(())
+}
+
+/// Loads rules of `nft` (nftables) into the thread's network namespace.
+pub fn nft(rules: &str) -> Result<()> {
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]);
+    Process::with_input(command, rules.as_bytes())?
+        .succeed(Duration::from_secs(20))
+        .with_context(|| format!("nft:\n{rules}"))?;
     Ok(())
 }
 

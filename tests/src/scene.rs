@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::bin;
-use crate::netns::{Node, Pod};
+use crate::netns::{Node, Place, Pod};
 use crate::peer::Report;
 use crate::pki::{Pki, dns_name};
 use crate::process::Process;
@@ -40,7 +40,7 @@ impl Scene {
     }
 
     /// Starts `mtls-peer serve ARGS` in `pod`; it listens when this returns.
-    pub fn serve(&self, pod: &Pod, addr: SocketAddr, args: &[&str]) -> Result<Process> {
+    pub fn serve(&self, pod: &impl Place, addr: SocketAddr, args: &[&str]) -> Result<Process> {
         let server = pod.start(self.peer("serve", pod.workload(), addr, args)?)?;
         server
             .out
@@ -50,12 +50,17 @@ impl Scene {
     }
 
     /// Starts `mtls-peer connect ARGS` in `pod`.
-    pub fn client(&self, pod: &Pod, addr: SocketAddr, args: &[&str]) -> Result<Process> {
+    pub fn client(&self, pod: &impl Place, addr: SocketAddr, args: &[&str]) -> Result<Process> {
         pod.start(self.peer("connect", pod.workload(), addr, args)?)
     }
 
     /// Runs `mtls-peer connect ARGS` in `pod`; what it negotiated, connection by connection.
-    pub fn connect(&self, pod: &Pod, addr: SocketAddr, args: &[&str]) -> Result<Vec<Report>> {
+    pub fn connect(
+        &self,
+        pod: &impl Place,
+        addr: SocketAddr,
+        args: &[&str],
+    ) -> Result<Vec<Report>> {
         reports(&self.client(pod, addr, args)?.succeed(PATIENCE)?)
     }
 

@@ -13,7 +13,9 @@ pub enum Need {
     Openssl,
     /// The `nft` program.
     Nft,
-    /// A container runtime: containerd, runc, CNI plugins, and busybox to make an image of.
+    /// The `tshark` program.
+    Tshark,
+    /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
     Containerd,
 }
 
@@ -23,9 +25,13 @@ impl Need {
             Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Openssl => on_path("openssl"),
             Self::Nft => on_path("nft"),
+            Self::Tshark => on_path("tshark"),
             Self::Containerd => {
-                ["containerd", "ctr", "runc", "busybox"].iter().all(|p| on_path(p))
-                    && Path::new("/usr/lib/cni/bridge").is_file()
+                let programs = ["containerd", "ctr", "runc"]
+                    .iter()
+                    .all(|name| on_path(name));
+                let files = ["/usr/lib/cni/bridge", "/bin/busybox"];
+                programs && files.iter().all(|file| Path::new(file).is_file())
             }
         }
     }
@@ -35,9 +41,9 @@ impl Need {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
+            Self::Tshark => "needs the tshark program: `apt-get install tshark`",
             Self::Containerd => {
-                "needs a container runtime: `apt-get install containerd runc \
-                 containernetworking-plugins busybox-static`"
+                "needs a container runtime: `apt-get install containerd runc containernetworking-plugins busybox-static`"
             }
         }
     }

@@ -12,6 +12,17 @@ pub(crate) fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(root());
+    // What `cargo run` told this program of its own package: build scripts that look at it (ring's)
+    // would build anew each time.
+    for (name, _) in std::env::vars_os() {
+        if let Some(text) = name.to_str()
+            && ["CARGO_PKG_", "CARGO_MANIFEST_"]
+                .iter()
+                .any(|p| text.starts_with(p))
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::build::{self, step};
+use crate::setup;
 
 /// The demo's traffic as a capture, for where there is no root.
 pub(crate) const CAPTURE: &str = "tests/data/demo.pcap";
@@ -15,6 +16,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     if !build::is_root() {
         return without_root();
     }
+    step("what the build needs");
+    setup::run()?;
     step("building mtls with its kernel program");
     build::build(&["--package", "mtls-user"], true)?;
     step("building the peers");

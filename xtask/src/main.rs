@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod corpus;
 mod demo;
+mod setup;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,8 @@ struct Args {
 enum Task {
     /// Show what this does on a node made of network namespaces; needs root.
     Demo,
+    /// Install what the build and the tests need, where it is missing.
+    Setup,
     /// Run the tests; needs root.
     Test(test::Args),
     /// Make the captures that the repository ships anew; needs root.
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
+        Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
         Task::Bench(what) => bench::run(&what),

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 
 use crate::build::{self, step};
+use crate::setup;
 
 /// How to run the tests.
 #[derive(clap::Args)]
@@ -28,6 +29,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
              \n    sudo -E env \"PATH=$PATH\" cargo xtask test\n\
              \nor leave them out: cargo xtask test --allow-skip"
         );
+    }
+    if root {
+        step("what the build and the tests need");
+        setup::run()?;
     }
     // The end-to-end tests run the program itself, which cargo would not build for them.
     step("building mtls");

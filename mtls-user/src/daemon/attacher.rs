@@ -89,7 +89,7 @@ impl Attacher {
                 Some(Query::Status(reply)) = queries.recv() => {
                     let _ = reply.send(self.status());
                 }
-                _ = tick.tick(), if again => self.kernel.tick(),
+                _ = tick.tick(), if again => self.kernel.tick()?,
                 () = told(&mut stopped) => break,
             }
         }

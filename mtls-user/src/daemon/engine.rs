@@ -8,15 +8,18 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use super::waiting::{Pending, Waiting, is_nameless};
 use super::{Options, now, told};
 use crate::edges::{EdgeRow, EdgeStats, EdgeTable, Seen};
 use crate::flow::{Event, FlowStats, FlowTable, View};
 use crate::kernel::Events;
 use crate::pods::{self, Directory};
-use crate::verdict::{FlowRecord, Workload};
+use crate::verdict::FlowRecord;
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
+/// A flow of a pod whose name is not known yet is told of so much later, in nanoseconds.
+const PATIENCE: u64 = 1_000_000_000;
 /// Open flows without a name that are asked after again.
 const MAX_UNNAMED: usize = 16_384;
 
@@ -46,7 +49,8 @@ struct Ledger {
     directory: Arc<Directory>,
     tap: broadcast::Sender<Bytes>,
     refresher: Arc<Notify>,
-    /// Open flows with an end that has no name yet.
+    waiting: Waiting,
+    /// Open flows told of although an end has no name yet.
     unnamed: HashSet<u64>,
     /// The directory's, when names were last looked up again.
     generation: u64,
@@ -65,6 +69,7 @@ impl Engine {
                 directory,
                 tap: broadcast::Sender::new(TAP_BACKLOG),
                 refresher,
+                waiting: Waiting::default(),
                 unnamed: HashSet::new(),
                 generation: 0,
             },
@@ -81,8 +86,10 @@ impl Engine {
         mut queries: mpsc::Receiver<Query>,
         mut stopped: watch::Receiver<bool>,
     ) -> anyhow::Result<()> {
-        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut rename = tokio::time::interval(Duration::from_millis(100));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        rename.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 read = events.next(|segment| {
@@ -91,6 +98,7 @@ impl Engine {
                 }) => { read.context("read samples")?; }
                 Some(query) = queries.recv() => self.answer(query),
                 _ = tick.tick() => self.tick(),
+                _ = rename.tick() => self.rename(),
                 () = told(&mut stopped) => break,
             }
         }
@@ -103,6 +111,7 @@ impl Engine {
         });
         self.flows
             .drain(&mut |event, view| ledger.note(event, view));
+        ledger.tell_waiting(u64::MAX);
         Ok(())
     }
 
@@ -125,12 +134,12 @@ impl Engine {
         self.flows
             .expire(now, &mut |event, view| ledger.note(event, view));
         ledger.edges.expire(now);
-        self.rename();
     }
 
     /// Gives names to flows that were met before their pod was.
     fn rename(&mut self) {
         let ledger = &mut self.ledger;
+        ledger.tell_waiting(now());
         let generation = ledger.directory.generation();
         if generation == ledger.generation || ledger.unnamed.is_empty() {
             ledger.generation = generation;
@@ -140,7 +149,7 @@ impl Engine {
         let unnamed = std::mem::take(&mut ledger.unnamed);
         for view in self.flows.open() {
             if unnamed.contains(&view.serial()) {
-                ledger.count(view, ledger.named(view.record()), false);
+                ledger.count(view.serial(), ledger.named(view.record()), false);
             }
         }
     }
@@ -148,9 +157,40 @@ impl Engine {
 
 impl Ledger {
     fn note(&mut self, event: Event, view: View<'_>) {
-        let closed = event == Event::Closed;
-        let record = self.named(view.record());
-        let word = match event {
+        let told = Pending {
+            serial: view.serial(),
+            event,
+            deadline: view.first_seen() + PATIENCE,
+            record: self.named(view.record()),
+        };
+        if self.waiting.holds(told.serial) || (told.is_nameless() && now() < told.deadline) {
+            self.refresher.notify_one();
+            if let Some(oldest) = self.waiting.push(told) {
+                self.tell(oldest);
+            }
+            return;
+        }
+        self.tell(told);
+    }
+
+    /// Tells of what has been given a name meanwhile, and of what has waited long enough.
+    fn tell_waiting(&mut self, now: u64) {
+        for mut pending in self.waiting.take() {
+            if pending.is_nameless() {
+                pending.record = self.named(pending.record);
+            }
+            let wait = pending.is_nameless() && now < pending.deadline;
+            if wait || self.waiting.holds(pending.serial) {
+                // It came out of the queue, so it fits in again.
+                self.waiting.push(pending);
+            } else {
+                self.tell(pending);
+            }
+        }
+    }
+
+    fn tell(&mut self, told: Pending) {
+        let word = match told.event {
             Event::Opened => None,
             Event::Classified => Some("classified"),
             Event::Revised => Some("revised"),
@@ -162,13 +202,13 @@ impl Ledger {
             && self.tap.receiver_count() > 0
             && let Ok(mut line) = serde_json::to_vec(&Told {
                 event,
-                flow: &record,
+                flow: &told.record,
             })
         {
             line.push(b'\n');
             let _ = self.tap.send(line.into());
         }
-        self.count(view, record, closed);
+        self.count(told.serial, told.record, told.event == Event::Closed);
     }
 
     fn named(&self, mut record: FlowRecord) -> FlowRecord {
@@ -176,21 +216,20 @@ impl Ledger {
         record
     }
 
-    fn count(&mut self, view: View<'_>, record: FlowRecord, closed: bool) {
+    fn count(&mut self, flow: u64, record: FlowRecord, closed: bool) {
         let tls = record.tls.unwrap_or_default();
         let src = record.src.workload.unwrap_or_default();
         let dst = record.dst.workload.unwrap_or_default();
-        let nameless = |workload: &Workload| workload.kind == "unknown";
         if closed {
-            self.unnamed.remove(&view.serial());
-        } else if (nameless(&src) || nameless(&dst))
+            self.unnamed.remove(&flow);
+        } else if (is_nameless(&src) || is_nameless(&dst))
             && self.unnamed.len() < MAX_UNNAMED
-            && self.unnamed.insert(view.serial())
+            && self.unnamed.insert(flow)
         {
             self.refresher.notify_one();
         }
         self.edges.observe(Seen {
-            flow: view.serial(),
+            flow,
             src,
             dst,
             verdict: record.verdict,

@@ -10,6 +10,7 @@ mod names;
 mod server;
 mod socket;
 pub mod status;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -13,12 +13,13 @@ use crate::pods::{self, Directory, Source, kubernetes};
 /// Without news, names are looked at so often.
 const PERIOD: Duration = Duration::from_secs(5);
 /// After news, again so much later: an interface comes before its address does.
-const AFTER: [Duration; 4] = [
-    Duration::ZERO,
+const AFTER: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(500),
 ];
+/// News within this time is one.
+const BURST: Duration = Duration::from_millis(10);
 /// How long the start may wait for the container runtime, so that the first flow finds names.
 const FIRST: Duration = Duration::from_secs(3);
 
@@ -65,18 +66,16 @@ async fn follow(
     wanted: Arc<Notify>,
     missed: watch::Sender<u64>,
 ) {
+    let mut after = AFTER.iter();
     loop {
-        let news = tokio::time::timeout(PERIOD, wanted.notified())
-            .await
-            .is_ok();
-        if news {
+        let wait = after.next().copied().unwrap_or(PERIOD);
+        if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
             missed.send_modify(|count| *count += 1);
+            // News comes in bursts, as pods do.
+            tokio::time::sleep(BURST).await;
+            after = AFTER.iter();
         }
-        let times = if news { &AFTER[..] } else { &AFTER[..1] };
-        for wait in times {
-            tokio::time::sleep(*wait).await;
-            look(&directory, &netns_dir).await;
-        }
+        look(&directory, &netns_dir).await;
     }
 }
 

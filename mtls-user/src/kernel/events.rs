@@ -1,20 +1,29 @@
 //! From the ring buffer to [`Segment`]s.
 
-use std::io;
+use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
 use mtls_ebpf_common::event::{self, View};
 use nix::time::{ClockId, clock_gettime};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Instant,
+};
 
 use crate::wire::{Direction, Endpoint, Segment, TcpFlags};
 
 /// Most events handled in a row, so that a flood cannot keep the task from everything else.
 const BATCH: usize = 1024;
 
+/// Shortest time between two drains, unless there is a backlog: a busy node wakes the reader up at
+/// most 100 times a second, an idle one not at all.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The reader of the ring buffer.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
+    /// When the next drain may begin.
+    next: Instant,
 }
 
 impl Events {
@@ -22,7 +31,10 @@ impl Events {
         // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
         // is never exchanged.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-        Ok(Self { ring: ring? })
+        Ok(Self {
+            ring: ring?,
+            next: Instant::now(),
+        })
     }
 
     /// Waits for samples and calls `f` for each; how many events there were, at least one.
@@ -30,11 +42,13 @@ impl Events {
     /// One event may yield several segments: a prefix, and headers of records further on.
     pub async fn next(&mut self, mut f: impl FnMut(&Segment<'_>)) -> io::Result<usize> {
         loop {
+            tokio::time::sleep_until(self.next).await;
             let mut guard = self.ring.readable_mut().await?;
             let count = drain(guard.get_inner_mut(), &mut f);
             // A full batch leaves the readiness as it is: there may be more.
             if count < BATCH {
                 guard.clear_ready();
+                self.next = Instant::now() + PAUSE;
             }
             if count > 0 {
                 return Ok(count);
@@ -80,13 +94,10 @@ fn boot_time() -> u64 {
     now(ClockId::CLOCK_REALTIME).saturating_sub(now(ClockId::CLOCK_BOOTTIME))
 }
 
-/// The segments that an event stands for: the captured prefix, then each record header, and at
-/// last the end of the stream.
+/// The segments that an event stands for: the captured bytes, then each record header.
 fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let head = &view.head;
     let has = |bit| head.bits & bit != 0;
-    let flags = TcpFlags(head.tcp_flags);
-    let first = head.seq.wrapping_add(u32::from(flags.syn()));
     let whole = Segment {
         time: boot.wrapping_add(head.time),
         link: head.ifindex,
@@ -105,7 +116,7 @@ fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
         },
         seq: head.seq,
         ack: head.ack,
-        flags,
+        flags: TcpFlags(head.tcp_flags),
         len: head.len,
         payload: view.payload,
         isn: (
@@ -116,45 +127,22 @@ fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
         again: has(event::AGAIN),
         lost: has(event::LOST),
     };
-    let middle = TcpFlags(flags.0 & !(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST));
-    let closes = flags.fin() || flags.rst();
-
-    if head.records == 0 && head.offset == 0 {
+    if view.control {
         f(&whole);
         return;
     }
-    if head.captured > 0 || (flags.syn() && head.offset == 0) {
-        let from_start = head.offset == 0;
+    if head.captured > 0 {
         f(&Segment {
-            seq: if from_start {
-                head.seq
-            } else {
-                first.wrapping_add(head.offset)
-            },
+            seq: head.seq.wrapping_add(head.offset),
             len: head.len.saturating_sub(head.offset),
-            flags: match (from_start, head.records) {
-                (true, _) => TcpFlags(flags.0 & !(TcpFlags::FIN | TcpFlags::RST)),
-                (false, 0) => TcpFlags(flags.0 & !TcpFlags::SYN),
-                (false, _) => middle,
-            },
             ..whole
         });
     }
     for (offset, bytes) in view.records() {
         f(&Segment {
-            seq: first.wrapping_add(offset),
+            seq: head.seq.wrapping_add(offset),
             len: bytes.len() as u32,
             payload: bytes,
-            flags: middle,
-            ..whole
-        });
-    }
-    if closes && head.records > 0 {
-        f(&Segment {
-            seq: first.wrapping_add(head.len),
-            len: 0,
-            payload: &[],
-            flags: TcpFlags(flags.0 & !TcpFlags::SYN),
             ..whole
         });
     }
@@ -209,16 +197,16 @@ mod tests {
     #[test]
     fn a_head_alone_is_one_segment() {
         let view = View {
-            head: head(TcpFlags::SYN, 0),
+            head: head(TcpFlags::FIN, 30),
             records: [RecordHeader::default(); RECORDS],
             payload: &[],
+            control: true,
         };
-        assert_eq!(read(&view), [(1000, 0, vec![], TcpFlags::SYN)]);
+        assert_eq!(read(&view), [(1000, 30, vec![], TcpFlags::FIN)]);
     }
 
     #[test]
-    fn record_headers_follow_the_prefix_and_the_fin_comes_last() {
-        let fin = TcpFlags::FIN | TcpFlags::ACK;
+    fn record_headers_follow_the_captured_bytes() {
         let mut records = [RecordHeader::default(); RECORDS];
         records[0] = RecordHeader {
             offset: 200,
@@ -234,35 +222,22 @@ mod tests {
         };
         let view = View {
             head: Head {
+                offset: 10,
                 captured: 3,
                 records: 2,
-                ..head(fin, 267)
+                ..head(TcpFlags::ACK, 267)
             },
             records,
             payload: b"abc",
+            control: false,
         };
         assert_eq!(
             read(&view),
             [
-                (1000, 267, b"abc".to_vec(), TcpFlags::ACK),
+                (1010, 257, b"abc".to_vec(), TcpFlags::ACK),
                 (1200, 5, vec![23, 3, 3, 0, 60], TcpFlags::ACK),
                 (1265, 2, vec![23, 3], TcpFlags::ACK),
-                (1267, 0, vec![], fin),
             ]
         );
-    }
-
-    #[test]
-    fn a_later_chunk_starts_where_it_was_captured() {
-        let view = View {
-            head: Head {
-                offset: 4096,
-                captured: 2,
-                ..head(TcpFlags::SYN | TcpFlags::FIN, 4098)
-            },
-            records: [RecordHeader::default(); RECORDS],
-            payload: b"xy",
-        };
-        assert_eq!(read(&view), [(5097, 2, b"xy".to_vec(), TcpFlags::FIN)]);
     }
 }

@@ -7,12 +7,12 @@ pub mod doctor;
 mod events;
 pub mod links;
 
-use std::{collections::HashMap, os::fd::OwnedFd, time::Duration};
+use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::SchedClassifier,
     sys::{Stats, enable_stats},
 };
@@ -54,7 +54,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            look_again: Duration::from_secs(60),
+            look_again: Duration::from_mins(1),
             ring_bytes: 8 << 20,
             flows: 65_536,
             log: false,
@@ -69,6 +69,7 @@ pub struct Kernel {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
     ring: Option<RingBuf<MapData>>,
+    generation: Array<MapData, u32>,
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
     /// The kernel measures as long as this is open.
@@ -84,10 +85,17 @@ impl Kernel {
             );
         }
         let level: u8 = if config.log { 0xff } else { 0 };
+        let flows = config.flows.max(1);
+        // Two directions each, four to a bucket.
+        let buckets = (flows / 2).max(1).next_power_of_two();
+        let (seed, mask) = (seed()?, buckets - 1);
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, false)
+            .override_global("SEED", &seed, true)
+            .override_global("DONE_MASK", &mask, true)
+            .map_max_entries("DONE", buckets)
             .map_max_entries("EVENTS", ring_size(config.ring_bytes))
-            .map_max_entries("FLOWS", config.flows.max(1))
+            .map_max_entries("FLOWS", flows)
             .load(OBJECT)
             .context("load the kernel program's maps (`mtls doctor` says what is missing)")?;
         for name in [EGRESS, INGRESS] {
@@ -97,12 +105,17 @@ impl Kernel {
         }
         let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?)?;
+        let mut generation = Array::try_from(take_map(&mut ebpf, "GENERATION")?)?;
+        generation
+            .set(0, 1, 0)
+            .context("set the first generation")?;
         // Kernels before 5.8 cannot, and then the numbers stay zero.
         let stats = config.stats.then(|| enable_stats(Stats::RunTime).ok());
         Ok(Self {
             ebpf,
             counters,
             ring: Some(ring),
+            generation,
             links: HashMap::new(),
             clsact: config.clsact,
             _stats: stats.flatten(),
@@ -120,8 +133,15 @@ impl Kernel {
         Events::new(ring).context("watch the ring buffer")
     }
 
-    /// Begins the next look-again interval: each flow that is done is sampled once more.
-    pub fn tick(&mut self) {}
+    /// Begins the next look-again interval: each flow that is done is sampled once more, with its
+    /// next segment. To be called every [`Config::look_again`].
+    pub fn tick(&mut self) -> anyhow::Result<()> {
+        let now = self.generation.get(&0, 0).context("read the generation")?;
+        // 1 to 255: zero stands for an empty slot.
+        self.generation
+            .set(0, now % 255 + 1, 0)
+            .context("set the generation")
+    }
 
     /// Runs a program on a packet of the caller's, `repeat` times over (`BPF_PROG_TEST_RUN`), as if
     /// the pod had sent or received it: for tests and benchmarks. The mean duration of a run.
@@ -186,6 +206,17 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedCl
 fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
     ebpf.take_map(name)
         .with_context(|| format!("the kernel object has no map {name}: build it again"))
+}
+
+/// Keys that nobody on the wire can guess. The multipliers have to be odd.
+fn seed() -> anyhow::Result<[u64; 4]> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("read /dev/urandom")?;
+    let (words, _) = bytes.as_chunks::<8>();
+    let word = |at: usize| u64::from_ne_bytes(words[at]);
+    Ok([word(0), word(1) | 1, word(2), word(3) | 1])
 }
 
 /// The kernel takes powers of two of at least a page.

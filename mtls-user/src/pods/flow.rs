@@ -3,8 +3,14 @@
 use super::{Directory, Found, expect, snapshot};
 use crate::verdict::{FlowRecord, Peer};
 
+/// How notes begin that are written here.
+const OWN_NOTES: [&str; 3] = ["unknown-pod: ", "identity-mismatch: ", "expected-mtls: "];
+
 /// Names both ends, and notes what is not as it should be between them.
 pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
+    // A flow is named again when more names are known.
+    let own = |note: &str| OWN_NOTES.iter().any(|own| note.starts_with(own));
+    record.notes.retain(|note| !own(note));
     let time = record.last_seen;
     let find = |peer: &Peer| directory.find(peer.ip, peer.port, time);
     let (mut src, mut dst) = (find(&record.src), find(&record.dst));

@@ -1,190 +1,289 @@
-//! The kubelet's part towards a container runtime, as far as the tests need it.
+//! Pods of a real container runtime: containerd with its CRI plugin, runc, and the CNI's bridge.
 
-#[rustfmt::skip]
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
-mod runtime_v1;
+mod api;
+mod image;
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use runtime_v1::runtime_service_client::RuntimeServiceClient;
-use runtime_v1::{
-    ContainerConfig, ContainerMetadata, CreateContainerRequest, ImageSpec, LinuxPodSandboxConfig,
-    LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
-    PodSandboxMetadata, PodSandboxStatusRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StartContainerRequest, StopPodSandboxRequest, VersionRequest,
-};
+use api::PodSandboxConfig;
 
-/// A pod to be.
-pub(crate) struct PodSpec {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) labels: HashMap<String, String>,
-    pub(crate) annotations: HashMap<String, String>,
-    pub(crate) logs: PathBuf,
+use crate::bin;
+use crate::netns::{Node, Place};
+use crate::process::Process;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where containerd answers unless told otherwise.
+pub const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// Runs containerd for as long as it is not paused.
+const SUPERVISE: &str = "while :; do
+    [ -e paused ] || sh -c 'echo $$ >pid; exec containerd --config config.toml'
+    sleep 0.1
+done";
+
+/// A containerd of this node's own. What it and runc keep under `/run` and `/var/lib` is out of the
+/// machine's sight, and its pods end with it.
+pub struct Runtime {
+    process: Process,
+    client: api::Client,
+    dir: PathBuf,
+    /// The control group of its pods: these have no namespace to end with.
+    cgroup: String,
+    pods_made: u32,
+    /// What it does, it does in this node's namespaces.
+    _node: Node,
 }
 
-/// A pod that runs.
-pub(crate) struct Made {
-    pub(crate) id: String,
-    pub(crate) addresses: Vec<IpAddr>,
-    pub(crate) netns: PathBuf,
-}
-
-/// A connection to a runtime, which finds its way back by itself, and the pods made by it.
-pub(crate) struct Cri {
-    service: RuntimeServiceClient<Channel>,
-    /// By their ids; a container's creation repeats its pod's configuration.
-    pods: HashMap<String, PodSandboxConfig>,
-}
-
-impl Cri {
-    pub(crate) fn new(socket: &Path) -> Self {
-        let path = socket.to_owned();
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let channel =
-            Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-        Self {
-            service: RuntimeServiceClient::new(channel),
-            pods: HashMap::new(),
+impl Runtime {
+    /// Starts containerd on this node.
+    pub fn start(node: &Node) -> Result<Self> {
+        for dir in ["/run", "/var/lib"] {
+            let none = None::<&str>;
+            mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), none)
+                .with_context(|| format!("hide {dir}"))?;
         }
-    }
-
-    /// Whether it answers.
-    pub(crate) async fn answers(&mut self) -> bool {
-        let version = self.service.version(VersionRequest::default());
-        version.await.is_ok()
-    }
-
-    pub(crate) async fn run(&mut self, spec: PodSpec) -> Result<Made> {
-        let uid = format!("uid-{}-{}", spec.name, self.pods.len());
-        let standard = [
-            ("io.kubernetes.pod.name", &spec.name),
-            ("io.kubernetes.pod.namespace", &spec.namespace),
-            ("io.kubernetes.pod.uid", &uid),
-        ];
-        let mut labels = spec.labels;
-        labels.extend(standard.map(|(key, value)| (key.to_owned(), value.clone())));
-        let network = NamespaceOption {
-            network: NamespaceMode::Pod.into(),
-            pid: NamespaceMode::Container.into(),
-            ipc: NamespaceMode::Pod.into(),
+        let dir = node.files().join("containerd");
+        std::fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        configure(&dir)?;
+        let mut command = Command::new(bin::reaper()?);
+        command.args(["sh", "-c", SUPERVISE]).current_dir(&dir);
+        let runtime = Self {
+            process: Process::start(command)?,
+            client: api::Client::new(SOCKET)?,
+            dir: dir.clone(),
+            cgroup: format!("mtls-tests-{}", nix::unistd::gettid()),
+            pods_made: 0,
+            _node: node.clone(),
         };
-        let config = PodSandboxConfig {
-            hostname: spec.name.clone(),
-            log_directory: spec.logs.display().to_string(),
-            metadata: Some(PodSandboxMetadata {
-                name: spec.name,
-                uid,
-                namespace: spec.namespace,
-                attempt: 0,
-            }),
+        runtime.await_answer()?;
+        runtime.import(&image::pause(&dir)?)?;
+        Ok(runtime)
+    }
+
+    /// A new pod.
+    pub fn pod(&mut self, namespace: &str, name: &str) -> Result<Sandbox> {
+        self.pod_with(namespace, name, &[], &[])
+    }
+
+    /// A new pod with labels and annotations.
+    pub fn pod_with(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Result<Sandbox> {
+        self.pods_made += 1;
+        let uid = format!("uid-{}", self.pods_made);
+        let config = PodSandboxConfig::new(
+            (namespace, name),
+            &uid,
+            &self.cgroup,
             labels,
-            annotations: spec.annotations,
-            linux: Some(LinuxPodSandboxConfig {
-                security_context: Some(LinuxSandboxSecurityContext {
-                    namespace_options: Some(network),
-                }),
-                ..LinuxPodSandboxConfig::default()
-            }),
-        };
-        let request = RunPodSandboxRequest {
-            config: Some(config.clone()),
-            ..RunPodSandboxRequest::default()
-        };
-        let id = self.service.run_pod_sandbox(request).await?;
-        let id = id.into_inner().pod_sandbox_id;
-        self.pods.insert(id.clone(), config);
-        let request = PodSandboxStatusRequest {
-            pod_sandbox_id: id.clone(),
-            verbose: true,
-        };
-        let answer = self.service.pod_sandbox_status(request).await?.into_inner();
-        let network = answer.status.and_then(|status| status.network);
-        let network = network.context("the pod has no network")?;
-        let others = network.additional_ips.iter().map(|other| &other.ip);
-        let addresses = std::iter::once(&network.ip).chain(others);
-        Ok(Made {
+            annotations,
+        );
+        let id = self
+            .client
+            .run(config.clone())
+            .with_context(|| self.log())?;
+        let status = self.client.status(&id)?;
+        let net = File::open(&status.netns)
+            .with_context(|| format!("open {}", status.netns.display()))?;
+        Ok(Sandbox {
+            client: self.client.clone(),
             id,
-            addresses: addresses
-                .map(|ip| ip.parse().with_context(|| format!("`{ip}` is no address")))
-                .collect::<Result<_>>()?,
-            netns: netns(answer.info.get("info").context("no verbose status")?)?,
+            pid: status.pid,
+            ips: status.ips,
+            name: name.to_owned(),
+            net,
+            config,
         })
     }
 
-    pub(crate) async fn container(
-        &mut self,
-        pod: &str,
-        name: &str,
-        image: &str,
-        command: &[&str],
-    ) -> Result<()> {
-        let config = ContainerConfig {
-            metadata: Some(ContainerMetadata {
-                name: name.into(),
-                attempt: 0,
-            }),
-            image: Some(ImageSpec {
-                image: image.into(),
-            }),
-            command: command.iter().map(ToString::to_string).collect(),
-            log_path: format!("{pod}-{name}.log"),
-            ..ContainerConfig::default()
-        };
-        let request = CreateContainerRequest {
-            pod_sandbox_id: pod.into(),
-            config: Some(config),
-            sandbox_config: Some(self.pods.get(pod).context("no such pod")?.clone()),
-        };
-        let made = self.service.create_container(request).await?.into_inner();
-        let request = StartContainerRequest {
-            container_id: made.container_id,
-        };
-        self.service.start_container(request).await?;
+    /// Leaves the network one IPv4 address to give: whoever gets it, gets it after another.
+    pub fn give_only(&self, ip: Ipv4Addr) -> Result<()> {
+        write_network(
+            &self.dir,
+            &format!(r#", "rangeStart": "{ip}", "rangeEnd": "{ip}""#),
+        )?;
+        // The runtime follows the file by itself, and says nothing of when.
+        std::thread::sleep(Duration::from_millis(500));
         Ok(())
     }
 
-    pub(crate) async fn delete(&mut self, pod: &str) -> Result<()> {
-        let request = StopPodSandboxRequest {
-            pod_sandbox_id: pod.into(),
-        };
-        self.service.stop_pod_sandbox(request).await?;
-        let request = RemovePodSandboxRequest {
-            pod_sandbox_id: pod.into(),
-        };
-        self.service.remove_pod_sandbox(request).await?;
-        self.pods.remove(pod);
-        Ok(())
-    }
-
-    pub(crate) async fn delete_all(&mut self) -> Result<()> {
-        let pods: Vec<_> = self.pods.keys().cloned().collect();
-        for pod in pods {
-            self.delete(&pod).await?;
+    /// Stops containerd and nothing else: its pods live on.
+    pub fn pause(&self) -> Result<()> {
+        std::fs::write(self.dir.join("paused"), "")?;
+        let pid = std::fs::read_to_string(self.dir.join("pid")).context("read containerd's pid")?;
+        kill(Pid::from_raw(pid.trim().parse()?), Signal::SIGTERM).context("stop containerd")?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.client.version().is_ok() {
+            if Instant::now() > deadline {
+                bail!("containerd still answers\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
+    }
+
+    /// Starts containerd again.
+    pub fn resume(&self) -> Result<()> {
+        std::fs::remove_file(self.dir.join("paused"))?;
+        self.await_answer()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.err.text()
+    }
+
+    fn await_answer(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.client.version() {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error.context(format!("containerd is mute:\n{}", self.log())));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn import(&self, archive: &Path) -> Result<()> {
+        let mut ctr = Command::new("ctr");
+        ctr.args([
+            "--address",
+            SOCKET,
+            "--namespace",
+            "k8s.io",
+            "image",
+            "import",
+        ]);
+        ctr.arg(archive);
+        let imported = Process::start(ctr)?.succeed(PATIENCE);
+        imported.with_context(|| format!("import the sandbox image\n{}", self.log()))?;
         Ok(())
     }
 }
 
-/// The path of the network namespace, from the verbose part of a status.
-fn netns(info: &str) -> Result<PathBuf> {
-    let info: serde_json::Value = serde_json::from_str(info).context("read a verbose status")?;
-    let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array();
-    namespaces
-        .into_iter()
-        .flatten()
-        .find(|namespace| namespace["type"] == "network")
-        .and_then(|namespace| namespace["path"].as_str())
-        .map(PathBuf::from)
-        .context("the pod's network namespace has no path")
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // Not by SIGKILL: the reaper takes the shims and the pods along.
+        let _ = self.process.signal(Signal::SIGTERM);
+        if let Err(error) = self.process.wait(PATIENCE) {
+            eprintln!("cannot stop containerd: {error:#}");
+        }
+        // One in each hierarchy, empty by now.
+        let root = Path::new("/sys/fs/cgroup");
+        let below = std::fs::read_dir(root).into_iter().flatten().flatten();
+        for hierarchy in below.map(|entry| entry.path()).chain([root.to_owned()]) {
+            let _ = std::fs::remove_dir(hierarchy.join(&self.cgroup));
+        }
+    }
+}
+
+/// A pod sandbox, and its network namespace. Removed with its guard.
+pub struct Sandbox {
+    client: api::Client,
+    /// The runtime's id of it.
+    pub id: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its addresses, the primary one first.
+    pub ips: Vec<IpAddr>,
+    name: String,
+    net: File,
+    config: PodSandboxConfig,
+}
+
+impl Sandbox {
+    /// Starts a container in it: busybox, called `name`, as the applet `command`.
+    pub fn container(&self, name: &str, command: &[&str]) -> Result<()> {
+        let command = [&["/busybox"], command].concat();
+        let config = self.config.clone();
+        self.client
+            .start(&self.id, config, name, image::NAME, &command)
+            .with_context(|| format!("start container {name}"))
+    }
+}
+
+impl Place for Sandbox {
+    fn net(&self) -> &File {
+        &self.net
+    }
+
+    fn workload(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Err(error) = self.client.remove(&self.id) {
+            eprintln!("cannot remove the sandbox of {}: {error:#}", self.name);
+        }
+    }
+}
+
+/// Writes the configuration of containerd and of the network.
+fn configure(dir: &Path) -> Result<()> {
+    let conf_dir = dir.join("net.d");
+    std::fs::create_dir(&conf_dir)?;
+    write_network(dir, "")?;
+    let config = format!(
+        r#"version = 2
+        root = "{root}"
+        disabled_plugins = ["io.containerd.internal.v1.opt"]
+        [plugins."io.containerd.grpc.v1.cri"]
+        sandbox_image = "{image}"
+        restrict_oom_score_adj = true
+        disable_apparmor = true
+        [plugins."io.containerd.grpc.v1.cri".cni]
+        bin_dir = "/usr/lib/cni"
+        conf_dir = "{conf_dir}"
+        [plugins."io.containerd.grpc.v1.cri".containerd]
+        snapshotter = "native"
+        "#,
+        root = dir.join("root").display(),
+        image = image::NAME,
+        conf_dir = conf_dir.display(),
+    );
+    std::fs::write(dir.join("config.toml"), config)?;
+    Ok(())
+}
+
+/// Writes the configuration of the network, with `range` as a restriction of its IPv4 addresses.
+fn write_network(dir: &Path, range: &str) -> Result<()> {
+    let network = format!(
+        r#"{{
+            "cniVersion": "0.4.0",
+            "name": "pods",
+            "plugins": [{{
+                "type": "bridge",
+                "bridge": "cri0",
+                "isGateway": true,
+                "ipam": {{
+                    "type": "host-local",
+                    "ranges": [
+                        [{{ "subnet": "10.44.0.0/16"{range} }}],
+                        [{{ "subnet": "fd00:44::/64" }}]
+                    ],
+                    "routes": [{{ "dst": "0.0.0.0/0" }}, {{ "dst": "::/0" }}]
+                }}
+            }}]
+        }}"#
+    );
+    std::fs::write(dir.join("net.d/10-bridge.conflist"), network)
+        .context("write the pods' network")
 }

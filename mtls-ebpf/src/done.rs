@@ -1,0 +1,103 @@
+//! The fast path's memory: keyed signatures of the directions of which nothing more is wanted.
+//!
+//! A signature is 64 bits, of which the low eight hold the look-again generation in which the
+//! direction was done: in the next one nothing matches any more. Two directions with one signature
+//! (one chance in 2^56 for any two, and the keys are secret) would share the shortcut.
+
+use mtls_ebpf_common::flow::WAYS;
+
+use crate::maps::{DONE, DONE_MASK, GENERATION, SEED};
+
+/// The signature of an IPv4 direction: both addresses, both ports.
+#[inline(always)]
+pub(crate) fn signature_v4(addrs: u64, ports: u32) -> u64 {
+    let [k0, m0, k1, m1] = SEED.load();
+    let h = (addrs ^ k0).wrapping_mul(m0);
+    finish(h ^ h >> 32, ports, k1, m1)
+}
+
+/// The signature of an IPv6 direction. Two chains that do not wait for each other.
+#[inline(always)]
+pub(crate) fn signature_v6(src: [u64; 2], dst: [u64; 2], ports: u32) -> u64 {
+    let [k0, m0, k1, m1] = SEED.load();
+    let a = (src[0] ^ k0).wrapping_mul(m0);
+    let b = (dst[0] ^ k1).wrapping_mul(m0);
+    let a = (src[1] ^ a ^ a >> 32).wrapping_mul(m1);
+    let b = (dst[1] ^ b ^ b >> 29).wrapping_mul(m0);
+    finish(a ^ a >> 32 ^ (b << 1 ^ b >> 31), ports, k1, m1)
+}
+
+#[inline(always)]
+fn finish(h: u64, ports: u32, k: u64, m: u64) -> u64 {
+    let h = (h ^ ports as u64 ^ k).wrapping_mul(m);
+    (h ^ h >> 32) & !0xff
+}
+
+/// The current look-again generation.
+#[inline(always)]
+pub(crate) fn generation() -> u64 {
+    // The array's only slot is always there.
+    GENERATION.get(0).map_or(1, |generation| *generation as u64)
+}
+
+/// The direction is done, and was not yet due for another look.
+#[inline(always)]
+pub(crate) fn contains(signature: u64) -> bool {
+    let wanted = signature | generation();
+    let Some(bucket) = DONE.get(index(signature)) else {
+        return false;
+    };
+    // Without branches: three times out of four a comparison fails, which is hard to predict.
+    let mut differs = u64::MAX;
+    for way in 0..WAYS {
+        if bucket[way] == wanted {
+            differs = 0;
+        }
+    }
+    differs == 0
+}
+
+/// Puts a direction in, or renews it. A race between CPUs costs at worst one entry.
+#[inline(always)]
+pub(crate) fn insert(signature: u64) {
+    let generation = generation();
+    let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
+        return;
+    };
+    // SAFETY: a value of an array map stays where it is.
+    let bucket = unsafe { &mut *bucket };
+    // Any will do when all are in use; the bits were not used for the index.
+    let mut victim = (signature >> 8) as usize & (WAYS - 1);
+    for way in 0..WAYS {
+        // Empty, or of an earlier generation.
+        if bucket[way] & 0xff != generation {
+            victim = way;
+        }
+    }
+    for way in 0..WAYS {
+        if bucket[way] & !0xff == signature {
+            victim = way;
+        }
+    }
+    bucket[victim & (WAYS - 1)] = signature | generation;
+}
+
+/// Takes a direction out: a new flow begins with its addresses and ports.
+#[inline(always)]
+pub(crate) fn remove(signature: u64) {
+    let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
+        return;
+    };
+    // SAFETY: a value of an array map stays where it is.
+    let bucket = unsafe { &mut *bucket };
+    for way in 0..WAYS {
+        if bucket[way] & !0xff == signature {
+            bucket[way] = 0;
+        }
+    }
+}
+
+#[inline(always)]
+fn index(signature: u64) -> u32 {
+    (signature >> 32) as u32 & DONE_MASK.load()
+}

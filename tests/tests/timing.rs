@@ -1,0 +1,117 @@
+//! What has to happen in time. One after the other, and in a file of their own, as the kernel makes
+//! the interfaces of all namespaces under one lock: tests beside these would be measured too.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use mtls_tests::census;
+use mtls_tests::daemon::Daemon;
+use mtls_tests::netns::ip;
+use mtls_tests::scene::{Scene, at};
+use mtls_tests::skip::{Need, runs_here};
+use serde_json::json;
+
+/// From a link's creation to the first packet on it, for which nothing may be missed.
+const GRACE: Duration = Duration::from_millis(50);
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn the_first_packets_on_a_new_veth_are_seen() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let _alone = alone();
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let addr = at(scene.db.v4(), 8443);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "mtls"])?;
+    let mut pods = Vec::new();
+    for n in 0..10 {
+        let created = Instant::now();
+        let pod = scene.node.pod("shop", &format!("new{n}"))?;
+        std::thread::sleep(GRACE.saturating_sub(created.elapsed()));
+        let report = scene.connect(&pod, addr, &["--mode", "mtls"])?.remove(0);
+        let port = report.local.port();
+        let record = tap.find(|record| {
+            record["event"] == "closed"
+                && record["src"]["port"] == port
+                && record["src"]["ip"] == json!(report.local.ip())
+        })?;
+        assert_eq!(record["origin"], "syn", "{record:#}");
+        // On both of the veths that it crossed, so also on the new one.
+        assert_eq!(
+            record["links"].as_array().map(Vec::len),
+            Some(2),
+            "{record:#}"
+        );
+        assert_eq!(record["verdict"], "mtls", "{record:#}");
+        pods.push(pod);
+    }
+    println!("attach latency: {}", daemon.status()?["kernel"]["attach"]);
+    Ok(())
+}
+
+#[test]
+fn the_first_flow_of_a_young_pod_carries_its_name() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let _alone = alone();
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+    for n in 0..5 {
+        let name = format!("young{n}");
+        let pod = scene.node.pod("shop", &name)?;
+        std::thread::sleep(Duration::from_millis(200));
+        scene.connect(&pod, addr, &["--mode", "plain-http"])?;
+        daemon.await_edge(&name, "db", |edge| edge["open"] == 0)?;
+    }
+    assert_eq!(daemon.edges()?.len(), 5);
+    Ok(())
+}
+
+#[test]
+fn programs_are_on_a_new_veth_in_time() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let _alone = alone();
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let mut took = Vec::new();
+    for n in 0..20 {
+        let name = format!("vethx{n:03}");
+        ip(&format!(
+            "link add {name} type veth peer name p{n} netns {}\n",
+            scene.web.netns().display()
+        ))?;
+        let created = Instant::now();
+        while census::tcx(&name)? != [1, 1] {
+            if created.elapsed() > Duration::from_secs(5) {
+                bail!(
+                    "no programs on {name}: {:?}\n{}",
+                    census::tcx(&name)?,
+                    daemon.log()
+                );
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        took.push(created.elapsed());
+    }
+    took.sort();
+    println!(
+        "from `ip link add` to both programs: median {:?}, longest {:?}",
+        took[10], took[19]
+    );
+    println!("attach latency: {}", daemon.status()?["kernel"]["attach"]);
+    assert!(took[10] < GRACE, "{took:?}");
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! `cargo xtask setup`: what building the kernel program and running the tests needs, installed
+//! where it is missing. Running it again does nothing.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+
+/// Debian's compiler with `core` prebuilt for BPF.
+const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+/// What bpf-linker links with, besides LLVM itself.
+const LIBRARIES: &[&str] = &["zlib1g-dev", "libzstd-dev", "libxml2-dev"];
+/// What the demo and the tests run.
+const TOOLS: &[&str] = &["iproute2", "nftables", "openssl", "tshark"];
+/// The version that the object files are tested with.
+const BPF_LINKER: &str = "0.13.0";
+
+/// Installs what is missing.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let debian = Path::new("/etc/debian_version").exists() && works("apt-get", &["--version"]);
+    if debian {
+        packages("tools for the demo and the tests", TOOLS)?;
+    }
+    if nightly_has_source() {
+        say("a nightly with rust-src is there");
+        return bpf_linker(None);
+    }
+    if debian && (is_prebuilt() || available(COMPILER)) {
+        packages("the compiler for the kernel program", COMPILER)?;
+        let llvm = llvm_version("/usr/bin/rustc")?;
+        let (llvm_dev, polly_dev) = (format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"));
+        let mut libraries = vec![&*llvm_dev, &*polly_dev];
+        libraries.extend(LIBRARIES);
+        packages("the libraries that bpf-linker is built with", &libraries)?;
+        return bpf_linker(Some(llvm));
+    }
+    if !works("rustup", &["--version"]) {
+        bail!("install rustup (https://rustup.rs) and run `cargo xtask setup` again");
+    }
+    step("a nightly with rust-src");
+    let toolchain = [
+        "toolchain",
+        "install",
+        "nightly",
+        "--profile",
+        "minimal",
+        "-c",
+        "rust-src",
+    ];
+    checked(Command::new("rustup").args(toolchain))?;
+    bpf_linker(None)
+}
+
+/// Installs those of `names` that are not there.
+fn packages(what: &str, names: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<_> = names.iter().filter(|name| !is_installed(name)).collect();
+    if missing.is_empty() {
+        say(&format!("{what}: there"));
+        return Ok(());
+    }
+    let list = missing
+        .iter()
+        .map(|name| **name)
+        .collect::<Vec<_>>()
+        .join(" ");
+    if !is_root() {
+        bail!(
+            "{what} are missing, and installing them needs root. Run\n\n    \
+             sudo apt-get update && sudo apt-get install --yes {list}\n\nand then this again"
+        );
+    }
+    step(&format!("{what}: installing {list}"));
+    apt(&["update"])?;
+    let mut args = vec!["install", "--yes", "--no-install-recommends"];
+    args.extend(missing);
+    apt(&args)
+}
+
+fn apt(args: &[&str]) -> anyhow::Result<()> {
+    let mut apt = Command::new("apt-get");
+    // Pages of its output help nobody unless it fails.
+    apt.arg("--quiet=2")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    apt.stdin(Stdio::null()).stdout(Stdio::null());
+    checked(&mut apt)
+}
+
+/// Builds bpf-linker into the user's cache, unless that very one is there. `llvm`: the major
+/// version to link with, where the system's is used.
+fn bpf_linker(llvm: Option<u32>) -> anyhow::Result<()> {
+    let root = cache()?.join("mtls-bpf-linker");
+    let receipt = fs::read_to_string(root.join(".crates2.json")).unwrap_or_default();
+    let feature = llvm.map(|llvm| format!("llvm-{llvm}"));
+    let is_same = receipt.contains(&format!("\"bpf-linker {BPF_LINKER} "))
+        && feature
+            .as_ref()
+            .is_none_or(|feature| receipt.contains(&format!("\"{feature}\"")));
+    if is_same && root.join("bin/bpf-linker").exists() {
+        say(&format!("bpf-linker {BPF_LINKER}: there"));
+        return Ok(());
+    }
+    step(&format!(
+        "bpf-linker {BPF_LINKER}: building it, which takes a minute or two"
+    ));
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([
+        "install",
+        "bpf-linker",
+        "--locked",
+        "--force",
+        "--version",
+        BPF_LINKER,
+        "--root",
+    ]);
+    cargo.arg(&root);
+    if let (Some(llvm), Some(feature)) = (llvm, &feature) {
+        cargo.args(["--no-default-features", "--features", feature]);
+        cargo.env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
+    }
+    checked(&mut cargo)?;
+    say(&format!("bpf-linker {BPF_LINKER}: in {}", root.display()));
+    Ok(())
+}
+
+/// The user's directory for what can be made again.
+fn cache() -> anyhow::Result<PathBuf> {
+    let home = env::var_os("HOME").context("HOME is not set: set it to your home directory")?;
+    Ok(Path::new(&home).join(".cache"))
+}
+
+fn nightly_has_source() -> bool {
+    let sysroot = output("rustup", &["run", "nightly", "rustc", "--print", "sysroot"]);
+    sysroot.is_some_and(|sysroot| {
+        Path::new(&sysroot)
+            .join("lib/rustlib/src/rust/library/core/Cargo.toml")
+            .exists()
+    })
+}
+
+fn is_prebuilt() -> bool {
+    Path::new("/usr/lib/rustlib/bpfel-unknown-none/lib").exists()
+}
+
+/// The major version of the LLVM in a compiler.
+fn llvm_version(rustc: &str) -> anyhow::Result<u32> {
+    let about = output(rustc, &["-vV"]).with_context(|| format!("{rustc} does not run"))?;
+    about
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("LLVM version: ")?
+                .split('.')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .with_context(|| format!("`{rustc} -vV` names no LLVM version"))
+}
+
+fn is_installed(package: &str) -> bool {
+    let state = output(
+        "dpkg-query",
+        &["--show", "--showformat=${db:Status-Status}", package],
+    );
+    state.as_deref() == Some("installed")
+}
+
+/// The distribution has the packages: without them there is rustup.
+fn available(packages: &[&str]) -> bool {
+    let candidates = |package: &str| {
+        let policy = output("apt-cache", &["policy", package]).unwrap_or_default();
+        policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
+    };
+    if !packages.iter().all(|package| candidates(package)) && is_root() {
+        // A fresh machine has no lists yet.
+        let _ = apt(&["update"]);
+    }
+    packages.iter().all(|package| candidates(package))
+}
+
+fn is_root() -> bool {
+    output("id", &["-u"]).as_deref() == Some("0")
+}
+
+fn works(program: &str, args: &[&str]) -> bool {
+    output(program, args).is_some()
+}
+
+/// What a program prints; `None` when it is not there or fails.
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env("LC_ALL", "C")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+fn checked(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("start {name}"))?;
+    if !status.success() {
+        let args: Vec<_> = command
+            .get_args()
+            .map(|arg| arg.to_string_lossy())
+            .collect();
+        bail!("`{name} {}` failed ({status}): see above", args.join(" "));
+    }
+    Ok(())
+}
+
+fn step(what: &str) {
+    eprintln!("setup: {what} …");
+}
+
+fn say(what: &str) {
+    eprintln!("setup: {what}");
+}
