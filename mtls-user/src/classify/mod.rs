@@ -12,9 +12,14 @@
 mod api;
 mod call;
 mod classifier;
+mod exchange;
+mod mesh;
+mod midstream;
+mod open;
 mod opening;
 mod plain;
 mod sessions;
+mod settled;
 mod stream;
 mod tls;
 mod watch;

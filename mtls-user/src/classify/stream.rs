@@ -159,7 +159,17 @@ impl Stream {
 
     /// Bytes are missing that were on the wire.
     pub(super) fn has_hole(&self) -> bool {
-        self.overflow || self.prefix().len() as u64 + self.next < self.seen
+        // What the other side has is known to have been sent; its last acknowledgement may count
+        // the close as one byte more.
+        let acked = self
+            .end
+            .map_or(self.acked.saturating_sub(1), |end| end.min(self.acked));
+        self.overflow || self.prefix().len() as u64 + self.next < self.seen.max(acked)
+    }
+
+    /// Forgets what is held: it is of no use any more.
+    pub(super) fn clear(&mut self) {
+        self.held = Vec::new();
     }
 
     /// Keeps those of the bytes that are not there yet.

@@ -11,6 +11,7 @@ const ETHERNET: usize = 14;
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 const FIN: u8 = 1;
+const RST: u8 = 4;
 
 /// One frame of a flow, and whether the client sent it.
 #[derive(Clone)]
@@ -19,6 +20,15 @@ pub struct Frame {
     pub bytes: Vec<u8>,
     /// The client sent it.
     pub client: bool,
+}
+
+impl Frame {
+    /// It ends its sender's stream: FIN or RST is set.
+    pub fn ends(&self) -> bool {
+        self.bytes
+            .get(ETHERNET + 33)
+            .is_some_and(|flags| flags & (FIN | RST) != 0)
+    }
 }
 
 /// The frames of a capture of one flow over Ethernet and IPv4.
@@ -87,12 +97,7 @@ pub fn idle() -> Vec<Frame> {
 pub fn without_end(frames: &[Frame]) -> Vec<Frame> {
     frames
         .iter()
-        .filter(|frame| {
-            frame
-                .bytes
-                .get(ETHERNET + 33)
-                .is_none_or(|flags| flags & (FIN | 4) == 0)
-        })
+        .filter(|frame| !frame.ends())
         .cloned()
         .collect()
 }

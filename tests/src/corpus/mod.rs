@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use crate::bench::capture::{Frame, read as frames};
 use crate::netns::{Node, Pod};
 use crate::pki::Pki;
 use crate::process::Process;
@@ -163,12 +164,12 @@ impl Setting<'_> {
             self.scenario.certificate,
         ))?;
         let _ = asked.wait(PATIENCE);
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(500));
         stop(&mut capture)?;
         let answered = asked.told().contains("HTTP/1.");
-        // What dumpcap wrote is a header alone when it was stopped before it had written more.
-        if fs::metadata(file).map_or(0, |meta| meta.len()) <= 24 {
-            bail!("nothing was captured");
+        let whole = frames(file).is_ok_and(|frames| frames.iter().any(Frame::ends));
+        if !whole {
+            bail!("dumpcap was stopped before it had written the end of the connection");
         }
         if answered != self.scenario.completes {
             bail!(

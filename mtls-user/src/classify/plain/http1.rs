@@ -9,6 +9,16 @@ const MAX_LINE: usize = 8 << 10;
 /// The most header fields that are read.
 const MAX_FIELDS: usize = 64;
 
+/// Recognizes a client that speaks HTTP/1; CONNECT is recognized elsewhere.
+pub(super) fn recognize(client: &[u8], _server: &[u8]) -> Match {
+    const CONNECT: &[u8] = b"CONNECT ";
+    if super::starts(client, CONNECT) == Match::Yes("") {
+        Match::No
+    } else {
+        request(client)
+    }
+}
+
 /// Recognizes a request line: method, target, version.
 pub(in crate::classify) fn request(bytes: &[u8]) -> Match {
     let method = bytes
@@ -76,8 +86,13 @@ fn version_number(bytes: &[u8]) -> Match {
     }
 }
 
-/// Reads a request's head into `info`. False while it is not complete.
-pub(in crate::classify) fn read_request(bytes: &[u8], info: &mut HttpInfo) -> bool {
+/// Reads a request's head into `info`, and into `upgrade` the protocol that it wants to change to.
+/// False while the head is not complete.
+pub(in crate::classify) fn read_request(
+    bytes: &[u8],
+    info: &mut HttpInfo,
+    upgrade: &mut Option<&'static str>,
+) -> bool {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let parsed = request.parse(bytes);
@@ -95,6 +110,11 @@ pub(in crate::classify) fn read_request(bytes: &[u8], info: &mut HttpInfo) -> bo
         info.authority = authority
             .map(|a| text::clean(a.as_bytes()).into_string())
             .or_else(|| field("host"));
+        *upgrade = field("upgrade").and_then(|wanted| {
+            ["websocket", "h2c"]
+                .into_iter()
+                .find(|name| wanted.eq_ignore_ascii_case(name))
+        });
         info.user_agent = field("user-agent").map(|agent| product(&agent).to_owned());
     }
     !matches!(parsed, Ok(httparse::Status::Partial))
@@ -125,7 +145,6 @@ fn product(agent: &str) -> &str {
 pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> bool {
     match response(bytes) {
         Match::More => false,
-        Match::No => true,
         Match::Yes(_) => match bytes.get(9..12) {
             Some(digits) => {
                 info.status = std::str::from_utf8(digits)
@@ -135,6 +154,7 @@ pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> b
             }
             None => false,
         },
+        _ => true,
     }
 }
 
@@ -180,8 +200,8 @@ mod tests {
     fn reads_the_first_exchange() {
         let mut info = HttpInfo::default();
         let head = b"GET /a/b?token=secret HTTP/1.1\r\nhost: web.shop:8080\r\nUser-Agent: kube-probe/1.30 (x)\r\n\r\n";
-        assert!(!read_request(&head[..40], &mut info));
-        assert!(read_request(head, &mut info));
+        assert!(!read_request(&head[..40], &mut info, &mut None));
+        assert!(read_request(head, &mut info, &mut None));
         assert_eq!(info.method.as_deref(), Some("GET"));
         assert_eq!(info.path.as_deref(), Some("/a/b"));
         assert_eq!(info.authority.as_deref(), Some("web.shop:8080"));

@@ -184,6 +184,8 @@ pub(in crate::classify) struct Facts {
     pub(super) origin: Option<Origin>,
     /// The session was added to the table.
     pub(super) remembered: bool,
+    /// The server's port.
+    pub(super) port: u16,
     /// When the connection's first piece came, in nanoseconds since the Unix epoch.
     pub(super) time: u64,
 }

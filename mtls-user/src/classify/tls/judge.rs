@@ -8,8 +8,8 @@ use super::facts::{Chosen, Facts, FirstItem};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
 use crate::classify::call::{Call, RENEGOTIATED, Reason};
-use crate::classify::classifier::contradicted;
 use crate::classify::sessions::{self, Origin, Session};
+use crate::classify::settled::contradicted;
 use crate::classify::{Context, Side};
 use crate::verdict::{ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
@@ -156,7 +156,7 @@ impl Tls {
     }
 
     fn without_server_hello(&self, ends: &Ends) -> Option<Call> {
-        if ends.is_over(Side::Server) {
+        if ends.is_over(Side::Server) && !self.lanes[1].messages.is_poisoned() {
             return Some(self.failed(Reason::Text(
                 "the server closed the connection without a ServerHello",
             )));
@@ -221,7 +221,7 @@ impl Tls {
         if psk {
             return Some(self.resumed(context));
         }
-        let over = ends.complete(Side::Client) || ends.over;
+        let over = ends.complete(Side::Client) || ends.over && !ends.hole[0];
         let Some(first) = first else {
             return ends.is_over(Side::Client).then(|| {
                 self.failed(Reason::Text(
@@ -362,14 +362,17 @@ impl Tls {
 
     fn classic(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
         let kind = self.facts.chosen.as_ref()?.kind();
-        if self.facts.completed.is_none()
-            && self.facts.first.is_some()
-            && ends.is_over(Side::Server)
-        {
-            // The server's ChangeCipherSpec never came.
-            self.facts.completed = Some(false);
+        let resumed = self.facts.first == Some(FirstItem::ChangeCipherSpec);
+        if self.facts.completed.is_none() && self.facts.first.is_some() {
+            // In a full handshake the server's ChangeCipherSpec is the last, else the client's.
+            if self.lanes[1].changed && (!resumed || self.lanes[0].changed) {
+                self.facts.completed = Some(true);
+            } else if ends.is_over(Side::Server) {
+                self.facts.completed = Some(false);
+            }
         }
-        if self.facts.completed.is_none() && ends.is_over(Side::Client) && !self.lanes[0].changed {
+        let silent = self.facts.first.is_none() && !self.lanes[0].messages.is_poisoned();
+        if self.facts.completed.is_none() && ends.is_over(Side::Client) && silent {
             self.facts.completed = Some(false);
             return Some(self.failed(Reason::Text(
                 "the client closed the connection in the handshake",
@@ -381,7 +384,7 @@ impl Tls {
                 Some(_) => CLOSED,
             })));
         }
-        if self.facts.first == Some(FirstItem::ChangeCipherSpec) {
+        if resumed {
             if kind == CipherKind::Null {
                 return Some(null_cipher());
             }

@@ -39,6 +39,11 @@ impl Messages {
         self.partial.is_empty() && self.skip == 0 && !self.poisoned
     }
 
+    /// A record's body was missed, and the messages in it.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
     /// A record's body was missed.
     pub(super) fn poison(&mut self) {
         *self = Self {

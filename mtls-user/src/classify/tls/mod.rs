@@ -88,9 +88,10 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(time: u64) -> Self {
+    pub(super) fn new(port: u16, time: u64) -> Self {
         Self {
             facts: Box::new(Facts {
+                port,
                 time,
                 ..Facts::default()
             }),
@@ -99,8 +100,8 @@ impl Tls {
     }
 
     /// A connection whose ClientHello was framed as SSL 2.0's.
-    pub(super) fn after_v2(hello: V2Hello, time: u64) -> Self {
-        let mut tls = Self::new(time);
+    pub(super) fn after_v2(hello: V2Hello, port: u16, time: u64) -> Self {
+        let mut tls = Self::new(port, time);
         tls.facts.hellos = 1;
         tls.facts.hello = Some(Hello::framed_as_v2(hello.version));
         tls
@@ -141,9 +142,10 @@ impl Tls {
                 if body.is_none() {
                     self.peek(side, header, content);
                     // What the peer has acknowledged will not come again, so the observer missed
-                    // it; behind it the next header is there to go on with.
+                    // it; behind it the next header is there to go on with. A hello is worth
+                    // waiting for: acknowledgements can overtake in a capture.
                     let behind = window.beyond.is_some_and(|(s, e)| s <= end && end < e);
-                    if !(forced || behind && acked >= end) {
+                    if !(forced || behind && acked >= end && self.has_hello(side)) {
                         return start;
                     }
                     self.lanes[side.index()].messages.poison();
@@ -189,6 +191,13 @@ impl Tls {
                 Side::Server => chosen.is_none_or(|c| !c.is_13() && !lane.changed),
             },
             _ => false,
+        }
+    }
+
+    fn has_hello(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.facts.hellos > 0,
+            Side::Server => self.facts.chosen.is_some(),
         }
     }
 
@@ -238,21 +247,15 @@ impl Tls {
                 }
                 lane.encrypted = 0;
                 lane.changed = true;
-                if self.facts.completed.is_none()
-                    && self.lanes.iter().all(|lane| lane.changed)
-                    && self.facts.chosen.as_ref().is_some_and(|c| !c.is_13())
-                {
-                    self.facts.completed = Some(true);
-                }
                 return;
             }
             (ContentType::Alert, Some(&[level, code])) => {
                 self.facts.alert(Alert { side, level, code });
             }
             (ContentType::Handshake, Some(body)) => {
-                let second = side == Side::Client && lane.changed;
-                if !second || body.first() == Some(&kind::CLIENT_HELLO) || !lane.messages.is_idle()
-                {
+                // After ChangeCipherSpec, only a second ClientHello is in clear.
+                let encrypted = side == Side::Client && lane.changed;
+                if !encrypted || begins_hello(body) || !lane.messages.is_idle() {
                     self.messages(side, record, body, context);
                     return;
                 }
@@ -365,6 +368,11 @@ impl Tls {
     pub(super) fn verdict(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
         self.judge(ends, context)
     }
+}
+
+/// Whether a body begins with a ClientHello, and not with ciphertext that happens to begin alike.
+fn begins_hello(body: &[u8]) -> bool {
+    matches!(body, [kind::CLIENT_HELLO, 0, _, _, 3, 3, ..])
 }
 
 /// The first certificate of a Certificate message (≤ 1.2).

@@ -1,6 +1,7 @@
 //! The facts in the words of the JSON schema.
 
 use crate::classify::call::Call;
+use crate::classify::mesh::{self, Mesh};
 use crate::classify::sessions::Origin;
 use crate::verdict::{TlsInfo, Verdict};
 use crate::wire::text;
@@ -53,6 +54,10 @@ impl Facts {
             info.session_age = Some(self.time.saturating_sub(session.time) / 1_000_000_000);
             certificates.clone_from(&session.certificates);
         }
+        if let Some(mesh) = self.mesh() {
+            info.mesh = Some(mesh.name.to_owned());
+            info.server_identity = mesh.server_identity.map(str::to_owned);
+        }
         let [client, server] = certificates;
         if let Some(certificate) = client {
             info.client_identity = Some(certificate.identity());
@@ -65,9 +70,23 @@ impl Facts {
         info
     }
 
+    /// The mesh whose fingerprint the ClientHello bears.
+    pub(in crate::classify) fn mesh(&self) -> Option<Mesh<'_>> {
+        let hello = self.hello.as_ref()?;
+        mesh::of(hello.server_name.as_deref(), &hello.alpn, self.port)
+    }
+
     /// Things worth knowing that do not change the verdict.
     pub(in crate::classify) fn notes(&self, call: Option<&Call>) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(mesh) = self.mesh()
+            && call.is_some_and(|c| c.verdict == Verdict::Tls)
+        {
+            let name = mesh.name;
+            notes.push(format!(
+                "mesh-disagrees: the hello bears {name}'s fingerprint, which claims mutual TLS, but the handshake is not mutual"
+            ));
+        }
         if let Some(hello) = &self.hello {
             if hello.post_handshake_auth && call.is_some_and(|c| c.verdict == Verdict::Tls) {
                 notes.push(

@@ -1,0 +1,481 @@
+//! A flow that more bytes are wanted of.
+
+use super::api::{Context, Piece, Side};
+use super::call::{Call, Reason};
+use super::exchange::{self, Exchange};
+use super::midstream::{Midstream, Sight};
+use super::opening::{self, Look};
+use super::settled::{Known, Settled, Via};
+use super::stream::{NO_ACK, Stream};
+use super::tls::{Ends, Facts, Tls};
+use super::watch::Watch;
+use crate::verdict::{Evidence, Origin, Verdict};
+use crate::wire::tls::hello::V2Hello;
+use crate::wire::tls::record::may_be_handshake;
+
+/// How many protocols may stand before the real one.
+const MAX_VIA: usize = 4;
+/// How far a stream that was joined in its middle is read as if that were its start.
+const LATE: u64 = 8 << 10;
+
+/// A flow that more bytes are wanted of.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) known: Known,
+    streams: [Stream; 2],
+    phase: Phase,
+    /// When each side's first piece came.
+    times: [Option<u64>; 2],
+    pub(super) reset: bool,
+    /// Follows a stream whose start was not seen.
+    midstream: Option<Box<Midstream>>,
+    /// The side taken for the server was found to be the client.
+    pub(super) swap: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    Tls(Box<Tls>),
+    Http(Exchange),
+    /// Decided; there is nothing more to learn.
+    Over,
+    /// Mid-stream TLS: decided, and the next record of a side is expected there.
+    Framed(Side, u64),
+}
+
+impl Open {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            known: Known::new(),
+            streams: Default::default(),
+            phase: Phase::Opening,
+            times: [None; 2],
+            reset: false,
+            midstream: (origin == Origin::Midstream).then(Box::default),
+            swap: false,
+        }
+    }
+
+    /// What TLS showed so far.
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        match &self.phase {
+            Phase::Tls(tls) => Some(&*tls.facts),
+            _ => None,
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, side: Side, ack: Option<u64>) {
+        let other = &mut self.streams[side.other().index()];
+        other.acked = other.acked.max(ack.unwrap_or(0));
+    }
+
+    pub(super) fn close(&mut self, side: Side, length: u64, ack: Option<u64>) {
+        let stream = &mut self.streams[side.index()];
+        stream.end = Some(length);
+        stream.end_ack = ack;
+        stream.seen = stream.seen.max(length);
+        self.acknowledge(side, ack);
+    }
+
+    /// Takes in a piece. True when there is news.
+    pub(super) fn take(
+        &mut self,
+        side: Side,
+        piece: &Piece<'_>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let i = side.index();
+        self.acknowledge(side, piece.ack);
+        if piece.len > 0 {
+            let time = self.times[i].get_or_insert(piece.time);
+            *time = (*time).min(piece.time);
+        }
+        // A hello at the start of the stream, where most flows begin, is not copied.
+        if matches!(self.phase, Phase::Opening)
+            && side == Side::Client
+            && piece.offset == 0
+            && piece.ack.unwrap_or(0) == 0
+            && piece.bytes.len() > 5
+            && may_be_handshake(piece.bytes, 1)
+            && self.streams.iter().all(|stream| stream.prefix().is_empty())
+        {
+            self.enter_tls(Tls::new(context.server.port, piece.time), context);
+        }
+        let ack = piece.ack.unwrap_or(NO_ACK);
+        let stream = &mut self.streams[i];
+        match &mut self.phase {
+            Phase::Tls(tls) => {
+                let acked = stream.acked;
+                stream.push(piece.offset, piece.len, piece.bytes, ack, |w| {
+                    tls.consume(side, w, acked, false, context)
+                });
+                self.walk(side.other(), false, context);
+            }
+            _ => stream.push(piece.offset, piece.len, piece.bytes, ack, |w| w.start),
+        }
+        let midstream = self.look_midstream(side, piece);
+        self.evaluate(context) || midstream
+    }
+
+    /// Walks over what is held of a side.
+    fn walk(&mut self, side: Side, forced: bool, context: &mut Context<'_>) {
+        if let Phase::Tls(tls) = &mut self.phase {
+            let stream = &mut self.streams[side.index()];
+            let acked = stream.acked;
+            stream.pump(|w| tls.consume(side, w, acked, forced, context));
+        }
+    }
+
+    fn enter_tls(&mut self, tls: Tls, context: &mut Context<'_>) {
+        if !matches!(self.known.via.last(), Some(Via::Upgrade(_))) {
+            self.known.protocol = "tls";
+        }
+        self.midstream = None;
+        self.phase = Phase::Tls(Box::new(tls));
+        for side in Side::BOTH {
+            self.walk(side, false, context);
+        }
+    }
+
+    /// A stream whose start is missing shows what it is in its middle.
+    fn look_midstream(&mut self, side: Side, piece: &Piece<'_>) -> bool {
+        if !matches!(self.phase, Phase::Opening) {
+            return false;
+        }
+        let late = |s: &Stream| s.overflow && s.prefix().is_empty();
+        if self.midstream.is_none() && self.streams.iter().any(late) {
+            self.midstream = Some(Box::default());
+        }
+        let Some(midstream) = &mut self.midstream else {
+            return false;
+        };
+        let sight = midstream.look(side, piece);
+        if self.streams.iter().any(|s| s.seen > s.next + LATE) {
+            // What it begins with did not help.
+            self.streams.iter_mut().for_each(Stream::clear);
+        }
+        let (verdict, evidence, reason) = match sight {
+            Sight::Nothing => return false,
+            Sight::Tls(next) => {
+                self.known.protocol = "tls";
+                self.phase = Phase::Framed(side, next);
+                (
+                    Verdict::TlsUnproven,
+                    Evidence::RecordFraming,
+                    Reason::Text("records of TLS in a stream whose handshake was not seen"),
+                )
+            }
+            Sight::Plain { protocol, swapped } => {
+                self.swap = swapped;
+                self.known.protocol = protocol;
+                self.phase = Phase::Over;
+                let words = "the middle of the stream is plaintext:";
+                (
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    Reason::Named(words, protocol),
+                )
+            }
+            Sight::Text => {
+                self.phase = Phase::Over;
+                let words = "the middle of the stream is readable text";
+                (
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    Reason::Text(words),
+                )
+            }
+        };
+        self.known.adopt(Call::new(verdict, evidence, reason))
+    }
+
+    fn time(&self) -> u64 {
+        self.times.iter().flatten().min().copied().unwrap_or(0)
+    }
+
+    fn ends(&self, over: bool) -> Ends {
+        let [client, server] = &self.streams;
+        Ends {
+            complete: [client.is_complete(), server.is_complete()],
+            hole: [client.has_hole(), server.has_hole()],
+            seen: [client.seen, server.seen],
+            client_left_first: server
+                .end_ack
+                .is_some_and(|ack| ack > client.end.unwrap_or(client.seen)),
+            closed: self.reset || client.end.is_some() && server.end.is_some(),
+            over,
+        }
+    }
+
+    /// Judges what is there. True when there is news.
+    pub(super) fn evaluate(&mut self, context: &mut Context<'_>) -> bool {
+        while let Phase::Opening = self.phase {
+            if self.midstream.is_some() && opening::is_client(self.streams[1].prefix()) {
+                self.streams.swap(0, 1);
+                self.times.swap(0, 1);
+                self.swap = true;
+                std::mem::swap(&mut context.client, &mut context.server);
+            }
+            let [client, server] = &self.streams;
+            if let Look::Wait(protocol) =
+                self.look(opening::look(client.prefix(), server.prefix()), context)
+            {
+                self.known.protocol = protocol.unwrap_or(self.known.protocol);
+                return false;
+            }
+        }
+        match &mut self.phase {
+            Phase::Tls(_) => {
+                let ends = self.ends(false);
+                let Phase::Tls(tls) = &mut self.phase else {
+                    return false;
+                };
+                tls.verdict(&ends, context)
+                    .is_some_and(|call| self.known.adopt(call))
+            }
+            Phase::Http(_) => self.read_http(),
+            _ => false,
+        }
+    }
+
+    /// Acts upon what the opening shows; `Wait` when that was nothing.
+    fn look(&mut self, look: Look, context: &mut Context<'_>) -> Look {
+        let port = context.server.port;
+        match look {
+            Look::Wait(_) => {}
+            Look::Tls => {
+                let ack = self.streams[0]
+                    .window()
+                    .map_or(NO_ACK, |w| w.ack_at(w.start));
+                let server = self.streams[1].prefix();
+                let spoke = !server.is_empty() && !matches!(server[0], 21 | 22);
+                if spoke && ack != NO_ACK && ack > self.streams[1].next {
+                    self.upgrade("tls", 0, None, context);
+                } else {
+                    self.enter_tls(Tls::new(port, self.time()), context);
+                }
+            }
+            Look::V2(V2Hello { size, .. }) => {
+                let Look::V2(hello) = look else { return look };
+                self.streams[0].next += size as u64;
+                self.enter_tls(Tls::after_v2(hello, port, self.time()), context);
+            }
+            Look::Upgrade {
+                protocol,
+                client,
+                server,
+            } => {
+                self.upgrade(protocol, client, server, context);
+            }
+            Look::Through {
+                protocol,
+                client,
+                server,
+            } if self.known.via.len() < MAX_VIA => {
+                self.streams[0].next += client as u64;
+                self.streams[1].next += server as u64;
+                self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
+                self.known.via.push(Via::Through(protocol));
+            }
+            // In the middle of a stream, strange bytes are no wonder.
+            Look::Text | Look::Opaque | Look::Through { .. } if self.midstream.is_some() => {
+                return Look::Wait(None);
+            }
+            decided => self.decide(decided),
+        }
+        look
+    }
+
+    /// TLS begins behind what both sides said before.
+    fn upgrade(
+        &mut self,
+        protocol: &'static str,
+        client: usize,
+        server: Option<usize>,
+        context: &mut Context<'_>,
+    ) {
+        let [asking, answering] = &mut self.streams;
+        asking.next += client as u64;
+        // The client waited for the answer, so its hello acknowledges all that came before TLS.
+        let acked = asking
+            .window()
+            .map(|w| w.ack_at(w.start))
+            .filter(|ack| *ack != NO_ACK);
+        answering.next = match (server, acked) {
+            (Some(n), _) => answering.next + n as u64,
+            (None, Some(ack)) => answering.next.max(ack),
+            (None, None) => answering.next + hello_in(answering.prefix()) as u64,
+        };
+        self.known.protocol = protocol;
+        self.known.via.push(Via::Upgrade(protocol));
+        self.enter_tls(Tls::new(context.server.port, self.time()), context);
+    }
+
+    /// A decision by the first bytes.
+    fn decide(&mut self, look: Look) {
+        let of = |verdict, reason| Call::new(verdict, Evidence::FirstBytes, reason);
+        self.phase = Phase::Over;
+        self.known.protocol = match look {
+            Look::Plain(name) | Look::Encrypted(name) | Look::Refused(name) => name,
+            _ => "unknown",
+        };
+        let call = match look {
+            Look::Plain(name) => {
+                if name.starts_with("http/") {
+                    self.known.http = Some(Box::default());
+                    self.phase = Phase::Http(Exchange::new(name));
+                }
+                of(
+                    Verdict::Plaintext,
+                    Reason::Named("the first bytes are plaintext:", name),
+                )
+            }
+            Look::Refused(name) => Call::new(
+                Verdict::Plaintext,
+                Evidence::Upgrade,
+                Reason::Named("TLS was asked for and did not follow, in", name),
+            ),
+            Look::Encrypted(name) => of(
+                Verdict::Opaque,
+                Reason::Named("encrypted by its own means, not by TLS:", name),
+            ),
+            Look::Text => of(
+                Verdict::Plaintext,
+                Reason::Text("the first bytes are readable text of no protocol known here"),
+            ),
+            _ => of(
+                Verdict::Opaque,
+                Reason::Text("the first bytes are neither TLS nor a protocol known here"),
+            ),
+        };
+        self.fresh(call);
+    }
+
+    /// A first decision, to be reported by the next evaluation.
+    fn fresh(&mut self, call: Call) {
+        self.known.call.get_or_insert(call);
+    }
+
+    /// Reads what is there of the first exchange. True when all of it was.
+    fn read_http(&mut self) -> bool {
+        let (Phase::Http(exchange), Some(info)) = (&mut self.phase, &mut self.known.http) else {
+            return false;
+        };
+        let [client, server] = &self.streams;
+        let full = [client.overflow, server.overflow];
+        exchange.read([client.prefix(), server.prefix()], full, info);
+        if let (Some(_), [Some(asked), Some(answered)]) = (info.status, self.times) {
+            info.latency_ns = answered.checked_sub(asked);
+        }
+        if let Some(protocol) = exchange.protocol() {
+            self.known.protocol = protocol;
+        }
+        if let (Some(words), Some(call)) = (exchange::by_nature(info), &mut self.known.call) {
+            call.reason = Reason::Text(words);
+        }
+        exchange.is_over()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(call) = &self.known.call else {
+            return false;
+        };
+        match &self.phase {
+            Phase::Opening => false,
+            Phase::Over | Phase::Framed(..) => true,
+            Phase::Http(exchange) => exchange.is_over(),
+            Phase::Tls(tls) => {
+                tls.is_settled()
+                    || matches!(
+                        call.verdict,
+                        Verdict::Plaintext | Verdict::Opaque | Verdict::Failed
+                    )
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        for side in Side::BOTH {
+            self.walk(side, true, context);
+        }
+        self.evaluate(context);
+        let missed = self.streams.iter().any(Stream::has_hole);
+        if matches!(self.phase, Phase::Opening) && !lost && !missed && self.midstream.is_none() {
+            let [client, server] = &self.streams;
+            if client.seen == 0 && opening::is_alert(server.prefix()) {
+                self.enter_tls(Tls::new(context.server.port, self.time()), context);
+            } else {
+                let look = opening::last_look(client.prefix(), server.prefix());
+                self.decide(look);
+            }
+            self.evaluate(context);
+        }
+        let ends = self.ends(true);
+        if let Phase::Tls(tls) = &mut self.phase
+            && !lost
+            && let Some(call) = tls.verdict(&ends, context)
+        {
+            self.known.adopt(call);
+        }
+        let reason = if lost {
+            "samples of this flow were lost"
+        } else if missed {
+            "some of the first bytes of the flow were not seen"
+        } else {
+            "older than the observation, and nothing tells what it is"
+        };
+        self.fresh(Call::unobserved(reason));
+    }
+
+    pub(super) fn settle(self) -> Settled {
+        let Self {
+            mut known,
+            streams,
+            phase,
+            ..
+        } = self;
+        known.via.shrink_to_fit();
+        let (facts, watch) = match phase {
+            Phase::Tls(tls) => {
+                let encrypted = [tls.encrypted(), 0];
+                let watch = Side::BOTH.map(|side| {
+                    let stream = &streams[side.index()];
+                    let aligned = !stream.overflow;
+                    let mut watch = Watch::new(stream.next, aligned, encrypted[side.index()]);
+                    // The start of a header may be held already.
+                    let bytes = stream.prefix();
+                    let (offset, len) = (stream.next, bytes.len() as u32);
+                    watch.look(
+                        side,
+                        &Piece {
+                            offset,
+                            len,
+                            bytes,
+                            ack: None,
+                            time: 0,
+                        },
+                    );
+                    watch
+                });
+                (Some(tls.into_facts()), Some(watch))
+            }
+            Phase::Framed(side, next) => {
+                let watch = Side::BOTH.map(|s| Watch::new(next, s == side, 0));
+                (None, Some(watch))
+            }
+            _ => (None, None),
+        };
+        Settled {
+            known,
+            facts,
+            watch,
+        }
+    }
+}
+
+/// Where in a server's stream a ServerHello begins: behind the plaintext before it.
+fn hello_in(server: &[u8]) -> usize {
+    let at = |i: &usize| server.len() > i + 5 && may_be_handshake(&server[*i..], 2);
+    (0..server.len()).find(at).unwrap_or(server.len())
+}

@@ -1,0 +1,199 @@
+//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, NNTP, IRC.
+//!
+//! A client that asks for TLS waits for the answer, so what it sends next tells what the answer
+//! was: a ClientHello, or more lines.
+
+use super::{Match, starts};
+use crate::wire::tls::record::may_be_handshake;
+
+/// The longest line.
+const MAX_LINE: usize = 2048;
+
+struct Dialect {
+    name: &'static str,
+    /// How the server's first line may begin; empty when the client speaks first.
+    greetings: &'static [&'static str],
+    /// Commands that come before a decision.
+    neutral: &'static [&'static str],
+    /// Commands that mean that no TLS will come.
+    plain: &'static [&'static str],
+    /// The command that asks for TLS.
+    upgrade: &'static [&'static str],
+    /// Each command has a tag before it.
+    tagged: bool,
+}
+
+pub(super) fn smtp(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "smtp",
+        greetings: &["220 ", "220-"],
+        neutral: &["EHLO", "HELO", "LHLO", "NOOP", "RSET", "HELP"],
+        plain: &["MAIL", "VRFY", "XCLIENT"],
+        upgrade: &["STARTTLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn ftp(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "ftp",
+        greetings: &["220 ", "220-"],
+        neutral: &["FEAT", "SYST", "OPTS", "HOST", "PBSZ"],
+        plain: &["USER", "PASS", "ACCT", "LANG"],
+        upgrade: &["AUTH TLS", "AUTH SSL", "AUTH TLS-C"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn imap(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "imap",
+        greetings: &["* OK", "* PREAUTH"],
+        neutral: &["CAPABILITY", "ID", "NOOP"],
+        plain: &[
+            "LOGIN",
+            "AUTHENTICATE",
+            "SELECT",
+            "LIST",
+            "ENABLE",
+            "EXAMINE",
+            "STATUS",
+        ],
+        upgrade: &["STARTTLS"],
+        tagged: true,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn pop3(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "pop3",
+        greetings: &["+OK"],
+        neutral: &["CAPA", "NOOP"],
+        plain: &["USER", "PASS", "APOP", "AUTH", "STAT", "LIST"],
+        upgrade: &["STLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn nntp(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "nntp",
+        greetings: &["200 ", "201 "],
+        neutral: &["CAPABILITIES", "MODE", "HELP", "DATE"],
+        plain: &[
+            "AUTHINFO", "GROUP", "LIST", "ARTICLE", "POST", "IHAVE", "STAT", "XOVER",
+        ],
+        upgrade: &["STARTTLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn irc(client: &[u8], server: &[u8]) -> Match {
+    if server
+        .first()
+        .is_some_and(|b| !matches!(b, b':' | b'N' | b'P' | b'E'))
+    {
+        return Match::No;
+    }
+    Dialect {
+        name: "irc",
+        greetings: &[],
+        neutral: &["CAP", "PASS", "USER"],
+        plain: &["NICK", "JOIN"],
+        upgrade: &["STARTTLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+impl Dialect {
+    fn recognize(&self, client: &[u8], server: &[u8]) -> Match {
+        // One dialect's greeting may be another's; the first command tells them apart.
+        let greetings = self.greetings.iter().map(|g| starts(server, g.as_bytes()));
+        let greeting = greetings.fold(Match::No, |a, b| if a == Match::No { b } else { a });
+        let unseen = if self.greetings.is_empty() {
+            server.is_empty()
+        } else if greeting == Match::No {
+            return Match::No;
+        } else {
+            greeting == Match::More
+        };
+        if client.first().is_some_and(|b| !b.is_ascii_alphanumeric()) {
+            return Match::No;
+        }
+        self.commands(client, unseen)
+    }
+
+    /// `unseen`: the server's words, which make this the protocol, are still to come.
+    fn commands(&self, client: &[u8], unseen: bool) -> Match {
+        let mut known = false;
+        let mut asked = false;
+        let mut at = 0;
+        let pending = |known| {
+            if known && !unseen {
+                Match::Likely(self.name)
+            } else {
+                Match::More
+            }
+        };
+        loop {
+            let rest = &client[at..];
+            if asked && !rest.is_empty() {
+                let hello = may_be_handshake(rest, 1);
+                return if unseen || hello && rest.len() < 6 {
+                    pending(true)
+                } else if hello {
+                    Match::Upgrade {
+                        protocol: self.name,
+                        client: at,
+                        server: None,
+                    }
+                } else {
+                    Match::Refused(self.name)
+                };
+            }
+            let Some(end) = rest.iter().position(|b| *b == b'\n') else {
+                return if rest.len() > MAX_LINE {
+                    Match::No
+                } else {
+                    pending(known)
+                };
+            };
+            let line = rest[..end].trim_ascii();
+            let command = if self.tagged {
+                let tag = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+                line[tag..].trim_ascii_start()
+            } else {
+                line
+            };
+            let is = |words: &[&str]| words.iter().any(|word| begins_with_word(command, word));
+            if is(self.upgrade) {
+                asked = true;
+            } else if is(self.plain) || known && !is(self.neutral) {
+                return if unseen {
+                    Match::More
+                } else {
+                    Match::Yes(self.name)
+                };
+            } else if !is(self.neutral) {
+                return Match::No;
+            }
+            known = true;
+            at += end + 1;
+        }
+    }
+}
+
+/// Whether a line begins with these words, in either case.
+fn begins_with_word(line: &[u8], word: &str) -> bool {
+    line.split_at_checked(word.len())
+        .is_some_and(|(head, tail)| {
+            head.eq_ignore_ascii_case(word.as_bytes())
+                && tail.first().is_none_or(|b| !b.is_ascii_alphanumeric())
+        })
+}

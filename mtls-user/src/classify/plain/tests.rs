@@ -1,0 +1,353 @@
+use super::*;
+
+/// What both sides say first, and what it is. The server's bytes come between the client's parts.
+struct Sample {
+    client: Vec<u8>,
+    server: Vec<u8>,
+    found: Match,
+}
+
+fn sample(client: impl AsRef<[u8]>, server: impl AsRef<[u8]>, found: Match) -> Sample {
+    Sample {
+        client: client.as_ref().to_vec(),
+        server: server.as_ref().to_vec(),
+        found,
+    }
+}
+
+/// The first bytes of a ClientHello's record.
+const HELLO: &[u8] = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03";
+
+fn with_hello(before: &[u8]) -> Vec<u8> {
+    [before, HELLO].concat()
+}
+
+fn mysql_greeting() -> Vec<u8> {
+    let mut packet = vec![74, 0, 0, 0, 10];
+    packet.extend(b"8.0.36\0");
+    packet.resize(78, 1);
+    packet
+}
+
+fn mysql_answer(flags: u16, len: u8) -> Vec<u8> {
+    let mut packet = vec![len, 0, 0, 1];
+    packet.extend(flags.to_le_bytes());
+    packet.resize(usize::from(len) + 4, 0);
+    packet
+}
+
+fn ldap(operation: u8, value: &[u8]) -> Vec<u8> {
+    let mut inner = vec![2, 1, 1, operation, value.len() as u8];
+    inner.extend(value);
+    let mut out = vec![0x30, inner.len() as u8];
+    out.extend(inner);
+    out
+}
+
+fn samples() -> Vec<Sample> {
+    use Match::{Encrypted, Refused, Through, Upgrade, Yes};
+    let upgrade = |protocol, client, server| Upgrade {
+        protocol,
+        client,
+        server,
+    };
+    let ssl_request = b"\0\0\0\x08\x04\xd2\x16\x2f";
+    let gss_request = b"\0\0\0\x08\x04\xd2\x16\x30";
+    let startup = b"\0\0\0\x13\0\x03\0\0user\0postgres\0\0";
+    let start_tls = ldap(0x77, b"\x80\x161.3.6.1.4.1.1466.20037");
+    let xmpp = b"<?xml version='1.0'?><stream:stream to='a' xmlns:stream='http://etherx.jabber.org/streams'>";
+    let starttls = [
+        &xmpp[..],
+        b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+    ]
+    .concat();
+    let http = |line: &str| format!("{line}\r\nHost: a\r\n\r\n");
+    let proxy2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\x10\0\x20\0";
+    vec![
+        sample(http("GET / HTTP/1.1"), "", Yes("http/1.1")),
+        sample(
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04",
+            "",
+            Yes("http/2"),
+        ),
+        sample(
+            with_hello(http("CONNECT a:443 HTTP/1.1").as_bytes()),
+            "HTTP/1.1 200 Connection established\r\n\r\n",
+            Through {
+                protocol: "HTTP CONNECT",
+                client: 35,
+                server: 39,
+            },
+        ),
+        sample(
+            http("CONNECT a:443 HTTP/1.1"),
+            "HTTP/1.1 403 No\r\n\r\n",
+            Yes("http/1.1"),
+        ),
+        sample(
+            with_hello(b"PROXY TCP4 10.0.0.1 10.0.0.2 4000 443\r\n"),
+            "",
+            Through {
+                protocol: "PROXY protocol v1",
+                client: 39,
+                server: 0,
+            },
+        ),
+        sample(
+            with_hello(proxy2),
+            "",
+            Through {
+                protocol: "PROXY protocol v2",
+                client: 28,
+                server: 0,
+            },
+        ),
+        sample(
+            with_hello(b"\x05\x01\0\x05\x01\0\x03\x04host\x01\xbb"),
+            b"\x05\0\x05\0\0\x01\x7f\0\0\x01\0\x50",
+            Through {
+                protocol: "SOCKS5",
+                client: 14,
+                server: 12,
+            },
+        ),
+        sample(
+            with_hello(b"\x04\x01\x01\xbb\x0a\0\0\x01me\0"),
+            b"\0\x5a\0\0\0\0\0\0",
+            Through {
+                protocol: "SOCKS4",
+                client: 11,
+                server: 8,
+            },
+        ),
+        sample(
+            with_hello(ssl_request),
+            "S",
+            upgrade("postgresql", 8, Some(1)),
+        ),
+        sample(
+            [&ssl_request[..], startup].concat(),
+            "N",
+            Refused("postgresql"),
+        ),
+        sample(
+            with_hello(&[&gss_request[..], ssl_request].concat()),
+            "NS",
+            upgrade("postgresql", 16, Some(2)),
+        ),
+        sample(gss_request, "G", Encrypted("postgresql-gssapi")),
+        sample(startup, "R", Yes("postgresql")),
+        sample(
+            with_hello(&mysql_answer(0x0a85, 32)),
+            mysql_greeting(),
+            upgrade("mysql", 36, Some(78)),
+        ),
+        sample(mysql_answer(0x0285, 80), mysql_greeting(), Yes("mysql")),
+        sample(
+            with_hello(&start_tls),
+            b"\x30\x0c",
+            upgrade("ldap", start_tls.len(), None),
+        ),
+        sample(ldap(0x60, b"\x02\x01\x03\x04\0\x80\0"), "", Yes("ldap")),
+        sample(
+            [start_tls, ldap(0x60, b"\x02\x01\x03")].concat(),
+            "",
+            Refused("ldap"),
+        ),
+        sample(
+            with_hello(&starttls),
+            "<proceed/>",
+            upgrade("xmpp", starttls.len(), None),
+        ),
+        sample(
+            [&xmpp[..], b"<auth mechanism='PLAIN'>"].concat(),
+            "",
+            Yes("xmpp"),
+        ),
+        sample(
+            with_hello(b"AMQP\x02\x01\0\0"),
+            b"AMQP\x02\x01\0\0",
+            upgrade("amqp", 8, Some(8)),
+        ),
+        sample(b"AMQP\0\0\x09\x01", "", Yes("amqp")),
+        sample(
+            with_hello(b"EHLO a\r\nSTARTTLS\r\n"),
+            "220 mx ESMTP\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n",
+            upgrade("smtp", 18, None),
+        ),
+        sample(
+            "EHLO a\r\nMAIL FROM:<a@b>\r\n",
+            "220 mx ESMTP\r\n",
+            Yes("smtp"),
+        ),
+        sample(
+            "EHLO a\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\n",
+            "220 mx\r\n250 mx\r\n454 no\r\n",
+            Refused("smtp"),
+        ),
+        sample(
+            with_hello(b"AUTH TLS\r\n"),
+            "220 ftp\r\n234 go\r\n",
+            upgrade("ftp", 10, None),
+        ),
+        sample("USER me\r\n", "220 (vsFTPd 3.0.3)\r\n", Yes("ftp")),
+        sample(
+            with_hello(b"a1 CAPABILITY\r\na2 starttls\r\n"),
+            "* OK ready\r\na2 OK\r\n",
+            upgrade("imap", 28, None),
+        ),
+        sample("a1 LOGIN me pw\r\n", "* OK ready\r\n", Yes("imap")),
+        sample(
+            with_hello(b"CAPA\r\nSTLS\r\n"),
+            "+OK\r\n+OK\r\n+OK\r\n",
+            upgrade("pop3", 12, None),
+        ),
+        sample("USER me\r\n", "+OK ready\r\n", Yes("pop3")),
+        sample(
+            with_hello(b"STARTTLS\r\n"),
+            "200 news\r\n382 go\r\n",
+            upgrade("nntp", 10, None),
+        ),
+        sample("GROUP a.b\r\n", "200 news\r\n", Yes("nntp")),
+        sample("CAP LS 302\r\nNICK me\r\n", ":srv NOTICE\r\n", Yes("irc")),
+        sample(
+            with_hello(b"STARTTLS\r\n"),
+            ":srv 670 * :go\r\n",
+            upgrade("irc", 10, None),
+        ),
+        sample("*1\r\n$4\r\nPING\r\n", "", Yes("redis")),
+        sample("set k 0 0 1\r\nx\r\n", "", Yes("memcached")),
+        sample("get key\r\n", "", Yes("memcached")),
+        sample(
+            b"\x80\0\0\x03\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0key",
+            "",
+            Yes("memcached"),
+        ),
+        sample(
+            "CONNECT {\"verbose\":false}\r\n",
+            "INFO {\"server_id\":\"a\"}\r\n",
+            Yes("nats"),
+        ),
+        sample(
+            HELLO,
+            "INFO {\"tls_required\":true}\r\n",
+            upgrade("nats", 0, None),
+        ),
+        sample(
+            "SSH-2.0-OpenSSH_9.6\r\n",
+            "SSH-2.0-OpenSSH_9.6\r\n",
+            Encrypted("ssh"),
+        ),
+        sample("", "SSH-2.0-dropbear\r\n", Encrypted("ssh")),
+        sample("OPTIONS rtsp://a/b RTSP/1.0\r\n", "", Yes("rtsp")),
+        sample("INVITE sip:a@b SIP/2.0\r\n", "", Yes("sip")),
+        sample(
+            b"\0\0\0\x15\0\x12\0\x03\0\0\0\x01\0\x07my-prod\0",
+            "",
+            Yes("kafka"),
+        ),
+        sample(
+            b"\x3f\0\0\0\x01\0\0\0\0\0\0\0\xd4\x07\0\0\0\0\0\0admin.$cmd\0",
+            "",
+            Yes("mongodb"),
+        ),
+        sample(
+            b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04abcd",
+            "",
+            Yes("mqtt"),
+        ),
+        sample(b"\x04\0\0\0\x05\0\0\0\0", "", Yes("cassandra")),
+        sample(
+            [
+                &b"\0\0\0\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x75\x30\0\0\0\0\0\0\0\0\0\0\0\x10"[..],
+                &[0; 17],
+            ]
+            .concat(),
+            "",
+            Yes("zookeeper"),
+        ),
+        sample(
+            b"\0\x1d\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01",
+            "",
+            Yes("dns"),
+        ),
+        sample(
+            b"\0\0\0\x14\x80\x01\0\x01\0\0\0\x04ping\0\0\0\0\0",
+            "",
+            Yes("thrift"),
+        ),
+        sample(b"\xda\xbb\xc2\0\0\0\0\0\0\0\0\x01", "", Yes("dubbo")),
+    ]
+}
+
+#[test]
+fn every_sample_is_what_it_is() {
+    for s in samples() {
+        let found = identify(&s.client, &s.server);
+        let shown = s.client.escape_ascii();
+        if s.found == Match::No {
+            assert!(!found.is_decided(), "{shown}: {found:?}");
+        } else {
+            assert_eq!(found, s.found, "{shown}");
+        }
+    }
+}
+
+/// Each recognizer keeps to what it said of a prefix, and no two claim the same flow.
+#[test]
+fn decisions_are_monotone_and_exclusive() {
+    for s in samples() {
+        let shown = s.client.escape_ascii();
+        for (i, recognize) in RECOGNIZERS.iter().enumerate() {
+            // The client's bytes grow while the server's are there, then the other way round.
+            for grow_client in [true, false] {
+                let whole = if grow_client {
+                    s.client.len()
+                } else {
+                    s.server.len()
+                };
+                let mut before = Match::More;
+                for n in 0..=whole {
+                    let now = if grow_client {
+                        recognize(&s.client[..n], &s.server)
+                    } else {
+                        recognize(&s.client, &s.server[..n])
+                    };
+                    let kept = match before {
+                        Match::More => true,
+                        Match::Likely(_) => now != Match::No && now != Match::More,
+                        decided => now == decided,
+                    };
+                    assert!(
+                        kept,
+                        "recognizer {i}, {n} bytes of {shown}: {before:?} then {now:?}"
+                    );
+                    before = now;
+                }
+            }
+            let found = recognize(&s.client, &s.server);
+            assert!(
+                !found.is_decided() || found == s.found,
+                "recognizer {i} claims {shown}: {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn garbage_is_nothing_and_soon() {
+    let mut state = 1u32;
+    for _ in 0..2000 {
+        let bytes: Vec<u8> = (0..64)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .collect();
+        assert!(
+            !identify(&bytes, &[]).is_decided(),
+            "{}",
+            bytes.escape_ascii()
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! A flow that was decided: the answer, and what may still revise it.
+
+use super::api::{Piece, Progress, Side};
+use super::call::{Call, Reason};
+use super::tls::{Broken, Facts};
+use super::watch::{Sight, Watch};
+use crate::verdict::{Evidence, HttpInfo, Verdict};
+
+/// The answer, as far as it goes.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) call: Option<Call>,
+    pub(super) protocol: &'static str,
+    pub(super) http: Option<Box<HttpInfo>>,
+    /// What the flow went through before it was what it is.
+    pub(super) via: Vec<Via>,
+}
+
+/// A step on the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Via {
+    /// A protocol that turned to TLS in band.
+    Upgrade(&'static str),
+    /// A proxy, or a header that stands before the real protocol.
+    Through(&'static str),
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self {
+            call: None,
+            protocol: "unknown",
+            http: None,
+            via: Vec::new(),
+        }
+    }
+
+    /// Decides, or revises. True when that is news.
+    pub(super) fn adopt(&mut self, call: Call) -> bool {
+        let news = self.call.as_ref().is_none_or(|old| old.may_become(&call));
+        if news {
+            self.call = Some(call);
+        }
+        news
+    }
+
+    /// The steps on the way, as notes.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.via.iter().map(|via| match via {
+            Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
+            Via::Through(name) => format!("through: {name}"),
+        })
+    }
+}
+
+/// A flow that was decided.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) known: Known,
+    pub(super) facts: Option<Box<Facts>>,
+    pub(super) watch: Option<[Watch; 2]>,
+}
+
+impl Settled {
+    pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
+        let Some(watch) = &mut self.watch else {
+            return Progress::Done;
+        };
+        let call = match watch[side.index()].look(side, piece) {
+            Sight::Nothing => return Progress::Done,
+            Sight::Broken(broken) => contradicted(broken),
+            Sight::Renegotiated => {
+                match self.facts.as_mut().and_then(|facts| facts.renegotiate()) {
+                    Some(call) => call,
+                    None => return Progress::Done,
+                }
+            }
+        };
+        if matches!(call.verdict, Verdict::Plaintext | Verdict::Opaque) {
+            self.watch = None;
+        }
+        if self.known.adopt(call) {
+            Progress::Changed
+        } else {
+            Progress::Done
+        }
+    }
+}
+
+/// What a flow is that was TLS and then was not.
+pub(super) fn contradicted(broken: Broken) -> Call {
+    let (verdict, reason) = match broken.protocol {
+        Some(name) => (
+            Verdict::Plaintext,
+            Reason::Named("what follows the TLS records is plaintext:", name),
+        ),
+        None if broken.readable => (
+            Verdict::Plaintext,
+            Reason::Text("what follows the TLS records is readable text"),
+        ),
+        None => (
+            Verdict::Opaque,
+            Reason::Text("what follows the TLS records is not TLS"),
+        ),
+    };
+    Call::new(verdict, Evidence::RecordFraming, reason)
+}
