@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use super::{Node, Place, V4, V6, enter, ip, own_netns};
+use super::{Node, V4, V6, enter, ip, own_netns};
 use crate::process::Process;
 
 /// A pod: a network namespace with a name and a veth to the node's bridge. Gone with its guard.
