@@ -1,8 +1,6 @@
 //! From a sample to an event in the ring buffer.
 
-use aya_ebpf::{
-    bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes, programs::TcContext,
-};
+use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{Counter, Event, Head};
 
 use crate::{
@@ -27,10 +25,10 @@ pub(crate) fn control(scratch: &Scratch) -> Result<(), Counter> {
 /// Reports payload: the head without its control flags, the record headers, and the
 /// `scratch.head.captured` bytes from `at` in the packet on, which are at most [`CHUNK`].
 #[inline(always)]
-pub(crate) fn payload(ctx: &TcContext, scratch: &mut Scratch, at: u32) -> Result<(), Counter> {
+pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> Result<(), Counter> {
     let flags = scratch.head.tcp_flags;
     scratch.head.tcp_flags = flags & !(SYN | FIN | RST);
-    let result = full(ctx.skb.skb, scratch, at);
+    let result = full(skb, scratch, at);
     scratch.head.tcp_flags = flags;
     match result {
         0 => Ok(()),

@@ -1,9 +1,9 @@
 //! A segment's flow: found or founded.
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
-    Counter, Flow, FlowKey, Half,
+    Counter, Flow, FlowKey, Half, Head,
     event::{LOST, MIDSTREAM, RECEIVER_ISN, SENDER_ISN},
     flow::{FLOW_LOST, FLOW_MIDSTREAM, HALF_FIN, HALF_ISN, HALF_RST, HALF_STARTED},
 };
@@ -11,28 +11,29 @@ use mtls_ebpf_common::{
 use crate::{
     count::count,
     done, emit,
-    maps::{FLOWS, SCRATCH},
+    maps::{self, FLOWS, Scratch},
     parse::{ACK, FIN, Packet, RST, SYN},
     sample::{self, Outcome},
 };
 
-/// Takes in a segment, and counts what became of it.
-#[inline(always)]
-pub(crate) fn segment(ctx: &TcContext, packet: &Packet, direction: u16) {
+/// Takes in the segment in the scratch, and counts what became of it.
+#[inline(never)]
+pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return 0;
+    };
     count(Counter::Segments);
-    match take(ctx, packet, direction) {
-        Ok(Outcome::Sampled) => {
-            count(Counter::Sampled);
-        }
-        Ok(Outcome::Skipped) => {
-            count(Counter::Skipped);
-        }
-        Err(reason) => lost(ctx, reason),
-    }
+    match take(skb, scratch, direction) {
+        Ok(Outcome::Sampled) => count(Counter::Sampled),
+        Ok(Outcome::Skipped) => count(Counter::Skipped),
+        Err(reason) => lost(skb, reason),
+    };
+    0
 }
 
 #[inline(always)]
-fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Counter> {
+fn take(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -> Result<Outcome, Counter> {
+    let packet = &scratch.packet;
     let is_syn = packet.flags & SYN != 0;
     let (key, side) = order(packet);
     let flow = match FLOWS.get_ptr_mut(&key) {
@@ -51,10 +52,6 @@ fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Cou
         let [other, half] = &mut flow.halves;
         (half, other)
     };
-    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Counter::MapFull)?;
-    // SAFETY: this CPU's own, see the map.
-    let scratch = unsafe { &mut *scratch };
-
     let mut start = packet.seq;
     if is_syn {
         start = start.wrapping_add(1);
@@ -62,7 +59,7 @@ fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Cou
     if half.bits & HALF_STARTED == 0 {
         half.next = start;
     }
-    fill(&mut scratch.head, ctx, packet, direction);
+    fill(&mut scratch.head, skb, packet, direction);
     scratch.head.bits |= knowledge(flow.bits, half, other);
     scratch.head.isn = [half.isn, other.isn];
 
@@ -78,15 +75,16 @@ fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Cou
         half.bits |= HALF_ISN | HALF_STARTED;
         outcome = Outcome::Sampled;
     }
+    let (flags, len) = (packet.flags, packet.len);
     let mut result = Ok(outcome);
-    if packet.len > 0 {
+    if len > 0 {
         scratch.head.seq = start;
-        match sample::payload(ctx, packet, start, half, scratch) {
+        match sample::payload(skb, start, half, scratch) {
             Ok(Outcome::Skipped) => {}
             other => result = other,
         }
     }
-    let end = ending(packet.flags);
+    let end = ending(flags);
     if end & !half.bits != 0 {
         scratch.head.seq = start;
         scratch.head.offset = 0;
@@ -141,8 +139,8 @@ fn knowledge(flow: u32, half: &Half, other: &Half) -> u16 {
 }
 
 /// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
-#[inline(never)]
-fn lost(ctx: &TcContext, reason: Counter) {
+#[inline(always)]
+fn lost(skb: *mut __sk_buff, reason: Counter) -> u64 {
     let total = count(reason);
     if total & total.wrapping_sub(1) == 0 {
         let why = match reason {
@@ -150,8 +148,13 @@ fn lost(ctx: &TcContext, reason: Counter) {
             Counter::MapFull => "the flow map is full",
             _ => "the packet cannot be read",
         };
-        warn!(ctx, "sample lost on this CPU, as {}: {} so far", why, total);
+        let ctx = TcContext::new(skb);
+        warn!(
+            &ctx,
+            "sample lost on this CPU, as {}: {} so far", why, total
+        );
     }
+    total
 }
 
 /// A SYN that belongs to the flow that is in the map, and does not begin another with its ports.
@@ -222,7 +225,7 @@ fn order(packet: &Packet) -> (FlowKey, usize) {
 }
 
 #[inline(always)]
-fn fill(head: &mut mtls_ebpf_common::Head, ctx: &TcContext, packet: &Packet, direction: u16) {
+fn fill(head: &mut Head, skb: *mut __sk_buff, packet: &Packet, direction: u16) {
     // SAFETY: the helper takes nothing.
     head.time = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: both are 16 plain bytes.
@@ -232,7 +235,7 @@ fn fill(head: &mut mtls_ebpf_common::Head, ctx: &TcContext, packet: &Packet, dir
     }
     (head.src_port, head.dst_port) = packet.ports();
     // SAFETY: the context lives as long as the program runs.
-    head.ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    head.ifindex = unsafe { (*skb).ifindex };
     head.seq = packet.seq;
     head.ack = packet.ack;
     head.isn = [0; 2];

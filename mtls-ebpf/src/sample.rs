@@ -1,9 +1,9 @@
 //! What is wanted of a segment's payload.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Half,
-    event::AGAIN,
+    event::{AGAIN, RECORDS},
     flow::{HALF_DONE, HALF_HEADERS, HALF_STARTED, KIND_NONE, KIND_OTHER, KIND_TLS},
 };
 
@@ -12,8 +12,7 @@ use crate::{
     done,
     emit::{self, CHUNK},
     maps::Scratch,
-    parse::Packet,
-    records::{self, COPIED, Walk},
+    records::{self, COPIED, HEADERS, Walk},
 };
 
 /// Of a direction that is not TLS: enough for the in-band upgrades, which take up to three
@@ -25,8 +24,9 @@ const TLS_SEGMENTS: u16 = 64;
 /// Bytes copied of a segment for another look, or of one whose records cannot be walked as the
 /// header before them was missed.
 const GLANCE: u32 = 512;
-/// Events that one segment may make: COPIED / CHUNK, and the headers beyond.
-const EVENTS: usize = 8;
+/// Steps that one segment may take: a header each, and the events for what is copied (in chunks, and
+/// one that is cut short by the budget) and for the headers (eight at a time).
+const STEPS: u32 = HEADERS as u32 + COPIED / CHUNK + 2 + HEADERS as u32 / RECORDS as u32 + 1;
 
 /// What became of a segment.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,18 +38,22 @@ pub(crate) enum Outcome {
 /// Samples the payload, which starts at sequence number `start`.
 #[inline(always)]
 pub(crate) fn payload(
-    ctx: &TcContext,
-    packet: &Packet,
+    skb: *mut __sk_buff,
     start: u32,
     half: &mut Half,
     scratch: &mut Scratch,
 ) -> Result<Outcome, Counter> {
-    let end = start.wrapping_add(packet.len);
+    let (at, len, signature) = (
+        scratch.packet.offset,
+        scratch.packet.len,
+        scratch.packet.signature,
+    );
+    let end = start.wrapping_add(len);
     let generation = done::generation() as u8;
     let is_done = half.bits & HALF_DONE != 0;
     if is_done && half.generation == generation {
         // It was pushed out of the fast path's memory.
-        done::insert(packet.signature);
+        done::insert(signature);
         return Ok(Outcome::Skipped);
     }
     // Sequence numbers are compared by their distance (RFC 9293 §3.4).
@@ -61,14 +65,14 @@ pub(crate) fn payload(
 
     let mut begins = false;
     if half.kind != KIND_TLS {
-        let len = least(packet.len, 5);
-        let first = records::read(ctx.skb.skb, packet.offset, len).ok_or(Counter::Unreadable)?;
-        begins = records::begins(first << (64 - 8 * len), len);
+        let peek = least(len, 5);
+        let first = records::read(skb, at, peek).ok_or(Counter::Unreadable)?;
+        begins = records::begins(first << (64 - 8 * peek & 63), peek);
     }
     if is_done {
         scratch.head.bits |= AGAIN;
         if !begins {
-            return again(ctx, packet, half, scratch, end);
+            return again(skb, half, scratch, end);
         }
         // An upgrade that took longer than the budget: followed from here on.
         half.bits &= !HALF_DONE;
@@ -90,13 +94,15 @@ pub(crate) fn payload(
     let mut copied = 0;
     let result = if half.kind != KIND_TLS {
         let room = OTHER_BYTES.saturating_sub(half.bytes);
-        copied = least(least(packet.len, CHUNK), room);
-        glance(ctx, packet, scratch, copied)
+        copied = least(least(len, CHUNK), room);
+        glance(skb, scratch, copied)
     } else if is_behind {
-        copied = least(packet.len, GLANCE);
-        glance(ctx, packet, scratch, copied)
+        copied = least(len, GLANCE);
+        glance(skb, scratch, copied)
     } else {
-        follow(ctx, packet, start, half, scratch, &mut copied)
+        let result = follow(skb, start, half, scratch);
+        copied = scratch.walk.copied;
+        result
     };
     if result.is_err() {
         // What was not delivered was not taken.
@@ -122,7 +128,7 @@ pub(crate) fn payload(
     if spent || half.bits & HALF_DONE != 0 {
         half.bits |= HALF_DONE;
         half.generation = generation;
-        done::insert(packet.signature);
+        done::insert(signature);
     }
     Ok(outcome)
 }
@@ -131,85 +137,110 @@ pub(crate) fn payload(
 /// beyond.
 #[inline(always)]
 fn follow(
-    ctx: &TcContext,
-    packet: &Packet,
+    skb: *mut __sk_buff,
     start: u32,
     half: &mut Half,
     scratch: &mut Scratch,
-    copied: &mut u32,
 ) -> Result<Outcome, Counter> {
-    let mut walk = Walk {
-        payload: packet.offset,
-        len: packet.len,
-        start,
-        copy: 0,
+    let at = half.record.wrapping_sub(start);
+    scratch.walk = Walk {
+        at,
+        from: 0,
+        // The rest of the body that an earlier segment began.
+        to: if half.bits & HALF_HEADERS == 0 {
+            least(at, scratch.packet.len)
+        } else {
+            0
+        },
+        found: 0,
+        copied: 0,
+        events: 0,
     };
-    let mut from = 0;
-    let mut outcome = Outcome::Skipped;
-    for _ in 0..EVENTS {
-        if from >= walk.copy {
-            let before = half.record;
-            records::walk(ctx.skb.skb, half, scratch, &mut walk);
-            let stuck = half.record == before && half.carried == 0;
-            if walk.copy <= from && scratch.head.records == 0 && stuck {
+    let mut result = Ok(Outcome::Skipped);
+    for _ in 0..STEPS {
+        match step(skb, half, scratch) {
+            STEP_ON => {}
+            STEP_END => break,
+            STEP_FULL => {
+                result = Err(Counter::RingFull);
+                break;
+            }
+            _ => {
+                result = Err(Counter::Unreadable);
                 break;
             }
         }
-        let records = scratch.head.records;
-        let left = walk.copy.saturating_sub(from);
-        let captured = least(left, CHUNK);
-        if captured == 0 && records == 0 {
-            break;
-        }
-        if captured < left {
-            // They go with the last chunk.
-            scratch.head.records = 0;
-        }
-        scratch.head.offset = from;
-        scratch.head.captured = captured;
-        emit::payload(ctx, scratch, packet.offset + from)?;
-        scratch.head.records = records;
-        outcome = Outcome::Sampled;
-        from += captured;
-        *copied += captured;
-        if from >= walk.copy {
-            scratch.head.records = 0;
-        }
-        let past = half.record.wrapping_sub(start) >= packet.len;
-        if from >= walk.copy && (past || half.bits & HALF_DONE != 0) {
-            break;
-        }
     }
-    Ok(outcome)
+    half.record = start.wrapping_add(scratch.walk.at);
+    if result.is_ok() && scratch.walk.events > 0 {
+        result = Ok(Outcome::Sampled);
+    }
+    result
+}
+
+const STEP_ON: u32 = 0;
+const STEP_END: u32 = 1;
+const STEP_FULL: u32 = 2;
+const STEP_UNREADABLE: u32 = 3;
+
+/// Takes in one record's header, or, when there is none to take in, delivers one event.
+#[inline(never)]
+fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
+    let walk = scratch.walk;
+    let has_more = walk.at < scratch.packet.len && half.bits & HALF_DONE == 0;
+    if has_more && walk.found < RECORDS as u32 {
+        return match records::step(skb, half, scratch) {
+            Some(()) => STEP_ON,
+            None => STEP_UNREADABLE,
+        };
+    }
+    let left = walk.to.saturating_sub(walk.from);
+    if left == 0 && walk.found == 0 {
+        return STEP_END;
+    }
+    let captured = least(left, CHUNK);
+    let is_last = captured == left;
+    scratch.head.offset = walk.from;
+    scratch.head.captured = captured;
+    // They go with the last chunk.
+    scratch.head.records = if is_last { walk.found as u8 } else { 0 };
+    match emit::payload(skb, scratch, scratch.packet.offset.wrapping_add(walk.from)) {
+        Ok(()) => {}
+        Err(Counter::RingFull) => return STEP_FULL,
+        Err(_) => return STEP_UNREADABLE,
+    }
+    if is_last {
+        scratch.walk.found = 0;
+    }
+    scratch.walk.from = walk.from.wrapping_add(captured);
+    scratch.walk.copied = walk.copied.wrapping_add(captured);
+    scratch.walk.events = walk.events.wrapping_add(1);
+    STEP_ON
 }
 
 /// Another look at a direction that is done: one segment per interval.
 #[inline(always)]
 fn again(
-    ctx: &TcContext,
-    packet: &Packet,
+    skb: *mut __sk_buff,
     half: &mut Half,
     scratch: &mut Scratch,
     end: u32,
 ) -> Result<Outcome, Counter> {
-    let outcome = glance(ctx, packet, scratch, least(packet.len, GLANCE))?;
+    let outcome = glance(skb, scratch, least(scratch.packet.len, GLANCE))?;
     half.next = end;
     half.generation = done::generation() as u8;
-    done::insert(packet.signature);
+    done::insert(scratch.packet.signature);
     count(Counter::Again);
     Ok(outcome)
 }
 
 /// Copies the segment's first bytes.
 #[inline(always)]
-fn glance(
-    ctx: &TcContext,
-    packet: &Packet,
-    scratch: &mut Scratch,
-    captured: u32,
-) -> Result<Outcome, Counter> {
+fn glance(skb: *mut __sk_buff, scratch: &mut Scratch, captured: u32) -> Result<Outcome, Counter> {
     scratch.head.captured = captured;
-    emit::payload(ctx, scratch, packet.offset)?;
+    scratch.head.offset = 0;
+    scratch.head.records = 0;
+    emit::payload(skb, scratch, scratch.packet.offset)?;
     Ok(Outcome::Sampled)
 }
 
