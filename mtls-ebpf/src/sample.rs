@@ -91,7 +91,7 @@ pub(crate) fn payload(
     }
 
     let is_behind = (half.record.wrapping_sub(start) as i32) < 0;
-    let mut copied = 0;
+    let copied;
     let result = if half.kind != KIND_TLS {
         let room = OTHER_BYTES.saturating_sub(half.bytes);
         copied = least(least(len, CHUNK), room);

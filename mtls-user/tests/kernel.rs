@@ -130,6 +130,7 @@ fn a_connection_is_seen_from_syn_to_fin() {
         let programs = kernel.programs();
         assert_eq!(programs.len(), 2);
         assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
+        println!("{programs:?}");
     });
 }
 
