@@ -9,6 +9,7 @@ mod done;
 mod emit;
 mod flow;
 mod maps;
+mod outcome;
 mod parse;
 mod records;
 mod sample;

@@ -45,10 +45,22 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// A segment, and the event in the making.
+///
+/// The verifier tells states of registers and stack apart, down to each value and each turn of a
+/// loop, while what lies in a map is unknown to it and so the same: with all that lives longer than
+/// a few lines in here, it has a tenth as much to look at.
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) walk: Walk,
+    /// Which half of its flow the segment belongs to.
+    pub(crate) side: u32,
+    /// Sequence number of its first byte of payload.
+    pub(crate) start: u32,
+    /// It leaves no hole behind it.
+    pub(crate) is_next: u32,
+    /// The current look-again generation.
+    pub(crate) generation: u32,
     pub(crate) head: Head,
     pub(crate) records: [RecordHeader; RECORDS],
 }

@@ -23,8 +23,7 @@ pub(crate) const HEADERS: u8 = 24;
 /// Bytes of hellos, certificates and alerts copied in full.
 pub(crate) const COPIED: u32 = 16 << 10;
 
-/// Where the walk through a segment stands. It lies in a map, as the verifier follows values in
-/// registers through every turn of a loop, and takes those in a map as unknown each time.
+/// Where the walk through a segment stands.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Walk {
