@@ -1,7 +1,7 @@
 //! What a process holds, counted from outside: descriptors, threads, and programs on interfaces.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use aya::programs::{SchedClassifier, TcAttachType};
@@ -18,9 +18,20 @@ pub fn of(pid: u32) -> Result<BTreeMap<String, usize>> {
     Ok(count)
 }
 
-/// How many sockets a process has.
-pub fn sockets(pid: u32) -> Result<usize> {
-    Ok(of(pid)?.get("socket").copied().unwrap_or(0))
+/// Whether somebody is connected to a Unix socket, in this thread's network namespace.
+pub fn has_client(socket: &Path) -> Result<bool> {
+    const CONNECTED: &str = "03";
+    let table = std::fs::read_to_string("/proc/thread-self/net/unix").context("list sockets")?;
+    let socket = socket.to_string_lossy();
+    // An accepted connection bears the name that its listener was bound to, which may have been
+    // renamed since: the beginning tells.
+    Ok(table.lines().any(|line| {
+        let columns: Vec<_> = line.split_ascii_whitespace().collect();
+        columns.get(5) == Some(&CONNECTED)
+            && columns
+                .get(7)
+                .is_some_and(|path| path.starts_with(&*socket))
+    }))
 }
 
 /// How many programs are attached to an interface by tcx, per direction: what the pod sends, what
@@ -44,7 +55,7 @@ fn descriptors(pid: u32) -> Result<Vec<PathBuf>> {
 }
 
 /// `anon_inode:bpf-map` is `bpf-map`, `socket:[4711]` is `socket`, a path is itself.
-fn kind(target: &std::path::Path) -> String {
+fn kind(target: &Path) -> String {
     let target = target.to_string_lossy();
     let name = target.strip_prefix("anon_inode:").unwrap_or(&target);
     let name = name.split(":[").next().unwrap_or(name);

@@ -168,14 +168,13 @@ impl Daemon {
 
     /// Starts `mtls tap -o jsonl`; it listens when this returns.
     pub fn tap(&self) -> Result<Tap> {
-        let before = census::sockets(self.pid())?;
         let mut command = Command::new(bin::mtls()?);
         command
             .args(["tap", "-o", "jsonl", "--socket"])
             .arg(&self.socket);
         let tap = Tap(Process::start(command)?);
         let deadline = Instant::now() + PATIENCE;
-        while census::sockets(self.pid())? <= before {
+        while !census::has_client(&self.socket)? {
             if Instant::now() > deadline {
                 bail!("the tap did not connect\n{}", tap.0.told());
             }

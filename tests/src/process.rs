@@ -128,7 +128,9 @@ impl Process {
                 Stdio::piped()
             })
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // Its own children are reached by the group, when it goes before them.
+            .process_group(0);
         die_with_parent(&mut command);
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -206,7 +208,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.status.is_none() {
-            let _ = self.child.kill();
+            let group = Pid::from_raw(self.child.id().cast_signed());
+            let _ = signal::killpg(group, Signal::SIGKILL);
             let _ = self.child.wait();
         }
     }

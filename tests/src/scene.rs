@@ -66,14 +66,9 @@ impl Scene {
 
     /// Asks `addr` from the node itself, in clear, as the kubelet does for a probe.
     pub fn probe(&self, addr: SocketAddr) -> Result<Vec<Report>> {
-        let args = [
-            "--mode",
-            "plain-http",
-            "--user-agent",
-            "kube-probe/1.31",
-            "--path",
-            "/healthz",
-        ];
+        let host = addr.to_string();
+        let mut args = vec!["--mode", "plain-http", "--path", "/healthz", "--sni", &host];
+        args.extend(["--user-agent", "kube-probe/1.31"]);
         let probe = self.peer("connect", "kubelet", addr, &args)?;
         reports(&Process::start(probe)?.succeed(PATIENCE)?)
     }

@@ -183,3 +183,29 @@ fn a_failing_command_says_why() -> Result<()> {
     assert!(format!("{error:#}").contains("still runs"), "{error:#}");
     Ok(())
 }
+
+#[test]
+fn a_shells_children_go_with_it() -> Result<()> {
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        "echo here | { read word; echo $$; sleep 1000; echo $word; }",
+    ]);
+    let shell = Process::start(shell)?;
+    shell
+        .out
+        .find(PATIENCE, |_| Some(()))
+        .context("the shell is mute")?;
+    let group = nix::unistd::Pid::from_raw(shell.pid().cast_signed());
+    assert!(nix::sys::signal::killpg(group, None).is_ok());
+    drop(shell);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while nix::sys::signal::killpg(group, None).is_ok() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "some of the group live on"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
