@@ -29,7 +29,7 @@ impl Ground {
         let config = config.display().to_string();
         // Without the names of network namespaces: what is named, the API has named.
         let standard = ["--netns-dir", "/nonexistent", "--no-cri", "--kubeconfig", &config];
-        let daemon = Daemon::start_with(&scene.node, &[&standard, args].concat())?;
+        let daemon = Daemon::start_over(&scene.node, &[&standard, args].concat())?;
         Ok(Self { daemon, api, scene })
     }
 

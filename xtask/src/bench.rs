@@ -14,11 +14,21 @@ pub(crate) enum Bench {
         #[arg(long, default_value = "table", value_parser = ["table", "json"])]
         output: String,
     },
+    /// Memory and look-up time of a directory of 10,000 pods.
+    Pods,
 }
 
 /// Measures.
 pub(crate) fn run(what: &Bench) -> anyhow::Result<()> {
     match what {
+        Bench::Pods => {
+            step("building for speed, and measuring");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut bench = Command::new(cargo);
+            bench.args(["run", "--release", "--quiet", "--package", "mtls-user"]);
+            bench.args(["--example", "bench_pods"]);
+            build::run(&mut bench)
+        }
         Bench::Classify { output } => {
             step("building for speed");
             build::build(
