@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 pub struct Faults {
     /// So many of the next requests are answered `429` with `Retry-After: 1`.
     pub too_many: u32,
-    /// The next watch is told that its version has expired, within the stream.
-    pub expired: bool,
-    /// The next watch is answered `410` at once.
-    pub gone: bool,
+    /// The next watch of this resource is told that its version has expired, within the stream.
+    pub expired: Option<&'static str>,
+    /// The next watch of this resource is answered `410` at once.
+    pub gone: Option<&'static str>,
     /// Each list takes so long.
     pub slow: Duration,
     /// Every connection is closed without an answer.
@@ -77,6 +77,8 @@ impl ApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").context("listen as an API server")?;
         let addr = listener.local_addr()?;
         let state = Arc::new(State::default());
+        // A real one has had a past, too.
+        state.lock().version = 1;
         let shared = state.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -192,7 +194,7 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         })
     };
     let watch = matches!(option("watch").as_deref(), Some("true" | "1"));
-    let faults = {
+    let (faults, is_expired, is_gone) = {
         let mut inner = state.lock();
         if inner.faults.down || inner.ended {
             return Ok(());
@@ -203,11 +205,12 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         asked.queries.insert(resource.clone(), query.to_owned());
         let faults = inner.faults.clone();
         inner.faults.too_many = faults.too_many.saturating_sub(1);
-        if watch {
-            inner.faults.expired = false;
-            inner.faults.gone = false;
-        }
-        faults
+        let of_this = |fault: &mut Option<&'static str>| {
+            watch && fault.take_if(|of| *of == resource).is_some()
+        };
+        let expired = of_this(&mut inner.faults.expired);
+        let gone = of_this(&mut inner.faults.gone);
+        (faults, expired, gone)
     };
     if faults.too_many > 0 {
         let body = status(429, "TooManyRequests").to_string();
@@ -224,14 +227,14 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         return respond(state, &mut stream, "200 OK", "", &body);
     }
     let expired = status(410, "Expired");
-    if faults.gone {
+    if is_gone {
         return respond(state, &mut stream, "410 Gone", "", &expired.to_string());
     }
     write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
     )?;
-    if faults.expired {
+    if is_expired {
         writeln!(stream, "{}", json!({"type": "ERROR", "object": expired}))?;
         return Ok(());
     }
@@ -260,7 +263,7 @@ fn list(state: &State, resource: &str, node: &Option<String>, start: usize, limi
         .filter(|object| selected(object, node.as_ref()))
         .collect();
     let end = start.saturating_add(limit).min(all.len());
-    let mut metadata = json!({"resourceVersion": inner.version.max(1).to_string()});
+    let mut metadata = json!({"resourceVersion": inner.version.to_string()});
     if end < all.len() {
         metadata["continue"] = end.to_string().into();
     }

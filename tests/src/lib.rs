@@ -10,6 +10,7 @@ pub mod bin;
 pub mod capture;
 pub mod census;
 pub mod corpus;
+pub mod cluster;
 pub mod cri;
 pub mod daemon;
 pub mod netns;

@@ -185,15 +185,15 @@ fn an_expired_version_is_a_new_list() -> Result<()> {
     }
     let ground = Ground::of_both(&["--node-name", NODE])?;
     ground.await_pods(2)?;
-    ground.api.fail(|faults| faults.expired = true);
+    ground.api.fail(|faults| faults.expired = Some("pods"));
     ground.api.apply("pods", pod("shop", "third", NODE, "10.8.0.1"));
     ground.await_pods(3)?;
-    ground.api.fail(|faults| faults.gone = true);
+    ground.api.fail(|faults| faults.gone = Some("pods"));
     ground.api.apply("pods", pod("shop", "fourth", NODE, "10.8.0.2"));
     ground.await_pods(4)?;
-    let lists: u32 = ground.api.asked().lists.values().sum();
-    // Whichever watch came first met the fault: four lists, and one for each of both.
-    assert!((5..=7).contains(&lists), "{:?}", ground.api.asked());
+    let asked = ground.api.asked();
+    assert_eq!(asked.lists["pods"], 3, "{asked:?}");
+    assert_eq!(asked.lists["services"], 1, "{asked:?}");
     Ok(())
 }
 
@@ -288,7 +288,7 @@ fn ten_thousand_pods_of_a_cluster() -> Result<()> {
     }
     ground.api.fail(|faults| {
         faults.down = false;
-        faults.expired = true;
+        faults.expired = Some("pods");
     });
     let began = Instant::now();
     ground.await_pods(PODS)?;
