@@ -1,12 +1,11 @@
 //! From a sample to an event in the ring buffer.
 
-use aya_ebpf::{
-    bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes, programs::TcContext,
-};
-use mtls_ebpf_common::{Counter, Event, Head};
+use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
+use mtls_ebpf_common::{Event, Head};
 
 use crate::{
     maps::{EVENTS, Scratch},
+    outcome::{RING_FULL, SAMPLED, UNREADABLE},
     parse::{FIN, RST, SYN},
 };
 
@@ -14,29 +13,27 @@ use crate::{
 pub(crate) const CHUNK: u32 = 4096;
 
 /// Reports a SYN, FIN or RST: the head alone.
-#[inline(always)]
-pub(crate) fn control(scratch: &Scratch) -> Result<(), Counter> {
+#[inline(never)]
+pub(crate) fn control(scratch: &Scratch) -> u32 {
     let Some(mut entry) = EVENTS.reserve::<Head>(0) else {
-        return Err(Counter::RingFull);
+        return RING_FULL;
     };
     entry.write(scratch.head);
     entry.submit(0);
-    Ok(())
+    SAMPLED
 }
 
 /// Reports payload: the head without its control flags, the record headers, and the
-/// `scratch.head.captured` bytes from `at` in the packet on, which are at most [`CHUNK`].
+/// `scratch.head.captured` bytes from `scratch.head.offset` in the payload on, which are at most
+/// [`CHUNK`].
 #[inline(always)]
-pub(crate) fn payload(ctx: &TcContext, scratch: &mut Scratch, at: u32) -> Result<(), Counter> {
-    let flags = scratch.head.tcp_flags;
+pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    let flags = scratch.packet.flags;
     scratch.head.tcp_flags = flags & !(SYN | FIN | RST);
-    let result = full(ctx.skb.skb, scratch, at);
+    let at = scratch.packet.offset.wrapping_add(scratch.head.offset);
+    let outcome = full(skb, scratch, at);
     scratch.head.tcp_flags = flags;
-    match result {
-        0 => Ok(()),
-        1 => Err(Counter::RingFull),
-        _ => Err(Counter::Unreadable),
-    }
+    outcome
 }
 
 /// The ring buffer takes only sizes that are constants, hence classes.
@@ -54,7 +51,7 @@ fn full(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
 #[inline(always)]
 fn sized<const N: usize>(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
     let Some(mut entry) = EVENTS.reserve::<Event<N>>(0) else {
-        return 1;
+        return RING_FULL;
     };
     let event = entry.as_mut_ptr();
     let len = scratch.head.captured as i64;
@@ -71,9 +68,9 @@ fn sized<const N: usize>(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32
             ) != 0
         {
             entry.discard(0);
-            return 2;
+            return UNREADABLE;
         }
     }
     entry.submit(0);
-    0
+    SAMPLED
 }

@@ -1,9 +1,9 @@
 //! A segment's flow: found or founded.
 
-use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
-    Counter, Flow, FlowKey, Half,
+    Counter, Flow, FlowKey, Half, Head,
     event::{LOST, MIDSTREAM, RECEIVER_ISN, SENDER_ISN},
     flow::{FLOW_LOST, FLOW_MIDSTREAM, HALF_FIN, HALF_ISN, HALF_RST, HALF_STARTED},
 };
@@ -11,101 +11,136 @@ use mtls_ebpf_common::{
 use crate::{
     count::count,
     done, emit,
-    maps::{FLOWS, SCRATCH},
+    maps::{self, FLOWS, Scratch},
+    outcome::{MAP_FULL, RING_FULL, SAMPLED, SKIPPED, worst},
     parse::{ACK, FIN, Packet, RST, SYN},
-    sample::{self, Outcome},
+    sample,
 };
 
-/// Takes in a segment, and counts what became of it.
-#[inline(always)]
-pub(crate) fn segment(ctx: &TcContext, packet: &Packet, direction: u16) {
+/// Takes in the segment in the scratch, and counts what became of it.
+#[inline(never)]
+pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
     count(Counter::Segments);
-    match take(ctx, packet, direction) {
-        Ok(Outcome::Sampled) => {
-            count(Counter::Sampled);
-        }
-        Ok(Outcome::Skipped) => {
-            count(Counter::Skipped);
-        }
-        Err(reason) => lost(ctx, reason),
-    }
+    let outcome = take(skb, direction);
+    match outcome {
+        SAMPLED => count(Counter::Sampled),
+        SKIPPED => count(Counter::Skipped),
+        RING_FULL => lost(skb, Counter::RingFull, "the ring buffer is full"),
+        MAP_FULL => lost(skb, Counter::MapFull, "the flow map is full"),
+        _ => lost(skb, Counter::Unreadable, "the packet cannot be read"),
+    };
+    0
 }
 
 #[inline(always)]
-fn take(ctx: &TcContext, packet: &Packet, direction: u16) -> Result<Outcome, Counter> {
-    let is_syn = packet.flags & SYN != 0;
+fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return MAP_FULL;
+    };
+    let Some(flow) = find(scratch) else {
+        return MAP_FULL;
+    };
+    describe(skb, flow, scratch, direction);
+    let opened = opening(flow, scratch);
+    if opened > SAMPLED {
+        flow.bits |= FLOW_LOST;
+        return opened;
+    }
+    scratch.head.seq = scratch.start;
+    let sampled = if scratch.packet.len > 0 {
+        sample::payload(skb, flow, scratch)
+    } else {
+        SKIPPED
+    };
+    let closed = closing(flow, scratch);
+    let outcome = worst(opened, worst(sampled, closed));
+    if outcome > SAMPLED {
+        flow.bits |= FLOW_LOST;
+    }
+    outcome
+}
+
+/// The half of the flow that the segment belongs to, and the other.
+///
+/// The index is a number that the verifier knows only the bounds of, so that it looks at what
+/// follows once for both.
+#[inline(always)]
+pub(crate) fn halves<'a>(flow: &'a mut Flow, scratch: &Scratch) -> (&'a mut Half, &'a mut Half) {
+    let side = (scratch.side & 1) as usize;
+    let halves = (&raw mut flow.halves).cast::<Half>();
+    // SAFETY: 0 and 1 are within the array, and differ from one another.
+    unsafe { (&mut *halves.add(side), &mut *halves.add(1 - side)) }
+}
+
+/// The segment's flow, founded where there is none.
+#[inline(always)]
+fn find(scratch: &mut Scratch) -> Option<&'static mut Flow> {
+    let packet = &scratch.packet;
     let (key, side) = order(packet);
     let flow = match FLOWS.get_ptr_mut(&key) {
         // SAFETY: see below.
-        Some(flow) if !is_syn || continues(unsafe { &*flow }, side, packet) => flow,
+        Some(flow) if packet.flags & SYN == 0 || continues(unsafe { &*flow }, side, packet) => flow,
         _ => founded(&key, packet)?,
     };
+    scratch.side = side;
     // SAFETY: a value of the map stays valid while the program runs. Another CPU may write it at
     // the same time, when the directions of a flow are handled by different ones: each writes its
     // own half, and the flow's bits are only ever set.
-    let flow = unsafe { &mut *flow };
-    let (half, other) = if side == 0 {
-        let [half, other] = &mut flow.halves;
-        (half, other)
-    } else {
-        let [other, half] = &mut flow.halves;
-        (half, other)
-    };
-    let scratch = SCRATCH.get_ptr_mut(0).ok_or(Counter::MapFull)?;
-    // SAFETY: this CPU's own, see the map.
-    let scratch = unsafe { &mut *scratch };
+    Some(unsafe { &mut *flow })
+}
 
-    let mut start = packet.seq;
-    if is_syn {
+/// Writes the head of the events to come.
+#[inline(never)]
+fn describe(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, direction: u16) -> u32 {
+    let bits = flow.bits;
+    let (half, other) = halves(flow, scratch);
+    let mut start = scratch.packet.seq;
+    if scratch.packet.flags & SYN != 0 {
         start = start.wrapping_add(1);
     }
+    scratch.start = start;
     if half.bits & HALF_STARTED == 0 {
         half.next = start;
     }
-    fill(&mut scratch.head, ctx, packet, direction);
-    scratch.head.bits |= knowledge(flow.bits, half, other);
+    fill(&mut scratch.head, skb, &scratch.packet, direction);
+    scratch.head.bits |= knowledge(bits, half, other);
     scratch.head.isn = [half.isn, other.isn];
+    0
+}
 
-    let mut outcome = Outcome::Skipped;
-    if is_syn && half.bits & HALF_ISN == 0 {
-        scratch.head.bits |= SENDER_ISN;
-        scratch.head.isn[0] = packet.seq;
-        if let Err(reason) = emit::control(scratch) {
-            flow.bits |= FLOW_LOST;
-            return Err(reason);
-        }
-        half.isn = packet.seq;
+/// Reports a SYN that was not reported yet.
+#[inline(always)]
+fn opening(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let (half, _) = halves(flow, scratch);
+    if scratch.packet.flags & SYN == 0 || half.bits & HALF_ISN != 0 {
+        return SKIPPED;
+    }
+    scratch.head.bits |= SENDER_ISN;
+    scratch.head.isn[0] = scratch.packet.seq;
+    let outcome = emit::control(scratch);
+    if outcome == SAMPLED {
+        half.isn = scratch.packet.seq;
         half.bits |= HALF_ISN | HALF_STARTED;
-        outcome = Outcome::Sampled;
     }
-    let mut result = Ok(outcome);
-    if packet.len > 0 {
-        scratch.head.seq = start;
-        match sample::payload(ctx, packet, start, half, scratch) {
-            Ok(Outcome::Skipped) => {}
-            other => result = other,
-        }
+    outcome
+}
+
+/// Reports a FIN or RST that was not reported yet.
+#[inline(always)]
+fn closing(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let (half, _) = halves(flow, scratch);
+    let end = ending(scratch.packet.flags);
+    if end & !half.bits == 0 {
+        return SKIPPED;
     }
-    let end = ending(packet.flags);
-    if end & !half.bits != 0 {
-        scratch.head.seq = start;
-        scratch.head.offset = 0;
-        scratch.head.captured = 0;
-        scratch.head.records = 0;
-        match emit::control(scratch) {
-            Ok(()) => {
-                half.bits |= end;
-                if result.is_ok() {
-                    result = Ok(Outcome::Sampled);
-                }
-            }
-            Err(reason) => result = Err(reason),
-        }
+    scratch.head.offset = 0;
+    scratch.head.captured = 0;
+    scratch.head.records = 0;
+    let outcome = emit::control(scratch);
+    if outcome == SAMPLED {
+        half.bits |= end;
     }
-    if result.is_err() {
-        flow.bits |= FLOW_LOST;
-    }
-    result
+    outcome
 }
 
 /// The bits that record the end of a direction, for the flags that bring it.
@@ -141,22 +176,22 @@ fn knowledge(flow: u32, half: &Half, other: &Half) -> u16 {
 }
 
 /// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
-#[inline(never)]
-fn lost(ctx: &TcContext, reason: Counter) {
+#[inline(always)]
+fn lost(skb: *mut __sk_buff, reason: Counter, why: &str) -> u64 {
     let total = count(reason);
     if total & total.wrapping_sub(1) == 0 {
-        let why = match reason {
-            Counter::RingFull => "the ring buffer is full",
-            Counter::MapFull => "the flow map is full",
-            _ => "the packet cannot be read",
-        };
-        warn!(ctx, "sample lost on this CPU, as {}: {} so far", why, total);
+        let ctx = TcContext::new(skb);
+        warn!(
+            &ctx,
+            "sample lost on this CPU, as {}: {} so far", why, total
+        );
     }
+    total
 }
 
 /// A SYN that belongs to the flow that is in the map, and does not begin another with its ports.
 #[inline(always)]
-fn continues(flow: &Flow, side: usize, packet: &Packet) -> bool {
+fn continues(flow: &Flow, side: u32, packet: &Packet) -> bool {
     let (half, other) = if side == 0 {
         (&flow.halves[0], &flow.halves[1])
     } else {
@@ -172,7 +207,7 @@ fn continues(flow: &Flow, side: usize, packet: &Packet) -> bool {
 
 /// Puts a new flow into the map.
 #[inline(always)]
-fn founded(key: &FlowKey, packet: &Packet) -> Result<*mut Flow, Counter> {
+fn founded(key: &FlowKey, packet: &Packet) -> Option<*mut Flow> {
     let is_syn = packet.flags & SYN != 0;
     let is_start = is_syn && packet.flags & ACK == 0;
     let flow = Flow {
@@ -181,7 +216,7 @@ fn founded(key: &FlowKey, packet: &Packet) -> Result<*mut Flow, Counter> {
         bits: if is_start { 0 } else { FLOW_MIDSTREAM },
     };
     if FLOWS.insert(key, &flow, 0).is_err() {
-        return Err(Counter::MapFull);
+        return None;
     }
     if is_syn {
         done::remove(packet.signature);
@@ -192,12 +227,12 @@ fn founded(key: &FlowKey, packet: &Packet) -> Result<*mut Flow, Counter> {
     } else {
         Counter::Midstream
     });
-    FLOWS.get_ptr_mut(key).ok_or(Counter::MapFull)
+    FLOWS.get_ptr_mut(key)
 }
 
 /// The flow's key, and which half of it the packet belongs to.
 #[inline(always)]
-fn order(packet: &Packet) -> (FlowKey, usize) {
+fn order(packet: &Packet) -> (FlowKey, u32) {
     let (src_port, dst_port) = packet.ports();
     let swap = if src_port == dst_port {
         if packet.src[1] == packet.dst[1] {
@@ -222,7 +257,7 @@ fn order(packet: &Packet) -> (FlowKey, usize) {
 }
 
 #[inline(always)]
-fn fill(head: &mut mtls_ebpf_common::Head, ctx: &TcContext, packet: &Packet, direction: u16) {
+fn fill(head: &mut Head, skb: *mut __sk_buff, packet: &Packet, direction: u16) {
     // SAFETY: the helper takes nothing.
     head.time = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: both are 16 plain bytes.
@@ -232,7 +267,7 @@ fn fill(head: &mut mtls_ebpf_common::Head, ctx: &TcContext, packet: &Packet, dir
     }
     (head.src_port, head.dst_port) = packet.ports();
     // SAFETY: the context lives as long as the program runs.
-    head.ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    head.ifindex = unsafe { (*skb).ifindex };
     head.seq = packet.seq;
     head.ack = packet.ack;
     head.isn = [0; 2];

@@ -7,6 +7,8 @@ use aya_ebpf::{
 };
 use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORDS, flow::WAYS};
 
+use crate::{parse::Packet, records::Walk};
+
 /// Keys of the flow signatures: random per load, the multipliers odd.
 #[unsafe(no_mangle)]
 pub(crate) static SEED: Global<[u64; 4]> = Global::new([0x9e37_79b9_7f4a_7c15; 4]);
@@ -37,14 +39,37 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
-/// Where a sample is put together: too large for the stack of 512 bytes. One per CPU is enough, as
-/// tc programs run with softirqs disabled and so never interrupt each other.
+/// Where a segment is worked on: too large for the stack of 512 bytes. One per CPU is enough, as tc
+/// programs run with softirqs disabled and so never interrupt each other.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// What an event has before its payload.
+/// A segment, and the event in the making.
+///
+/// The verifier tells states of registers and stack apart, down to each value and each turn of a
+/// loop, while what lies in a map is unknown to it and so the same: with all that lives longer than
+/// a few lines in here, it has a tenth as much to look at.
 #[repr(C)]
 pub(crate) struct Scratch {
+    pub(crate) packet: Packet,
+    pub(crate) walk: Walk,
+    /// Which half of its flow the segment belongs to.
+    pub(crate) side: u32,
+    /// Sequence number of its first byte of payload.
+    pub(crate) start: u32,
+    /// It leaves no hole behind it.
+    pub(crate) is_next: u32,
+    /// The current look-again generation.
+    pub(crate) generation: u32,
     pub(crate) head: Head,
     pub(crate) records: [RecordHeader; RECORDS],
+}
+
+/// This CPU's [`SCRATCH`].
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: nobody else uses it while this program runs, see there.
+    SCRATCH
+        .get_ptr_mut(0)
+        .map(|scratch| unsafe { &mut *scratch })
 }

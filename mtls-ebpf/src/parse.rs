@@ -35,6 +35,7 @@ pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 
 /// A TCP segment.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
     /// Addresses as they lie in the packet; IPv4 as `::ffff:a.b.c.d`.

@@ -14,15 +14,31 @@ const HEADER: u32 = 5;
 /// Longest body: 2^14 and what the ciphers of TLS 1.2 may add (RFC 5246 §6.2.3).
 const BODY: u32 = (1 << 14) + 2048;
 
-pub(crate) const HANDSHAKE: u8 = 22;
+const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
 /// Headers after which a direction is done. The client's certificate shows in its first eight; a
 /// server may send half of its answer before it has seen those.
-const HEADERS: u8 = 24;
-/// Bytes of hellos, certificates and alerts copied in full. With 4 KiB chunks this many fit into
-/// the events that one segment may make.
+pub(crate) const HEADERS: u8 = 24;
+/// Bytes of hellos, certificates and alerts copied in full.
 pub(crate) const COPIED: u32 = 16 << 10;
+
+/// Where the walk through a segment stands.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Walk {
+    /// Position in the payload of the next byte wanted of a record's header.
+    pub(crate) at: u32,
+    /// The part of the payload that is to be copied and was not yet.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// Headers collected and not yet reported.
+    pub(crate) found: u32,
+    /// Bytes copied.
+    pub(crate) copied: u32,
+    /// Events delivered.
+    pub(crate) events: u32,
+}
 
 /// The first bytes of a segment, as the high bytes of a number, look like a record's start.
 /// `len`: how many there are, at most five.
@@ -58,98 +74,70 @@ pub(crate) fn read(skb: *mut __sk_buff, at: u32, len: u32) -> Option<u64> {
     read.then(|| u64::from_be_bytes(bytes) >> (64 - 8 * len))
 }
 
-/// Where a walk stands.
-pub(crate) struct Walk {
-    /// Where the payload starts in the packet.
-    pub(crate) payload: u32,
-    /// Its length.
-    pub(crate) len: u32,
-    /// Its sequence number.
-    pub(crate) start: u32,
-    /// Position in the payload up to which it is to be copied.
-    pub(crate) copy: u32,
-}
-
-/// Walks on from `half.record`, over at most [`RECORDS`] records. What is to be copied ends at
-/// `walk.copy` then, and headers beyond that are in `scratch`.
-#[inline(never)]
-pub(crate) fn walk(
-    skb: *mut __sk_buff,
-    half: &mut Half,
-    scratch: &mut Scratch,
-    walk: &mut Walk,
-) -> u32 {
-    let len = walk.len;
-    let mut at = half.record.wrapping_sub(walk.start);
-    let mut copy = walk.copy;
-    let mut found = 0_usize;
-    if half.bits & HALF_HEADERS == 0 {
-        // The rest of the body that the last segment began.
-        copy = if at < len { at } else { len };
+/// Takes in the header at `scratch.walk.at`, or as much of it as the segment holds; `None` when it
+/// cannot be read.
+#[inline(always)]
+pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> Option<()> {
+    let (at, len) = (scratch.walk.at, scratch.packet.len);
+    let carried = half.carried as u32 & 7;
+    let mut take = HEADER.wrapping_sub(carried);
+    if take > len.wrapping_sub(at) {
+        take = len.wrapping_sub(at);
     }
-    // One record a turn.
-    for _ in 0..RECORDS {
-        if at >= len || half.bits & HALF_DONE != 0 {
-            break;
-        }
-        let carried = half.carried as u32 & 7;
-        let mut take = HEADER.wrapping_sub(carried);
-        if take > len - at {
-            take = len - at;
-        }
-        let Some(bytes) = read(skb, walk.payload + at, take) else {
-            break;
+    let bytes = read(skb, scratch.packet.offset.wrapping_add(at), take)?;
+    let header = (half.carry as u64) << (8 * take & 63) | bytes;
+    let is_copying = half.bits & HALF_HEADERS == 0;
+    let next = at.wrapping_add(take);
+    if is_copying {
+        scratch.walk.to = next;
+    } else {
+        let high = (bytes << (64 - 8 * take & 63)).to_be_bytes();
+        let slot = scratch.walk.found as usize & (RECORDS - 1);
+        scratch.records[slot] = RecordHeader {
+            offset: at,
+            bytes: [high[0], high[1], high[2], high[3], high[4]],
+            len: take as u8,
+            reserved: [0; 2],
         };
-        let header = (half.carry as u64) << (8 * take) | bytes;
-        let copying = half.bits & HALF_HEADERS == 0;
-        if copying {
-            copy = at + take;
-        } else {
-            let high = (bytes << (64 - 8 * take)).to_be_bytes();
-            scratch.records[found & (RECORDS - 1)] = RecordHeader {
-                offset: at,
-                bytes: [high[0], high[1], high[2], high[3], high[4]],
-                len: take as u8,
-                reserved: [0; 2],
-            };
-            found += 1;
-        }
-        at += take;
-        if carried + take < HEADER {
-            half.carry = header as u32;
-            half.carried = (carried + take) as u8;
-            break;
-        }
-        half.carry = 0;
-        half.carried = 0;
-        if !is_header(header) {
-            // Not TLS (any more): the next segments show what it is.
-            half.kind = KIND_OTHER;
-            half.segments = 0;
-            half.bytes = 0;
-            if copying {
-                copy = len;
-            }
-            at = len;
-            break;
-        }
-        let body = header as u32 & 0xffff;
-        half.headers = half.headers.saturating_add(1);
-        if half.headers >= HEADERS {
-            half.bits |= HALF_DONE;
-        }
-        if copying && (header >> 32) as u8 == APPLICATION_DATA {
-            half.bits |= HALF_HEADERS;
-        } else if copying {
-            copy = at + body;
-            if copy > len {
-                copy = len;
-            }
-        }
-        at += body;
+        scratch.walk.found += 1;
     }
-    half.record = walk.start.wrapping_add(at);
-    walk.copy = copy;
-    scratch.head.records = found as u8;
-    0
+    if carried + take < HEADER {
+        half.carry = header as u32;
+        half.carried = (carried + take) as u8;
+        scratch.walk.at = next;
+        return Some(());
+    }
+    half.carry = 0;
+    half.carried = 0;
+    if !is_header(header) {
+        // Not TLS (any more): the next segments show what it is.
+        half.kind = KIND_OTHER;
+        half.segments = 0;
+        half.bytes = 0;
+        if is_copying {
+            scratch.walk.to = len;
+        }
+        scratch.walk.at = len;
+        return Some(());
+    }
+    if half.headers >= HEADERS - 1 {
+        half.bits |= HALF_DONE;
+    }
+    half.headers += 1;
+    let end = next.wrapping_add(header as u32 & 0xffff);
+    if is_copying {
+        if (header >> 32) as u8 == APPLICATION_DATA {
+            half.bits |= HALF_HEADERS;
+        } else {
+            scratch.walk.to = if end < len { end } else { len };
+        }
+        let room = COPIED.saturating_sub(half.bytes);
+        if scratch.walk.to > room {
+            // No more bodies.
+            scratch.walk.to = if next > room { next } else { room };
+            half.bits |= HALF_HEADERS;
+        }
+    }
+    scratch.walk.at = end;
+    Some(())
 }

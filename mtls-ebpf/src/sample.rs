@@ -1,9 +1,9 @@
 //! What is wanted of a segment's payload.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
-    Counter, Half,
-    event::AGAIN,
+    Counter, Flow, Half,
+    event::{AGAIN, RECORDS},
     flow::{HALF_DONE, HALF_HEADERS, HALF_STARTED, KIND_NONE, KIND_OTHER, KIND_TLS},
 };
 
@@ -11,9 +11,10 @@ use crate::{
     count::count,
     done,
     emit::{self, CHUNK},
+    flow::halves,
     maps::Scratch,
-    parse::Packet,
-    records::{self, COPIED, Walk},
+    outcome::{SAMPLED, SKIPPED, UNREADABLE},
+    records::{self, COPIED, HEADERS, Walk},
 };
 
 /// Of a direction that is not TLS: enough for the in-band upgrades, which take up to three
@@ -25,55 +26,86 @@ const TLS_SEGMENTS: u16 = 64;
 /// Bytes copied of a segment for another look, or of one whose records cannot be walked as the
 /// header before them was missed.
 const GLANCE: u32 = 512;
-/// Events that one segment may make: COPIED / CHUNK, and the headers beyond.
-const EVENTS: usize = 8;
+/// Steps that one segment may take: a header each, and the events for what is copied (in chunks, and
+/// one that is cut short by the budget) and for the headers (eight at a time).
+const STEPS: u32 = HEADERS as u32 + COPIED / CHUNK + 2 + HEADERS as u32 / RECORDS as u32 + 1;
 
-/// What became of a segment.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Outcome {
-    Sampled,
-    Skipped,
+/// What a segment is worth.
+const NOTHING: u32 = 0;
+/// As many bytes as `scratch.head.captured`.
+const COPY: u32 = 1;
+/// Its records.
+const RECORD: u32 = 2;
+/// Its first bytes, as those of a direction that was done.
+const LOOK: u32 = 3;
+const FAULT: u32 = 4;
+
+/// Samples the payload.
+#[inline(always)]
+pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let worth = judge(skb, flow, scratch);
+    let (half, _) = halves(flow, scratch);
+    let outcome = match worth {
+        NOTHING => return SKIPPED,
+        FAULT => return UNREADABLE,
+        RECORD => follow(skb, half, scratch),
+        _ => emit::payload(skb, scratch),
+    };
+    if outcome > SAMPLED {
+        // What was not delivered was not taken.
+        half.bits &= !HALF_DONE;
+        return outcome;
+    }
+    if worth == LOOK {
+        count(Counter::Again);
+        finish(half, scratch);
+    } else {
+        settle(half, scratch, outcome);
+    }
+    outcome
 }
 
-/// Samples the payload, which starts at sequence number `start`.
-#[inline(always)]
-pub(crate) fn payload(
-    ctx: &TcContext,
-    packet: &Packet,
-    start: u32,
-    half: &mut Half,
-    scratch: &mut Scratch,
-) -> Result<Outcome, Counter> {
-    let end = start.wrapping_add(packet.len);
-    let generation = done::generation() as u8;
+/// What the segment is worth: one of the constants above.
+#[inline(never)]
+fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let (half, other) = halves(flow, scratch);
+    let (start, len) = (scratch.start, scratch.packet.len);
+    let end = start.wrapping_add(len);
+    scratch.generation = done::generation() as u32;
     let is_done = half.bits & HALF_DONE != 0;
-    if is_done && half.generation == generation {
+    if is_done && half.generation == scratch.generation as u8 {
         // It was pushed out of the fast path's memory.
-        done::insert(packet.signature);
-        return Ok(Outcome::Skipped);
+        done::insert(scratch.packet.signature);
+        return NOTHING;
     }
     // Sequence numbers are compared by their distance (RFC 9293 §3.4).
-    let is_repeat = half.bits & HALF_STARTED != 0 && half.next.wrapping_sub(end) as i32 >= 0;
-    if is_repeat {
-        return Ok(Outcome::Skipped);
+    if half.bits & HALF_STARTED != 0 && half.next.wrapping_sub(end) as i32 >= 0 {
+        return NOTHING;
     }
     let is_next = start.wrapping_sub(half.next) as i32 <= 0;
+    scratch.is_next = u32::from(is_next);
 
     let mut begins = false;
-    if half.kind != KIND_TLS {
-        let len = least(packet.len, 5);
-        let first = records::read(ctx.skb.skb, packet.offset, len).ok_or(Counter::Unreadable)?;
-        begins = records::begins(first << (64 - 8 * len), len);
+    if half.kind != KIND_TLS || is_done {
+        let peek = least(len, 5);
+        let Some(first) = records::read(skb, scratch.packet.offset, peek) else {
+            return FAULT;
+        };
+        begins = records::begins(first << (64 - 8 * peek & 63), peek);
     }
     if is_done {
         scratch.head.bits |= AGAIN;
-        if !begins {
-            return again(ctx, packet, half, scratch, end);
+        if half.kind == KIND_TLS || !begins {
+            scratch.head.captured = least(len, GLANCE);
+            return LOOK;
         }
         // An upgrade that took longer than the budget: followed from here on.
         half.bits &= !HALF_DONE;
     }
     if begins && (is_next || half.kind == KIND_OTHER) {
+        if half.kind == KIND_OTHER {
+            reopen(other, scratch);
+        }
         half.kind = KIND_TLS;
         half.record = start;
         half.carried = 0;
@@ -85,132 +117,139 @@ pub(crate) fn payload(
     } else if half.kind == KIND_NONE && is_next {
         half.kind = KIND_OTHER;
     }
-
-    let is_behind = (half.record.wrapping_sub(start) as i32) < 0;
-    let mut copied = 0;
-    let result = if half.kind != KIND_TLS {
+    scratch.head.offset = 0;
+    scratch.head.records = 0;
+    if half.kind != KIND_TLS {
         let room = OTHER_BYTES.saturating_sub(half.bytes);
-        copied = least(least(packet.len, CHUNK), room);
-        glance(ctx, packet, scratch, copied)
-    } else if is_behind {
-        copied = least(packet.len, GLANCE);
-        glance(ctx, packet, scratch, copied)
-    } else {
-        follow(ctx, packet, start, half, scratch, &mut copied)
-    };
-    if result.is_err() {
-        // What was not delivered was not taken.
-        half.bits &= !HALF_DONE;
+        scratch.head.captured = least(least(len, CHUNK), room);
+        scratch.walk.copied = scratch.head.captured;
+        return COPY;
     }
-    let outcome = result?;
+    if (half.record.wrapping_sub(start) as i32) < 0 {
+        // The header before this was missed.
+        scratch.head.captured = least(len, GLANCE);
+        scratch.walk.copied = scratch.head.captured;
+        if half.bytes >= COPIED {
+            half.bits |= HALF_DONE;
+        }
+        return COPY;
+    }
+    RECORD
+}
+
+/// The other direction turns to TLS as well, whatever it has spent before.
+#[inline(always)]
+fn reopen(other: &mut Half, scratch: &Scratch) {
+    if other.kind == KIND_OTHER {
+        other.segments = 0;
+        other.bytes = 0;
+        other.bits &= !HALF_DONE;
+        done::remove(scratch.packet.signature_back());
+    }
+}
+
+/// Books what was sampled.
+#[inline(never)]
+fn settle(half: &mut Half, scratch: &mut Scratch, outcome: u32) -> u32 {
     half.bits |= HALF_STARTED;
-    if is_next {
-        half.next = end;
+    if scratch.is_next != 0 {
+        half.next = scratch.start.wrapping_add(scratch.packet.len);
     }
-    half.bytes = half.bytes.saturating_add(copied);
-    if outcome == Outcome::Sampled {
+    if outcome == SAMPLED {
         half.segments = half.segments.saturating_add(1);
+        half.bytes = half.bytes.saturating_add(scratch.walk.copied);
     }
-    if half.bytes >= COPIED {
-        // No more bodies; the headers go on, where they can be told.
-        half.bits |= HALF_HEADERS;
-    }
-    let spent = match half.kind {
-        KIND_TLS => half.segments >= TLS_SEGMENTS || is_behind && half.bytes >= COPIED,
-        _ => half.segments >= OTHER_SEGMENTS || half.bytes >= OTHER_BYTES,
+    let is_spent = if half.kind == KIND_TLS {
+        half.segments >= TLS_SEGMENTS
+    } else {
+        half.segments >= OTHER_SEGMENTS || half.bytes >= OTHER_BYTES
     };
-    if spent || half.bits & HALF_DONE != 0 {
-        half.bits |= HALF_DONE;
-        half.generation = generation;
-        done::insert(packet.signature);
+    if is_spent || half.bits & HALF_DONE != 0 {
+        finish(half, scratch);
     }
-    Ok(outcome)
+    0
+}
+
+/// Nothing more is wanted of the direction, until the next look.
+#[inline(always)]
+fn finish(half: &mut Half, scratch: &Scratch) {
+    half.bits |= HALF_DONE;
+    half.generation = scratch.generation as u8;
+    done::insert(scratch.packet.signature);
 }
 
 /// Follows the records through the segment: copies what is to be copied, reports the headers
 /// beyond.
-#[inline(always)]
-fn follow(
-    ctx: &TcContext,
-    packet: &Packet,
-    start: u32,
-    half: &mut Half,
-    scratch: &mut Scratch,
-    copied: &mut u32,
-) -> Result<Outcome, Counter> {
-    let mut walk = Walk {
-        payload: packet.offset,
-        len: packet.len,
-        start,
-        copy: 0,
+#[inline(never)]
+fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
+    let at = half.record.wrapping_sub(scratch.start);
+    scratch.walk = Walk {
+        at,
+        from: 0,
+        // The rest of the body that an earlier segment began.
+        to: if half.bits & HALF_HEADERS == 0 {
+            least(at, scratch.packet.len)
+        } else {
+            0
+        },
+        found: 0,
+        copied: 0,
+        events: 0,
     };
-    let mut from = 0;
-    let mut outcome = Outcome::Skipped;
-    for _ in 0..EVENTS {
-        if from >= walk.copy {
-            let before = half.record;
-            records::walk(ctx.skb.skb, half, scratch, &mut walk);
-            let stuck = half.record == before && half.carried == 0;
-            if walk.copy <= from && scratch.head.records == 0 && stuck {
-                break;
-            }
-        }
-        let records = scratch.head.records;
-        let left = walk.copy.saturating_sub(from);
-        let captured = least(left, CHUNK);
-        if captured == 0 && records == 0 {
-            break;
-        }
-        if captured < left {
-            // They go with the last chunk.
-            scratch.head.records = 0;
-        }
-        scratch.head.offset = from;
-        scratch.head.captured = captured;
-        emit::payload(ctx, scratch, packet.offset + from)?;
-        scratch.head.records = records;
-        outcome = Outcome::Sampled;
-        from += captured;
-        *copied += captured;
-        if from >= walk.copy {
-            scratch.head.records = 0;
-        }
-        let past = half.record.wrapping_sub(start) >= packet.len;
-        if from >= walk.copy && (past || half.bits & HALF_DONE != 0) {
+    let mut outcome = SKIPPED;
+    for _ in 0..STEPS {
+        let done = step(skb, half, scratch);
+        if done != STEP_ON {
+            outcome = done;
             break;
         }
     }
-    Ok(outcome)
+    half.record = scratch.start.wrapping_add(scratch.walk.at);
+    if outcome > SAMPLED {
+        return outcome;
+    }
+    if scratch.walk.events > 0 {
+        SAMPLED
+    } else {
+        SKIPPED
+    }
 }
 
-/// Another look at a direction that is done: one segment per interval.
-#[inline(always)]
-fn again(
-    ctx: &TcContext,
-    packet: &Packet,
-    half: &mut Half,
-    scratch: &mut Scratch,
-    end: u32,
-) -> Result<Outcome, Counter> {
-    let outcome = glance(ctx, packet, scratch, least(packet.len, GLANCE))?;
-    half.next = end;
-    half.generation = done::generation() as u8;
-    done::insert(packet.signature);
-    count(Counter::Again);
-    Ok(outcome)
-}
+/// There is more to do; otherwise a step returns an outcome.
+const STEP_ON: u32 = u32::MAX;
 
-/// Copies the segment's first bytes.
-#[inline(always)]
-fn glance(
-    ctx: &TcContext,
-    packet: &Packet,
-    scratch: &mut Scratch,
-    captured: u32,
-) -> Result<Outcome, Counter> {
+/// Takes in one record's header, or, when there is none to take in, delivers one event.
+#[inline(never)]
+fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
+    let has_more = scratch.walk.at < scratch.packet.len && half.bits & HALF_DONE == 0;
+    if has_more && scratch.walk.found < RECORDS as u32 {
+        return match records::step(skb, half, scratch) {
+            Some(()) => STEP_ON,
+            None => UNREADABLE,
+        };
+    }
+    let (from, found) = (scratch.walk.from, scratch.walk.found);
+    let left = scratch.walk.to.saturating_sub(from);
+    if left == 0 && found == 0 {
+        return SKIPPED;
+    }
+    let captured = least(left, CHUNK);
+    let is_last = captured == left;
+    scratch.head.offset = from;
     scratch.head.captured = captured;
-    emit::payload(ctx, scratch, packet.offset)?;
-    Ok(Outcome::Sampled)
+    // They go with the last chunk.
+    scratch.head.records = if is_last { found as u8 } else { 0 };
+    let outcome = emit::payload(skb, scratch);
+    if outcome != SAMPLED {
+        return outcome;
+    }
+    if captured == scratch.walk.to.saturating_sub(scratch.walk.from) {
+        scratch.walk.found = 0;
+    }
+    scratch.walk.from += captured;
+    scratch.walk.copied += captured;
+    scratch.walk.events += 1;
+    STEP_ON
 }
 
 #[inline(always)]

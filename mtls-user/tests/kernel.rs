@@ -130,6 +130,11 @@ fn a_connection_is_seen_from_syn_to_fin() {
         let programs = kernel.programs();
         assert_eq!(programs.len(), 2);
         assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
+        // A tenth of what the verifier accepts, as older kernels' see less ahead.
+        for program in &programs {
+            let instructions = program.verified_instructions.unwrap_or_default();
+            assert!(instructions < 100_000, "{program:?}");
+        }
     });
 }
 
@@ -403,6 +408,38 @@ fn a_flow_older_than_the_program_says_so() {
         assert_eq!(payload(server), b"answer");
         assert!(seen.iter().all(|s| s.midstream && s.isn == (None, None)));
         assert_eq!(kernel.counters().midstream, 1);
+    });
+}
+
+#[test]
+fn super_segments_are_walked() {
+    use support::tls::{stream_of, wanted};
+    let node = Node::new();
+    // One write: the kernel's offloads make segments of up to 64 KiB of it.
+    let records = [
+        (22, 90),
+        (22, 9_000),
+        (22, 6_000),
+        (22, 4),
+        (20, 1),
+        (22, 40),
+        (23, 16_000),
+        (23, 16_401),
+        (23, 30),
+        (23, 30),
+        (23, 12_000),
+    ];
+    let (request, answer) = (stream_of(&records), wanted(&records));
+    watching(&node, &Config::default(), |kernel, events| {
+        kernel.attach(node.index("veth0")).expect("attach");
+        let (client, _) = node.exchange("10.9.0.2", &request, b"answer", || ());
+        let seen = drain(events);
+        let largest = seen.iter().map(|s| s.len).max();
+        assert!(largest > Some(10_000), "no super-segment: {largest:?}");
+        let mut bytes = stream(&seen, client);
+        bytes.resize(request.len(), None);
+        assert!(bytes == answer);
+        assert_balanced(kernel);
     });
 }
 

@@ -11,10 +11,32 @@ pub(super) enum Reason {
     Record(u16, &'static str),
     /// Who sent an alert in clear, and which.
     Alert(&'static str, u8),
-    /// Words around a name that is known already.
-    Named(&'static str, &'static str),
+    /// Words before the name of a protocol.
+    Named(Words, &'static str),
     /// Words and a number of seconds.
-    Age(&'static str, u64),
+    Age(&'static str, u32),
+}
+
+/// What is said before the name of a protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Words {
+    Opening,
+    Middle,
+    Refused,
+    Encrypted,
+    Contradicted,
+}
+
+impl Words {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "the first bytes are plaintext:",
+            Self::Middle => "the middle of the stream is plaintext:",
+            Self::Refused => "TLS was asked for and did not follow, in",
+            Self::Encrypted => "encrypted by its own means, not by TLS:",
+            Self::Contradicted => "what follows the TLS records is plaintext:",
+        }
+    }
 }
 
 impl std::fmt::Display for Reason {
@@ -32,7 +54,7 @@ impl std::fmt::Display for Reason {
                 "the {who} ended the handshake with the alert {}",
                 crate::wire::tls::names::alert(*code)
             ),
-            Self::Named(text, name) => write!(f, "{text} {name}"),
+            Self::Named(words, name) => write!(f, "{} {name}", words.as_str()),
             Self::Age(text, seconds) => write!(f, "{text} {seconds} s before"),
         }
     }

@@ -1,13 +1,13 @@
 //! A flow that more bytes are wanted of.
 
 use super::api::{Context, Piece, Side};
-use super::call::{Call, Reason};
+use super::call::{Call, Reason, Words};
 use super::exchange::{self, Exchange};
 use super::midstream::{Midstream, Sight};
 use super::opening::{self, Look};
 use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
-use super::tls::{Ends, Facts, Tls};
+use super::tls::{Ends, Facts, Sealed, Tls};
 use super::watch::Watch;
 use crate::verdict::{Evidence, Origin, Verdict};
 use crate::wire::tls::hello::V2Hello;
@@ -170,11 +170,10 @@ impl Open {
                 self.swap = swapped;
                 self.known.protocol = protocol;
                 self.phase = Phase::Over;
-                let words = "the middle of the stream is plaintext:";
                 (
                     Verdict::Plaintext,
                     Evidence::FirstBytes,
-                    Reason::Named(words, protocol),
+                    Reason::Named(Words::Middle, protocol),
                 )
             }
             Sight::Text => {
@@ -276,7 +275,7 @@ impl Open {
                 self.streams[0].next += client as u64;
                 self.streams[1].next += server as u64;
                 self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
-                self.known.via.push(Via::Through(protocol));
+                self.known.came(Via::Through(protocol));
             }
             // In the middle of a stream, strange bytes are no wonder.
             Look::Text | Look::Opaque | Look::Through { .. } if self.midstream.is_some() => {
@@ -308,7 +307,7 @@ impl Open {
             (None, None) => answering.next + hello_in(answering.prefix()) as u64,
         };
         self.known.protocol = protocol;
-        self.known.via.push(Via::Upgrade(protocol));
+        self.known.came(Via::Upgrade(protocol));
         self.enter_tls(Tls::new(context.server.port, self.time()), context);
     }
 
@@ -326,20 +325,14 @@ impl Open {
                     self.known.http = Some(Box::default());
                     self.phase = Phase::Http(Exchange::new(name));
                 }
-                of(
-                    Verdict::Plaintext,
-                    Reason::Named("the first bytes are plaintext:", name),
-                )
+                of(Verdict::Plaintext, Reason::Named(Words::Opening, name))
             }
             Look::Refused(name) => Call::new(
                 Verdict::Plaintext,
                 Evidence::Upgrade,
-                Reason::Named("TLS was asked for and did not follow, in", name),
+                Reason::Named(Words::Refused, name),
             ),
-            Look::Encrypted(name) => of(
-                Verdict::Opaque,
-                Reason::Named("encrypted by its own means, not by TLS:", name),
-            ),
+            Look::Encrypted(name) => of(Verdict::Opaque, Reason::Named(Words::Encrypted, name)),
             Look::Text => of(
                 Verdict::Plaintext,
                 Reason::Text("the first bytes are readable text of no protocol known here"),
@@ -430,19 +423,17 @@ impl Open {
 
     pub(super) fn settle(self) -> Settled {
         let Self {
-            mut known,
+            known,
             streams,
             phase,
             ..
         } = self;
-        known.via.shrink_to_fit();
         let (facts, watch) = match phase {
             Phase::Tls(tls) => {
-                let encrypted = [tls.encrypted(), 0];
                 let watch = Side::BOTH.map(|side| {
                     let stream = &streams[side.index()];
                     let aligned = !stream.overflow;
-                    let mut watch = Watch::new(stream.next, aligned, encrypted[side.index()]);
+                    let mut watch = Watch::new(stream.next, aligned, tls.sealed(side));
                     // The start of a header may be held already.
                     let bytes = stream.prefix();
                     let (offset, len) = (stream.next, bytes.len() as u32);
@@ -461,7 +452,7 @@ impl Open {
                 (Some(tls.into_facts()), Some(watch))
             }
             Phase::Framed(side, next) => {
-                let watch = Side::BOTH.map(|s| Watch::new(next, s == side, 0));
+                let watch = Side::BOTH.map(|s| Watch::new(next, s == side, Sealed::default()));
                 (None, Some(watch))
             }
             _ => (None, None),

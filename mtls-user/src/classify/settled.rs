@@ -1,7 +1,7 @@
 //! A flow that was decided: the answer, and what may still revise it.
 
 use super::api::{Piece, Progress, Side};
-use super::call::{Call, Reason};
+use super::call::{Call, Reason, Words};
 use super::tls::{Broken, Facts};
 use super::watch::{Sight, Watch};
 use crate::verdict::{Evidence, HttpInfo, Verdict};
@@ -13,7 +13,7 @@ pub(super) struct Known {
     pub(super) protocol: &'static str,
     pub(super) http: Option<Box<HttpInfo>>,
     /// What the flow went through before it was what it is.
-    pub(super) via: Vec<Via>,
+    pub(super) via: Box<[Via]>,
 }
 
 /// A step on the way.
@@ -31,7 +31,7 @@ impl Known {
             call: None,
             protocol: "unknown",
             http: None,
-            via: Vec::new(),
+            via: Box::default(),
         }
     }
 
@@ -42,6 +42,11 @@ impl Known {
             self.call = Some(call);
         }
         news
+    }
+
+    /// Adds a step on the way: there are few, and seldom any.
+    pub(super) fn came(&mut self, via: Via) {
+        self.via = self.via.iter().copied().chain([via]).collect();
     }
 
     /// The steps on the way, as notes.
@@ -69,8 +74,12 @@ impl Settled {
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
             Sight::Broken(broken) => contradicted(broken),
-            Sight::Renegotiated => {
-                match self.facts.as_mut().and_then(|facts| facts.renegotiate()) {
+            Sight::Renegotiated(bytes) => {
+                match self
+                    .facts
+                    .as_mut()
+                    .and_then(|facts| facts.renegotiate(bytes))
+                {
                     Some(call) => call,
                     None => return Progress::Done,
                 }
@@ -90,10 +99,7 @@ impl Settled {
 /// What a flow is that was TLS and then was not.
 pub(super) fn contradicted(broken: Broken) -> Call {
     let (verdict, reason) = match broken.protocol {
-        Some(name) => (
-            Verdict::Plaintext,
-            Reason::Named("what follows the TLS records is plaintext:", name),
-        ),
+        Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),
         None if broken.readable => (
             Verdict::Plaintext,
             Reason::Text("what follows the TLS records is readable text"),
@@ -104,4 +110,17 @@ pub(super) fn contradicted(broken: Broken) -> Call {
         ),
     };
     Call::new(verdict, Evidence::RecordFraming, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flow that is done and idle is small: these two, and the strings of its hello.
+    #[test]
+    fn a_settled_flow_is_small() {
+        let settled = size_of::<Settled>();
+        let facts = size_of::<Facts>();
+        assert!(settled + facts <= 320, "{settled} + {facts}");
+    }
 }

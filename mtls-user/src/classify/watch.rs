@@ -2,7 +2,7 @@
 
 use super::Side;
 use super::api::Piece;
-use super::tls::Broken;
+use super::tls::{Broken, Sealed};
 use crate::wire::text;
 use crate::wire::tls::{ContentType, RecordHeader};
 
@@ -19,9 +19,7 @@ pub(super) struct Watch {
     carried_len: u8,
     /// The position is known; it is lost when a segment was not seen.
     aligned: bool,
-    /// Encrypted handshake bytes since the last ChangeCipherSpec.
-    encrypted: u32,
-    renegotiates: bool,
+    sealed: Sealed,
 }
 
 /// What a piece showed.
@@ -31,20 +29,19 @@ pub(super) enum Sight {
     Nothing,
     /// No TLS.
     Broken(Broken),
-    /// As much encrypted handshake as only a certificate takes, then ChangeCipherSpec.
-    Renegotiated,
+    /// The client's part of a renegotiation of so many bytes, its hello aside.
+    Renegotiated(u32),
 }
 
 impl Watch {
-    /// Expects the next record at `next`; `encrypted` as [`super::tls::Tls::encrypted`].
-    pub(super) fn new(next: u64, aligned: bool, encrypted: u32) -> Self {
+    /// Expects the next record at `next`; `sealed` is what was counted before.
+    pub(super) fn new(next: u64, aligned: bool, sealed: Sealed) -> Self {
         Self {
             next,
             carried: [0; 4],
             carried_len: 0,
             aligned,
-            encrypted,
-            renegotiates: false,
+            sealed,
         }
     }
 
@@ -61,6 +58,7 @@ impl Watch {
             self.aligned = false;
             return unaligned(side, bytes);
         }
+        let mut renegotiated = None;
         let known = (expected - at).min(bytes.len() as u64) as usize;
         bytes = &bytes[known..];
         at += known as u64;
@@ -83,27 +81,18 @@ impl Watch {
             };
             self.carried_len = 0;
             self.next += header.size();
-            self.count(header);
+            match header.content {
+                ContentType::Handshake => self.sealed.add(header.len),
+                ContentType::ChangeCipherSpec => renegotiated = self.sealed.end(),
+                _ => {}
+            }
             let skip = (self.next - at).min(bytes.len() as u64) as usize;
             bytes = &bytes[skip..];
             at += skip as u64;
         }
-        if std::mem::take(&mut self.renegotiates) && side == Side::Client {
-            return Sight::Renegotiated;
-        }
-        Sight::Nothing
-    }
-
-    fn count(&mut self, header: RecordHeader) {
-        match header.content {
-            ContentType::Handshake => {
-                self.encrypted = self.encrypted.saturating_add(header.len.into());
-            }
-            ContentType::ChangeCipherSpec => {
-                self.renegotiates |= self.encrypted >= 400;
-                self.encrypted = 0;
-            }
-            _ => {}
+        match renegotiated {
+            Some(bytes) if side == Side::Client => Sight::Renegotiated(bytes),
+            _ => Sight::Nothing,
         }
     }
 }
@@ -149,7 +138,7 @@ mod tests {
     fn plaintext_behind_records_is_found_in_every_segmentation() {
         let stream = stream();
         for n in 1..stream.len() {
-            let mut watch = Watch::new(0, true, 0);
+            let mut watch = Watch::new(0, true, Sealed::default());
             let found = stream
                 .chunks(n)
                 .enumerate()
@@ -162,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_missed_segment_ends_the_walk_but_not_the_look() {
-        let mut watch = Watch::new(0, true, 0);
+        let mut watch = Watch::new(0, true, Sealed::default());
         assert_eq!(
             watch.look(Side::Client, &piece(100, &[23; 60])),
             Sight::Nothing
@@ -180,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_before_says_nothing() {
-        let mut watch = Watch::new(500, true, 0);
+        let mut watch = Watch::new(500, true, Sealed::default());
         assert_eq!(
             watch.look(Side::Client, &piece(0, b"GET / HTTP/1.1\r\n")),
             Sight::Nothing

@@ -30,6 +30,9 @@ pub(super) enum Verb {
     /// Flows as they are classified.
     #[cfg(feature = "node")]
     Tap(Tap),
+    /// The edges on a live screen, the worst first.
+    #[cfg(feature = "node")]
+    Top(Top),
     /// What the daemon watches, and what it has seen.
     #[cfg(feature = "node")]
     Status(Status),
@@ -147,6 +150,13 @@ pub(super) struct Tap {
     /// How to write the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
+}
+
+#[cfg(feature = "node")]
+#[derive(clap::Args, Debug)]
+pub(super) struct Top {
+    #[command(flatten)]
+    pub(super) socket: Socket,
 }
 
 #[cfg(feature = "node")]

@@ -12,6 +12,8 @@ mod edges;
 mod status;
 #[cfg(feature = "node")]
 mod tap;
+#[cfg(feature = "node")]
+mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -65,6 +67,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Edges(args) => edges::run(&args),
         #[cfg(feature = "node")]
         Verb::Tap(args) => tap::run(&args),
+        #[cfg(feature = "node")]
+        Verb::Top(args) => top::run(&args),
         #[cfg(feature = "node")]
         Verb::Status(args) => status::run(&args),
         #[cfg(feature = "node")]

@@ -42,7 +42,7 @@ pub fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
 }
 
 /// `√` only where every flow that carried data was mutual TLS; then the verdicts, worst first.
-fn secured(row: &EdgeRow) -> String {
+pub fn secured(row: &EdgeRow) -> String {
     let mark = match row.verdict {
         Verdict::Mtls => "√",
         Verdict::Plaintext | Verdict::Opaque | Verdict::Tls => "×",

@@ -5,40 +5,40 @@ use mtls_user::verdict::{ClientCertificate, Evidence, Origin, Verdict};
 use mtls_user::wire::Endpoint;
 
 /// What is sent, in order: by whom, and which bytes. Each acknowledges all that came before it.
-pub type Script = Vec<(Side, Vec<u8>)>;
+pub(crate) type Script = Vec<(Side, Vec<u8>)>;
 
-pub const CLIENT_CERT: &[u8] = include_bytes!("client.der");
-pub const SERVER_CERT: &[u8] = include_bytes!("server.der");
+pub(crate) const CLIENT_CERT: &[u8] = include_bytes!("client.der");
+pub(crate) const SERVER_CERT: &[u8] = include_bytes!("server.der");
 
 /// Nanoseconds since the Unix epoch: within the certificates' validity.
-pub const NOW: u64 = 1_893_456_000_000_000_000;
+pub(crate) const NOW: u64 = 1_893_456_000_000_000_000;
 
-pub fn c(bytes: impl Into<Vec<u8>>) -> (Side, Vec<u8>) {
+pub(crate) fn c(bytes: impl Into<Vec<u8>>) -> (Side, Vec<u8>) {
     (Side::Client, bytes.into())
 }
 
-pub fn s(bytes: impl Into<Vec<u8>>) -> (Side, Vec<u8>) {
+pub(crate) fn s(bytes: impl Into<Vec<u8>>) -> (Side, Vec<u8>) {
     (Side::Server, bytes.into())
 }
 
-pub fn vec16(body: &[u8]) -> Vec<u8> {
+pub(crate) fn vec16(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u16).to_be_bytes()[..], body].concat()
 }
 
-pub fn vec24(body: &[u8]) -> Vec<u8> {
+pub(crate) fn vec24(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[1..], body].concat()
 }
 
-pub fn record(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn record(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, 3, 3][..], &vec16(body)].concat()
 }
 
-pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &vec24(body)].concat()
 }
 
 /// Bytes that look like ciphertext.
-pub fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32 ^ len as u32;
     (0..len)
         .map(|_| {
@@ -51,11 +51,11 @@ pub fn noise(len: usize) -> Vec<u8> {
 }
 
 /// An encrypted record with a body of this length.
-pub fn sealed(len: u16) -> Vec<u8> {
+pub(crate) fn sealed(len: u16) -> Vec<u8> {
     record(23, &noise(len.into()))
 }
 
-pub fn ccs() -> Vec<u8> {
+pub(crate) fn ccs() -> Vec<u8> {
     record(20, &[1])
 }
 
@@ -65,19 +65,19 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
 
 /// What a ClientHello offers.
 #[derive(Clone, Copy, Default)]
-pub struct Offer<'a> {
-    pub tls12: bool,
-    pub sni: Option<&'a str>,
-    pub alpn: &'a [&'a str],
-    pub session_id: &'a [u8],
-    pub ticket: Option<&'a [u8]>,
+pub(crate) struct Offer<'a> {
+    pub(crate) tls12: bool,
+    pub(crate) sni: Option<&'a str>,
+    pub(crate) alpn: &'a [&'a str],
+    pub(crate) session_id: &'a [u8],
+    pub(crate) ticket: Option<&'a [u8]>,
     /// Length of a ticket, and its age.
-    pub psk: Option<(u16, u32)>,
-    pub early_data: bool,
-    pub post_handshake_auth: bool,
+    pub(crate) psk: Option<(u16, u32)>,
+    pub(crate) early_data: bool,
+    pub(crate) post_handshake_auth: bool,
 }
 
-pub fn client_hello(offer: Offer<'_>) -> Vec<u8> {
+pub(crate) fn client_hello(offer: Offer<'_>) -> Vec<u8> {
     let mut extensions = extension(0x0a0a, &[]);
     if let Some(sni) = offer.sni {
         let name = [&[0][..], &vec16(sni.as_bytes())].concat();
@@ -132,7 +132,7 @@ fn server_hello(random: &[u8], session_id: &[u8], cipher: u16, extensions: &[u8]
 }
 
 /// A TLS 1.3 ServerHello, its flight behind it.
-pub fn server_flight_13(psk: bool) -> Vec<u8> {
+pub(crate) fn server_flight_13(psk: bool) -> Vec<u8> {
     let mut extensions = extension(43, &[3, 4]);
     extensions.extend(extension(51, &[0, 0x1d, 0, 4, 1, 2, 3, 4]));
     if psk {
@@ -151,7 +151,7 @@ pub fn server_flight_13(psk: bool) -> Vec<u8> {
 }
 
 /// A HelloRetryRequest.
-pub fn retry() -> Vec<u8> {
+pub(crate) fn retry() -> Vec<u8> {
     const RANDOM: [u8; 32] = [
         0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8,
         0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8,
@@ -177,7 +177,7 @@ fn certificates(der: &[u8]) -> Vec<u8> {
 }
 
 /// A TLS 1.2 server's flight of a full handshake.
-pub fn server_flight_12(session_id: &[u8], requests: bool) -> Vec<u8> {
+pub(crate) fn server_flight_12(session_id: &[u8], requests: bool) -> Vec<u8> {
     let mut flight = server_hello(
         &noise(32),
         session_id,
@@ -194,7 +194,7 @@ pub fn server_flight_12(session_id: &[u8], requests: bool) -> Vec<u8> {
 }
 
 /// A TLS 1.2 client's answer: with a certificate, without one although asked, or not asked.
-pub fn client_flight_12(certificate: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn client_flight_12(certificate: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(der) = certificate {
         out.extend(record(22, &certificates(der)));
@@ -209,7 +209,7 @@ pub fn client_flight_12(certificate: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// The end of a TLS 1.2 server's handshake, with a session ticket where there is one.
-pub fn server_end_12(ticket: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn server_end_12(ticket: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(ticket) = ticket {
         let body = [&[0, 0, 28, 32][..], &vec16(ticket)].concat();
@@ -221,7 +221,7 @@ pub fn server_end_12(ticket: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// A TLS 1.3 connection whose client sends records of these lengths.
-pub fn tls13(offer: Offer<'_>, psk: bool, records: &[u16]) -> Script {
+pub(crate) fn tls13(offer: Offer<'_>, psk: bool, records: &[u16]) -> Script {
     let flight: Vec<u8> = records.iter().flat_map(|len| sealed(*len)).collect();
     vec![
         c(client_hello(offer)),
@@ -234,7 +234,7 @@ pub fn tls13(offer: Offer<'_>, psk: bool, records: &[u16]) -> Script {
 }
 
 /// A TLS 1.2 connection.
-pub fn tls12(certificate: Option<&[u8]>) -> Script {
+pub(crate) fn tls12(certificate: Option<&[u8]>) -> Script {
     vec![
         c(client_hello(Offer {
             tls12: true,
@@ -250,17 +250,17 @@ pub fn tls12(certificate: Option<&[u8]>) -> Script {
 }
 
 /// A flow, and what it is.
-pub struct Case {
-    pub name: &'static str,
-    pub script: Script,
-    pub verdict: Verdict,
-    pub evidence: Evidence,
-    pub certificate: ClientCertificate,
-    pub protocol: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) script: Script,
+    pub(crate) verdict: Verdict,
+    pub(crate) evidence: Evidence,
+    pub(crate) certificate: ClientCertificate,
+    pub(crate) protocol: &'static str,
 }
 
 /// Flows of every kind.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     use ClientCertificate::{NotPresented, NotRequested, Presented, Refused, Unknown};
     use Evidence::{Certificates, FirstBytes, HandshakeShape, Upgrade};
     use Verdict::{Failed, Mtls, Opaque, Plaintext, Tls, TlsUnproven};
@@ -549,7 +549,7 @@ pub fn cases() -> Vec<Case> {
 
 /// A step of a delivery.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Piece {
         side: Side,
         offset: u64,
@@ -564,7 +564,7 @@ pub enum Step {
 }
 
 /// The script as segments of at most `mss` bytes, closed by both sides at the end.
-pub fn deliver(script: &Script, mss: usize) -> Vec<Step> {
+pub(crate) fn deliver(script: &Script, mss: usize) -> Vec<Step> {
     let mut sent = [0u64; 2];
     let mut steps = Vec::new();
     for (side, bytes) in script {
@@ -595,7 +595,7 @@ pub fn deliver(script: &Script, mss: usize) -> Vec<Step> {
     steps
 }
 
-pub fn endpoints() -> (Endpoint, Endpoint) {
+pub(crate) fn endpoints() -> (Endpoint, Endpoint) {
     (
         Endpoint::new([10, 0, 0, 1].into(), 40_000),
         Endpoint::new([10, 0, 0, 7].into(), 8443),
@@ -603,7 +603,7 @@ pub fn endpoints() -> (Endpoint, Endpoint) {
 }
 
 /// Gives one step to a classifier.
-pub fn give(
+pub(crate) fn give(
     classifier: &mut Classifier,
     step: &Step,
     time: u64,
@@ -642,7 +642,11 @@ pub fn give(
 }
 
 /// Gives all steps to a new classifier and ends the flow; every verdict on the way comes with it.
-pub fn run_at(steps: &[Step], time: u64, sessions: &mut Sessions) -> (Finding, Vec<Verdict>) {
+pub(crate) fn run_at(
+    steps: &[Step],
+    time: u64,
+    sessions: &mut Sessions,
+) -> (Finding, Vec<Verdict>) {
     let mut classifier = Classifier::new(Origin::Syn);
     let mut way = vec![classifier.verdict()];
     for step in steps {
@@ -670,6 +674,6 @@ pub fn run_at(steps: &[Step], time: u64, sessions: &mut Sessions) -> (Finding, V
 }
 
 /// As [`run_at`], alone in the world.
-pub fn run(steps: &[Step]) -> (Finding, Vec<Verdict>) {
+pub(crate) fn run(steps: &[Step]) -> (Finding, Vec<Verdict>) {
     run_at(steps, NOW, &mut Sessions::default())
 }

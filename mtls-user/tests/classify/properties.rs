@@ -118,7 +118,7 @@ fn suffer(steps: &mut Vec<Step>, troubles: &[Trouble]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn reordered_and_repeated_segments_never_mislead(

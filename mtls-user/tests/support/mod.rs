@@ -1,6 +1,9 @@
 //! A network namespace for a node and one for a pod, joined by a veth; gone when dropped.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 pub(crate) mod packet;
+pub(crate) mod tls;
 
 use std::{
     fs::File,

@@ -106,7 +106,7 @@ fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
         ),
         (
             "tls12-mutual",
-            handshake("1.2-mutual-go-openssl.pcap")?,
+            handshake("1.2-mutual-openssl-openssl.pcap")?,
             50_000,
         ),
         ("http", capture::http(), 100_000),

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use compact_str::CompactString;
-
 use crate::classify::Side;
 use crate::classify::sessions::{Origin, Sessions};
 use crate::wire::text;
-use crate::wire::tls::hello::{self, OfferedPsk};
+use crate::wire::tls::hello;
 use crate::wire::tls::names;
 use crate::wire::tls::{Certificate, ClientHello, Ja4, ServerHello};
 
@@ -18,42 +16,36 @@ pub(super) const SESSION_ID: u8 = 1;
 /// `TLS_AES_128_CCM_8_SHA256`.
 const CCM_8: u16 = 0x1305;
 
-/// The last ClientHello.
+/// The last ClientHello, as far as it is worth keeping.
 #[derive(Debug)]
 pub(in crate::classify) struct Hello {
-    pub(in crate::classify) server_name: Option<CompactString>,
+    pub(in crate::classify) server_name: Option<Box<str>>,
     /// The ALPN list as it was sent, cut at [`text::MAX`] bytes.
     pub(in crate::classify) alpn: Box<[u8]>,
     pub(super) ja4: Option<Ja4>,
-    pub(super) psk: Option<OfferedPsk>,
-    /// The name of the session ticket offered.
-    pub(super) ticket: Option<u64>,
-    /// The name of the session id offered.
-    pub(super) session: Option<u64>,
     pub(super) version: u16,
+    pub(super) external_psk: bool,
     pub(super) early_data: bool,
     pub(super) post_handshake_auth: bool,
     pub(super) ech: bool,
-    pub(super) offers_short_tag: bool,
     pub(super) framed_as_v2: bool,
 }
 
 impl Hello {
-    pub(super) fn new(hello: &ClientHello<'_>, sessions: &Sessions) -> Self {
+    pub(super) fn new(hello: &ClientHello<'_>) -> Self {
         let alpn = hello.alpn.unwrap_or_default();
-        let name = |kind, id: &[u8]| (!id.is_empty()).then(|| sessions.name(kind, id));
         Self {
-            server_name: hello.server_name.map(text::clean),
+            server_name: hello.server_name.map(|name| text::clean(name).into()),
             alpn: alpn[..alpn.len().min(text::MAX)].into(),
             ja4: Some(Ja4::of(hello)),
-            psk: hello.psk,
-            ticket: name(TICKET, hello.ticket.unwrap_or_default()),
-            session: name(SESSION_ID, hello.session_id),
             version: hello.highest_version(),
+            // Tickets are long and have an age.
+            external_psk: hello
+                .psk
+                .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0),
             early_data: hello.early_data,
             post_handshake_auth: hello.post_handshake_auth,
             ech: hello.ech,
-            offers_short_tag: hello.offers(CCM_8),
             framed_as_v2: false,
         }
     }
@@ -63,23 +55,50 @@ impl Hello {
             server_name: None,
             alpn: Box::default(),
             ja4: None,
-            psk: None,
-            ticket: None,
-            session: None,
             version,
+            external_psk: false,
             early_data: false,
             post_handshake_auth: false,
             ech: false,
-            offers_short_tag: false,
             framed_as_v2: true,
         }
     }
+}
 
-    /// A pre-shared key that is no resumption: tickets are long and have an age.
-    pub(super) fn offers_external_psk(&self) -> bool {
-        self.psk
-            .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0)
+/// What of the hellos is needed until the handshake is over.
+#[derive(Debug, Default)]
+pub(super) struct Offered {
+    /// A pre-shared key.
+    pub(super) psk: bool,
+    /// `TLS_AES_128_CCM_8_SHA256`, whose records are shorter.
+    pub(super) short_tag: bool,
+    /// The name of the session ticket.
+    pub(super) ticket: Option<u64>,
+    /// The name of the session id.
+    pub(super) session: Option<u64>,
+}
+
+impl Offered {
+    pub(super) fn new(hello: &ClientHello<'_>, sessions: &Sessions) -> Self {
+        let name = |kind, id: &[u8]| (!id.is_empty()).then(|| sessions.name(kind, id));
+        Self {
+            psk: hello.psk.is_some(),
+            short_tag: hello.offers(CCM_8),
+            ticket: name(TICKET, hello.ticket.unwrap_or_default()),
+            session: name(SESSION_ID, hello.session_id),
+        }
     }
+}
+
+/// What of the server's answer is needed until the handshake is over.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// The name of the session id, the server's own or the echo of the client's.
+    pub(super) session: Option<u64>,
+    /// The name of the ticket that it gave in clear.
+    pub(super) ticket: Option<u64>,
+    /// Where the ServerHello's record ends.
+    pub(super) end: u64,
 }
 
 /// What the ServerHello chose.
@@ -89,24 +108,17 @@ pub(super) struct Chosen {
     pub(super) cipher: u16,
     pub(super) group: Option<u16>,
     pub(super) psk: bool,
-    pub(super) alpn: Option<CompactString>,
-    /// The name of the session id, the server's own or the echo of the client's.
-    pub(super) session: Option<u64>,
-    /// Where its record ends.
-    pub(super) end: u64,
+    pub(super) alpn: Option<Box<str>>,
 }
 
 impl Chosen {
-    pub(super) fn new(hello: &ServerHello<'_>, end: u64, sessions: &Sessions) -> Self {
-        let id = hello.session_id;
+    pub(super) fn new(hello: &ServerHello<'_>) -> Self {
         Self {
             version: hello.version,
             cipher: hello.cipher,
             group: hello.group,
             psk: hello.psk.is_some() && hello.is_13(),
-            alpn: hello.alpn.map(text::clean),
-            session: (!id.is_empty()).then(|| sessions.name(SESSION_ID, id)),
-            end,
+            alpn: hello.alpn.map(|name| text::clean(name).into()),
         }
     }
 
@@ -114,7 +126,7 @@ impl Chosen {
         hello::is_13(self.version)
     }
 
-    /// Whether the key exchange of a full handshake (≤ 1.2) is by a pre-shared key.
+    /// What the cipher suite means for who is authenticated.
     pub(super) fn kind(&self) -> names::CipherKind {
         names::cipher_kind(self.cipher)
     }
@@ -173,15 +185,16 @@ pub(in crate::classify) struct Facts {
     pub(super) requested: bool,
     /// The client's, then the server's.
     pub(super) certificates: [Option<Arc<Certificate>>; 2],
-    /// The ticket that the server gave in clear.
-    pub(super) ticket: Option<u64>,
     pub(super) alert: Option<Alert>,
     /// SSL 3.0's way to say that there is no certificate.
     pub(super) no_certificate: bool,
     pub(super) completed: Option<bool>,
+    /// A second handshake took place under encryption (≤ 1.2).
     pub(super) renegotiated: bool,
+    /// The client sent as much in it as only a certificate takes.
+    pub(super) authenticated_late: bool,
     /// What a resumption continues, once that was looked up.
-    pub(super) origin: Option<Origin>,
+    pub(super) origin: Option<Box<Origin>>,
     /// The session was added to the table.
     pub(super) remembered: bool,
     /// The server's port.

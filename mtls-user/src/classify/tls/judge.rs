@@ -60,10 +60,13 @@ const CLOSED: &str = "the server closed the connection after the client's flight
 
 impl Facts {
     /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
-    pub(in crate::classify) fn renegotiate(&mut self) -> Option<Call> {
-        let classic = self.chosen.as_ref().is_some_and(|c| !c.is_13());
-        self.renegotiated |= classic;
-        (classic && self.first == Some(FirstItem::KeyExchange)).then(|| {
+    pub(in crate::classify) fn renegotiate(&mut self, bytes: u32) -> Option<Call> {
+        let chosen = self.chosen.as_ref().filter(|c| !c.is_13())?;
+        self.renegotiated = true;
+        // A key exchange on curves is short; other kinds are as long as a certificate.
+        let curves = names::cipher(chosen.cipher).contains("_ECDHE_");
+        self.authenticated_late |= bytes >= if curves { 400 } else { 1200 };
+        (self.authenticated_late && self.first == Some(FirstItem::KeyExchange)).then(|| {
             Call::new(
                 Verdict::Mtls,
                 Evidence::HandshakeShape,
@@ -164,7 +167,7 @@ impl Tls {
         // TLS 1.3's records are the only encrypted ones that can follow a ClientHello without a
         // readable message; the client's direction is enough when no pre-shared key is in play.
         let hello = self.facts.hello.as_ref().filter(|_| ends.over)?;
-        let alone = hello.psk.is_none() && !hello.offers_short_tag && !hello.early_data;
+        let alone = !self.offered.psk && !self.offered.short_tag && !hello.early_data;
         let encrypted = self.lanes[0]
             .records
             .first()
@@ -195,7 +198,7 @@ impl Tls {
             0
         };
         // Early data comes before the client has the ServerHello.
-        let early = |r: &&Record| hello.early_data && r.ack < chosen.end;
+        let early = |r: &&Record| hello.early_data && r.ack < self.answered.end;
         let flight = self.lanes[0].records.iter().skip_while(early);
         let first = flight.clone().next().copied();
         let lengths: smallvec::SmallVec<[u16; 8]> =
@@ -315,7 +318,7 @@ impl Tls {
             .facts
             .hello
             .as_ref()
-            .is_some_and(super::facts::Hello::offers_external_psk)
+            .is_some_and(|hello| hello.external_psk)
         {
             return self.unproven("authenticated by a pre-shared key, not by certificates");
         }
@@ -325,7 +328,7 @@ impl Tls {
                 .hello
                 .as_ref()
                 .and_then(|h| h.server_name.as_deref());
-            self.facts.origin = Some(sessions::of_peers(context, name));
+            self.facts.origin = Some(Box::new(sessions::of_peers(context, name)));
         }
         self.inherited(
             "resumed; the last full handshake of these peers was mutual,",
@@ -441,18 +444,20 @@ impl Tls {
     /// The session that this one continues: by the ticket or the session id that the client
     /// offered.
     fn find_origin(&mut self, context: &Context<'_>) {
-        let (Some(hello), Some(chosen), None) =
-            (&self.facts.hello, &self.facts.chosen, &self.facts.origin)
-        else {
+        if self.facts.origin.is_some() {
             return;
-        };
-        let echoed = hello.session.filter(|_| hello.session == chosen.session);
-        let found = [hello.ticket, echoed]
+        }
+        let offered = &self.offered;
+        let echoed = offered
+            .session
+            .filter(|_| offered.session == self.answered.session);
+        let found = [offered.ticket, echoed]
             .into_iter()
             .flatten()
             .find_map(|name| context.sessions.find(name))
             .cloned();
-        self.facts.origin = Some(found.map_or(Origin::Unknown, Origin::Known));
+        let origin = found.map_or(Origin::Unknown, Origin::Known);
+        self.facts.origin = Some(Box::new(origin));
     }
 
     /// Remembers this session under the names that it can be resumed by.
@@ -460,16 +465,13 @@ impl Tls {
         if self.facts.completed != Some(true) {
             return;
         }
-        let ticket = self.facts.ticket;
         // An id that the server only echoed names the session that was resumed.
-        let offered = self.facts.hello.as_ref().and_then(|h| h.session);
+        let ticket = self.answered.ticket;
         let own = self
-            .facts
-            .chosen
-            .as_ref()
-            .and_then(|c| c.session)
-            .filter(|id| Some(*id) != offered);
-        let session = match &self.facts.origin {
+            .answered
+            .session
+            .filter(|id| Some(*id) != self.offered.session);
+        let session = match self.facts.origin.as_deref() {
             Some(Origin::Known(session)) => {
                 let first = !std::mem::replace(&mut self.facts.remembered, true);
                 first.then(|| session.clone())
@@ -484,7 +486,7 @@ impl Tls {
     }
 
     fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
-        let (session, verdict, words) = match &self.facts.origin {
+        let (session, verdict, words) = match self.facts.origin.as_deref() {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
             Some(Origin::Mixed) => {
@@ -495,7 +497,11 @@ impl Tls {
             _ => return self.unproven("resumed; its full handshake was not seen"),
         };
         let age = self.facts.time.saturating_sub(session.time) / 1_000_000_000;
-        let call = Call::new(verdict, Evidence::Resumption, Reason::Age(words, age));
+        let call = Call::new(
+            verdict,
+            Evidence::Resumption,
+            Reason::Age(words, age as u32),
+        );
         if session.mutual {
             call.with(ClientCertificate::Presented)
         } else {

@@ -19,7 +19,7 @@ use crate::wire::tls::record::NotTls;
 use crate::wire::tls::{ClientHello, ContentType, RecordHeader, ServerHello};
 
 pub(super) use facts::Facts;
-use facts::{Alert, Chosen, FirstItem, Hello};
+use facts::{Alert, Answered, Chosen, FirstItem, Hello, Offered};
 pub(super) use judge::Ends;
 use messages::{Message, Messages};
 
@@ -65,6 +65,29 @@ pub(super) struct Broken {
     pub(super) protocol: Option<&'static str>,
 }
 
+/// Encrypted handshake records since the last ChangeCipherSpec (≤ 1.2): Finished, and the messages
+/// of a renegotiation, of which the first is its ClientHello.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Sealed {
+    records: u8,
+    bytes: u32,
+}
+
+impl Sealed {
+    pub(super) fn add(&mut self, len: u16) {
+        if self.records >= 2 {
+            self.bytes = self.bytes.saturating_add(len.into());
+        }
+        self.records = self.records.saturating_add(1);
+    }
+
+    /// At ChangeCipherSpec: the bytes of the renegotiation that it ends, if it ends one.
+    pub(super) fn end(&mut self) -> Option<u32> {
+        let Self { records, bytes } = std::mem::take(self);
+        (records > 2).then_some(bytes)
+    }
+}
+
 /// One side's records.
 #[derive(Debug, Default)]
 struct Lane {
@@ -75,8 +98,7 @@ struct Lane {
     looked_at: u8,
     /// Records after the hellos: of the client the first ones, of the server the last ones.
     records: SmallVec<[Record; 4]>,
-    /// Encrypted handshake bytes since the last ChangeCipherSpec (≤ 1.2).
-    encrypted: u32,
+    sealed: Sealed,
     broken: Option<Broken>,
 }
 
@@ -84,6 +106,8 @@ struct Lane {
 #[derive(Debug)]
 pub(super) struct Tls {
     pub(super) facts: Box<Facts>,
+    offered: Offered,
+    answered: Answered,
     lanes: [Lane; 2],
 }
 
@@ -95,6 +119,8 @@ impl Tls {
                 time,
                 ..Facts::default()
             }),
+            offered: Offered::default(),
+            answered: Answered::default(),
             lanes: Default::default(),
         }
     }
@@ -242,10 +268,11 @@ impl Tls {
         match (record.content, body) {
             (ContentType::ChangeCipherSpec, _) => {
                 if side == Side::Client {
-                    self.facts.renegotiated |= lane.changed && lane.encrypted >= 400;
+                    if let Some(bytes) = lane.sealed.end() {
+                        self.facts.renegotiate(bytes);
+                    }
                     self.facts.first(FirstItem::ChangeCipherSpec);
                 }
-                lane.encrypted = 0;
                 lane.changed = true;
                 return;
             }
@@ -267,7 +294,7 @@ impl Tls {
         }
         let lane = &mut self.lanes[side.index()];
         if record.content == ContentType::Handshake {
-            lane.encrypted = lane.encrypted.saturating_add(u32::from(record.len));
+            lane.sealed.add(record.len);
         }
         if lane.records.len() == RECORDS {
             match side {
@@ -304,7 +331,8 @@ impl Tls {
                 match message.complete().and_then(ClientHello::parse) {
                     Some(hello) => {
                         let first = facts.hello.take();
-                        let mut hello = Hello::new(&hello, context.sessions);
+                        self.offered = Offered::new(&hello, context.sessions);
+                        let mut hello = Hello::new(&hello);
                         // The fingerprint is the first hello's.
                         if let Some(first) = first {
                             hello.ja4 = first.ja4;
@@ -325,8 +353,11 @@ impl Tls {
                 match message.complete().and_then(ServerHello::parse) {
                     Some(hello) if hello.retry => facts.retried = true,
                     Some(hello) => {
-                        let chosen = Chosen::new(&hello, record.end(), context.sessions);
-                        facts.chosen = Some(chosen);
+                        let id = hello.session_id;
+                        self.answered.session =
+                            (!id.is_empty()).then(|| context.sessions.name(facts::SESSION_ID, id));
+                        self.answered.end = record.end();
+                        facts.chosen = Some(Chosen::new(&hello));
                     }
                     None => {}
                 }
@@ -337,7 +368,7 @@ impl Tls {
             (Side::Server, kind::CERTIFICATE_REQUEST) => facts.requested = true,
             (Side::Server, kind::NEW_SESSION_TICKET) => {
                 let mut c = Cursor::new(message.complete().unwrap_or_default());
-                facts.ticket = c
+                self.answered.ticket = c
                     .u32()
                     .and_then(|_lifetime| c.vec16())
                     .filter(|ticket| !ticket.is_empty())
@@ -359,9 +390,9 @@ impl Tls {
         self.facts
     }
 
-    /// How many encrypted handshake bytes the client has sent since its ChangeCipherSpec.
-    pub(super) fn encrypted(&self) -> u32 {
-        self.lanes[0].encrypted
+    /// The encrypted handshake records that a side has sent since its ChangeCipherSpec.
+    pub(super) fn sealed(&self, side: Side) -> Sealed {
+        self.lanes[side.index()].sealed
     }
 
     /// What the two sides were called when it is over.

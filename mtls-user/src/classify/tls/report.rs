@@ -34,7 +34,7 @@ impl Facts {
                     info.alpn = Some(only.clone());
                 }
             } else {
-                info.alpn = chosen.alpn.as_ref().map(|a| a.as_str().to_owned());
+                info.alpn = chosen.alpn.as_deref().map(str::to_owned);
                 info.external_psk =
                     chosen.kind() == names::CipherKind::Psk && resumed != Some(true);
             }
@@ -50,7 +50,7 @@ impl Facts {
         info.completed = info.completed.or(self.completed);
         info.alert = self.alert.map(|alert| names::alert(alert.code).to_owned());
         let mut certificates = self.certificates.clone();
-        if let Some(Origin::Known(session)) = &self.origin {
+        if let Some(Origin::Known(session)) = self.origin.as_deref() {
             info.session_age = Some(self.time.saturating_sub(session.time) / 1_000_000_000);
             certificates.clone_from(&session.certificates);
         }
@@ -110,10 +110,7 @@ impl Facts {
 
 impl Hello {
     fn info(&self, info: &mut TlsInfo) {
-        info.sni = self
-            .server_name
-            .as_ref()
-            .map(|name| name.as_str().to_owned());
+        info.sni = self.server_name.as_deref().map(str::to_owned);
         info.alpn_offered = protocols(&self.alpn)
             .map(|name| text::clean(name).into_string())
             .collect();
@@ -121,6 +118,6 @@ impl Hello {
         info.ech = self.ech;
         info.early_data = self.early_data;
         info.post_handshake_auth = self.post_handshake_auth;
-        info.external_psk = self.offers_external_psk();
+        info.external_psk = self.external_psk;
     }
 }

@@ -115,3 +115,39 @@ fn hash(first: &[u16], second: &[u16]) -> [u8; 6] {
     let digest = Sha256::digest(&text);
     std::array::from_fn(|i| digest[i])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of FoxIO's technical details of JA4.
+    #[test]
+    fn the_published_example() {
+        let ciphers = [
+            0x002f, 0x0035, 0x009c, 0x009d, 0x1301, 0x1302, 0x1303, 0xc013, 0xc014, 0xc02b, 0xc02c,
+            0xc02f, 0xc030, 0xcca8, 0xcca9,
+        ];
+        let extensions = [
+            0x0005, 0x000a, 0x000b, 0x000d, 0x0012, 0x0015, 0x0017, 0x001b, 0x0023, 0x002b, 0x002d,
+            0x0033, 0x4469, 0xff01,
+        ];
+        let algorithms = [
+            0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+        ];
+        let ja4 = Ja4 {
+            head: *b"t13d1516h2",
+            ciphers: hash(&ciphers, &[]),
+            extensions: hash(&extensions, &algorithms),
+        };
+        assert_eq!(ja4.to_string(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(hash(&[], &[1]), [0; 6]);
+    }
+
+    #[test]
+    fn protocols_that_are_no_text() {
+        assert_eq!(alpn(Some(b"h2")), *b"h2");
+        assert_eq!(alpn(Some(b"http/1.1")), *b"h1");
+        assert_eq!(alpn(Some(&[0xab, 0xcd])), *b"ad");
+        assert_eq!(alpn(None), *b"00");
+    }
+}

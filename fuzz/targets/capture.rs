@@ -1,0 +1,34 @@
+//! Capture files, down to the segments in them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mtls_user::capture::pcap::Pcap;
+use mtls_user::capture::pcapng::PcapNg;
+use mtls_user::capture::{Decoder, Step};
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok((pcap, header)) = Pcap::parse(data) {
+        walk(&data[header..], |input| pcap.step(input));
+    }
+    let mut pcapng = PcapNg::default();
+    walk(data, |input| pcapng.step(input));
+});
+
+fn walk<'a>(mut input: &'a [u8], mut step: impl FnMut(&'a [u8]) -> Step<'a>) {
+    let mut decoder = Decoder::default();
+    loop {
+        let consumed = match step(input) {
+            Step::Packet { consumed, packet } => {
+                if let Some(segment) = decoder.decode(&packet) {
+                    assert!(segment.payload.len() <= segment.len as usize);
+                }
+                consumed
+            }
+            Step::Skip { consumed } => consumed,
+            Step::Need(_) | Step::Corrupt(_) => return,
+        };
+        assert!(consumed > 0 && consumed <= input.len(), "{consumed} of {}", input.len());
+        input = &input[consumed..];
+    }
+}

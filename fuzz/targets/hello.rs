@@ -1,0 +1,20 @@
+//! Hellos, and what is made of them.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mtls_user::wire::text;
+use mtls_user::wire::tls::hello::V2Hello;
+use mtls_user::wire::tls::{ClientHello, Ja4, RecordHeader, ServerHello};
+
+fuzz_target!(|data: &[u8]| {
+    let _ = RecordHeader::at(data);
+    let _ = V2Hello::at(data);
+    let _ = ServerHello::parse(data);
+    assert!(text::clean(data).len() <= text::MAX);
+    if let Some(hello) = ClientHello::parse(data) {
+        let ja4 = Ja4::of(&hello).to_string();
+        assert_eq!(ja4.len(), 36);
+        assert!(hello.protocols().count() <= data.len());
+    }
+});

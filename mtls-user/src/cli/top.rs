@@ -1,0 +1,165 @@
+//! `mtls top`: the edges, live, the worst first.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Cell, Row, Table, TableState};
+
+use super::args::Top as Args;
+use super::client;
+use crate::daemon::status::Status;
+use crate::edges::EdgeRow;
+use crate::output::{ago, safe, secured};
+use crate::verdict::Verdict;
+
+/// How often the daemon is asked.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What is shown.
+struct View {
+    rows: Vec<EdgeRow>,
+    status: Status,
+    /// Why what is shown is not of now.
+    trouble: Option<String>,
+    state: TableState,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !std::io::stdout().is_terminal() {
+        bail!("`mtls top` needs a terminal: use `mtls edges` here");
+    }
+    // Asked once before the screen is taken, so that a missing daemon is a plain message.
+    let (rows, status) = ask(args)?;
+    let mut view = View {
+        rows,
+        status,
+        trouble: None,
+        state: TableState::default().with_selected(0),
+    };
+    let mut terminal = ratatui::init();
+    let shown = show(&mut terminal, &mut view, args);
+    ratatui::restore();
+    shown?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(args: &Args) -> anyhow::Result<(Vec<EdgeRow>, Status)> {
+    client::block_on(async {
+        let socket = &args.socket.socket;
+        let mut rows: Vec<EdgeRow> = client::get(socket, "/v1/edges").await?;
+        rows.sort_by_key(|row| row.verdict);
+        Ok((rows, client::get(socket, "/v1/status").await?))
+    })
+}
+
+fn show(
+    terminal: &mut ratatui::DefaultTerminal,
+    view: &mut View,
+    args: &Args,
+) -> anyhow::Result<()> {
+    let mut next = Instant::now() + PERIOD;
+    loop {
+        terminal.draw(|frame| draw(frame, view))?;
+        if event::poll(next.saturating_duration_since(Instant::now()))? {
+            if let Event::Key(key) = event::read()?
+                && key.kind == KeyEventKind::Press
+            {
+                let control = key.modifiers.contains(KeyModifiers::CONTROL);
+                match key.code {
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                    KeyCode::Char('c') if control => return Ok(()),
+                    KeyCode::Down | KeyCode::Char('j') => view.state.select_next(),
+                    KeyCode::Up | KeyCode::Char('k') => view.state.select_previous(),
+                    KeyCode::Home | KeyCode::Char('g') => view.state.select_first(),
+                    KeyCode::End | KeyCode::Char('G') => view.state.select_last(),
+                    _ => {}
+                }
+            }
+            continue;
+        }
+        match ask(args) {
+            Ok((rows, status)) => {
+                view.rows = rows;
+                view.status = status;
+                view.trouble = None;
+            }
+            Err(error) => view.trouble = Some(format!("{error:#}")),
+        }
+        next = Instant::now() + PERIOD;
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, view: &mut View) {
+    let [head, body, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(3),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
+    let status = &view.status;
+    let summary = format!(
+        "{} interfaces · {} flows seen, {} classified, {} undecided · {} edges",
+        status.kernel.interfaces.len(),
+        status.flows.seen,
+        status.flows.classified,
+        status.flows.undecided,
+        view.rows.len()
+    );
+    frame.render_widget(Line::from(summary).bold(), head);
+
+    let now = crate::daemon::now();
+    let rows = view.rows.iter().map(|row| {
+        let place = |namespace: &str, name: &str| {
+            if namespace.is_empty() {
+                safe(name).into_owned()
+            } else {
+                format!("{}/{}", safe(namespace), safe(name))
+            }
+        };
+        Row::new([
+            Cell::from(place(&row.src_namespace, &row.src)),
+            Cell::from(place(&row.dst_namespace, &row.dst)),
+            Cell::from(secured(row)).style(Style::new().fg(color(row.verdict))),
+            Cell::from(row.open.to_string()),
+            Cell::from(ago(row.last_seen, now)),
+            Cell::from(safe(&row.reason).into_owned()),
+        ])
+    });
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Fill(2),
+        Constraint::Fill(2),
+        Constraint::Length(6),
+        Constraint::Length(7),
+        Constraint::Fill(4),
+    ];
+    let header = ["SRC", "DST", "SECURED", "OPEN", "LAST", "REASON"];
+    let table = Table::new(rows, widths)
+        .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
+        .block(Block::bordered());
+    frame.render_stateful_widget(table, body, &mut view.state);
+
+    let foot_line = match &view.trouble {
+        Some(trouble) => Line::from(safe(trouble).into_owned()).style(Color::Red),
+        None => Line::from("↑↓ move · q quit"),
+    };
+    frame.render_widget(foot_line, foot);
+}
+
+fn color(verdict: Verdict) -> Color {
+    match verdict {
+        Verdict::Mtls => Color::Green,
+        Verdict::Plaintext | Verdict::Opaque | Verdict::Tls => Color::Red,
+        Verdict::Unobserved | Verdict::TlsUnproven | Verdict::Failed | Verdict::NoData => {
+            Color::Yellow
+        }
+    }
+}
