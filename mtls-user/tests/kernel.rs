@@ -130,10 +130,10 @@ fn a_connection_is_seen_from_syn_to_fin() {
         let programs = kernel.programs();
         assert_eq!(programs.len(), 2);
         assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
-        // A tenth of what the verifier accepts, as older kernels' see less ahead.
+        // A fifth of what the verifier accepts, as older kernels' see less ahead.
         for program in &programs {
             let instructions = program.verified_instructions.unwrap_or_default();
-            assert!(instructions < 100_000, "{program:?}");
+            assert!(instructions < 200_000, "{program:?}");
         }
     });
 }
