@@ -373,7 +373,7 @@ fn attaching_twice_is_attaching_once_and_detaching_leaves_nothing() {
         let ifindex = node.index("veth0");
         let attached = kernel.attach(ifindex).expect("attach");
         assert_eq!(kernel.attach(ifindex).expect("attach"), attached);
-        assert_eq!(kernel.attached(), [attached.clone()]);
+        assert_eq!(kernel.attached(), std::slice::from_ref(&attached));
         if attached.mode == Mode::Tcx {
             assert_eq!(programs_on("veth0").expect("query"), [1, 1]);
         }
