@@ -1,5 +1,6 @@
-//! What a newcomer runs: `cargo xtask setup` and `cargo xtask test`.
+//! What a newcomer runs: `cargo xtask setup`, `cargo xtask test` and `cargo xtask bench`.
 
+mod bench;
 mod setup;
 mod test;
 
@@ -17,12 +18,15 @@ struct Args {
 enum Task {
     /// Install what the build and the tests need, where it is missing.
     Setup,
+    /// Measure.
+    Bench(bench::Bench),
     /// Run the tests.
     Test,
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
+        Task::Bench(bench) => bench::run(&bench),
         Task::Setup => setup::run(),
         Task::Test => test::run(),
     }

@@ -2,6 +2,7 @@
 //! what it delivers.
 
 mod attach;
+mod bench;
 mod counters;
 pub mod doctor;
 mod events;
@@ -19,9 +20,12 @@ use aya::{
 
 pub use self::{
     attach::{Attached, Mode, programs_on},
+    bench::Bench,
     counters::{Counters, ProgramStats},
     events::Events,
 };
+
+use mtls_ebpf_common::flow::WAYS;
 
 use crate::wire::Direction;
 
@@ -41,6 +45,8 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Flows followed at a time; the least recently used one makes room for a new one.
     pub flows: u32,
+    /// Directions of flows that the fast path remembers as done; rounded up to a power of two.
+    pub cache: u32,
     /// Let the kernel program log what is unusual, for `aya-log` to print.
     pub log: bool,
     /// Have the kernel measure run counts and times. This costs every BPF program of the node two
@@ -56,6 +62,7 @@ impl Default for Config {
             look_again: Duration::from_mins(1),
             ring_bytes: 8 << 20,
             flows: 65_536,
+            cache: 131_072,
             log: false,
             stats: true,
             clsact: false,
@@ -85,8 +92,11 @@ impl Kernel {
         }
         let level: u8 = if config.log { 0xff } else { 0 };
         let flows = config.flows.max(1);
-        // Two directions each, four to a bucket.
-        let buckets = (flows / 2).max(1).next_power_of_two();
+        let buckets = config
+            .cache
+            .div_ceil(WAYS as u32)
+            .clamp(1, 1 << 24)
+            .next_power_of_two();
         let (seed, mask) = (seed()?, buckets - 1);
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, false)
