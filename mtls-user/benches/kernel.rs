@@ -105,6 +105,8 @@ fn main() -> anyhow::Result<()> {
 fn config() -> Config {
     Config {
         ring_bytes: 64 << 20,
+        flows: 131_072,
+        cache: 262_144,
         stats: false,
         ..Config::default()
     }
@@ -210,10 +212,14 @@ fn measure(family: &Family) -> anyhow::Result<Vec<Row>> {
         rotate,
     );
 
-    // Each round: new flows, and each of their packets once.
+    // Each round: new flows, to another port each time, and each of their packets once.
     let mut rounds: [Vec<f64>; 5] = Default::default();
     for round in 0..ROUNDS as u32 {
         let seq = round << 20;
+        let shape = Packet {
+            dst_port: 8000 + round as u16,
+            ..shape
+        };
         let syn = Packet {
             seq,
             flags: SYN,

@@ -100,7 +100,10 @@ impl Kernel {
         let (seed, mask) = (seed()?, buckets - 1);
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, false)
-            .override_global("SEED", &seed, true)
+            .override_global("SEED_K0", &seed[0], true)
+            .override_global("SEED_M0", &seed[1], true)
+            .override_global("SEED_K1", &seed[2], true)
+            .override_global("SEED_M1", &seed[3], true)
             .override_global("DONE_MASK", &mask, true)
             .map_max_entries("DONE", buckets)
             .map_max_entries("EVENTS", ring_size(config.ring_bytes))
