@@ -117,6 +117,7 @@ fn a_connection_is_seen_from_syn_to_fin() {
     let (request, response) = (pattern(700), pattern(3000));
     watching(&node, &Config::default(), |kernel, events| {
         let ifindex = node.index("veth0");
+        kernel.measure(true);
         let attached = kernel.attach(ifindex).expect("attach");
         assert_eq!((attached.ifindex, &*attached.name), (ifindex, "veth0"));
         for address in ["10.9.0.2", "fd09::2"] {

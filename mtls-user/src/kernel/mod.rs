@@ -49,8 +49,7 @@ pub struct Config {
     pub cache: u32,
     /// Let the kernel program log what is unusual, for `aya-log` to print.
     pub log: bool,
-    /// Have the kernel measure run counts and times. This costs every BPF program of the node two
-    /// readings of the clock per run.
+    /// Have the kernel measure run counts and times from the start, see [`Kernel::measure`].
     pub stats: bool,
     /// Attach by clsact even where there is tcx.
     pub clsact: bool,
@@ -64,7 +63,7 @@ impl Default for Config {
             flows: 65_536,
             cache: 131_072,
             log: false,
-            stats: true,
+            stats: false,
             clsact: false,
         }
     }
@@ -79,7 +78,7 @@ pub struct Kernel {
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
     /// The kernel measures as long as this is open.
-    _stats: Option<OwnedFd>,
+    stats: Option<OwnedFd>,
 }
 
 impl Kernel {
@@ -121,17 +120,17 @@ impl Kernel {
         generation
             .set(0, 1, 0)
             .context("set the first generation")?;
-        // Kernels before 5.8 cannot, and then the numbers stay zero.
-        let stats = config.stats.then(|| enable_stats(Stats::RunTime).ok());
-        Ok(Self {
+        let mut kernel = Self {
             ebpf,
             counters,
             ring: Some(ring),
             generation,
             links: HashMap::new(),
             clsact: config.clsact,
-            _stats: stats.flatten(),
-        })
+            stats: None,
+        };
+        kernel.measure(config.stats);
+        Ok(kernel)
     }
 
     /// The samples. There is one ring buffer, so a second call is an error.
@@ -194,7 +193,14 @@ impl Kernel {
         Counters::read(&self.counters)
     }
 
-    /// What running the programs has cost so far.
+    /// Has the kernel measure run counts and times, or stop it. Measuring costs every BPF program of
+    /// the node two readings of the clock per run, which is more than the fast path itself: better
+    /// measure for a second when somebody asks. Kernels that cannot leave the numbers at zero.
+    pub fn measure(&mut self, on: bool) {
+        self.stats = on.then(|| enable_stats(Stats::RunTime).ok()).flatten();
+    }
+
+    /// What running the programs has cost while it was measured.
     pub fn programs(&self) -> Vec<ProgramStats> {
         [EGRESS, INGRESS]
             .into_iter()
