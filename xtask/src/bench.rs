@@ -1,45 +1,62 @@
 //! `cargo xtask bench`: what the documentation says of speed, measured here and now.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::build::{self, step};
 use crate::corpus::CORPUS;
 
 /// What to measure.
-#[derive(clap::Subcommand)]
-pub(crate) enum Bench {
-    /// `mtls classify` on one core, beside tshark and ndpiReader on the same captures.
-    Classify {
-        /// `table` or `json`.
-        #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-        output: String,
-    },
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
+    /// beside tshark and ndpiReader on the same captures.
+    what: What,
+    /// How to print it.
+    #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
+    output: String,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    Kernel,
+    Classify,
 }
 
 /// Measures.
-pub(crate) fn run(what: &Bench) -> anyhow::Result<()> {
-    match what {
-        Bench::Classify { output } => {
-            step("building for speed");
-            build::build(
-                &[
-                    "--release",
-                    "--package",
-                    "mtls-user",
-                    "--package",
-                    "mtls-tests",
-                    "--bins",
-                ],
-                false,
-            )?;
-            let target = build::program("xtask")?;
-            let target = target.ancestors().nth(2).unwrap_or(build::root());
-            step("making captures and measuring");
-            let mut bench = Command::new(target.join("release/mtls-bench"));
-            bench.args(["classify", "--output", output]);
-            bench.arg("--corpus").arg(build::root().join(CORPUS));
-            bench.arg("--work").arg(target.join("bench"));
-            build::run(&mut bench)
-        }
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
+    match bench.what {
+        What::Kernel => kernel(&bench.output),
+        What::Classify => classify(&bench.output),
     }
+}
+
+/// Its time is spent and taken in the kernel, so a build for speed would change nothing but the
+/// time to build.
+fn kernel(output: &str) -> anyhow::Result<()> {
+    let mut command = build::cargo();
+    command.args(["bench", "--profile", "dev", "--quiet"]);
+    command.args(["--package", "mtls-user", "--bench", "kernel", "--"]);
+    command.arg(format!("--output={output}"));
+    build::run(command.env("MTLS_REQUIRE_BPF", "1"))
+}
+
+fn classify(output: &str) -> anyhow::Result<()> {
+    step("building for speed");
+    let packages = [
+        "--package",
+        "mtls-user",
+        "--package",
+        "mtls-tests",
+        "--bins",
+    ];
+    build::build(&[&["--release"], &packages[..]].concat(), false)?;
+    let own = build::program("xtask")?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+    step("making captures and measuring");
+    let mut bench = Command::new(target.join("release/mtls-bench"));
+    bench.args(["classify", "--output", output]);
+    bench.arg("--corpus").arg(build::root().join(CORPUS));
+    bench.arg("--work").arg(target.join("bench"));
+    build::run(&mut bench)
 }
