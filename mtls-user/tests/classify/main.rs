@@ -463,3 +463,71 @@ fn a_client_certificate_is_unknown_until_something_says_more() {
         ClientCertificate::Unknown
     );
 }
+
+/// A renegotiation is encrypted; only a certificate is as long as what the client then sends.
+#[test]
+fn a_certificate_in_a_renegotiation() {
+    let sealed_messages = |lens: &[usize]| -> Vec<u8> {
+        lens.iter()
+            .flat_map(|len| record(22, &noise(*len)))
+            .collect()
+    };
+    let renegotiated = |lens: &[usize]| {
+        let mut script = tls12(None);
+        script.push(s(sealed_messages(&[28])));
+        script.push(c(
+            [sealed_messages(lens), ccs(), sealed_messages(&[40])].concat()
+        ));
+        script.push(s([ccs(), sealed_messages(&[40])].concat()));
+        run(&deliver(&script, 1448))
+    };
+    let (finding, way) = renegotiated(&[300, 700, 94, 100]);
+    assert_eq!(finding.verdict, Verdict::Mtls, "{}", finding.reason);
+    assert!(
+        way.contains(&Verdict::Tls),
+        "what came before was not mutual"
+    );
+    assert!(
+        finding
+            .notes
+            .iter()
+            .any(|note| note.starts_with("renegotiation"))
+    );
+
+    let (finding, _) = renegotiated(&[300, 94]);
+    assert_eq!(finding.verdict, Verdict::Tls);
+    assert!(
+        finding
+            .notes
+            .iter()
+            .any(|note| note.starts_with("renegotiation"))
+    );
+}
+
+/// A client that was not asked and leaves first was not refused by a server that says goodbye.
+#[test]
+fn a_polite_goodbye_is_no_refusal() {
+    let mut steps = deliver(
+        &vec![
+            c(client_hello(Offer::default())),
+            s(server_flight_13(false)),
+            c([ccs(), sealed(53), sealed(19)].concat()),
+            s(sealed(19)),
+        ],
+        1448,
+    );
+    // The client closes before the server's last word, which acknowledges it.
+    let at = steps.len();
+    steps.swap(at - 1, at - 2);
+    steps.swap(at - 2, at - 3);
+    let Step::Fin { length: client, .. } = steps[at - 3] else {
+        panic!()
+    };
+    for step in &mut steps[at - 2..] {
+        if let Step::Piece { ack, .. } | Step::Fin { ack, .. } = step {
+            *ack = client + 1;
+        }
+    }
+    let (finding, _) = run(&steps);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+}
