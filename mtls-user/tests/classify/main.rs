@@ -524,9 +524,8 @@ fn a_polite_goodbye_is_no_refusal() {
         panic!()
     };
     for step in &mut steps[at - 2..] {
-        if let Step::Piece { ack, .. } | Step::Fin { ack, .. } = step {
-            *ack = client + 1;
-        }
+        let (Step::Piece { ack, .. } | Step::Fin { ack, .. }) = step;
+        *ack = client + 1;
     }
     let (finding, _) = run(&steps);
     assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
