@@ -530,3 +530,56 @@ fn a_polite_goodbye_is_no_refusal() {
     let (finding, _) = run(&steps);
     assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
 }
+
+/// Early data whose first copy was lost before the observer comes again when the client has the
+/// ServerHello: it is early data all the same.
+#[test]
+fn early_data_sent_again_is_no_certificate() {
+    let case = cases()
+        .into_iter()
+        .find(|c| c.name == "1.3 early data refused")
+        .unwrap();
+    let mut steps = deliver(&case.script, 700);
+    let flight: usize = case.script[2].1.len();
+    let lost = steps
+        .iter()
+        .position(|s| matches!(s, Step::Piece { offset, .. } if *offset > 0));
+    let Step::Piece {
+        side,
+        offset,
+        bytes,
+        ..
+    } = steps.remove(lost.unwrap())
+    else {
+        panic!()
+    };
+    let server_hello = |s: &Step| {
+        matches!(
+            s,
+            Step::Piece {
+                side: Side::Server,
+                ..
+            }
+        )
+    };
+    let behind = steps
+        .iter()
+        .rposition(|s| server_hello(s) && is_before(s, flight))
+        .unwrap()
+        + 1;
+    steps.insert(
+        behind,
+        Step::Piece {
+            side,
+            offset,
+            bytes,
+            ack: flight as u64,
+        },
+    );
+    let (finding, _) = run(&steps);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+}
+
+fn is_before(step: &Step, position: usize) -> bool {
+    matches!(step, Step::Piece { offset, .. } if (*offset as usize) < position)
+}

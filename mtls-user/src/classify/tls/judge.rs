@@ -26,6 +26,8 @@ pub(in crate::classify) struct Ends {
     pub(in crate::classify) hole: [bool; 2],
     /// Per side: end of the last byte that was on the wire.
     pub(in crate::classify) seen: [u64; 2],
+    /// How far the client had sent before it had anything of the server.
+    pub(in crate::classify) unanswered: u64,
     /// The server closed its stream in answer to the client's close.
     pub(in crate::classify) client_left_first: bool,
     /// It was closed by both or reset.

@@ -28,8 +28,11 @@ impl Tls {
         } else {
             0
         };
-        // Early data comes before the client has the ServerHello.
-        let early = |r: &&Record| hello.early_data && r.ack < self.answered.end;
+        // Early data comes before the client has the ServerHello; sent again, it may acknowledge
+        // more than when it was sent first.
+        let early = |r: &&Record| {
+            hello.early_data && (r.ack < self.answered.end || r.start < ends.unanswered)
+        };
         let flight = self.lanes[0].records.iter().skip_while(early);
         let first = flight.clone().next().copied();
         let lengths: smallvec::SmallVec<[u16; 8]> =
