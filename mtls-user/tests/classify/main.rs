@@ -583,3 +583,69 @@ fn early_data_sent_again_is_no_certificate() {
 fn is_before(step: &Step, position: usize) -> bool {
     matches!(step, Step::Piece { offset, .. } if (*offset as usize) < position)
 }
+
+/// Suites that encrypt nothing, or by which no certificate is shown, are not called TLS.
+#[test]
+fn suites_that_protect_less() {
+    let with_suite = |suite| {
+        let hello = server_hello(&noise(32), &[], suite, &[]);
+        let flight = [hello, message(12, &noise(140)), message(14, &[])].concat();
+        let script = vec![
+            c(client_hello(Offer {
+                tls12: true,
+                ..Offer::default()
+            })),
+            s(record(22, &flight)),
+            c(client_flight_12(None)),
+            s(server_end_12(None)),
+        ];
+        run(&deliver(&script, 1448)).0
+    };
+    assert_eq!(
+        with_suite(0x0002).verdict,
+        Verdict::Plaintext,
+        "TLS_RSA_WITH_NULL_SHA"
+    );
+    assert_eq!(
+        with_suite(0xc018).verdict,
+        Verdict::TlsUnproven,
+        "anonymous"
+    );
+    let psk = with_suite(0x00a8);
+    assert_eq!(psk.verdict, Verdict::TlsUnproven);
+    assert!(psk.tls.unwrap().external_psk);
+    assert_eq!(with_suite(0xc02f).verdict, Verdict::Tls);
+}
+
+#[test]
+fn a_hello_framed_as_ssl2_is_named_as_such() {
+    let mut hello = vec![0x80, 28, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f];
+    hello.extend(noise(16));
+    let mut script = tls12(None);
+    script[0] = c(hello);
+    for mss in [1, 7, 1448] {
+        let (finding, _) = run(&deliver(&script, mss));
+        assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+        assert!(
+            finding.notes[0].starts_with("sslv2-framed"),
+            "{:?}",
+            finding.notes
+        );
+    }
+}
+
+#[test]
+fn strings_from_the_wire_are_escaped_and_bounded() {
+    let long = "a".repeat(5000);
+    let evil = format!("\u{1b}[31m{long}");
+    let offer = Offer {
+        sni: Some(&evil),
+        alpn: &["\u{7}"],
+        ..Offer::default()
+    };
+    let (finding, _) = run(&deliver(&tls13(offer, false, &[53]), 1448));
+    let tls = finding.tls.unwrap();
+    let sni = tls.sni.unwrap();
+    assert!(sni.len() <= 255 && sni.starts_with("\\u{1b}[31m"), "{sni}");
+    assert_eq!(tls.alpn_offered, ["\\u{7}"]);
+}
