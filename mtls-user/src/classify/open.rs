@@ -430,13 +430,13 @@ impl Open {
         self.fresh(Call::unobserved(reason));
     }
 
-    pub(super) fn settle(self) -> Settled {
+    pub(super) fn settle(self: Box<Self>) -> Settled {
         let Self {
             known,
             streams,
             phase,
             ..
-        } = self;
+        } = *self;
         let (facts, watch) = match phase {
             Phase::Tls(tls) => {
                 let watch = Side::BOTH.map(|side| {

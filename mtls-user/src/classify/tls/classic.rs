@@ -30,7 +30,7 @@ impl Facts {
 
 impl Tls {
     pub(super) fn classic(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
-        let kind = self.facts.chosen.as_ref()?.kind();
+        let kind = self.facts.chosen.as_ref()?.kind;
         let resumed = self.facts.first == Some(FirstItem::ChangeCipherSpec);
         if self.facts.completed.is_none() && self.facts.first.is_some() {
             // In a full handshake the server's ChangeCipherSpec is the last, else the client's.

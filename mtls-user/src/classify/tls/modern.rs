@@ -52,7 +52,7 @@ impl Tls {
         if outcome != Outcome::NotYet {
             self.facts.completed = Some(outcome == Outcome::Accepted);
         }
-        if names::cipher_kind(self.facts.chosen.as_ref()?.cipher) == CipherKind::Null {
+        if self.facts.chosen.as_ref()?.kind == CipherKind::Null {
             return first.map(|_| null_cipher());
         }
         if psk {
