@@ -4,6 +4,7 @@
 //! Everything a test makes lives in namespaces of its own thread, so tests run side by side and
 //! nothing is left behind, not even when one is killed.
 
+pub mod apiserver;
 pub mod bench;
 pub mod bin;
 pub mod capture;

@@ -10,7 +10,8 @@ use crate::corpus::CORPUS;
 #[derive(clap::Args)]
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
-    /// beside tshark and ndpiReader on the same captures.
+    /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
+    /// directory of 10,000 pods.
     what: What,
     /// How to print it.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
@@ -21,6 +22,7 @@ pub(crate) struct Bench {
 enum What {
     Kernel,
     Classify,
+    Pods,
 }
 
 /// Measures.
@@ -28,6 +30,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench.what {
         What::Kernel => kernel(&bench.output),
         What::Classify => classify(&bench.output),
+        What::Pods => pods(&bench.output),
     }
 }
 
@@ -39,6 +42,13 @@ fn kernel(output: &str) -> anyhow::Result<()> {
     command.args(["--package", "mtls-user", "--bench", "kernel", "--"]);
     command.arg(format!("--output={output}"));
     build::run(command.env("MTLS_REQUIRE_BPF", "1"))
+}
+
+fn pods(output: &str) -> anyhow::Result<()> {
+    let mut command = build::cargo();
+    command.args(["run", "--release", "--quiet", "--package", "mtls-user"]);
+    command.args(["--example", "bench_pods", "--", "--output", output]);
+    build::run(&mut command)
 }
 
 fn classify(output: &str) -> anyhow::Result<()> {

@@ -85,6 +85,21 @@ pub(super) struct Daemon {
     /// A file of pod names: lines of `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
     #[arg(long, value_name = "FILE")]
     pods: Option<PathBuf>,
+    /// The container runtime's socket [default: where containerd, CRI-O and cri-dockerd listen].
+    #[arg(long, value_name = "PATH", conflicts_with = "no_cri", value_parser = endpoint)]
+    cri_endpoint: Option<PathBuf>,
+    /// Don't ask a container runtime for names.
+    #[arg(long)]
+    no_cri: bool,
+    /// Names from the Kubernetes API that this file leads to [default: in a pod, its own cluster's].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// This node, as Kubernetes calls it.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    /// Name the pods of all nodes, which the API server pays for.
+    #[arg(long)]
+    cluster_names: bool,
     /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
     #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     window: Duration,
@@ -106,6 +121,13 @@ impl Daemon {
             socket: self.socket.socket,
             netns_dir: self.netns_dir,
             pods: self.pods,
+            cri: !self.no_cri,
+            cri_endpoint: self.cri_endpoint,
+            kubernetes: crate::pods::kubernetes::Options {
+                kubeconfig: self.kubeconfig,
+                node: self.node_name,
+                whole_cluster: self.cluster_names,
+            },
             window: self.window.max(Duration::from_secs(1)),
             interfaces: self.interfaces,
             kernel: crate::kernel::Config {
@@ -175,6 +197,17 @@ pub(super) struct Doctor {
     /// How to write the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
+}
+
+/// A path, or the `unix://` that container tools write before one.
+#[cfg(feature = "node")]
+fn endpoint(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    if path.starts_with('/') {
+        Ok(path.into())
+    } else {
+        Err("expected the path of a socket, as in /run/containerd/containerd.sock".into())
+    }
 }
 
 /// `90s`, `10m`, `2h`, `500ms`; a bare number is seconds.

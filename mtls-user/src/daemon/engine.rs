@@ -13,7 +13,7 @@ use super::{Options, now, told};
 use crate::edges::{EdgeRow, EdgeStats, EdgeTable, Seen};
 use crate::flow::{Event, FlowStats, FlowTable, View};
 use crate::kernel::Events;
-use crate::pods::Directory;
+use crate::pods::{self, Directory};
 use crate::verdict::FlowRecord;
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
@@ -212,9 +212,7 @@ impl Ledger {
     }
 
     fn named(&self, mut record: FlowRecord) -> FlowRecord {
-        let time = record.last_seen;
-        record.src.workload = Some(self.directory.name(record.src.ip, None, time));
-        record.dst.workload = Some(self.directory.name(record.dst.ip, None, time));
+        pods::name_flow(&self.directory, &mut record);
         record
     }
 

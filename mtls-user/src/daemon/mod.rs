@@ -35,6 +35,12 @@ pub struct Options {
     pub netns_dir: PathBuf,
     /// A file of pod names.
     pub pods: Option<PathBuf>,
+    /// Ask the container runtime for names.
+    pub cri: bool,
+    /// The container runtime's socket; without one, those that runtimes use are tried.
+    pub cri_endpoint: Option<PathBuf>,
+    /// Names from the Kubernetes API.
+    pub kubernetes: crate::pods::kubernetes::Options,
     /// How long a closed connection stays listed.
     pub window: Duration,
     /// Only these interfaces; empty: every veth that leads to another namespace.
@@ -74,7 +80,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let started = Instant::now();
     let socket = socket::Bound::new(&options.socket)?;
     let directory = Arc::new(Directory::new());
-    let names = names::Names::start(directory.clone(), &options)?;
+    let names = names::Names::start(directory.clone(), &options).await?;
     let mut kernel = Kernel::load(&options.kernel)?;
     let events = kernel.events()?;
 

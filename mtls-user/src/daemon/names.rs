@@ -1,13 +1,14 @@
-//! Keeps the pod directory fresh: looks again when told to, and every few seconds anyway.
+//! Keeps the pod directory fresh: starts its sources, and passes on when a name is missed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Options, now};
-use crate::pods::{self, Directory};
+use crate::pods::cri::Cri;
+use crate::pods::{self, Directory, Source, kubernetes};
 
 /// Without news, names are looked at so often.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -19,6 +20,8 @@ const AFTER: [Duration; 3] = [
 ];
 /// News within this time is one.
 const BURST: Duration = Duration::from_millis(10);
+/// How long the start may wait for the container runtime, so that the first flow finds names.
+const FIRST: Duration = Duration::from_secs(3);
 
 pub(super) struct Names {
     wanted: Arc<Notify>,
@@ -26,14 +29,28 @@ pub(super) struct Names {
 
 impl Names {
     /// Looks once before it returns, so that the first flow finds names; then goes on by itself.
-    pub(super) fn start(directory: Arc<Directory>, options: &Options) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        directory: Arc<Directory>,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
         if let Some(path) = &options.pods {
-            directory.publish("file", pods::read_file(path)?, now());
+            directory.publish(Source::File, pods::read_file(path)?, now());
         }
-        let netns_dir = options.netns_dir.clone();
-        look(&directory, &netns_dir);
+        look(&directory, &options.netns_dir).await;
+        let (missed, missing) = watch::channel(0);
+        if options.cri {
+            let mut cri = Cri::new(directory.clone(), options.cri_endpoint.clone());
+            // One that takes longer goes on with it in the background.
+            let _ = tokio::time::timeout(FIRST, cri.look()).await;
+            tokio::spawn(cri.run(missing));
+        }
+        if options.kubernetes.wanted() {
+            let options = options.kubernetes.clone();
+            tokio::spawn(kubernetes::follow(directory.clone(), options));
+        }
         let wanted = Arc::new(Notify::new());
-        tokio::spawn(follow(directory, netns_dir, wanted.clone()));
+        let netns_dir = options.netns_dir.clone();
+        tokio::spawn(follow(directory, netns_dir, wanted.clone(), missed));
         Ok(Self { wanted })
     }
 
@@ -43,28 +60,32 @@ impl Names {
     }
 }
 
-async fn follow(directory: Arc<Directory>, netns_dir: PathBuf, wanted: Arc<Notify>) {
+async fn follow(
+    directory: Arc<Directory>,
+    netns_dir: PathBuf,
+    wanted: Arc<Notify>,
+    missed: watch::Sender<u64>,
+) {
     let mut after = AFTER.iter();
     loop {
         let wait = after.next().copied().unwrap_or(PERIOD);
         if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
+            missed.send_modify(|count| *count += 1);
             // News comes in bursts, as pods do.
             tokio::time::sleep(BURST).await;
             after = AFTER.iter();
         }
-        let (directory, netns_dir) = (directory.clone(), netns_dir.clone());
-        let looked = tokio::task::spawn_blocking(move || look(&directory, &netns_dir));
-        let _ = looked.await;
+        look(&directory, &netns_dir).await;
     }
 }
 
-fn look(directory: &Directory, netns_dir: &std::path::Path) {
-    match pods::scan_namespaces(netns_dir) {
-        Ok(entries) => directory.publish("netns", entries, now()),
-        Err(error) => directory.fail("netns", format!("{error:#}")),
+async fn look(directory: &Directory, netns_dir: &Path) {
+    match pods::scan_namespaces(netns_dir).await {
+        Ok(entries) => directory.publish(Source::Netns, entries, now()),
+        Err(error) => directory.fail(Source::Netns, format!("{error:#}")),
     }
     match pods::node_addresses() {
-        Ok(entry) => directory.publish("node", vec![entry], now()),
-        Err(error) => directory.fail("node", format!("{error:#}")),
+        Ok(entry) => directory.publish(Source::Node, [entry], now()),
+        Err(error) => directory.fail(Source::Node, format!("{error:#}")),
     }
 }

@@ -8,10 +8,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::Entry;
+use super::entry::MAX_NAME;
 use crate::verdict::Workload;
-
-/// Longest name taken; Kubernetes allows 253.
-const MAX_NAME: usize = 253;
 
 /// Reads such a file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
@@ -68,7 +66,7 @@ fn entry(line: &str) -> anyhow::Result<Entry> {
             stale: None,
         },
         addresses,
-        links: Vec::new(),
+        ..Entry::default()
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use super::Entry;
+use super::{Entry, links};
 use crate::verdict::Workload;
 
 /// Most namespaces looked into.
@@ -15,7 +15,22 @@ const MAX: usize = 4_096;
 
 /// Every namespace that has a name in `directory`, with its addresses. A directory that does not
 /// exist has none.
-pub fn scan(directory: &Path) -> anyhow::Result<Vec<Entry>> {
+pub async fn scan(directory: &Path) -> anyhow::Result<Vec<Entry>> {
+    let (names, files): (Vec<_>, Vec<_>) = list(directory)?.into_iter().unzip();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (addresses, files) = look_into(files).await?;
+    let links = links::into(&files).await?;
+    Ok(names
+        .iter()
+        .zip(addresses)
+        .zip(links)
+        .filter_map(|((name, addresses), links)| Some(entry(name, addresses?, links)))
+        .collect())
+}
+
+fn list(directory: &Path) -> anyhow::Result<Vec<(String, Option<File>)>> {
     let names = match std::fs::read_dir(directory) {
         Ok(names) => names,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -29,31 +44,44 @@ pub fn scan(directory: &Path) -> anyhow::Result<Vec<Entry>> {
         // Names that are no text, and files that are no namespace, are somebody else's.
         if let Ok(text) = name.file_name().into_string()
             && !text.chars().any(char::is_control)
+            && !is_made_up(&text)
             && let Ok(file) = File::open(name.path())
         {
-            found.push((text, file));
+            found.push((text, Some(file)));
         }
     }
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
-    // A thread enters a namespace for good: one that ends afterwards does it for all of them.
-    std::thread::spawn(move || {
-        found
-            .into_iter()
-            .filter_map(|(name, file)| {
-                setns(&file, CloneFlags::CLONE_NEWNET).ok()?;
-                Some(entry(&name, addresses()?))
-            })
-            .collect()
-    })
-    .join()
-    .map_err(|_| {
-        anyhow!(
-            "looking into the namespaces of {} failed",
-            directory.display()
-        )
-    })
+    Ok(found)
+}
+
+/// Container runtimes call a namespace `cni-UUID`, or by a UUID alone: no name to show anybody.
+fn is_made_up(name: &str) -> bool {
+    let id = name.strip_prefix("cni-").unwrap_or(name);
+    id.len() == 36
+        && id.bytes().enumerate().all(|(i, byte)| match i {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// The addresses that others can reach each namespace by; `None` where it cannot be entered. The
+/// files are given back.
+pub(super) async fn look_into(
+    files: Vec<Option<File>>,
+) -> anyhow::Result<(Vec<Option<Vec<IpAddr>>>, Vec<Option<File>>)> {
+    let look = move || {
+        // A thread enters a namespace for good: one that ends afterwards does it for all of them.
+        let thread = std::thread::spawn(move || {
+            let look = |file: &Option<File>| {
+                setns(file.as_ref()?, CloneFlags::CLONE_NEWNET).ok()?;
+                addresses()
+            };
+            (files.iter().map(look).collect(), files)
+        });
+        thread.join()
+    };
+    tokio::task::spawn_blocking(look)
+        .await?
+        .map_err(|_| anyhow!("looking into network namespaces failed"))
 }
 
 /// The addresses that others can reach this thread's namespace by.
@@ -81,7 +109,7 @@ fn addresses() -> Option<Vec<IpAddr>> {
     Some(addresses)
 }
 
-fn entry(name: &str, addresses: Vec<IpAddr>) -> Entry {
+fn entry(name: &str, addresses: Vec<IpAddr>, links: Vec<u32>) -> Entry {
     let (namespace, pod) = name.split_once('.').unwrap_or(("", name));
     Entry {
         workload: Workload {
@@ -92,6 +120,20 @@ fn entry(name: &str, addresses: Vec<IpAddr>) -> Entry {
             ..Workload::default()
         },
         addresses,
-        links: Vec::new(),
+        links,
+        ..Entry::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_runtime_made_up_are_no_names() {
+        assert!(is_made_up("cni-3f5e7f7a-91d2-4a44-9a3c-0b7d5a2c6e11"));
+        assert!(is_made_up("3f5e7f7a-91d2-4a44-9a3c-0b7d5a2c6e11"));
+        assert!(!is_made_up("shop.web"));
+        assert!(!is_made_up("cni-demo"));
     }
 }

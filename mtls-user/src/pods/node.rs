@@ -32,6 +32,6 @@ pub fn addresses() -> anyhow::Result<Entry> {
             ..Workload::default()
         },
         addresses,
-        links: Vec::new(),
+        ..Entry::default()
     })
 }

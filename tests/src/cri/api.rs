@@ -59,35 +59,38 @@ impl Client {
         Ok(())
     }
 
-    /// Makes a sandbox within a control group of the machine's; its id.
-    pub(super) fn run(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        cgroup: &str,
-    ) -> Result<String> {
-        let labels = [
-            ("io.kubernetes.pod.name", name),
-            ("io.kubernetes.pod.namespace", namespace),
-            ("io.kubernetes.pod.uid", uid),
-        ];
+    /// Makes a sandbox; its id.
+    pub(super) fn run(&self, config: PodSandboxConfig) -> Result<String> {
         let request = RunPodSandboxRequest {
-            config: Some(PodSandboxConfig {
-                metadata: Some(PodSandboxMetadata {
-                    name: name.into(),
-                    uid: uid.into(),
-                    namespace: namespace.into(),
-                }),
-                hostname: name.into(),
-                labels: labels.map(|(key, value)| (key.into(), value.into())).into(),
-                linux: Some(Linux {
-                    cgroup_parent: format!("/{cgroup}"),
-                }),
-            }),
+            config: Some(config),
         };
         let made: SandboxId = self.call("RunPodSandbox", request)?;
         Ok(made.id)
+    }
+
+    /// Starts a container in a sandbox.
+    pub(super) fn start(
+        &self,
+        id: &str,
+        config: PodSandboxConfig,
+        name: &str,
+        image: &str,
+        command: &[&str],
+    ) -> Result<()> {
+        let request = CreateContainerRequest {
+            id: id.into(),
+            container: Some(ContainerConfig {
+                metadata: Some(ContainerMetadata { name: name.into() }),
+                image: Some(ImageSpec {
+                    image: image.into(),
+                }),
+                command: command.iter().map(ToString::to_string).collect(),
+            }),
+            sandbox: Some(config),
+        };
+        let made: ContainerId = self.call("CreateContainer", request)?;
+        let _: Empty = self.call("StartContainer", made)?;
+        Ok(())
     }
 
     pub(super) fn status(&self, id: &str) -> Result<Status> {
@@ -183,15 +186,91 @@ struct RunPodSandboxRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct PodSandboxConfig {
+pub(super) struct PodSandboxConfig {
     #[prost(message, optional, tag = "1")]
     metadata: Option<PodSandboxMetadata>,
     #[prost(string, tag = "2")]
     hostname: String,
     #[prost(map = "string, string", tag = "6")]
     labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "7")]
+    annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
     linux: Option<Linux>,
+}
+
+impl PodSandboxConfig {
+    /// A pod as a kubelet describes it, within a control group of the machine's.
+    pub(super) fn new(
+        (namespace, name): (&str, &str),
+        uid: &str,
+        cgroup: &str,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Self {
+        let standard = [
+            ("io.kubernetes.pod.name", name),
+            ("io.kubernetes.pod.namespace", namespace),
+            ("io.kubernetes.pod.uid", uid),
+        ];
+        let map = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(key, value)| ((*key).into(), (*value).into()))
+                .collect()
+        };
+        Self {
+            metadata: Some(PodSandboxMetadata {
+                name: name.into(),
+                uid: uid.into(),
+                namespace: namespace.into(),
+            }),
+            hostname: name.into(),
+            labels: map(&[labels, &standard].concat()),
+            annotations: map(annotations),
+            linux: Some(Linux {
+                cgroup_parent: format!("/{cgroup}"),
+            }),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CreateContainerRequest {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(message, optional, tag = "2")]
+    container: Option<ContainerConfig>,
+    #[prost(message, optional, tag = "3")]
+    sandbox: Option<PodSandboxConfig>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ContainerConfig {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ContainerMetadata>,
+    #[prost(message, optional, tag = "2")]
+    image: Option<ImageSpec>,
+    #[prost(string, repeated, tag = "3")]
+    command: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ContainerMetadata {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ImageSpec {
+    #[prost(string, tag = "1")]
+    image: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ContainerId {
+    #[prost(string, tag = "1")]
+    id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -4,7 +4,7 @@ mod api;
 mod image;
 
 use std::fs::File;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use api::PodSandboxConfig;
 
 use crate::bin;
 use crate::netns::{Node, Place};
@@ -70,11 +72,24 @@ impl Runtime {
 
     /// A new pod.
     pub fn pod(&mut self, namespace: &str, name: &str) -> Result<Sandbox> {
+        self.pod_with(namespace, name, &[], &[])
+    }
+
+    /// A new pod with labels and annotations.
+    pub fn pod_with(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Result<Sandbox> {
         self.pods_made += 1;
         let uid = format!("uid-{}", self.pods_made);
+        let config =
+            PodSandboxConfig::new((namespace, name), &uid, &self.cgroup, labels, annotations);
         let id = self
             .client
-            .run(namespace, name, &uid, &self.cgroup)
+            .run(config.clone())
             .with_context(|| self.log())?;
         let status = self.client.status(&id)?;
         let net = File::open(&status.netns)
@@ -86,7 +101,19 @@ impl Runtime {
             ips: status.ips,
             name: name.to_owned(),
             net,
+            config,
         })
+    }
+
+    /// Leaves the network one IPv4 address to give: whoever gets it, gets it after another.
+    pub fn give_only(&self, ip: Ipv4Addr) -> Result<()> {
+        write_network(
+            &self.dir,
+            &format!(r#", "rangeStart": "{ip}", "rangeEnd": "{ip}""#),
+        )?;
+        // The runtime follows the file by itself, and says nothing of when.
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(())
     }
 
     /// Stops containerd and nothing else: its pods live on.
@@ -172,6 +199,18 @@ pub struct Sandbox {
     pub ips: Vec<IpAddr>,
     name: String,
     net: File,
+    config: PodSandboxConfig,
+}
+
+impl Sandbox {
+    /// Starts a container in it: busybox, called `name`, as the applet `command`.
+    pub fn container(&self, name: &str, command: &[&str]) -> Result<()> {
+        let command = [&["/busybox"], command].concat();
+        let config = self.config.clone();
+        self.client
+            .start(&self.id, config, name, image::NAME, &command)
+            .with_context(|| format!("start container {name}"))
+    }
 }
 
 impl Place for Sandbox {
@@ -196,23 +235,7 @@ impl Drop for Sandbox {
 fn configure(dir: &Path) -> Result<()> {
     let conf_dir = dir.join("net.d");
     std::fs::create_dir(&conf_dir)?;
-    std::fs::write(
-        conf_dir.join("10-bridge.conflist"),
-        r#"{
-            "cniVersion": "0.4.0",
-            "name": "pods",
-            "plugins": [{
-                "type": "bridge",
-                "bridge": "cri0",
-                "isGateway": true,
-                "ipam": {
-                    "type": "host-local",
-                    "ranges": [[{ "subnet": "10.44.0.0/16" }], [{ "subnet": "fd00:44::/64" }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]
-                }
-            }]
-        }"#,
-    )?;
+    write_network(dir, "")?;
     let config = format!(
         r#"version = 2
         root = "{root}"
@@ -233,4 +256,28 @@ fn configure(dir: &Path) -> Result<()> {
     );
     std::fs::write(dir.join("config.toml"), config)?;
     Ok(())
+}
+
+/// Writes the configuration of the network, with `range` as a restriction of its IPv4 addresses.
+fn write_network(dir: &Path, range: &str) -> Result<()> {
+    let network = format!(
+        r#"{{
+            "cniVersion": "0.4.0",
+            "name": "pods",
+            "plugins": [{{
+                "type": "bridge",
+                "bridge": "cri0",
+                "isGateway": true,
+                "ipam": {{
+                    "type": "host-local",
+                    "ranges": [
+                        [{{ "subnet": "10.44.0.0/16"{range} }}],
+                        [{{ "subnet": "fd00:44::/64" }}]
+                    ],
+                    "routes": [{{ "dst": "0.0.0.0/0" }}, {{ "dst": "::/0" }}]
+                }}
+            }}]
+        }}"#
+    );
+    std::fs::write(dir.join("net.d/10-bridge.conflist"), network).context("write the pods' network")
 }

@@ -153,7 +153,7 @@ fn own_netns() -> Result<File> {
 }
 
 /// Runs `work` with this thread in `net`, and brings it back also when `work` panics.
-fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
+pub fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
     struct Back(File);
     impl Drop for Back {
         fn drop(&mut self) {

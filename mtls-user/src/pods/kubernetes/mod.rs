@@ -1,0 +1,94 @@
+//! The Kubernetes API as a source of names: pods with their owners and service accounts, Services
+//! with their endpoints, and what namespaces say of meshes.
+//!
+//! Four watches, none of which a request is made for beside: the owner of a pod follows from its
+//! own metadata. Pods are those of this node unless the whole cluster's are asked for.
+
+mod change;
+mod cluster;
+mod object;
+mod pod;
+mod service;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::mpsc;
+
+use super::{Directory, Source};
+use change::News;
+use cluster::Cluster;
+use watch::Watch;
+
+/// Changes that may wait for the directory; a watch that is further ahead waits itself.
+const BACKLOG: usize = 1_024;
+
+/// How to reach the API, and what to ask it for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// A kubeconfig; without one, the pod's own service account, if this is a pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// This node, as Kubernetes calls it.
+    pub node: Option<String>,
+    /// Name the pods of all nodes.
+    pub whole_cluster: bool,
+}
+
+impl Options {
+    /// Whether there is an API to ask at all.
+    pub fn wanted(&self) -> bool {
+        self.kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+    }
+}
+
+/// Keeps the directory up to date for as long as the daemon runs. Trouble is the directory's to
+/// tell: names from the API are worth having, but never worth waiting for.
+pub async fn follow(directory: Arc<Directory>, options: Options) {
+    if let Err(error) = watch_all(&directory, &options).await {
+        tracing::warn!("no names from Kubernetes: {error:#}");
+        directory.fail(Source::Kubernetes, format!("{error:#}"));
+    }
+}
+
+async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Result<()> {
+    let selector = match (&options.node, options.whole_cluster) {
+        (_, true) => None,
+        (Some(node), false) => Some(format!("spec.nodeName={node}")),
+        (None, false) => anyhow::bail!(
+            "which node this is, is not known: give --node-name, or set NODE_NAME from \
+             spec.nodeName in the pod's manifest"
+        ),
+    };
+    let client = client(options.kubeconfig.as_deref()).await?;
+    let (news, inbox) = mpsc::channel(BACKLOG);
+    let whole = options.whole_cluster;
+    tokio::join!(
+        Cluster::new(directory.clone()).run(inbox),
+        Watch::new(client.clone(), selector, whole).run(news.clone(), News::Pods),
+        Watch::new(client.clone(), None, false).run(news.clone(), News::Namespaces),
+        Watch::new(client.clone(), None, false).run(news.clone(), News::Services),
+        Watch::new(client, None, false).run(news, News::Slices),
+    );
+    Ok(())
+}
+
+async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("read the kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("use the kubeconfig {}", path.display()))?
+        }
+        None => Config::incluster().context(
+            "use the pod's service account: mount its token (automountServiceAccountToken), or \
+             give --kubeconfig",
+        )?,
+    };
+    Client::try_from(config).context("prepare a client of the Kubernetes API")
+}

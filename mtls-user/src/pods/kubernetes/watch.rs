@@ -1,0 +1,257 @@
+//! One watch: a list, then changes to it, for ever.
+//!
+//! After a dropped connection it goes on where it was; only when the server has forgotten that
+//! place (410) everything is listed again. Failures are told at once and tried again ever more
+//! slowly. (429 with `Retry-After` is honoured by the client below, which asks again by itself.)
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::{Client, Error};
+use tokio::sync::mpsc;
+
+use super::change::{Change, News};
+use super::object::{Kind, Slim};
+use crate::pods::MAX_ENTRIES;
+use crate::pods::entry::clean;
+
+/// Objects asked for at a time, where the server does not have them all in memory.
+const PAGE: u32 = 500;
+/// The server ends a watch after so many seconds; it is then taken up again.
+const WATCH: u32 = 290;
+/// No answer for so long is worth telling,
+const SLOW: Duration = Duration::from_secs(10);
+/// and for so long worth starting over. It covers what a server says in `Retry-After`.
+const TOO_SLOW: Duration = Duration::from_mins(5);
+/// First and longest pause after a failure.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// A watch of the objects of kind `T`.
+pub(super) struct Watch<T: Kind> {
+    api: Api<Slim<T>>,
+    selector: Option<String>,
+    /// From the database, a page at a time, instead of from the server's memory in one piece.
+    paged: bool,
+}
+
+/// Why a watch ended.
+enum End {
+    /// As it does every few minutes.
+    Closed,
+    /// Where it was is not known to the server any more.
+    Expired,
+    Failed(String),
+    /// Nobody listens.
+    Unwanted,
+}
+
+/// Where the changes go.
+struct Outbox<T> {
+    news: mpsc::Sender<News>,
+    wrap: fn(Change<T>) -> News,
+}
+
+impl<T> Outbox<T> {
+    async fn send(&self, change: Change<T>) -> Result<(), End> {
+        let sent = self.news.send((self.wrap)(change)).await;
+        sent.map_err(|_| End::Unwanted)
+    }
+}
+
+impl<T: Kind> Watch<T> {
+    pub(super) fn new(client: Client, selector: Option<String>, paged: bool) -> Self {
+        Self {
+            api: Api::all(client),
+            selector,
+            paged,
+        }
+    }
+
+    pub(super) async fn run(self, news: mpsc::Sender<News>, wrap: fn(Change<T>) -> News) {
+        let out = Outbox { news, wrap };
+        let mut version = None;
+        let mut pause = PAUSE.0;
+        loop {
+            let began = Instant::now();
+            let end = match version.take() {
+                None => self.list(&out).await.map(|listed| version = Some(listed)),
+                Some(mut at) => {
+                    let end = self.watch(&out, &mut at).await;
+                    version = Some(at);
+                    Err(end)
+                }
+            };
+            let reason = match end {
+                Ok(()) => continue,
+                Err(End::Unwanted) => return,
+                Err(End::Closed) => None,
+                Err(End::Expired) => {
+                    version = None;
+                    None
+                }
+                Err(End::Failed(reason)) => Some(reason),
+            };
+            // One that held for a while was a good one, whatever its end.
+            if began.elapsed() > PAUSE.1 {
+                pause = PAUSE.0;
+            }
+            if let Some(reason) = reason {
+                tracing::debug!("watch {}: {reason}", T::PLURAL);
+                if out.send(Change::Failed(told::<T>(&reason))).await.is_err() {
+                    return;
+                }
+            } else if began.elapsed() > SLOW {
+                continue;
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Lists everything; where to go on from.
+    async fn list(&self, out: &Outbox<T>) -> Result<String, End> {
+        let mut params = ListParams::default().limit(PAGE);
+        params.field_selector.clone_from(&self.selector);
+        if !self.paged {
+            params = params.match_any();
+        }
+        let mut all = Vec::new();
+        loop {
+            let page = self.patiently(out, self.api.list(&params)).await?;
+            let readable = page.items.into_iter().filter_map(|object| {
+                let key = object.key();
+                if object.body.is_none() {
+                    tracing::warn!("passed over {} {}: malformed", T::KIND, clean(&key));
+                }
+                Some((key, object.body?))
+            });
+            all.extend(readable);
+            all.truncate(MAX_ENTRIES);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => {
+                    params = params.continue_token(&token);
+                    // The token stands for the version, too.
+                    params.resource_version = None;
+                    params.version_match = None;
+                }
+                None => {
+                    let version = page.metadata.resource_version.unwrap_or_default();
+                    if version.is_empty() {
+                        return Err(End::Failed("the list has no resource version".into()));
+                    }
+                    out.send(Change::All(all)).await?;
+                    return Ok(version);
+                }
+            }
+        }
+    }
+
+    /// Follows changes from `version` on, which is kept up to date.
+    async fn watch(&self, out: &Outbox<T>, version: &mut String) -> End {
+        match self.try_watch(out, version).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn try_watch(&self, out: &Outbox<T>, version: &mut String) -> Result<End, End> {
+        let mut params = WatchParams::default().timeout(WATCH);
+        params.field_selector.clone_from(&self.selector);
+        let stream = self
+            .patiently(out, self.api.watch(&params, version))
+            .await?;
+        let mut stream = std::pin::pin!(stream);
+        out.send(Change::Alive).await?;
+        let silence = Duration::from_secs(u64::from(WATCH)) + SLOW;
+        // A connection that died without a word ends by this.
+        while let Ok(Some(event)) = tokio::time::timeout(silence, stream.next()).await {
+            match event {
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    follow(version, &object);
+                    let key = object.key();
+                    let change = match object.body {
+                        Some(body) => Change::Apply(key, body),
+                        // It is different from what was known, and how cannot be told.
+                        None => Change::Delete(key),
+                    };
+                    out.send(change).await?;
+                }
+                Ok(WatchEvent::Deleted(object)) => {
+                    follow(version, &object);
+                    out.send(Change::Delete(object.key())).await?;
+                }
+                Ok(WatchEvent::Bookmark(bookmark)) => {
+                    *version = bookmark.metadata.resource_version;
+                    out.send(Change::Alive).await?;
+                }
+                Ok(WatchEvent::Error(status)) if status.code == 410 => return Ok(End::Expired),
+                Ok(WatchEvent::Error(status)) => {
+                    return Ok(End::Failed(format!("{}: {}", status.code, status.message)));
+                }
+                // What it was about is not known: only a list tells.
+                Err(Error::SerdeError(_)) => return Ok(End::Expired),
+                Err(error) => return Err(end(&error)),
+            }
+        }
+        Ok(End::Closed)
+    }
+
+    /// Waits for an answer, and tells when that takes long.
+    async fn patiently<A>(
+        &self,
+        out: &Outbox<T>,
+        question: impl Future<Output = Result<A, Error>>,
+    ) -> Result<A, End> {
+        let mut question = std::pin::pin!(question);
+        let answer = match tokio::time::timeout(SLOW, &mut question).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let slow = format!("no answer for {} s, still waiting", SLOW.as_secs());
+                out.send(Change::Failed(told::<T>(&slow))).await?;
+                match tokio::time::timeout(TOO_SLOW, question).await {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(End::Failed("no answer for minutes".into())),
+                }
+            }
+        };
+        answer.map_err(|error| end(&error))
+    }
+}
+
+fn follow<T: Kind>(version: &mut String, object: &Slim<T>) {
+    if let Some(new) = object.version() {
+        new.clone_into(version);
+    }
+}
+
+fn end(error: &Error) -> End {
+    match error {
+        Error::Api(status) if status.code == 410 => End::Expired,
+        Error::Api(status) if matches!(status.code, 401 | 403) => End::Failed(format!(
+            "{}: grant the daemon's service account list and watch on it",
+            status.message
+        )),
+        Error::Api(status) => End::Failed(format!("{}: {}", status.code, status.message)),
+        error => End::Failed(root(error)),
+    }
+}
+
+/// The outermost and the innermost reason: `ServiceError: … Connection refused`.
+fn root(error: &Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn told<T: Kind>(reason: &str) -> String {
+    clean(&format!("{}: {reason}", T::PLURAL))
+}
+
+/// Up to half as long again, so that not all nodes come back at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = foldhash::fast::RandomState::default();
+    let dice = std::hash::BuildHasher::hash_one(&random, pause) % 512;
+    pause + pause * dice as u32 / 1_024
+}

@@ -1,0 +1,303 @@
+//! Whether a pod belongs to a mesh, by what its injector leaves on it.
+
+use std::collections::BTreeMap;
+
+/// Most port ranges read from one annotation.
+const MAX_RANGES: usize = 64;
+
+/// A pod's part in a mesh.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Mesh {
+    /// `linkerd`, `istio`, `consul`, `kuma`.
+    pub name: &'static str,
+    /// How it takes part.
+    pub membership: Membership,
+    /// Ports on which the proxy leaves what comes in alone.
+    pub skip_inbound: Ports,
+    /// Ports to which the proxy leaves what goes out alone.
+    pub skip_outbound: Ports,
+    /// Ports whose protocol the proxy doesn't look at.
+    pub opaque: Ports,
+}
+
+/// How a pod takes part in its mesh.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Membership {
+    /// By a proxy among its containers.
+    Sidecar,
+    /// By the node's proxy.
+    Ambient,
+    /// Its labels, or its namespace's, ask for a proxy that it doesn't have: it started before
+    /// they did, or the injector was away.
+    Requested,
+}
+
+/// Ranges of ports, both ends within.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Ports(Box<[(u16, u16)]>);
+
+impl Ports {
+    /// Reads `25,4190-4191,…`; `*` is all. What is no port is passed over.
+    fn read(text: &str) -> Self {
+        text.split(',')
+            .filter_map(|part| {
+                let part = part.trim();
+                if part == "*" {
+                    return Some((0, u16::MAX));
+                }
+                let (low, high) = part.split_once('-').unwrap_or((part, part));
+                Some((low.trim().parse().ok()?, high.trim().parse().ok()?))
+            })
+            .take(MAX_RANGES)
+            .collect::<Vec<_>>()
+            .into_boxed_slice()
+            .into()
+    }
+
+    /// Whether `port` is among them.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0
+            .iter()
+            .any(|(low, high)| (*low..=*high).contains(&port))
+    }
+}
+
+impl From<Box<[(u16, u16)]>> for Ports {
+    fn from(ranges: Box<[(u16, u16)]>) -> Self {
+        Self(ranges)
+    }
+}
+
+/// What a mesh leaves its traces on.
+pub(super) struct Signs<'a> {
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    /// The namespace's, where they are known.
+    pub(super) namespace: Option<&'a Scope>,
+    /// Names of all containers, initial ones too; `None` where they are not known.
+    pub(super) containers: Option<&'a [String]>,
+}
+
+/// Labels and annotations of a namespace.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Scope {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// A mesh that injects sidecars, and how it is known.
+struct Kind {
+    name: &'static str,
+    containers: &'static [&'static str],
+    /// Annotations that its injector writes.
+    marks: &'static [&'static str],
+    /// Labels or annotations that ask for its proxy, of a pod or of a namespace, with the values
+    /// that do.
+    requests: &'static [(&'static str, &'static [&'static str])],
+    skip_inbound: &'static str,
+    skip_outbound: &'static str,
+    opaque: &'static str,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "linkerd",
+        containers: &["linkerd-proxy"],
+        marks: &["linkerd.io/proxy-version"],
+        requests: &[("linkerd.io/inject", &["enabled", "ingress"])],
+        skip_inbound: "config.linkerd.io/skip-inbound-ports",
+        skip_outbound: "config.linkerd.io/skip-outbound-ports",
+        opaque: "config.linkerd.io/opaque-ports",
+    },
+    Kind {
+        name: "istio",
+        containers: &["istio-proxy"],
+        marks: &["sidecar.istio.io/status"],
+        requests: &[
+            ("sidecar.istio.io/inject", &["true"]),
+            ("istio-injection", &["enabled"]),
+        ],
+        skip_inbound: "traffic.sidecar.istio.io/excludeInboundPorts",
+        skip_outbound: "traffic.sidecar.istio.io/excludeOutboundPorts",
+        opaque: "",
+    },
+    Kind {
+        name: "consul",
+        containers: &["consul-dataplane", "envoy-sidecar"],
+        marks: &["consul.hashicorp.com/connect-inject-status"],
+        requests: &[("consul.hashicorp.com/connect-inject", &["true"])],
+        skip_inbound: "consul.hashicorp.com/transparent-proxy-exclude-inbound-ports",
+        skip_outbound: "consul.hashicorp.com/transparent-proxy-exclude-outbound-ports",
+        opaque: "",
+    },
+    Kind {
+        name: "kuma",
+        containers: &["kuma-sidecar"],
+        marks: &["kuma.io/sidecar-injected"],
+        requests: &[("kuma.io/sidecar-injection", &["enabled"])],
+        skip_inbound: "traffic.kuma.io/exclude-inbound-ports",
+        skip_outbound: "traffic.kuma.io/exclude-outbound-ports",
+        opaque: "",
+    },
+];
+
+/// Whether a container of that name is a mesh's proxy.
+pub(super) fn is_proxy(container: &str) -> bool {
+    KINDS
+        .iter()
+        .any(|kind| kind.containers.contains(&container))
+}
+
+/// The mesh of a pod, if it has one.
+pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
+    let injected = KINDS.iter().find(|kind| kind.injected(signs));
+    if let Some(kind) = injected {
+        return Some(kind.mesh(signs, Membership::Sidecar));
+    }
+    if ambient(signs) {
+        return Some(Mesh {
+            name: "istio",
+            membership: Membership::Ambient,
+            skip_inbound: Ports::default(),
+            skip_outbound: Ports::default(),
+            opaque: Ports::default(),
+        });
+    }
+    let requested = KINDS.iter().find(|kind| kind.requested(signs));
+    requested.map(|kind| kind.mesh(signs, Membership::Requested))
+}
+
+/// `istio.io/dataplane-mode`, of the pod before that of its namespace.
+fn ambient(signs: &Signs<'_>) -> bool {
+    const MODE: &str = "istio.io/dataplane-mode";
+    let redirected = signs.annotations.get("ambient.istio.io/redirection");
+    let namespace = signs.namespace.and_then(|scope| scope.labels.get(MODE));
+    let mode = signs.labels.get(MODE).or(namespace);
+    redirected.is_some_and(|value| value == "enabled") || mode.is_some_and(|mode| mode == "ambient")
+}
+
+impl Kind {
+    fn injected(&self, signs: &Signs<'_>) -> bool {
+        match signs.containers {
+            // A mark without the container was copied from elsewhere.
+            Some(containers) => containers
+                .iter()
+                .any(|name| self.containers.contains(&name.as_str())),
+            None => self
+                .marks
+                .iter()
+                .any(|mark| signs.annotations.contains_key(*mark)),
+        }
+    }
+
+    fn requested(&self, signs: &Signs<'_>) -> bool {
+        let asks = |labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>| {
+            // The first that has a say: a `disabled` is one too.
+            self.requests.iter().find_map(|(key, values)| {
+                let value = labels.get(*key).or_else(|| annotations.get(*key))?;
+                Some(values.contains(&value.as_str()))
+            })
+        };
+        asks(signs.labels, signs.annotations)
+            .or_else(|| asks(&signs.namespace?.labels, &signs.namespace?.annotations))
+            .unwrap_or(false)
+    }
+
+    fn mesh(&self, signs: &Signs<'_>, membership: Membership) -> Mesh {
+        let ports = |key: &str| {
+            let namespace = signs.namespace.and_then(|scope| scope.annotations.get(key));
+            let text = signs.annotations.get(key).or(namespace);
+            text.map(|text| Ports::read(text)).unwrap_or_default()
+        };
+        Mesh {
+            name: self.name,
+            membership,
+            skip_inbound: ports(self.skip_inbound),
+            skip_outbound: ports(self.skip_outbound),
+            opaque: ports(self.opaque),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect()
+    }
+
+    fn membership(
+        annotations: &[(&str, &str)],
+        namespace: &[(&str, &str)],
+        containers: Option<&[&str]>,
+    ) -> Option<(&'static str, Membership)> {
+        let containers = containers.map(|c| c.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let scope = Scope {
+            labels: map(namespace),
+            annotations: map(namespace),
+        };
+        of(&Signs {
+            labels: &map(&[]),
+            annotations: &map(annotations),
+            namespace: Some(&scope),
+            containers: containers.as_deref(),
+        })
+        .map(|mesh| (mesh.name, mesh.membership))
+    }
+
+    #[test]
+    fn a_proxy_among_the_containers_is_what_counts() {
+        assert_eq!(
+            membership(&[], &[], Some(&["app", "linkerd-proxy"])),
+            Some(("linkerd", Membership::Sidecar))
+        );
+        assert_eq!(
+            membership(&[], &[("istio-injection", "enabled")], Some(&["app"])),
+            Some(("istio", Membership::Requested))
+        );
+        assert_eq!(
+            membership(&[("sidecar.istio.io/status", "{}")], &[], Some(&["app"])),
+            None,
+            "a mark is no proxy"
+        );
+        assert_eq!(
+            membership(&[("sidecar.istio.io/status", "{}")], &[], None),
+            Some(("istio", Membership::Sidecar)),
+            "but all there is where containers are not known"
+        );
+        assert_eq!(membership(&[], &[], Some(&["app"])), None);
+    }
+
+    #[test]
+    fn a_pod_overrules_its_namespace() {
+        let namespace = [("linkerd.io/inject", "enabled")];
+        let pod = [("linkerd.io/inject", "disabled")];
+        assert_eq!(
+            membership(&[], &namespace, Some(&["app"])),
+            Some(("linkerd", Membership::Requested))
+        );
+        assert_eq!(membership(&pod, &namespace, Some(&["app"])), None);
+    }
+
+    #[test]
+    fn ambient_is_of_the_namespace() {
+        let namespace = [("istio.io/dataplane-mode", "ambient")];
+        assert_eq!(
+            membership(&[], &namespace, Some(&["app"])),
+            Some(("istio", Membership::Ambient))
+        );
+    }
+
+    #[test]
+    fn ports_are_read_leniently() {
+        let ports = Ports::read("25, 4190-4191,x,70000,9-,443");
+        assert!(ports.contains(25) && ports.contains(4191) && ports.contains(443));
+        assert!(!ports.contains(26) && !ports.contains(9));
+        assert!(Ports::read("*").contains(1));
+        assert_eq!(Ports::read(&"1,".repeat(10_000)).0.len(), MAX_RANGES);
+    }
+}

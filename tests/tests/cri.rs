@@ -1,0 +1,198 @@
+//! Names from a real container runtime: containerd, runc and the bridge CNI plugin.
+
+use std::net::{IpAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mtls_tests::cri::{Runtime, Sandbox};
+use mtls_tests::daemon::Daemon;
+use mtls_tests::netns::{Place, enter};
+use mtls_tests::scene::{Scene, at};
+use mtls_tests::skip::{Need, runs_here};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const NEEDS: [Need; 2] = [Need::Root, Need::Containerd];
+const HTTP: [&str; 2] = ["--mode", "plain-http"];
+
+/// Waits until something in the pod listens on `port`. The attempts stay within the pod.
+fn await_listener(pod: &Sandbox, port: u16) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while enter(pod.net(), || TcpStream::connect((pod.ips[0], port)))?.is_err() {
+        ensure!(Instant::now() < deadline, "nothing listens on port {port}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// What `mtls status` says of the container runtime, once `good` is content with it.
+fn await_source(daemon: &Daemon, good: impl Fn(&Value) -> bool) -> Result<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = daemon.status()?;
+        let sources = status["sources"].as_array().context("no sources")?;
+        let cri = sources.iter().find(|source| source["name"] == "cri");
+        if let Some(cri) = cri.filter(|cri| good(cri)) {
+            return Ok(cri.clone());
+        }
+        ensure!(Instant::now() < deadline, "{sources:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn pods_have_the_names_and_workloads_that_their_labels_tell() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let hash = [("pod-template-hash", "7d9c"), ("app", "web")];
+    let web = runtime.pod_with("shop", "web-7d9c-x2x4z", &hash, &[])?;
+    let index = [("apps.kubernetes.io/pod-index", "0")];
+    let db = runtime.pod_with("data", "db-0", &index, &[])?;
+    // A real container, whose name says what it is.
+    db.container("linkerd-proxy", &["httpd", "-f", "-p", "8080"])?;
+    await_listener(&db, 8080)?;
+    // Its answer is a 404, which is an answer.
+    web.container("wget", &["wget", &format!("http://{}:8080/x", db.ips[0])])?;
+    let flow =
+        tap.find(|flow| flow["dst"]["ip"] == json!(db.ips[0]) && flow["event"] == "closed")?;
+    assert_eq!(flow["verdict"], "plaintext", "{flow:#}");
+    assert_eq!(flow["src"]["name"], "web");
+    assert_eq!(flow["src"]["kind"], "deployment");
+    assert_eq!(flow["src"]["namespace"], "shop");
+    assert_eq!(flow["src"]["pod"], "web-7d9c-x2x4z");
+    assert_eq!(flow["dst"]["name"], "db");
+    assert_eq!(flow["dst"]["kind"], "statefulset");
+    assert_eq!(flow["dst"]["pod"], "db-0");
+    // The server has a mesh's proxy, the client has none.
+    let expected = "expected-mtls: peer-not-in-mesh: the client, shop/web-7d9c-x2x4z";
+    assert_eq!(flow["notes"], json!([expected]));
+    daemon.await_edge("web", "db", |edge| edge["dst_namespace"] == "data")?;
+    let source = await_source(&daemon, |source| source["entries"] == 2)?;
+    assert_eq!(source["error"], Value::Null);
+    Ok(())
+}
+
+#[test]
+fn the_first_flow_of_a_young_pod_has_its_name() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    for n in 0..5 {
+        let name = format!("young{n}");
+        let pod = runtime.pod("shop", &name)?;
+        std::thread::sleep(Duration::from_millis(200));
+        let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
+        // Whatever is told of it first.
+        let flow = tap.find(|flow| flow["src"]["port"] == port)?;
+        assert_eq!(flow["src"]["name"], name, "{flow:#}");
+        assert_eq!(flow["dst"]["name"], "db");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_used_again_at_once_has_its_new_pods_name() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    runtime.give_only("10.44.7.7".parse()?)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    for n in 0..4 {
+        let name = format!("heir{n}");
+        let pod = runtime.pod("shop", &name)?;
+        assert_eq!(pod.ips[0], "10.44.7.7".parse::<IpAddr>()?);
+        let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
+        let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
+        assert_eq!(flow["src"]["name"], name, "{flow:#}");
+    }
+    for n in 0..4 {
+        daemon.await_edge(&format!("heir{n}"), "db", |_| true)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn without_the_runtime_names_are_stale_and_with_it_again_they_are_not() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let web = runtime.pod("shop", "worker")?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    let told = |pod: &Sandbox| -> Result<Value> {
+        let port = scene.connect(pod, addr, &HTTP)?[0].local.port();
+        tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")
+    };
+    let flow = told(&web)?;
+    assert_eq!(flow["src"]["name"], "worker");
+    assert_eq!(flow["src"]["stale"], Value::Null);
+
+    runtime.pause()?;
+    let source = await_source(&daemon, |source| source["error"] != Value::Null)?;
+    let error = source["error"].as_str().unwrap_or_default();
+    assert!(error.contains("containerd.sock"), "{error}");
+    let flow = told(&web)?;
+    assert_eq!(flow["src"]["name"], "worker");
+    assert!(flow["src"]["stale"].is_u64(), "{flow:#}");
+    assert_eq!(
+        flow["dst"]["stale"],
+        Value::Null,
+        "its name is from elsewhere"
+    );
+    daemon.await_edge("worker", "db", |edge| edge["stale"].is_u64())?;
+
+    runtime.resume()?;
+    await_source(&daemon, |source| source["error"] == Value::Null)?;
+    assert_eq!(told(&web)?["src"]["stale"], Value::Null);
+    let late = runtime.pod("shop", "late")?;
+    assert_eq!(told(&late)?["src"]["name"], "late");
+    Ok(())
+}
+
+#[test]
+fn a_hundred_pods() -> Result<()> {
+    const PODS: usize = 100;
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    let began = Instant::now();
+    let pods = (0..PODS)
+        .map(|n| runtime.pod("load", &format!("pod{n:03}")))
+        .collect::<Result<Vec<_>>>()?;
+    println!("{PODS} pods in {:?}", began.elapsed());
+    await_source(&daemon, |source| source["entries"] == PODS)?;
+    daemon.await_interfaces(PODS + 2)?;
+    for pod in &pods {
+        scene.connect(pod, addr, &HTTP)?;
+    }
+    daemon.await_edge("pod099", "db", |_| true)?;
+    let edges = daemon.edges()?;
+    let named = edges.iter().filter(|edge| edge["src_namespace"] == "load");
+    assert_eq!(named.count(), PODS, "{edges:#?}");
+    Ok(())
+}
