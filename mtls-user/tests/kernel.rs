@@ -447,11 +447,14 @@ fn super_segments_are_walked() {
 #[test]
 fn what_is_lost_is_counted_and_said() {
     let node = Node::new();
+    // With the log, which has to pass the verifier as well.
     let config = Config {
         ring_bytes: 64 << 10,
+        log: true,
         ..Config::default()
     };
     watching(&node, &config, |kernel, events| {
+        kernel.log().expect("log");
         kernel.attach(node.index("veth0")).expect("attach");
         let request = pattern(12_000);
         for _ in 0..20 {

@@ -27,6 +27,7 @@ pub use self::{
 };
 
 use mtls_ebpf_common::flow::WAYS;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::wire::Direction;
 
@@ -143,6 +144,25 @@ impl Kernel {
             .take()
             .context("the events are being read already")?;
         Events::new(ring).context("watch the ring buffer")
+    }
+
+    /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
+    /// something to hand over only with [`Config::log`].
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn log(&mut self) -> anyhow::Result<()> {
+        let logger = aya_log::EbpfLogger::init(&mut self.ebpf).context("read the kernel's log")?;
+        // SAFETY: the logger's map owns its descriptor, and is never exchanged.
+        let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+            .map_err(std::io::Error::from)
+            .context("watch the kernel's log")?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
     }
 
     /// Begins the next look-again interval: each flow that is done is sampled once more, with its
