@@ -65,7 +65,7 @@ fn text(status: &Status) -> anyhow::Result<String> {
         ]);
     }
     writeln!(out, "{}\n", interfaces.trim_fmt())?;
-    let mut programs = table(&["PROGRAM", "RUNS", "TIME", "NS/RUN"]);
+    let mut programs = table(&["PROGRAM", "RUNS_MEASURED", "TIME", "NS/RUN"]);
     for program in &status.kernel.programs {
         let each = program.run_time_ns.checked_div(program.run_count);
         programs.add_row([
