@@ -6,20 +6,20 @@
 
 use mtls_ebpf_common::flow::WAYS;
 
-use crate::maps::{DONE, DONE_MASK, GENERATION, SEED};
+use crate::maps::{DONE, DONE_MASK, GENERATION, SEED_K0, SEED_K1, SEED_M0, SEED_M1};
 
 /// The signature of an IPv4 direction: both addresses, both ports.
 #[inline(always)]
 pub(crate) fn signature_v4(addrs: u64, ports: u32) -> u64 {
-    let [k0, m0, k1, m1] = SEED.load();
-    let h = (addrs ^ k0).wrapping_mul(m0);
-    finish(h ^ h >> 32, ports, k1, m1)
+    let h = (addrs ^ SEED_K0.load()).wrapping_mul(SEED_M0.load());
+    finish(h ^ h >> 32, ports, SEED_K1.load(), SEED_M1.load())
 }
 
 /// The signature of an IPv6 direction. Two chains that do not wait for each other.
 #[inline(always)]
 pub(crate) fn signature_v6(src: [u64; 2], dst: [u64; 2], ports: u32) -> u64 {
-    let [k0, m0, k1, m1] = SEED.load();
+    let (k0, m0) = (SEED_K0.load(), SEED_M0.load());
+    let (k1, m1) = (SEED_K1.load(), SEED_M1.load());
     let a = (src[0] ^ k0).wrapping_mul(m0);
     let b = (dst[0] ^ k1).wrapping_mul(m0);
     let a = (src[1] ^ a ^ a >> 32).wrapping_mul(m1);

@@ -80,7 +80,7 @@ fn find(scratch: &mut Scratch) -> Option<&'static mut Flow> {
     let flow = match FLOWS.get_ptr_mut(&key) {
         // SAFETY: see below.
         Some(flow) if packet.flags & SYN == 0 || continues(unsafe { &*flow }, side, packet) => flow,
-        _ => founded(&key, packet)?,
+        found => founded(&key, found, packet)?,
     };
     scratch.side = side;
     // SAFETY: a value of the map stays valid while the program runs. Another CPU may write it at
@@ -205,19 +205,16 @@ fn continues(flow: &Flow, side: u32, packet: &Packet) -> bool {
     other_is_new && (packet.flags & ACK == 0 || packet.ack == other.isn.wrapping_add(1))
 }
 
-/// Puts a new flow into the map.
+/// Puts a new flow into the map, or in the place of the `old` one with its addresses and ports.
 #[inline(always)]
-fn founded(key: &FlowKey, packet: &Packet) -> Option<*mut Flow> {
+fn founded(key: &FlowKey, old: Option<*mut Flow>, packet: &Packet) -> Option<*mut Flow> {
     let is_syn = packet.flags & SYN != 0;
     let is_start = is_syn && packet.flags & ACK == 0;
-    let flow = Flow {
+    let new = Flow {
         halves: [Half::default(); 2],
         // A SYN-ACK alone: the SYN was missed.
         bits: if is_start { 0 } else { FLOW_MIDSTREAM },
     };
-    if FLOWS.insert(key, &flow, 0).is_err() {
-        return None;
-    }
     if is_syn {
         done::remove(packet.signature);
         done::remove(packet.signature_back());
@@ -227,6 +224,14 @@ fn founded(key: &FlowKey, packet: &Packet) -> Option<*mut Flow> {
     } else {
         Counter::Midstream
     });
+    if let Some(old) = old {
+        // SAFETY: a value of the map, see `find`.
+        unsafe { *old = new };
+        return Some(old);
+    }
+    if FLOWS.insert(key, &new, 0).is_err() {
+        return None;
+    }
     FLOWS.get_ptr_mut(key)
 }
 

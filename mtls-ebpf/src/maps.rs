@@ -9,9 +9,16 @@ use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORD
 
 use crate::{parse::Packet, records::Walk};
 
-/// Keys of the flow signatures: random per load, the multipliers odd.
+/// Keys of the flow signatures: random per load, the multipliers odd. One by one, as an array would
+/// go through the stack.
 #[unsafe(no_mangle)]
-pub(crate) static SEED: Global<[u64; 4]> = Global::new([0x9e37_79b9_7f4a_7c15; 4]);
+pub(crate) static SEED_K0: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static SEED_M0: Global<u64> = Global::new(1);
+#[unsafe(no_mangle)]
+pub(crate) static SEED_K1: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+pub(crate) static SEED_M1: Global<u64> = Global::new(1);
 
 /// Buckets of [`DONE`], less one.
 #[unsafe(no_mangle)]

@@ -54,7 +54,10 @@ fn pod(number: u32) -> Entry {
         uid: format!("3f5e7f7a-91d2-4a44-9a3c-{number:012}"),
         facts: Facts {
             labels: vec![
-                ("app.kubernetes.io/name".into(), format!("service-{}", number / 20)),
+                (
+                    "app.kubernetes.io/name".into(),
+                    format!("service-{}", number / 20),
+                ),
                 ("app.kubernetes.io/version".into(), "1.2.3".into()),
             ],
             node: Some(format!("node-{}", number % 100)),
@@ -102,7 +105,10 @@ fn main() {
         black_box(directory.name(black_box(ip), 443, 3));
     });
     println!("pods                 {PODS}");
-    println!("memory               {:.1} MiB", held as f64 / f64::from(1 << 20));
+    println!(
+        "memory               {:.1} MiB",
+        held as f64 / f64::from(1 << 20)
+    );
     println!("  a pod              {} bytes", held / PODS as usize);
     println!("publish all          {:.1} ms", first.as_secs_f64() * 1e3);
     println!("publish one change   {:.1} ms", again.as_secs_f64() * 1e3);

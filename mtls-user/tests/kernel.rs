@@ -117,6 +117,7 @@ fn a_connection_is_seen_from_syn_to_fin() {
     let (request, response) = (pattern(700), pattern(3000));
     watching(&node, &Config::default(), |kernel, events| {
         let ifindex = node.index("veth0");
+        kernel.measure(true);
         let attached = kernel.attach(ifindex).expect("attach");
         assert_eq!((attached.ifindex, &*attached.name), (ifindex, "veth0"));
         for address in ["10.9.0.2", "fd09::2"] {
@@ -130,10 +131,10 @@ fn a_connection_is_seen_from_syn_to_fin() {
         let programs = kernel.programs();
         assert_eq!(programs.len(), 2);
         assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
-        // A tenth of what the verifier accepts, as older kernels' see less ahead.
+        // A fifth of what the verifier accepts, as older kernels' see less ahead.
         for program in &programs {
             let instructions = program.verified_instructions.unwrap_or_default();
-            assert!(instructions < 100_000, "{program:?}");
+            assert!(instructions < 200_000, "{program:?}");
         }
     });
 }
@@ -373,7 +374,7 @@ fn attaching_twice_is_attaching_once_and_detaching_leaves_nothing() {
         let ifindex = node.index("veth0");
         let attached = kernel.attach(ifindex).expect("attach");
         assert_eq!(kernel.attach(ifindex).expect("attach"), attached);
-        assert_eq!(kernel.attached(), [attached.clone()]);
+        assert_eq!(kernel.attached(), std::slice::from_ref(&attached));
         if attached.mode == Mode::Tcx {
             assert_eq!(programs_on("veth0").expect("query"), [1, 1]);
         }
@@ -446,11 +447,14 @@ fn super_segments_are_walked() {
 #[test]
 fn what_is_lost_is_counted_and_said() {
     let node = Node::new();
+    // With the log, which has to pass the verifier as well.
     let config = Config {
         ring_bytes: 64 << 10,
+        log: true,
         ..Config::default()
     };
     watching(&node, &config, |kernel, events| {
+        kernel.log().expect("log");
         kernel.attach(node.index("veth0")).expect("attach");
         let request = pattern(12_000);
         for _ in 0..20 {

@@ -200,7 +200,11 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
             return Ok(());
         }
         let asked = &mut inner.asked;
-        let count = if watch { &mut asked.watches } else { &mut asked.lists };
+        let count = if watch {
+            &mut asked.watches
+        } else {
+            &mut asked.lists
+        };
         *count.entry(resource.clone()).or_default() += 1;
         asked.queries.insert(resource.clone(), query.to_owned());
         let faults = inner.faults.clone();
@@ -214,7 +218,13 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
     };
     if faults.too_many > 0 {
         let body = status(429, "TooManyRequests").to_string();
-        return respond(state, &mut stream, "429 Too Many Requests", "Retry-After: 1\r\n", &body);
+        return respond(
+            state,
+            &mut stream,
+            "429 Too Many Requests",
+            "Retry-After: 1\r\n",
+            &body,
+        );
     }
     if !watch {
         std::thread::sleep(faults.slow);
@@ -238,7 +248,9 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         writeln!(stream, "{}", json!({"type": "ERROR", "object": expired}))?;
         return Ok(());
     }
-    let since = option("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+    let since = option("resourceVersion")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0);
     follow(state, &mut stream, &resource, &selector(query), since)
 }
 

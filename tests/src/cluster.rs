@@ -60,10 +60,17 @@ impl Cluster {
         let mut command = Command::new(program);
         let key = self.dir.join("sa.key");
         command.args(["--etcd-servers", "http://127.0.0.1:12379"]);
-        command.args(["--bind-address", "127.0.0.1", "--advertise-address", "10.42.0.1"]);
+        command.args([
+            "--bind-address",
+            "127.0.0.1",
+            "--advertise-address",
+            "10.42.0.1",
+        ]);
         command.args(["--secure-port", &PORT.to_string()]);
         command.arg("--cert-dir").arg(self.dir.join("certs"));
-        command.arg("--token-auth-file").arg(self.dir.join("tokens"));
+        command
+            .arg("--token-auth-file")
+            .arg(self.dir.join("tokens"));
         command.args(["--authorization-mode", "RBAC"]);
         command.args(["--service-account-issuer", "https://kubernetes.test"]);
         command.arg("--service-account-signing-key-file").arg(&key);
@@ -132,7 +139,12 @@ impl Cluster {
     pub fn apply(&self, collection: &str, object: &Value) -> Result<()> {
         let name = object["metadata"]["name"].as_str().context("no name")?;
         let path = format!("{collection}/{name}?fieldManager=test&force=true");
-        let answer = self.ask("PATCH", &path, &object.to_string(), "application/apply-patch+yaml")?;
+        let answer = self.ask(
+            "PATCH",
+            &path,
+            &object.to_string(),
+            "application/apply-patch+yaml",
+        )?;
         self.accepted(&answer)
     }
 
@@ -161,7 +173,13 @@ impl Cluster {
 
     fn ask(&self, method: &str, path: &str, body: &str, kind: &str) -> Result<String> {
         let mut curl = Command::new("curl");
-        curl.args(["--insecure", "--silent", "--show-error", "--request", method]);
+        curl.args([
+            "--insecure",
+            "--silent",
+            "--show-error",
+            "--request",
+            method,
+        ]);
         curl.args(["--header", "Authorization: Bearer admin"]);
         curl.args(["--header", &format!("Content-Type: {kind}")]);
         if !body.is_empty() {

@@ -20,7 +20,11 @@ fn await_source(daemon: &Daemon, name: &str, good: impl Fn(&Value) -> bool) -> R
         if let Some(source) = source.filter(|source| good(source)) {
             return Ok(source.clone());
         }
-        ensure!(Instant::now() < deadline, "{name}: {sources:#?}\n{}", daemon.log());
+        ensure!(
+            Instant::now() < deadline,
+            "{name}: {sources:#?}\n{}",
+            daemon.log()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -49,11 +53,25 @@ fn run(cluster: &Cluster, name: &str, owner: Option<&str>, ip: &str) -> Result<(
 fn a_real_api_server() -> Result<()> {
     let scene = Scene::new()?;
     let mut cluster = Cluster::start(&scene.node)?;
-    cluster.apply("/api/v1/namespaces", &json!({"apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}}))?;
-    run(&cluster, "web-7d9c5b-x2x4z", Some("web"), &scene.web.v4().to_string())?;
+    cluster.apply(
+        "/api/v1/namespaces",
+        &json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop", "labels": {"istio-injection": "enabled"}}}),
+    )?;
+    run(
+        &cluster,
+        "web-7d9c5b-x2x4z",
+        Some("web"),
+        &scene.web.v4().to_string(),
+    )?;
     let config = cluster.kubeconfig()?.display().to_string();
-    let args = ["--netns-dir", "/nonexistent", "--no-cri", "--kubeconfig", &config];
+    let args = [
+        "--netns-dir",
+        "/nonexistent",
+        "--no-cri",
+        "--kubeconfig",
+        &config,
+    ];
     let daemon = Daemon::start_over(&scene.node, &[&args[..], &["--node-name", "n1"]].concat())?;
     await_source(&daemon, "kubernetes", |source| source["entries"] == 1)?;
     // What comes after the list comes by the watch.
@@ -75,15 +93,21 @@ fn a_real_api_server() -> Result<()> {
     let note = flow["notes"][0].as_str().unwrap_or_default();
     assert!(note.contains("started-before-injection"), "{flow:#}");
     // The API server's own Service and its endpoint are there from the start.
-    await_source(&daemon, "services", |source| source["entries"].as_u64() >= Some(1))?;
+    await_source(&daemon, "services", |source| {
+        source["entries"].as_u64() >= Some(1)
+    })?;
 
     cluster.down();
-    await_source(&daemon, "kubernetes", |source| source["error"] != Value::Null)?;
+    await_source(&daemon, "kubernetes", |source| {
+        source["error"] != Value::Null
+    })?;
     let flow = request()?;
     assert_eq!(flow["src"]["name"], "web");
     assert!(flow["src"]["stale"].is_u64(), "{flow:#}");
     cluster.up()?;
-    await_source(&daemon, "kubernetes", |source| source["error"] == Value::Null)?;
+    await_source(&daemon, "kubernetes", |source| {
+        source["error"] == Value::Null
+    })?;
     cluster.delete("/api/v1/namespaces/shop/pods/db")?;
     await_source(&daemon, "kubernetes", |source| source["entries"] == 1)?;
 
@@ -92,9 +116,17 @@ fn a_real_api_server() -> Result<()> {
     cluster.down();
     cluster.up()?;
     let source = await_source(&daemon, "services", |source| {
-        source["error"].as_str().is_some_and(|error| error.contains("grant"))
+        source["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("grant"))
     })?;
-    assert!(source["error"].as_str().is_some_and(|error| error.starts_with("services: ")));
-    await_source(&daemon, "kubernetes", |source| source["error"] == Value::Null)?;
+    assert!(
+        source["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("services: "))
+    );
+    await_source(&daemon, "kubernetes", |source| {
+        source["error"] == Value::Null
+    })?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use mtls_tests::cri::{Runtime, Sandbox};
 use mtls_tests::daemon::Daemon;
-use mtls_tests::netns::{Place, enter};
+use mtls_tests::netns::{Place, enter, ip};
 use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
 use serde_json::{Value, json};
@@ -58,7 +58,8 @@ fn pods_have_the_names_and_workloads_that_their_labels_tell() -> Result<()> {
     await_listener(&db, 8080)?;
     // Its answer is a 404, which is an answer.
     web.container("wget", &["wget", &format!("http://{}:8080/x", db.ips[0])])?;
-    let flow = tap.find(|flow| flow["dst"]["ip"] == json!(db.ips[0]) && flow["event"] == "closed")?;
+    let flow =
+        tap.find(|flow| flow["dst"]["ip"] == json!(db.ips[0]) && flow["event"] == "closed")?;
     assert_eq!(flow["verdict"], "plaintext", "{flow:#}");
     assert_eq!(flow["src"]["name"], "web");
     assert_eq!(flow["src"]["kind"], "deployment");
@@ -153,7 +154,11 @@ fn without_the_runtime_names_are_stale_and_with_it_again_they_are_not() -> Resul
     let flow = told(&web)?;
     assert_eq!(flow["src"]["name"], "worker");
     assert!(flow["src"]["stale"].is_u64(), "{flow:#}");
-    assert_eq!(flow["dst"]["stale"], Value::Null, "its name is from elsewhere");
+    assert_eq!(
+        flow["dst"]["stale"],
+        Value::Null,
+        "its name is from elsewhere"
+    );
     daemon.await_edge("worker", "db", |edge| edge["stale"].is_u64())?;
 
     runtime.resume()?;
@@ -189,5 +194,59 @@ fn a_hundred_pods() -> Result<()> {
     let edges = daemon.edges()?;
     let named = edges.iter().filter(|edge| edge["src_namespace"] == "load");
     assert_eq!(named.count(), PODS, "{edges:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_second_interface_is_its_pods_too() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start(&scene.node)?;
+    let tap = daemon.tap()?;
+    let pod = runtime.pod("shop", "two-faced")?;
+    await_source(&daemon, |source| source["entries"] == 1)?;
+    // As Multus would add one to a pod that runs, in a network that the runtime knows nothing of.
+    ip("link add extra0 type veth peer name net1\n\
+        addr add 10.77.0.1/24 dev extra0\n\
+        link set extra0 up\n")?;
+    ip(&format!("link set net1 netns {}\n", pod.pid))?;
+    enter(pod.net(), || {
+        ip("addr add 10.77.0.2/24 dev net1\nlink set net1 up\n")
+    })??;
+    let addr = at("10.77.0.2".parse()?, 8080);
+    let _server = scene.serve(&pod, addr, &HTTP)?;
+    daemon.await_interfaces(4)?;
+    let node = scene.probe(addr)?;
+    let port = node[0].local.port();
+    let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
+    assert_eq!(flow["dst"]["name"], "two-faced", "{flow:#}");
+    // The node itself asked, with the kubelet's words.
+    assert_eq!(flow["src"]["kind"], "node");
+    assert_eq!(flow["reason"], "kubelet-probe");
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_no_source_knows_is_told_by_its_interface() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let daemon = Daemon::start_with(&scene.node, &["--no-cri"])?;
+    let tap = daemon.tap()?;
+    let pod = runtime.pod("shop", "stranger")?;
+    daemon.await_interfaces(3)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
+    let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
+    assert_eq!(flow["src"]["kind"], "unknown", "{flow:#}");
+    let note = flow["notes"][0].as_str().unwrap_or_default();
+    let expected = format!("unknown-pod: {} is behind interface veth", pod.ips[0]);
+    assert!(note.starts_with(&expected), "{note}");
     Ok(())
 }

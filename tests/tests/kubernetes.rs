@@ -28,14 +28,23 @@ impl Ground {
         let config = api.kubeconfig(scene.node.files())?;
         let config = config.display().to_string();
         // Without the names of network namespaces: what is named, the API has named.
-        let standard = ["--netns-dir", "/nonexistent", "--no-cri", "--kubeconfig", &config];
+        let standard = [
+            "--netns-dir",
+            "/nonexistent",
+            "--no-cri",
+            "--kubeconfig",
+            &config,
+        ];
         let daemon = Daemon::start_over(&scene.node, &[&standard, args].concat())?;
         Ok(Self { daemon, api, scene })
     }
 
     fn of_both(args: &[&str]) -> Result<Self> {
         Self::new(args, |api, scene| {
-            api.apply("pods", pod("shop", "web", NODE, &scene.web.v4().to_string()));
+            api.apply(
+                "pods",
+                pod("shop", "web", NODE, &scene.web.v4().to_string()),
+            );
             api.apply("pods", pod("shop", "db", NODE, &scene.db.v4().to_string()));
         })
     }
@@ -50,7 +59,11 @@ impl Ground {
             if let Some(source) = source.filter(|source| good(source)) {
                 return Ok(source.clone());
             }
-            ensure!(Instant::now() < deadline, "{name}: {sources:#?}\n{}", self.daemon.log());
+            ensure!(
+                Instant::now() < deadline,
+                "{name}: {sources:#?}\n{}",
+                self.daemon.log()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -65,7 +78,9 @@ impl Ground {
         let tap = self.daemon.tap()?;
         let addr = at(self.scene.db.v4(), 8080);
         let _server = self.scene.serve(&self.scene.db, addr, &HTTP)?;
-        let port = self.scene.connect(&self.scene.web, addr, &HTTP)?[0].local.port();
+        let port = self.scene.connect(&self.scene.web, addr, &HTTP)?[0]
+            .local
+            .port();
         tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")
     }
 }
@@ -92,12 +107,49 @@ fn pods_have_owners_accounts_and_meshes() -> Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     let flow = ground.request()?;
     let note = flow["notes"][0].as_str().unwrap_or_default();
-    assert!(note.starts_with("expected-mtls: started-before-injection: shop/web"), "{flow:#}");
+    assert!(
+        note.starts_with("expected-mtls: started-before-injection: shop/web"),
+        "{flow:#}"
+    );
     let asked = ground.api.asked();
     assert_eq!(asked.lists["pods"], 1, "{asked:?}");
     assert!(!asked.lists.contains_key("replicasets"), "{asked:?}");
     let query = &asked.queries["pods"];
     assert!(query.contains("spec.nodeName"), "{query}");
+    Ok(())
+}
+
+#[test]
+fn an_identity_that_is_not_the_pods_is_noted() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let ground = Ground::of_both(&["--node-name", NODE])?;
+    ground.await_pods(2)?;
+    let (web, db) = (&ground.scene.web, &ground.scene.db);
+    let addr = at(db.v4(), 8443);
+    let _server = ground.scene.serve(db, addr, &["--mode", "mtls"])?;
+    let tap = ground.daemon.tap()?;
+    let notes = || -> Result<Value> {
+        let args = ["--mode", "mtls", "--tls", "1.2"];
+        let port = ground.scene.connect(web, addr, &args)?[0].local.port();
+        let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
+        assert_eq!(flow["verdict"], "mtls", "{flow:#}");
+        Ok(flow["notes"].clone())
+    };
+    // Their certificates are of the accounts `web` and `db`, their pods run as others.
+    let expected = json!([
+        "identity-mismatch: server is shop/db, expected shop/db-sa (pod shop/db-7d9c5b-x2x4z)",
+        "identity-mismatch: client is shop/web, expected shop/web-sa (pod shop/web-7d9c5b-x2x4z)",
+    ]);
+    assert_eq!(notes()?, expected);
+    for (name, ip) in [("web", web.v4()), ("db", db.v4())] {
+        let mut object = pod("shop", name, NODE, &ip.to_string());
+        object["spec"]["serviceAccountName"] = name.into();
+        ground.api.apply("pods", object);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(notes()?, Value::Null);
     Ok(())
 }
 
@@ -111,7 +163,9 @@ fn pods_come_and_go() -> Result<()> {
     let ip = ground.scene.web.v4().to_string();
     ground.api.delete("pods", pod("shop", "web", NODE, &ip));
     ground.api.apply("pods", pod("shop", "heir", NODE, &ip));
-    ground.api.apply("pods", pod("shop", "elsewhere", "n2", "10.9.9.9"));
+    ground
+        .api
+        .apply("pods", pod("shop", "elsewhere", "n2", "10.9.9.9"));
     ground.await_pods(2)?;
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(ground.request()?["src"]["name"], "heir");
@@ -169,11 +223,16 @@ fn dropped_watches_are_taken_up_where_they_were() -> Result<()> {
     ground.await_pods(2)?;
     for n in 0..3 {
         ground.api.drop_watches();
-        ground.api.apply("pods", pod("shop", &format!("more{n}"), NODE, "10.8.0.1"));
+        ground
+            .api
+            .apply("pods", pod("shop", &format!("more{n}"), NODE, "10.8.0.1"));
         ground.await_pods(3 + n)?;
     }
     let asked = ground.api.asked();
-    assert_eq!(asked.lists["pods"], 1, "nothing was listed again: {asked:?}");
+    assert_eq!(
+        asked.lists["pods"], 1,
+        "nothing was listed again: {asked:?}"
+    );
     assert!(asked.watches["pods"] <= 8, "{asked:?}");
     Ok(())
 }
@@ -185,11 +244,23 @@ fn an_expired_version_is_a_new_list() -> Result<()> {
     }
     let ground = Ground::of_both(&["--node-name", NODE])?;
     ground.await_pods(2)?;
+<<<<<<< HEAD
     ground.api.fail(|faults| faults.expired = Some("pods"));
     ground.api.apply("pods", pod("shop", "third", NODE, "10.8.0.1"));
     ground.await_pods(3)?;
     ground.api.fail(|faults| faults.gone = Some("pods"));
     ground.api.apply("pods", pod("shop", "fourth", NODE, "10.8.0.2"));
+=======
+    ground.api.fail(|faults| faults.expired = true);
+    ground
+        .api
+        .apply("pods", pod("shop", "third", NODE, "10.8.0.1"));
+    ground.await_pods(3)?;
+    ground.api.fail(|faults| faults.gone = true);
+    ground
+        .api
+        .apply("pods", pod("shop", "fourth", NODE, "10.8.0.2"));
+>>>>>>> main
     ground.await_pods(4)?;
     let asked = ground.api.asked();
     assert_eq!(asked.lists["pods"], 3, "{asked:?}");
@@ -204,12 +275,18 @@ fn an_overloaded_server_is_given_the_time_that_it_asks_for() -> Result<()> {
     }
     let began = Instant::now();
     let ground = Ground::new(&["--node-name", NODE], |api, scene| {
-        api.apply("pods", pod("shop", "web", NODE, &scene.web.v4().to_string()));
+        api.apply(
+            "pods",
+            pod("shop", "web", NODE, &scene.web.v4().to_string()),
+        );
         // Each of the four lists twice.
         api.fail(|faults| faults.too_many = 8);
     })?;
     ground.await_pods(1)?;
-    assert!(began.elapsed() > Duration::from_secs(1), "it asked to be left alone");
+    assert!(
+        began.elapsed() > Duration::from_secs(1),
+        "it asked to be left alone"
+    );
     let asked = ground.api.asked();
     let lists: u32 = asked.lists.values().sum();
     assert!(lists <= 16, "{asked:?}");
@@ -222,7 +299,10 @@ fn a_slow_list_keeps_nobody_waiting() -> Result<()> {
         return Ok(());
     }
     let ground = Ground::new(&["--node-name", NODE], |api, scene| {
-        api.apply("pods", pod("shop", "web", NODE, &scene.web.v4().to_string()));
+        api.apply(
+            "pods",
+            pod("shop", "web", NODE, &scene.web.v4().to_string()),
+        );
         api.fail(|faults| faults.slow = Duration::from_secs(12));
     })?;
     let flow = ground.request()?;
@@ -239,17 +319,26 @@ fn a_malformed_object_costs_itself_alone() -> Result<()> {
         return Ok(());
     }
     let ground = Ground::new(&["--node-name", NODE], |api, scene| {
-        api.apply("pods", pod("shop", "web", NODE, &scene.web.v4().to_string()));
+        api.apply(
+            "pods",
+            pod("shop", "web", NODE, &scene.web.v4().to_string()),
+        );
         let mut odd = pod("shop", "odd", NODE, "10.8.0.9");
         odd["spec"]["containers"] = json!("none");
         api.apply("pods", odd);
-        api.apply("pods", json!({"metadata": {"name": 7}, "spec": {"nodeName": NODE}}));
+        api.apply(
+            "pods",
+            json!({"metadata": {"name": 7}, "spec": {"nodeName": NODE}}),
+        );
     })?;
     ground.await_pods(1)?;
     let mut odd = pod("shop", "odder", NODE, "10.8.0.9");
     odd["metadata"]["labels"] = json!([1, 2]);
     ground.api.apply("pods", odd);
-    ground.api.apply("pods", pod("shop", "db", NODE, &ground.scene.db.v4().to_string()));
+    ground.api.apply(
+        "pods",
+        pod("shop", "db", NODE, &ground.scene.db.v4().to_string()),
+    );
     ground.await_pods(2)?;
     let asked = ground.api.asked();
     assert_eq!(asked.lists["pods"], 1, "{asked:?}");
@@ -284,7 +373,9 @@ fn ten_thousand_pods_of_a_cluster() -> Result<()> {
     for n in 0..PODS {
         let ip = format!("10.{}.{}.{}", 100 + n / 62_500, n / 250 % 250, n % 250 + 1);
         let node = format!("n{}", n % 100);
-        ground.api.apply("pods", pod("load", &format!("pod{n}"), &node, &ip));
+        ground
+            .api
+            .apply("pods", pod("load", &format!("pod{n}"), &node, &ip));
     }
     ground.api.fail(|faults| {
         faults.down = false;
@@ -309,6 +400,10 @@ fn ten_thousand_pods_of_a_cluster() -> Result<()> {
 fn memory(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
+    let kib: u64 = line
+        .context("no VmRSS")?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()?;
     Ok(kib << 10)
 }

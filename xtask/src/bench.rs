@@ -1,55 +1,72 @@
 //! `cargo xtask bench`: what the documentation says of speed, measured here and now.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::build::{self, step};
 use crate::corpus::CORPUS;
 
 /// What to measure.
-#[derive(clap::Subcommand)]
-pub(crate) enum Bench {
-    /// `mtls classify` on one core, beside tshark and ndpiReader on the same captures.
-    Classify {
-        /// `table` or `json`.
-        #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-        output: String,
-    },
-    /// Memory and look-up time of a directory of 10,000 pods.
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
+    /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
+    /// directory of 10,000 pods.
+    what: What,
+    /// How to print it.
+    #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
+    output: String,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    Kernel,
+    Classify,
     Pods,
 }
 
 /// Measures.
-pub(crate) fn run(what: &Bench) -> anyhow::Result<()> {
-    match what {
-        Bench::Pods => {
-            step("building for speed, and measuring");
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut bench = Command::new(cargo);
-            bench.args(["run", "--release", "--quiet", "--package", "mtls-user"]);
-            bench.args(["--example", "bench_pods"]);
-            build::run(&mut bench)
-        }
-        Bench::Classify { output } => {
-            step("building for speed");
-            build::build(
-                &[
-                    "--release",
-                    "--package",
-                    "mtls-user",
-                    "--package",
-                    "mtls-tests",
-                    "--bins",
-                ],
-                false,
-            )?;
-            let target = build::program("xtask")?;
-            let target = target.ancestors().nth(2).unwrap_or(build::root());
-            step("making captures and measuring");
-            let mut bench = Command::new(target.join("release/mtls-bench"));
-            bench.args(["classify", "--output", output]);
-            bench.arg("--corpus").arg(build::root().join(CORPUS));
-            bench.arg("--work").arg(target.join("bench"));
-            build::run(&mut bench)
-        }
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
+    match bench.what {
+        What::Kernel => kernel(&bench.output),
+        What::Classify => classify(&bench.output),
+        What::Pods => pods(&bench.output),
     }
+}
+
+/// Its time is spent and taken in the kernel, so a build for speed would change nothing but the
+/// time to build.
+fn kernel(output: &str) -> anyhow::Result<()> {
+    let mut command = build::cargo();
+    command.args(["bench", "--profile", "dev", "--quiet"]);
+    command.args(["--package", "mtls-user", "--bench", "kernel", "--"]);
+    command.arg(format!("--output={output}"));
+    build::run(command.env("MTLS_REQUIRE_BPF", "1"))
+}
+
+fn pods(output: &str) -> anyhow::Result<()> {
+    let mut command = build::cargo();
+    command.args(["run", "--release", "--quiet", "--package", "mtls-user"]);
+    command.args(["--example", "bench_pods", "--", "--output", output]);
+    build::run(&mut command)
+}
+
+fn classify(output: &str) -> anyhow::Result<()> {
+    step("building for speed");
+    let packages = [
+        "--package",
+        "mtls-user",
+        "--package",
+        "mtls-tests",
+        "--bins",
+    ];
+    build::build(&[&["--release"], &packages[..]].concat(), false)?;
+    let own = build::program("xtask")?;
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+    step("making captures and measuring");
+    let mut bench = Command::new(target.join("release/mtls-bench"));
+    bench.args(["classify", "--output", output]);
+    bench.arg("--corpus").arg(build::root().join(CORPUS));
+    bench.arg("--work").arg(target.join("bench"));
+    build::run(&mut bench)
 }

@@ -28,7 +28,6 @@ enum Task {
     /// Make the captures that the repository ships anew; needs root.
     Corpus,
     /// Measure.
-    #[command(subcommand)]
     Bench(bench::Bench),
 }
 
@@ -38,6 +37,6 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
-        Task::Bench(what) => bench::run(&what),
+        Task::Bench(bench) => bench::run(&bench),
     }
 }

@@ -14,7 +14,16 @@ const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"]
 /// What bpf-linker links with, besides LLVM itself.
 const LIBRARIES: &[&str] = &["zlib1g-dev", "libzstd-dev", "libxml2-dev"];
 /// What the demo and the tests run.
-const TOOLS: &[&str] = &["iproute2", "nftables", "openssl", "tshark"];
+const TOOLS: &[(&str, &str)] = &[
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/tshark", "tshark"),
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("/bin/busybox", "busybox-static"),
+];
 /// The version that the object files are tested with.
 const BPF_LINKER: &str = "0.13.0";
 
@@ -22,7 +31,13 @@ const BPF_LINKER: &str = "0.13.0";
 pub(crate) fn run() -> anyhow::Result<()> {
     let debian = Path::new("/etc/debian_version").exists() && works("apt-get", &["--version"]);
     if debian {
-        packages("tools for the demo and the tests", TOOLS)?;
+        // By program and not by package: Docker's own packages, say, bring some of them too.
+        let missing: Vec<_> = TOOLS
+            .iter()
+            .filter(|(program, _)| !is_there(program))
+            .map(|(_, package)| *package)
+            .collect();
+        packages("tools for the demo and the tests", &missing)?;
     }
     if nightly_has_source() {
         say("a nightly with rust-src is there");
@@ -52,6 +67,16 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ];
     checked(Command::new("rustup").args(toolchain))?;
     bpf_linker(None)
+}
+
+/// The program is where Debian puts it, or on the path.
+fn is_there(program: &str) -> bool {
+    let program = Path::new(program);
+    let path = env::var_os("PATH").unwrap_or_default();
+    program.exists()
+        || program
+            .file_name()
+            .is_some_and(|name| env::split_paths(&path).any(|dir| dir.join(name).exists()))
 }
 
 /// Installs those of `names` that are not there.

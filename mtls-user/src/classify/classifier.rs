@@ -210,9 +210,9 @@ impl Classifier {
     }
 
     fn settle(&mut self) {
-        if let State::Open(open) = &mut self.state {
-            let open = std::mem::replace(&mut **open, Open::new(self.origin));
-            self.state = State::Settled(Box::new(open.settle()));
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) => State::Settled(Box::new(open.settle())),
+            other => other,
+        };
     }
 }

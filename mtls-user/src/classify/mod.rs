@@ -4,7 +4,7 @@
 //! flow; [`Sessions`] is what flows of one table know of each other (for resumptions).
 //!
 //! A flow begins in its *opening*: the first bytes of both sides, until they say what it is. TLS
-//! then has its records walked on both sides ([`tls`]), from which facts are gathered; the verdict
+//! then has its records walked on both sides (`tls`), from which facts are gathered; the verdict
 //! is a pure function of these facts, so the order in which pieces came does not matter. A flow
 //! that is done keeps its answer and, per side, where the next record must begin: bytes that
 //! contradict revise the verdict.

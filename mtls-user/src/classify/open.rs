@@ -26,6 +26,8 @@ pub(super) struct Open {
     phase: Phase,
     /// When each side's first piece came.
     times: [Option<u64>; 2],
+    /// Per side, how far it had sent before it had anything of the other.
+    unanswered: [u64; 2],
     pub(super) reset: bool,
     /// Follows a stream whose start was not seen.
     midstream: Option<Box<Midstream>>,
@@ -51,6 +53,7 @@ impl Open {
             streams: Default::default(),
             phase: Phase::Opening,
             times: [None; 2],
+            unanswered: [0; 2],
             reset: false,
             midstream: (origin == Origin::Midstream).then(Box::default),
             swap: false,
@@ -87,6 +90,10 @@ impl Open {
     ) -> bool {
         let i = side.index();
         self.acknowledge(side, piece.ack);
+        if piece.ack == Some(0) {
+            let end = piece.offset + u64::from(piece.len);
+            self.unanswered[i] = self.unanswered[i].max(end);
+        }
         if piece.len > 0 {
             let time = self.times[i].get_or_insert(piece.time);
             *time = (*time).min(piece.time);
@@ -199,6 +206,7 @@ impl Open {
             complete: [client.is_complete(), server.is_complete()],
             hole: [client.has_hole(), server.has_hole()],
             seen: [client.seen, server.seen],
+            unanswered: self.unanswered[0],
             client_left_first: server
                 .end_ack
                 .is_some_and(|ack| ack > client.end.unwrap_or(client.seen)),
@@ -213,6 +221,7 @@ impl Open {
             if self.midstream.is_some() && opening::is_client(self.streams[1].prefix()) {
                 self.streams.swap(0, 1);
                 self.times.swap(0, 1);
+                self.unanswered.swap(0, 1);
                 self.swap = true;
                 std::mem::swap(&mut context.client, &mut context.server);
             }
@@ -421,13 +430,13 @@ impl Open {
         self.fresh(Call::unobserved(reason));
     }
 
-    pub(super) fn settle(self) -> Settled {
+    pub(super) fn settle(self: Box<Self>) -> Settled {
         let Self {
             known,
             streams,
             phase,
             ..
-        } = self;
+        } = *self;
         let (facts, watch) = match phase {
             Phase::Tls(tls) => {
                 let watch = Side::BOTH.map(|side| {

@@ -57,7 +57,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .with_writer(io::stderr)
                 .with_env_filter(
                     tracing_subscriber::EnvFilter::try_from_env("MTLS_LOG")
-                        .unwrap_or_else(|_| "warn".into()),
+                        // What the client of the Kubernetes API meets, `mtls status` tells.
+                        .unwrap_or_else(|_| "warn,kube_client=off".into()),
                 )
                 .init();
             crate::daemon::run(args.options())?;

@@ -65,7 +65,7 @@ fn text(status: &Status) -> anyhow::Result<String> {
         ]);
     }
     writeln!(out, "{}\n", interfaces.trim_fmt())?;
-    let mut programs = table(&["PROGRAM", "RUNS", "TIME", "NS/RUN"]);
+    let mut programs = table(&["PROGRAM", "RUNS_MEASURED", "TIME", "NS/RUN"]);
     for program in &status.kernel.programs {
         let each = program.run_time_ns.checked_div(program.run_count);
         programs.add_row([
@@ -87,7 +87,12 @@ fn text(status: &Status) -> anyhow::Result<String> {
     for source in &status.sources {
         let state = match &source.error {
             None => "ok".into(),
-            Some(error) => format!("stale: {}", safe(error)),
+            Some(error) if source.updated == 0 => format!("never: {}", safe(error)),
+            Some(error) => format!(
+                "stale since {} ago: {}",
+                ago(source.updated, crate::daemon::now()),
+                safe(error)
+            ),
         };
         sources.add_row([
             safe(&source.name).into_owned(),

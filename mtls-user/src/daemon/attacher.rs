@@ -12,6 +12,12 @@ use super::status::KernelStatus;
 use super::told;
 use crate::kernel::{Change, Kernel, Link, Links};
 
+/// How long the programs' runs are measured after the start.
+const MEASURE_FIRST: Duration = Duration::from_secs(10);
+/// How long later, and how often.
+const MEASURE: Duration = Duration::from_secs(1);
+const MEASURE_EVERY: Duration = Duration::from_mins(1);
+
 /// What the server asks.
 pub(super) enum Query {
     Status(oneshot::Sender<KernelStatus>),
@@ -71,6 +77,11 @@ impl Attacher {
         } else {
             Duration::from_hours(1)
         };
+        // Measuring costs every BPF program of the node two readings of the clock per run: it is
+        // done for a while at the start, and then for a second a minute.
+        self.kernel.measure(true);
+        let mut measured = tokio::time::Instant::now() + MEASURE_FIRST;
+        let mut measuring = true;
         let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
         loop {
             tokio::select! {
@@ -88,6 +99,11 @@ impl Attacher {
                 },
                 Some(Query::Status(reply)) = queries.recv() => {
                     let _ = reply.send(self.status());
+                }
+                () = tokio::time::sleep_until(measured) => {
+                    measuring = !measuring;
+                    self.kernel.measure(measuring);
+                    measured += if measuring { MEASURE } else { MEASURE_EVERY };
                 }
                 _ = tick.tick(), if again => self.kernel.tick()?,
                 () = told(&mut stopped) => break,

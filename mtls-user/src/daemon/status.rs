@@ -19,7 +19,8 @@ pub struct KernelStatus {
     pub attach: LatencySummary,
     /// Segments by what became of them.
     pub counters: Counters,
-    /// Each program's runs and their time.
+    /// Each program's runs and their time, while they were measured: for ten seconds after the
+    /// start, then for one a minute.
     pub programs: Vec<ProgramStats>,
 }
 

@@ -76,6 +76,8 @@ pub struct ProgramStats {
     pub run_count: u64,
     /// Nanoseconds that took.
     pub run_time_ns: u64,
+    /// Its length, once translated by the kernel.
+    pub instructions: u32,
     /// Instructions that the verifier walked through; Linux 5.16 and later.
     pub verified_instructions: Option<u32>,
 }
@@ -88,6 +90,8 @@ impl ProgramStats {
             id: info.id(),
             run_count: info.run_count(),
             run_time_ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+            // Each is eight bytes.
+            instructions: info.size_translated().unwrap_or_default() / 8,
             verified_instructions: info.verified_instruction_count(),
         })
     }

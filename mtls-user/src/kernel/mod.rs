@@ -2,6 +2,7 @@
 //! what it delivers.
 
 mod attach;
+mod bench;
 mod counters;
 pub mod doctor;
 mod events;
@@ -19,10 +20,14 @@ use aya::{
 
 pub use self::{
     attach::{Attached, Mode, programs_on},
+    bench::Bench,
     counters::{Counters, ProgramStats},
     events::Events,
     links::{Change, Link, Links},
 };
+
+use mtls_ebpf_common::flow::WAYS;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::wire::Direction;
 
@@ -42,10 +47,11 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Flows followed at a time; the least recently used one makes room for a new one.
     pub flows: u32,
+    /// Directions of flows that the fast path remembers as done; rounded up to a power of two.
+    pub cache: u32,
     /// Let the kernel program log what is unusual, for `aya-log` to print.
     pub log: bool,
-    /// Have the kernel measure run counts and times. This costs every BPF program of the node two
-    /// readings of the clock per run.
+    /// Have the kernel measure run counts and times from the start, see [`Kernel::measure`].
     pub stats: bool,
     /// Attach by clsact even where there is tcx.
     pub clsact: bool,
@@ -57,8 +63,9 @@ impl Default for Config {
             look_again: Duration::from_mins(1),
             ring_bytes: 8 << 20,
             flows: 65_536,
+            cache: 131_072,
             log: false,
-            stats: true,
+            stats: false,
             clsact: false,
         }
     }
@@ -73,7 +80,7 @@ pub struct Kernel {
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
     /// The kernel measures as long as this is open.
-    _stats: Option<OwnedFd>,
+    stats: Option<OwnedFd>,
 }
 
 impl Kernel {
@@ -86,12 +93,18 @@ impl Kernel {
         }
         let level: u8 = if config.log { 0xff } else { 0 };
         let flows = config.flows.max(1);
-        // Two directions each, four to a bucket.
-        let buckets = (flows / 2).max(1).next_power_of_two();
+        let buckets = config
+            .cache
+            .div_ceil(WAYS as u32)
+            .clamp(1, 1 << 24)
+            .next_power_of_two();
         let (seed, mask) = (seed()?, buckets - 1);
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, false)
-            .override_global("SEED", &seed, true)
+            .override_global("SEED_K0", &seed[0], true)
+            .override_global("SEED_M0", &seed[1], true)
+            .override_global("SEED_K1", &seed[2], true)
+            .override_global("SEED_M1", &seed[3], true)
             .override_global("DONE_MASK", &mask, true)
             .map_max_entries("DONE", buckets)
             .map_max_entries("EVENTS", ring_size(config.ring_bytes))
@@ -109,17 +122,17 @@ impl Kernel {
         generation
             .set(0, 1, 0)
             .context("set the first generation")?;
-        // Kernels before 5.8 cannot, and then the numbers stay zero.
-        let stats = config.stats.then(|| enable_stats(Stats::RunTime).ok());
-        Ok(Self {
+        let mut kernel = Self {
             ebpf,
             counters,
             ring: Some(ring),
             generation,
             links: HashMap::new(),
             clsact: config.clsact,
-            _stats: stats.flatten(),
-        })
+            stats: None,
+        };
+        kernel.measure(config.stats);
+        Ok(kernel)
     }
 
     /// The samples. There is one ring buffer, so a second call is an error.
@@ -131,6 +144,25 @@ impl Kernel {
             .take()
             .context("the events are being read already")?;
         Events::new(ring).context("watch the ring buffer")
+    }
+
+    /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
+    /// something to hand over only with [`Config::log`].
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn log(&mut self) -> anyhow::Result<()> {
+        let logger = aya_log::EbpfLogger::init(&mut self.ebpf).context("read the kernel's log")?;
+        // SAFETY: the logger's map owns its descriptor, and is never exchanged.
+        let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
+            .map_err(std::io::Error::from)
+            .context("watch the kernel's log")?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
     }
 
     /// Begins the next look-again interval: each flow that is done is sampled once more, with its
@@ -182,7 +214,14 @@ impl Kernel {
         Counters::read(&self.counters)
     }
 
-    /// What running the programs has cost so far.
+    /// Has the kernel measure run counts and times, or stop it. Measuring costs every BPF program of
+    /// the node two readings of the clock per run, which is more than the fast path itself: better
+    /// measure for a second when somebody asks. Kernels that cannot leave the numbers at zero.
+    pub fn measure(&mut self, on: bool) {
+        self.stats = on.then(|| enable_stats(Stats::RunTime).ok()).flatten();
+    }
+
+    /// What running the programs has cost while it was measured.
     pub fn programs(&self) -> Vec<ProgramStats> {
         [EGRESS, INGRESS]
             .into_iter()

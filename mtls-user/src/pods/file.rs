@@ -11,7 +11,6 @@ use super::Entry;
 use super::entry::MAX_NAME;
 use crate::verdict::Workload;
 
-
 /// Reads such a file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
     let text = std::fs::read_to_string(path)

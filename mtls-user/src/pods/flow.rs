@@ -19,7 +19,9 @@ pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     let links = &record.links;
     let (src, src_note) = behind(directory, record.src.ip, &src, &dst, links, time);
     let (dst, dst_note) = behind(directory, record.dst.ip, &dst, &src, links, time);
-    record.notes.extend([src_note, dst_note].into_iter().flatten());
+    record
+        .notes
+        .extend([src_note, dst_note].into_iter().flatten());
     let workload = |found: &Option<Found>, peer: &Peer| match found {
         Some(found) => found.workload(time),
         None => snapshot::nameless(peer.ip),
@@ -150,7 +152,10 @@ mod tests {
         assert_eq!((&*src, &*dst, notes.len()), ("web", "db", 0));
         let (src, _, notes) = names(&directory, flow("10.9.9.9", "10.0.0.2", &[2, 77]));
         assert_eq!(src, "10.9.9.9");
-        assert!(notes[0].starts_with("unknown-pod: 10.9.9.9 is behind interface"), "{notes:?}");
+        assert!(
+            notes[0].starts_with("unknown-pod: 10.9.9.9 is behind interface"),
+            "{notes:?}"
+        );
         assert_eq!(notes.len(), 1);
     }
 
@@ -161,11 +166,7 @@ mod tests {
         let (src, _, notes) = names(&directory, flow("10.0.0.1", "10.0.0.2", &[2, 3]));
         assert_eq!((&*src, notes.len()), ("10.0.0.1", 1));
         // Or a known one uses it.
-        directory.publish(
-            Source::Netns,
-            [pod("thief", "10.0.0.3", 3)],
-            SECOND,
-        );
+        directory.publish(Source::Netns, [pod("thief", "10.0.0.3", 3)], SECOND);
         let (src, _, _) = names(&directory, flow("10.0.0.1", "10.0.0.2", &[2, 3]));
         assert_eq!(src, "thief");
     }

@@ -8,20 +8,50 @@ use std::os::fd::AsRawFd;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::Handle;
+use tokio::task::JoinHandle;
 
 /// For each of `namespaces`, the interfaces here whose other end is in it.
 pub(super) async fn into(namespaces: &[Option<File>]) -> anyhow::Result<Vec<Vec<u32>>> {
-    let (connection, handle, _) = rtnetlink::new_connection().context("open a netlink socket")?;
-    let connection = tokio::spawn(connection);
-    let found = ask(&handle, namespaces).await;
-    connection.abort();
-    found
+    let connection = Connection::open()?;
+    ask(&connection.handle, namespaces).await
+}
+
+/// The interfaces here whose other end is in any other namespace.
+pub(super) async fn elsewhere() -> anyhow::Result<HashSet<u32>> {
+    let connection = Connection::open()?;
+    let by_id = by_id(&connection.handle)
+        .await
+        .context("list the interfaces")?;
+    Ok(by_id.into_values().flatten().collect())
+}
+
+/// A netlink socket, and the task that reads it; that ends with its guard.
+struct Connection {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    fn open() -> anyhow::Result<Self> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context("open a netlink socket")?;
+        Ok(Self {
+            handle,
+            task: tokio::spawn(connection),
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 async fn ask(handle: &Handle, namespaces: &[Option<File>]) -> anyhow::Result<Vec<Vec<u32>>> {
@@ -32,7 +62,10 @@ async fn ask(handle: &Handle, namespaces: &[Option<File>]) -> anyhow::Result<Vec
             Some(file) => id(handle.clone(), file).await,
             None => None,
         };
-        found.push(id.and_then(|id| by_id.get(&id).cloned()).unwrap_or_default());
+        found.push(
+            id.and_then(|id| by_id.get(&id).cloned())
+                .unwrap_or_default(),
+        );
     }
     Ok(found)
 }
@@ -54,7 +87,9 @@ async fn by_id(handle: &Handle) -> Result<HashMap<i32, Vec<u32>>, rtnetlink::Err
 /// The id by which this namespace knows `namespace`, if it knows it at all.
 async fn id(mut handle: Handle, namespace: &File) -> Option<i32> {
     let mut message = NsidMessage::default();
-    message.attributes = vec![NsidAttribute::Fd(u32::try_from(namespace.as_raw_fd()).ok()?)];
+    message.attributes = vec![NsidAttribute::Fd(
+        u32::try_from(namespace.as_raw_fd()).ok()?,
+    )];
     let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
     request.header.flags = NLM_F_REQUEST;
     let mut answers = handle.request(request).ok()?;

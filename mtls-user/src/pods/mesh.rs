@@ -143,7 +143,9 @@ const KINDS: [Kind; 4] = [
 
 /// Whether a container of that name is a mesh's proxy.
 pub(super) fn is_proxy(container: &str) -> bool {
-    KINDS.iter().any(|kind| kind.containers.contains(&container))
+    KINDS
+        .iter()
+        .any(|kind| kind.containers.contains(&container))
 }
 
 /// The mesh of a pod, if it has one.

@@ -271,7 +271,7 @@ impl Known {
 
 type ByPod<'a> = HashMap<(&'a str, &'a str), SmallVec<[(Source, &'a Entry); 2]>>;
 
-/// What holds of each pod; empty where there is but one source, and nothing to merge.
+/// What is known of each pod, and after that what was; empty where there is but one source, and nothing to merge.
 fn by_pod(sources: &BTreeMap<Source, Known>) -> ByPod<'_> {
     let mut map = ByPod::new();
     let has_pods = |known: &Known| known.holding.keys().any(|e| e.workload.pod.is_some());
@@ -279,7 +279,8 @@ fn by_pod(sources: &BTreeMap<Source, Known>) -> ByPod<'_> {
         return map;
     }
     for (source, known) in sources {
-        for entry in known.holding.keys() {
+        let ended = known.ended.iter().rev().map(|ended| &ended.entry);
+        for entry in known.holding.keys().chain(ended) {
             if let Some(pod) = &entry.workload.pod {
                 let key = (entry.workload.namespace.as_str(), pod.as_str());
                 map.entry(key).or_default().push((*source, entry));

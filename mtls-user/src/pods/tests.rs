@@ -177,5 +177,9 @@ fn a_shared_address_is_named_by_its_port() {
     assert_eq!(name("192.168.0.1", 30_080), "web");
     assert_eq!(name("192.168.0.1", 9100), "exporter");
     assert_eq!(name("192.168.0.1", 22), "node1");
-    assert_eq!(name("10.0.0.1", 30_080), "10.0.0.1", "not an address of this node");
+    assert_eq!(
+        name("10.0.0.1", 30_080),
+        "10.0.0.1",
+        "not an address of this node"
+    );
 }

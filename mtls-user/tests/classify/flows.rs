@@ -120,7 +120,12 @@ pub(crate) fn client_hello(offer: Offer<'_>) -> Vec<u8> {
     record(22, &message(1, &body))
 }
 
-fn server_hello(random: &[u8], session_id: &[u8], cipher: u16, extensions: &[u8]) -> Vec<u8> {
+pub(crate) fn server_hello(
+    random: &[u8],
+    session_id: &[u8],
+    cipher: u16,
+    extensions: &[u8],
+) -> Vec<u8> {
     let mut body = vec![3, 3];
     body.extend(random);
     body.push(session_id.len() as u8);

@@ -463,3 +463,189 @@ fn a_client_certificate_is_unknown_until_something_says_more() {
         ClientCertificate::Unknown
     );
 }
+
+/// A renegotiation is encrypted; only a certificate is as long as what the client then sends.
+#[test]
+fn a_certificate_in_a_renegotiation() {
+    let sealed_messages = |lens: &[usize]| -> Vec<u8> {
+        lens.iter()
+            .flat_map(|len| record(22, &noise(*len)))
+            .collect()
+    };
+    let renegotiated = |lens: &[usize]| {
+        let mut script = tls12(None);
+        script.push(s(sealed_messages(&[28])));
+        script.push(c(
+            [sealed_messages(lens), ccs(), sealed_messages(&[40])].concat()
+        ));
+        script.push(s([ccs(), sealed_messages(&[40])].concat()));
+        run(&deliver(&script, 1448))
+    };
+    let (finding, way) = renegotiated(&[300, 700, 94, 100]);
+    assert_eq!(finding.verdict, Verdict::Mtls, "{}", finding.reason);
+    assert!(
+        way.contains(&Verdict::Tls),
+        "what came before was not mutual"
+    );
+    assert!(
+        finding
+            .notes
+            .iter()
+            .any(|note| note.starts_with("renegotiation"))
+    );
+
+    let (finding, _) = renegotiated(&[300, 94]);
+    assert_eq!(finding.verdict, Verdict::Tls);
+    assert!(
+        finding
+            .notes
+            .iter()
+            .any(|note| note.starts_with("renegotiation"))
+    );
+}
+
+/// A client that was not asked and leaves first was not refused by a server that says goodbye.
+#[test]
+fn a_polite_goodbye_is_no_refusal() {
+    let mut steps = deliver(
+        &vec![
+            c(client_hello(Offer::default())),
+            s(server_flight_13(false)),
+            c([ccs(), sealed(53), sealed(19)].concat()),
+            s(sealed(19)),
+        ],
+        1448,
+    );
+    // The client closes before the server's last word, which acknowledges it.
+    let at = steps.len();
+    steps.swap(at - 1, at - 2);
+    steps.swap(at - 2, at - 3);
+    let Step::Fin { length: client, .. } = steps[at - 3] else {
+        panic!()
+    };
+    for step in &mut steps[at - 2..] {
+        let (Step::Piece { ack, .. } | Step::Fin { ack, .. }) = step;
+        *ack = client + 1;
+    }
+    let (finding, _) = run(&steps);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+}
+
+/// Early data whose first copy was lost before the observer comes again when the client has the
+/// ServerHello: it is early data all the same.
+#[test]
+fn early_data_sent_again_is_no_certificate() {
+    let case = cases()
+        .into_iter()
+        .find(|c| c.name == "1.3 early data refused")
+        .unwrap();
+    let mut steps = deliver(&case.script, 700);
+    let flight: usize = case.script[2].1.len();
+    let lost = steps
+        .iter()
+        .position(|s| matches!(s, Step::Piece { offset, .. } if *offset > 0));
+    let Step::Piece {
+        side,
+        offset,
+        bytes,
+        ..
+    } = steps.remove(lost.unwrap())
+    else {
+        panic!()
+    };
+    let server_hello = |s: &Step| {
+        matches!(
+            s,
+            Step::Piece {
+                side: Side::Server,
+                ..
+            }
+        )
+    };
+    let behind = steps
+        .iter()
+        .rposition(|s| server_hello(s) && is_before(s, flight))
+        .unwrap()
+        + 1;
+    steps.insert(
+        behind,
+        Step::Piece {
+            side,
+            offset,
+            bytes,
+            ack: flight as u64,
+        },
+    );
+    let (finding, _) = run(&steps);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+}
+
+fn is_before(step: &Step, position: usize) -> bool {
+    matches!(step, Step::Piece { offset, .. } if (*offset as usize) < position)
+}
+
+/// Suites that encrypt nothing, or by which no certificate is shown, are not called TLS.
+#[test]
+fn suites_that_protect_less() {
+    let with_suite = |suite| {
+        let hello = server_hello(&noise(32), &[], suite, &[]);
+        let flight = [hello, message(12, &noise(140)), message(14, &[])].concat();
+        let script = vec![
+            c(client_hello(Offer {
+                tls12: true,
+                ..Offer::default()
+            })),
+            s(record(22, &flight)),
+            c(client_flight_12(None)),
+            s(server_end_12(None)),
+        ];
+        run(&deliver(&script, 1448)).0
+    };
+    assert_eq!(
+        with_suite(0x0002).verdict,
+        Verdict::Plaintext,
+        "TLS_RSA_WITH_NULL_SHA"
+    );
+    assert_eq!(
+        with_suite(0xc018).verdict,
+        Verdict::TlsUnproven,
+        "anonymous"
+    );
+    let psk = with_suite(0x00a8);
+    assert_eq!(psk.verdict, Verdict::TlsUnproven);
+    assert!(psk.tls.unwrap().external_psk);
+    assert_eq!(with_suite(0xc02f).verdict, Verdict::Tls);
+}
+
+#[test]
+fn a_hello_framed_as_ssl2_is_named_as_such() {
+    let mut hello = vec![0x80, 28, 1, 3, 1, 0, 3, 0, 0, 0, 16, 0, 0, 0x2f];
+    hello.extend(noise(16));
+    let mut script = tls12(None);
+    script[0] = c(hello);
+    for mss in [1, 7, 1448] {
+        let (finding, _) = run(&deliver(&script, mss));
+        assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+        assert!(
+            finding.notes[0].starts_with("sslv2-framed"),
+            "{:?}",
+            finding.notes
+        );
+    }
+}
+
+#[test]
+fn strings_from_the_wire_are_escaped_and_bounded() {
+    let long = "a".repeat(5000);
+    let evil = format!("\u{1b}[31m{long}");
+    let offer = Offer {
+        sni: Some(&evil),
+        alpn: &["\u{7}"],
+        ..Offer::default()
+    };
+    let (finding, _) = run(&deliver(&tls13(offer, false, &[53]), 1448));
+    let tls = finding.tls.unwrap();
+    let sni = tls.sni.unwrap();
+    assert!(sni.len() <= 255 && sni.starts_with("\\u{1b}[31m"), "{sni}");
+    assert_eq!(tls.alpn_offered, ["\\u{7}"]);
+}

@@ -85,13 +85,8 @@ impl Runtime {
     ) -> Result<Sandbox> {
         self.pods_made += 1;
         let uid = format!("uid-{}", self.pods_made);
-        let config = PodSandboxConfig::new(
-            (namespace, name),
-            &uid,
-            &self.cgroup,
-            labels,
-            annotations,
-        );
+        let config =
+            PodSandboxConfig::new((namespace, name), &uid, &self.cgroup, labels, annotations);
         let id = self
             .client
             .run(config.clone())
@@ -284,6 +279,5 @@ fn write_network(dir: &Path, range: &str) -> Result<()> {
             }}]
         }}"#
     );
-    std::fs::write(dir.join("net.d/10-bridge.conflist"), network)
-        .context("write the pods' network")
+    std::fs::write(dir.join("net.d/10-bridge.conflist"), network).context("write the pods' network")
 }

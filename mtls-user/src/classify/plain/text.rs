@@ -100,9 +100,9 @@ pub(super) fn nats(client: &[u8], server: &[u8]) -> Match {
 
 /// SSH's first line (RFC 4253 §4.2), from either side.
 pub(super) fn ssh(client: &[u8], server: &[u8]) -> Match {
-    let line = |side| match (starts(side, b"SSH-2.0-"), starts(side, b"SSH-1.99-")) {
-        (Match::No, other) => other,
-        (other, _) => other,
+    let line = |side| match starts(side, b"SSH-2.0-") {
+        Match::No => starts(side, b"SSH-1.99-"),
+        found => found,
     };
     match (line(client), line(server)) {
         (Match::No, _) | (_, Match::No) => Match::No,

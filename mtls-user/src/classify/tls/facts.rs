@@ -6,7 +6,7 @@ use crate::classify::Side;
 use crate::classify::sessions::{Origin, Sessions};
 use crate::wire::text;
 use crate::wire::tls::hello;
-use crate::wire::tls::names;
+use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{Certificate, ClientHello, Ja4, ServerHello};
 
 /// Kinds of names that sessions are remembered under.
@@ -108,6 +108,8 @@ pub(super) struct Chosen {
     pub(super) cipher: u16,
     pub(super) group: Option<u16>,
     pub(super) psk: bool,
+    /// What the cipher suite means for who is authenticated.
+    pub(super) kind: CipherKind,
     pub(super) alpn: Option<Box<str>>,
 }
 
@@ -118,17 +120,13 @@ impl Chosen {
             cipher: hello.cipher,
             group: hello.group,
             psk: hello.psk.is_some() && hello.is_13(),
+            kind: names::cipher_kind(hello.cipher),
             alpn: hello.alpn.map(|name| text::clean(name).into()),
         }
     }
 
     pub(super) fn is_13(&self) -> bool {
         hello::is_13(self.version)
-    }
-
-    /// What the cipher suite means for who is authenticated.
-    pub(super) fn kind(&self) -> names::CipherKind {
-        names::cipher_kind(self.cipher)
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
         let mut out = Vec::new();
         for record in records {
             messages.feed(record, |m| {
-                out.push((m.kind, m.body.len(), m.complete().is_some()))
+                out.push((m.kind, m.body.len(), m.complete().is_some()));
             });
         }
         out

@@ -1,9 +1,11 @@
 //! A TLS connection as far as it is visible: the records of both sides are walked, and what they
 //! show is gathered as facts. [`judge`] makes a verdict of them.
 
+mod classic;
 mod facts;
 mod judge;
 mod messages;
+mod modern;
 mod report;
 mod shape;
 

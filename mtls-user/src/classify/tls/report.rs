@@ -35,8 +35,7 @@ impl Facts {
                 }
             } else {
                 info.alpn = chosen.alpn.as_deref().map(str::to_owned);
-                info.external_psk =
-                    chosen.kind() == names::CipherKind::Psk && resumed != Some(true);
+                info.external_psk = chosen.kind == names::CipherKind::Psk && resumed != Some(true);
             }
         } else {
             info.external_psk = false;

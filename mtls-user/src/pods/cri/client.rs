@@ -38,6 +38,8 @@ pub(super) struct Client {
     service: RuntimeServiceClient<Channel>,
     /// What was found out about each sandbox beyond the list, by its id.
     details: HashMap<String, (Detail, Instant)>,
+    /// Interfaces that lead to no sandbox: once they were looked into, they are nothing new.
+    strange: HashSet<u32>,
     pub(super) events: Events,
 }
 
@@ -54,8 +56,7 @@ impl Client {
             .connect_with_connector(connector)
             .await
             .map_err(|error| anyhow!(root(&error)))?;
-        let mut service =
-            RuntimeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        let mut service = RuntimeServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let version = in_time(service.version(VersionRequest {
             version: "v1".into(),
         }))
@@ -70,6 +71,7 @@ impl Client {
         Ok(Self {
             service,
             details: HashMap::new(),
+            strange: HashSet::new(),
             events,
         })
     }
@@ -104,15 +106,21 @@ impl Client {
         }
         let ids: HashSet<&str> = sandboxes.iter().map(|s| s.id.as_str()).collect();
         self.details.retain(|id, _| ids.contains(id.as_str()));
+        let strange = self.strangers().await?;
+        // Another interface may be of a pod that is known already.
+        let any = strange.iter().any(|link| !self.strange.contains(link));
         let new: Vec<_> = sandboxes
             .iter()
             .map(|sandbox| sandbox.id.clone())
             .filter(|id| match self.details.get(id) {
-                Some((detail, looked)) => !detail.complete() || looked.elapsed() > LOOK_AGAIN,
+                Some((detail, looked)) => {
+                    any || !detail.complete() || looked.elapsed() > LOOK_AGAIN
+                }
                 None => true,
             })
             .collect();
         self.look_at(new).await?;
+        self.strange = self.strangers().await?;
         let given = self
             .details
             .iter()
@@ -124,6 +132,17 @@ impl Client {
             sandbox::entry(sandbox, detail, containers, &given)
         });
         Ok(entries.collect())
+    }
+
+    /// The interfaces that lead to none of the sandboxes.
+    async fn strangers(&self) -> anyhow::Result<HashSet<u32>> {
+        let mut links = links::elsewhere().await?;
+        for (detail, _) in self.details.values() {
+            for link in detail.links() {
+                links.remove(link);
+            }
+        }
+        Ok(links)
     }
 
     /// Finds out the addresses and interfaces of sandboxes.

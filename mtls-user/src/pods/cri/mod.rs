@@ -87,7 +87,10 @@ impl Cri {
         if let Err(error) = &outcome {
             self.client = None;
             tracing::debug!("container runtime: {error:#}");
-            let error = format!("{}: {error:#} (--cri-endpoint says where it is)", path.display());
+            let error = format!(
+                "{}: {error:#} (--cri-endpoint says where it is)",
+                path.display()
+            );
             self.directory.fail(Source::Cri, error);
         }
         outcome.is_ok()

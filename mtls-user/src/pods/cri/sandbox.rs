@@ -108,6 +108,11 @@ impl Detail {
         }
     }
 
+    /// The host's ends of its interfaces.
+    pub(super) fn links(&self) -> &[u32] {
+        &self.links
+    }
+
     /// Whether there is nothing left to find out.
     pub(super) fn complete(&self) -> bool {
         self.host_network || (!self.addresses.is_empty() && !self.links.is_empty())
@@ -295,7 +300,10 @@ mod tests {
         .unwrap();
         assert_eq!(entry.workload.name, "web");
         assert_eq!(entry.workload.kind, "deployment");
-        assert_eq!(entry.facts.mesh.as_ref().map(|mesh| mesh.name), Some("istio"));
+        assert_eq!(
+            entry.facts.mesh.as_ref().map(|mesh| mesh.name),
+            Some("istio")
+        );
         assert!(entry.facts.host_network);
         assert!(entry.addresses.is_empty(), "they are the node's");
         assert!(super::entry(&PodSandbox::default(), &detail, &[], &HashMap::new()).is_none());

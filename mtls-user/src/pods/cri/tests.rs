@@ -64,7 +64,10 @@ impl Scripted {
     }
 
     fn add(&self, sandbox: PodSandbox) {
-        let mut sandboxes = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sandboxes = self
+            .sandboxes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         sandboxes.push(sandbox);
         drop(sandboxes);
         if let Some(events) = &self.events {
@@ -102,10 +105,13 @@ impl RuntimeService for Scripted {
         Ok(Response::new(PodSandboxStatusResponse {
             status: Some(PodSandboxStatus {
                 id: sandbox.id,
-                network: sandbox.annotations.get("ip").map(|ip| PodSandboxNetworkStatus {
-                    ip: ip.clone(),
-                    ..PodSandboxNetworkStatus::default()
-                }),
+                network: sandbox
+                    .annotations
+                    .get("ip")
+                    .map(|ip| PodSandboxNetworkStatus {
+                        ip: ip.clone(),
+                        ..PodSandboxNetworkStatus::default()
+                    }),
                 ..PodSandboxStatus::default()
             }),
             ..PodSandboxStatusResponse::default()
@@ -183,7 +189,11 @@ impl Scene {
     async fn until(&self, what: impl Fn(&Self) -> bool) -> Duration {
         let began = Instant::now();
         while !what(self) {
-            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", self.directory.health());
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "{:?}",
+                self.directory.health()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         began.elapsed()
@@ -195,14 +205,22 @@ async fn an_event_brings_the_name_at_once() {
     let scene = Scene::new();
     let runtime = Scripted::new(true);
     let _listening = runtime.listen(&scene.path());
-    scene.until(|scene| scene.directory.health()[..].iter().any(|h| h.error.is_none())).await;
+    scene
+        .until(|scene| {
+            scene.directory.health()[..]
+                .iter()
+                .any(|h| h.error.is_none())
+        })
+        .await;
     // The first look's own repetitions are over after this.
     let events = runtime.events.clone().unwrap();
     while events.receiver_count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     runtime.add(sandbox("web", "10.0.0.1"));
-    let took = scene.until(|scene| scene.name("10.0.0.1").name == "web").await;
+    let took = scene
+        .until(|scene| scene.name("10.0.0.1").name == "web")
+        .await;
     assert!(took < WITHOUT_EVENTS / 2, "{took:?}");
     assert_eq!(scene.name("10.0.0.1").namespace, "shop");
 }
@@ -212,10 +230,18 @@ async fn without_events_a_missed_name_is_asked_for() {
     let scene = Scene::new();
     let runtime = Scripted::new(false);
     let _listening = runtime.listen(&scene.path());
-    scene.until(|scene| scene.directory.health()[..].iter().any(|h| h.error.is_none())).await;
+    scene
+        .until(|scene| {
+            scene.directory.health()[..]
+                .iter()
+                .any(|h| h.error.is_none())
+        })
+        .await;
     runtime.add(sandbox("web", "10.0.0.1"));
     scene.missed.send_modify(|count| *count += 1);
-    let took = scene.until(|scene| scene.name("10.0.0.1").name == "web").await;
+    let took = scene
+        .until(|scene| scene.name("10.0.0.1").name == "web")
+        .await;
     assert!(took < WITHOUT_EVENTS / 2, "{took:?}");
 }
 
@@ -228,20 +254,29 @@ async fn names_outlive_the_runtime_and_are_said_to_be_stale() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     runtime.add(sandbox("web", "10.0.0.1"));
-    scene.until(|scene| scene.name("10.0.0.1").name == "web").await;
+    scene
+        .until(|scene| scene.name("10.0.0.1").name == "web")
+        .await;
     assert_eq!(scene.name("10.0.0.1").stale, None);
 
     drop(listening);
     std::fs::remove_file(scene.path()).unwrap();
-    scene.until(|scene| scene.name("10.0.0.1").stale.is_some()).await;
+    scene
+        .until(|scene| scene.name("10.0.0.1").stale.is_some())
+        .await;
     assert_eq!(scene.name("10.0.0.1").name, "web");
     assert_eq!(scene.name("10.0.0.1").namespace, "shop");
     let health = scene.directory.health();
     let error = health[0].error.as_deref().unwrap();
-    assert!(error.contains("cri.sock") && error.contains("--cri-endpoint"), "{error}");
+    assert!(
+        error.contains("cri.sock") && error.contains("--cri-endpoint"),
+        "{error}"
+    );
 
     let _listening = runtime.listen(&scene.path());
-    scene.until(|scene| scene.name("10.0.0.1").stale.is_none()).await;
+    scene
+        .until(|scene| scene.name("10.0.0.1").stale.is_none())
+        .await;
     assert!(scene.directory.health()[0].error.is_none());
 }
 
@@ -253,7 +288,9 @@ async fn a_runtime_that_talks_nonsense_costs_nothing_but_its_names() {
     runtime.add(sandbox("odd", "not an address"));
     runtime.add(sandbox("bell\u{7}", "10.0.0.7"));
     let _listening = runtime.listen(&scene.path());
-    scene.until(|scene| scene.name("10.0.0.7").kind == "pod").await;
+    scene
+        .until(|scene| scene.name("10.0.0.7").kind == "pod")
+        .await;
     assert_eq!(scene.name("10.0.0.7").name, "bell\u{fffd}");
 
     // More than any node has: refused, and the names stay as they were.
@@ -261,7 +298,9 @@ async fn a_runtime_that_talks_nonsense_costs_nothing_but_its_names() {
     huge.labels.insert("a".into(), "x".repeat(40 << 20));
     runtime.add(huge);
     scene.missed.send_modify(|count| *count += 1);
-    scene.until(|scene| scene.directory.health()[0].error.is_some()).await;
+    scene
+        .until(|scene| scene.directory.health()[0].error.is_some())
+        .await;
     assert_eq!(scene.name("10.0.0.7").kind, "pod");
     assert_eq!(scene.name("10.0.0.8").kind, "unknown");
 }

@@ -113,7 +113,11 @@ impl Object {
         }
         let ports = |of: fn(&Port) -> u16| -> Vec<u16> {
             let ports = self.spec.containers.iter().flat_map(|c| &c.ports);
-            ports.map(of).filter(|port| *port != 0).take(MAX_PORTS).collect()
+            ports
+                .map(of)
+                .filter(|port| *port != 0)
+                .take(MAX_PORTS)
+                .collect()
         };
         let mut entry = self.entry();
         if self.spec.host_network {
@@ -125,7 +129,12 @@ impl Object {
             return vec![Arc::new(entry)];
         }
         let forwarded = Entry {
-            addresses: self.status.host_ip.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            addresses: self
+                .status
+                .host_ip
+                .iter()
+                .filter_map(|ip| ip.parse().ok())
+                .collect(),
             ports: ports(|port| port.host_port),
             ..entry.clone()
         };
@@ -178,7 +187,9 @@ impl Pod {
     }
 
     pub(super) fn namespace(&self) -> &str {
-        self.entries.first().map_or("", |entry| &entry.workload.namespace)
+        self.entries
+            .first()
+            .map_or("", |entry| &entry.workload.namespace)
     }
 
     /// Works out the pod's mesh; whether that made a difference.
@@ -238,7 +249,10 @@ mod tests {
         assert_eq!(entries[0].addresses.len(), 2);
         assert_eq!(entries[0].facts.labels, [("app".into(), "web".into())]);
         assert_eq!(entries[1].ports, [80]);
-        assert_eq!(entries[1].addresses, ["192.168.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            entries[1].addresses,
+            ["192.168.0.1".parse::<IpAddr>().unwrap()]
+        );
     }
 
     #[test]
@@ -269,7 +283,10 @@ mod tests {
         let mut pod = Pod::read(web()).unwrap();
         assert!(pod.join(None));
         let mesh = pod.entries().next().unwrap().facts.mesh.clone().unwrap();
-        assert_eq!((mesh.name, mesh.membership), ("linkerd", Membership::Sidecar));
+        assert_eq!(
+            (mesh.name, mesh.membership),
+            ("linkerd", Membership::Sidecar)
+        );
         assert!(!pod.join(None), "nothing new");
     }
 
@@ -277,8 +294,11 @@ mod tests {
     fn nonsense_is_no_pod_and_no_panic() {
         assert!(Pod::read(json!({"metadata": {"name": 7}})).is_none());
         assert!(Pod::read(json!({"metadata": {"name": "a", "labels": [1]}})).is_none());
-        assert!(Pod::read(json!({"metadata": {"name": "a"}, "spec": {"containers": [
-            {"name": "a", "ports": [{"containerPort": 70_000}]}]}})).is_none());
+        assert!(
+            Pod::read(json!({"metadata": {"name": "a"}, "spec": {"containers": [
+            {"name": "a", "ports": [{"containerPort": 70_000}]}]}}))
+            .is_none()
+        );
         let odd = read(json!({"metadata": {"name": "a\u{1b}"}, "status": {"podIP": "x"}}));
         assert_eq!(odd[0].workload.name, "a\u{fffd}");
         assert!(odd[0].addresses.is_empty());

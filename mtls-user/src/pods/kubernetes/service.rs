@@ -160,7 +160,11 @@ impl Kind for Slice {
         let ports = object.ports.unwrap_or_default();
         let part = Entry {
             addresses: addresses(object.endpoints.iter().flat_map(|e| &e.addresses)),
-            ports: ports.iter().filter_map(|port| port.port).take(MAX_PORTS).collect(),
+            ports: ports
+                .iter()
+                .filter_map(|port| port.port)
+                .take(MAX_PORTS)
+                .collect(),
             ..entry(&object.metadata.namespace, service)
         };
         let whole = !part.ports.is_empty() && !part.addresses.is_empty();
@@ -187,8 +191,14 @@ mod tests {
             panic!("{service:?}");
         };
         assert_eq!((own.addresses.len(), own.ports.len()), (2, 0));
-        assert_eq!((shared.addresses.len(), &shared.ports[..]), (2, &[5432][..]));
-        assert_eq!((&nodes.addresses[..], &nodes.ports[..]), (&[ANY][..], &[30_432][..]));
+        assert_eq!(
+            (shared.addresses.len(), &shared.ports[..]),
+            (2, &[5432][..])
+        );
+        assert_eq!(
+            (&nodes.addresses[..], &nodes.ports[..]),
+            (&[ANY][..], &[30_432][..])
+        );
         assert_eq!(own.workload.kind, "service");
     }
 

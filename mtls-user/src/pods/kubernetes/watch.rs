@@ -157,7 +157,9 @@ impl<T: Kind> Watch<T> {
     async fn try_watch(&self, out: &Outbox<T>, version: &mut String) -> Result<End, End> {
         let mut params = WatchParams::default().timeout(WATCH);
         params.field_selector.clone_from(&self.selector);
-        let stream = self.patiently(out, self.api.watch(&params, version)).await?;
+        let stream = self
+            .patiently(out, self.api.watch(&params, version))
+            .await?;
         let mut stream = std::pin::pin!(stream);
         out.send(Change::Alive).await?;
         let silence = Duration::from_secs(u64::from(WATCH)) + SLOW;

@@ -7,7 +7,7 @@ use crate::wire::cursor::{Cursor, u16s};
 
 /// Extension numbers (IANA, "TLS ExtensionType Values").
 pub mod extension {
-    #![allow(missing_docs, reason = "the names are IANA's")]
+    #![expect(missing_docs, reason = "the names are IANA's")]
     pub const SERVER_NAME: u16 = 0;
     pub const ALPN: u16 = 16;
     pub const SIGNATURE_ALGORITHMS: u16 = 13;

@@ -1,0 +1,72 @@
+//! The programs with their benchmark's companions, run on packets of the caller's.
+
+use anyhow::Context;
+use aya::{
+    TestRun, TestRunOptions,
+    maps::{Array, RingBuf},
+    programs::SchedClassifier,
+};
+use mtls_ebpf_common::bench::Rotation;
+
+use super::{Config, Counters, Kernel, program};
+
+/// A loaded kernel program to measure; attached to nothing.
+pub struct Bench {
+    kernel: Kernel,
+}
+
+impl Bench {
+    /// Loads the programs.
+    pub fn load(config: &Config) -> anyhow::Result<Self> {
+        let mut kernel = Kernel::load(config)?;
+        for name in ["bench_empty", "bench_rotate", "bench_flows"] {
+            program(&mut kernel.ebpf, name)?.load()?;
+        }
+        Ok(Self { kernel })
+    }
+
+    /// From now on `bench_rotate` and `bench_flows` count the port up from 0 to `mask` and begin
+    /// anew. `tcp`: where in the packet the TCP header starts.
+    pub fn rotate(&mut self, tcp: u32, mask: u32) -> anyhow::Result<()> {
+        let map = self
+            .kernel
+            .ebpf
+            .map_mut("ROTATION")
+            .context("the object has no ROTATION")?;
+        let rotation = Rotation {
+            offset: tcp,
+            next: 0,
+            mask,
+        };
+        Ok(Array::try_from(map)?.set(0, rotation, 0)?)
+    }
+
+    /// Runs a program `repeat` times over on one packet; nanoseconds per run.
+    pub fn run(&self, name: &str, packet: &[u8], repeat: u32) -> anyhow::Result<f64> {
+        let program: &SchedClassifier = self
+            .kernel
+            .ebpf
+            .program(name)
+            .with_context(|| format!("the object has no program {name}"))?
+            .try_into()?;
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(packet),
+            repeat,
+            ..TestRunOptions::default()
+        })?;
+        Ok(result.duration.as_nanos() as f64)
+    }
+
+    /// Empties the ring.
+    pub fn drain(&mut self) {
+        if let Some(ring) = self.kernel.ring.as_mut() {
+            let ring: &mut RingBuf<_> = ring;
+            while ring.next().is_some() {}
+        }
+    }
+
+    /// What the programs have counted.
+    pub fn counters(&self) -> Counters {
+        self.kernel.counters()
+    }
+}
