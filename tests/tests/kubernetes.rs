@@ -244,23 +244,15 @@ fn an_expired_version_is_a_new_list() -> Result<()> {
     }
     let ground = Ground::of_both(&["--node-name", NODE])?;
     ground.await_pods(2)?;
-<<<<<<< HEAD
     ground.api.fail(|faults| faults.expired = Some("pods"));
-    ground.api.apply("pods", pod("shop", "third", NODE, "10.8.0.1"));
-    ground.await_pods(3)?;
-    ground.api.fail(|faults| faults.gone = Some("pods"));
-    ground.api.apply("pods", pod("shop", "fourth", NODE, "10.8.0.2"));
-=======
-    ground.api.fail(|faults| faults.expired = true);
     ground
         .api
         .apply("pods", pod("shop", "third", NODE, "10.8.0.1"));
     ground.await_pods(3)?;
-    ground.api.fail(|faults| faults.gone = true);
+    ground.api.fail(|faults| faults.gone = Some("pods"));
     ground
         .api
         .apply("pods", pod("shop", "fourth", NODE, "10.8.0.2"));
->>>>>>> main
     ground.await_pods(4)?;
     let asked = ground.api.asked();
     assert_eq!(asked.lists["pods"], 3, "{asked:?}");
