@@ -233,7 +233,7 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         // As a real one does, it ignores the limit of a list that may come from its cache.
         let cached = option("resourceVersion").as_deref() == Some("0");
         let limit = limit.filter(|_| !cached).unwrap_or(usize::MAX);
-        let body = list(state, &resource, &selector(query), start, limit).to_string();
+        let body = list(state, &resource, selector(query).as_deref(), start, limit).to_string();
         return respond(state, &mut stream, "200 OK", "", &body);
     }
     let expired = status(410, "Expired");
@@ -251,7 +251,13 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
     let since = option("resourceVersion")
         .and_then(|v| v.parse().ok())
         .unwrap_or(0);
-    follow(state, &mut stream, &resource, &selector(query), since)
+    follow(
+        state,
+        &mut stream,
+        &resource,
+        selector(query).as_deref(),
+        since,
+    )
 }
 
 /// The node that the query wants the pods of.
@@ -261,18 +267,18 @@ fn selector(query: &str) -> Option<String> {
     Some(value.split('&').next().unwrap_or_default().to_owned())
 }
 
-fn selected(object: &Value, node: Option<&String>) -> bool {
-    node.is_none_or(|node| object["spec"]["nodeName"] == node.as_str())
+fn selected(object: &Value, node: Option<&str>) -> bool {
+    node.is_none_or(|node| object["spec"]["nodeName"] == node)
 }
 
-fn list(state: &State, resource: &str, node: &Option<String>, start: usize, limit: usize) -> Value {
+fn list(state: &State, resource: &str, node: Option<&str>, start: usize, limit: usize) -> Value {
     let inner = state.lock();
     let all: Vec<&Value> = inner
         .objects
         .get(resource)
         .into_iter()
         .flat_map(BTreeMap::values)
-        .filter(|object| selected(object, node.as_ref()))
+        .filter(|object| selected(object, node))
         .collect();
     let end = start.saturating_add(limit).min(all.len());
     let mut metadata = json!({"resourceVersion": inner.version.to_string()});
@@ -290,7 +296,7 @@ fn follow(
     state: &State,
     stream: &mut TcpStream,
     resource: &str,
-    node: &Option<String>,
+    node: Option<&str>,
     mut since: u64,
 ) -> Result<()> {
     let mut inner = state.lock();
@@ -307,7 +313,7 @@ fn follow(
         drop(inner);
         for line in news {
             let event: Value = serde_json::from_str(&line)?;
-            if selected(&event["object"], node.as_ref()) {
+            if selected(&event["object"], node) {
                 writeln!(stream, "{line}")?;
             }
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::netns::Node;
 use crate::process::Process;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const PORT: u16 = 16_443;
 
 /// How to come by a kube-apiserver.
@@ -80,7 +80,7 @@ impl Cluster {
         command.args(["--disable-admission-plugins", "ServiceAccount"]);
         let mut process = Process::start(command)?;
         let deadline = Instant::now() + PATIENCE;
-        while !self.ready() {
+        while !ready() {
             if Instant::now() > deadline || !process.running()? {
                 bail!("the kube-apiserver did not start\n{}", process.told());
             }
@@ -93,11 +93,6 @@ impl Cluster {
     /// Ends the kube-apiserver.
     pub fn down(&mut self) {
         self.api = None;
-    }
-
-    fn ready(&self) -> bool {
-        self.ask("GET", "/readyz", "", "application/json")
-            .is_ok_and(|answer| answer == "ok")
     }
 
     /// A kubeconfig of the daemon's.
@@ -139,53 +134,57 @@ impl Cluster {
     pub fn apply(&self, collection: &str, object: &Value) -> Result<()> {
         let name = object["metadata"]["name"].as_str().context("no name")?;
         let path = format!("{collection}/{name}?fieldManager=test&force=true");
-        let answer = self.ask(
+        let answer = ask(
             "PATCH",
             &path,
             &object.to_string(),
             "application/apply-patch+yaml",
         )?;
-        self.accepted(&answer)
+        accepted(&answer)
     }
 
     /// Sets the status of a pod, as its kubelet would.
     pub fn set_status(&self, namespace: &str, pod: &str, status: &Value) -> Result<()> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/status");
         let patch = json!({"status": status}).to_string();
-        let answer = self.ask("PATCH", &path, &patch, "application/merge-patch+json")?;
-        self.accepted(&answer)
+        let answer = ask("PATCH", &path, &patch, "application/merge-patch+json")?;
+        accepted(&answer)
     }
 
     /// Deletes an object at once.
     pub fn delete(&self, path: &str) -> Result<()> {
         let path = format!("{path}?gracePeriodSeconds=0");
-        let answer = self.ask("DELETE", &path, "", "application/json")?;
-        self.accepted(&answer)
+        let answer = ask("DELETE", &path, "", "application/json")?;
+        accepted(&answer)
     }
+}
 
-    fn accepted(&self, answer: &str) -> Result<()> {
-        let answer: Value = serde_json::from_str(answer).context("read the API's answer")?;
-        if answer["kind"] == "Status" && answer["status"] == "Failure" {
-            bail!("the API refused: {}", answer["message"]);
-        }
-        Ok(())
+fn accepted(answer: &str) -> Result<()> {
+    let answer: Value = serde_json::from_str(answer).context("read the API's answer")?;
+    if answer["kind"] == "Status" && answer["status"] == "Failure" {
+        bail!("the API refused: {}", answer["message"]);
     }
+    Ok(())
+}
 
-    fn ask(&self, method: &str, path: &str, body: &str, kind: &str) -> Result<String> {
-        let mut curl = Command::new("curl");
-        curl.args([
-            "--insecure",
-            "--silent",
-            "--show-error",
-            "--request",
-            method,
-        ]);
-        curl.args(["--header", "Authorization: Bearer admin"]);
-        curl.args(["--header", &format!("Content-Type: {kind}")]);
-        if !body.is_empty() {
-            curl.args(["--data-binary", "@-"]);
-        }
-        curl.arg(format!("https://127.0.0.1:{PORT}{path}"));
-        Process::with_input(curl, body.as_bytes())?.succeed(PATIENCE)
+fn ask(method: &str, path: &str, body: &str, kind: &str) -> Result<String> {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--insecure",
+        "--silent",
+        "--show-error",
+        "--request",
+        method,
+    ]);
+    curl.args(["--header", "Authorization: Bearer admin"]);
+    curl.args(["--header", &format!("Content-Type: {kind}")]);
+    if !body.is_empty() {
+        curl.args(["--data-binary", "@-"]);
     }
+    curl.arg(format!("https://127.0.0.1:{PORT}{path}"));
+    Process::with_input(curl, body.as_bytes())?.succeed(PATIENCE)
+}
+
+fn ready() -> bool {
+    ask("GET", "/readyz", "", "application/json").is_ok_and(|answer| answer == "ok")
 }

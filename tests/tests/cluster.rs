@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const HTTP: [&str; 2] = ["--mode", "plain-http"];
 
 fn await_source(daemon: &Daemon, name: &str, good: impl Fn(&Value) -> bool) -> Result<Value> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let status = daemon.status()?;
         let sources = status["sources"].as_array().context("no sources")?;

@@ -17,8 +17,8 @@ pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     let find = |peer: &Peer| directory.find(peer.ip, peer.port, time);
     let (src, dst) = (find(&record.src), find(&record.dst));
     let links = &record.links;
-    let (src, src_note) = behind(directory, record.src.ip, &src, &dst, links, time);
-    let (dst, dst_note) = behind(directory, record.dst.ip, &dst, &src, links, time);
+    let (src, src_note) = behind(directory, record.src.ip, src, dst.as_ref(), links, time);
+    let (dst, dst_note) = behind(directory, record.dst.ip, dst, src.as_ref(), links, time);
     record
         .notes
         .extend([src_note, dst_note].into_iter().flatten());
@@ -38,8 +38,8 @@ pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
 fn behind(
     directory: &Directory,
     ip: IpAddr,
-    named: &Option<Found>,
-    other: &Option<Found>,
+    named: Option<Found>,
+    other: Option<&Found>,
     links: &[u32],
     time: u64,
 ) -> (Option<Found>, Option<String>) {
@@ -49,11 +49,11 @@ fn behind(
     };
     // The world's addresses are behind whatever leads there.
     let foreign = named.is_none() && !snapshot::is_private(ip.to_canonical());
-    let Some(link) = other_link(links, other.as_ref()) else {
-        return (named.clone(), None);
+    let Some(link) = other_link(links, other) else {
+        return (named, None);
     };
     if foreign || named.as_ref().is_some_and(is_here) {
-        return (named.clone(), None);
+        return (named, None);
     }
     let found = directory.find_link(link, time);
     let note = found.is_none().then(|| {

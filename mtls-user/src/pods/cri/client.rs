@@ -31,7 +31,7 @@ const MAX_PODS: usize = 16_384;
 /// Questions that are on their way at a time.
 const AT_ONCE: usize = 8;
 /// What is known of a pod's namespace is looked at again so often.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A runtime that answers.
 pub(super) struct Client {

@@ -31,7 +31,7 @@ const ENDPOINTS: [&str; 3] = [
     "/var/run/cri-dockerd.sock",
 ];
 /// A runtime that tells of events is asked so often nevertheless,
-const WITH_EVENTS: Duration = Duration::from_secs(60);
+const WITH_EVENTS: Duration = Duration::from_mins(1);
 /// and one that doesn't, so often.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(5);
 /// After a new interface or a nameless address: the runtime lists a pod a while after that has its

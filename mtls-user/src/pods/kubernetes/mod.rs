@@ -48,7 +48,7 @@ impl Options {
 /// Keeps the directory up to date for as long as the daemon runs. Trouble is the directory's to
 /// tell: names from the API are worth having, but never worth waiting for.
 pub async fn follow(directory: Arc<Directory>, options: Options) {
-    if let Err(error) = watch_all(&directory, &options).await {
+    if let Err(error) = Box::pin(watch_all(&directory, &options)).await {
         tracing::warn!("no names from Kubernetes: {error:#}");
         directory.fail(Source::Kubernetes, format!("{error:#}"));
     }

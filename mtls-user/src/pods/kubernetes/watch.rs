@@ -128,22 +128,18 @@ impl<T: Kind> Watch<T> {
             });
             all.extend(readable);
             all.truncate(MAX_ENTRIES);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => {
-                    params = params.continue_token(&token);
-                    // The token stands for the version, too.
-                    params.resource_version = None;
-                    params.version_match = None;
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                let version = page.metadata.resource_version.unwrap_or_default();
+                if version.is_empty() {
+                    return Err(End::Failed("the list has no resource version".into()));
                 }
-                None => {
-                    let version = page.metadata.resource_version.unwrap_or_default();
-                    if version.is_empty() {
-                        return Err(End::Failed("the list has no resource version".into()));
-                    }
-                    out.send(Change::All(all)).await?;
-                    return Ok(version);
-                }
-            }
+                out.send(Change::All(all)).await?;
+                return Ok(version);
+            };
+            params = params.continue_token(&token);
+            // The token stands for the version, too.
+            params.resource_version = None;
+            params.version_match = None;
         }
     }
 
@@ -203,16 +199,14 @@ impl<T: Kind> Watch<T> {
         question: impl Future<Output = Result<A, Error>>,
     ) -> Result<A, End> {
         let mut question = std::pin::pin!(question);
-        let answer = match tokio::time::timeout(SLOW, &mut question).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let slow = format!("no answer for {} s, still waiting", SLOW.as_secs());
-                out.send(Change::Failed(told::<T>(&slow))).await?;
-                match tokio::time::timeout(TOO_SLOW, question).await {
-                    Ok(answer) => answer,
-                    Err(_) => return Err(End::Failed("no answer for minutes".into())),
-                }
-            }
+        let answer = if let Ok(answer) = tokio::time::timeout(SLOW, &mut question).await {
+            answer
+        } else {
+            let slow = format!("no answer for {} s, still waiting", SLOW.as_secs());
+            out.send(Change::Failed(told::<T>(&slow))).await?;
+            tokio::time::timeout(TOO_SLOW, question)
+                .await
+                .map_err(|_| End::Failed("no answer for minutes".into()))?
         };
         answer.map_err(|error| end(&error))
     }
