@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod corpus;
 mod demo;
+mod fuzz;
 mod setup;
 mod test;
 
@@ -27,6 +28,8 @@ enum Task {
     Test(test::Args),
     /// Make the captures that the repository ships anew; needs root.
     Corpus,
+    /// Fuzz the parsers for a bounded time.
+    Fuzz(fuzz::Args),
     /// Measure.
     Bench(bench::Bench),
 }
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }
 }
