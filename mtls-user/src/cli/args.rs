@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
+#[cfg(feature = "node")]
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};

@@ -27,6 +27,10 @@ const NO_DAEMON: u8 = 3;
 
 /// Why a verb failed, where the exit code depends on it.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(
+    not(feature = "node"),
+    expect(dead_code, reason = "only a node has daemons")
+)]
 enum Failure {
     /// Nobody answers on the socket.
     #[error("{0}")]

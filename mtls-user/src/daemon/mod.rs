@@ -1,7 +1,7 @@
 //! `mtls daemon`: the parts put together, from start to a clean stop.
 //!
-//! Three tasks share nothing but channels: the [`engine`] reads samples and owns flows and edges,
-//! the [`attacher`] follows interfaces and owns the kernel programs, the [`server`] answers.
+//! Three tasks share nothing but channels: the `engine` reads samples and owns flows and edges,
+//! the `attacher` follows interfaces and owns the kernel programs, the `server` answers.
 
 mod attacher;
 mod engine;
