@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use mtls_tests::apiserver::{self, ApiServer};
 use mtls_tests::cri::{Runtime, Sandbox};
 use mtls_tests::daemon::Daemon;
 use mtls_tests::netns::{Place, enter, ip};
@@ -270,4 +271,53 @@ fn a_pod_that_no_source_knows_is_told_by_its_interface() -> Result<()> {
     let expected = format!("unknown-pod: {} is behind interface veth", pod.ips[0]);
     assert!(note.starts_with(&expected), "{note}");
     Ok(())
+}
+
+#[test]
+fn runtime_and_api_complete_each_other_and_flows_outlive_both() -> Result<()> {
+    if !runs_here(&NEEDS) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut runtime = Runtime::start(&scene.node)?;
+    let api = ApiServer::start()?;
+    let config = api.kubeconfig(scene.node.files())?.display().to_string();
+    let args = ["--kubeconfig", &config, "--node-name", "n1"];
+    let daemon = Daemon::start_with(&scene.node, &args)?;
+    let tap = daemon.tap()?;
+    let pod = runtime.pod("shop", "worker-7d9c5b-x2x4z")?;
+    let mut object = apiserver::pod("shop", "worker", "n1", &pod.ips[0].to_string());
+    // The first pod that this runtime has made.
+    object["metadata"]["uid"] = "uid-1".into();
+    api.apply("pods", object);
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &HTTP)?;
+    let told = || -> Result<Value> {
+        let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
+        tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while told()?["src"]["service_account"] != "worker-sa" {
+        ensure!(Instant::now() < deadline, "{:#}", told()?);
+    }
+    let flow = told()?;
+    assert_eq!(flow["src"]["name"], "worker", "{flow:#}");
+    assert_eq!(flow["src"]["kind"], "deployment");
+    assert_eq!(flow["src"]["stale"], Value::Null);
+
+    api.fail(|faults| faults.down = true);
+    runtime.pause()?;
+    await_source(&daemon, |source| source["error"] != Value::Null)?;
+    let deadline = Instant::now() + PATIENCE;
+    while !told()?["src"]["stale"].is_u64() {
+        ensure!(Instant::now() < deadline, "{:#}", told()?);
+    }
+    let flow = told()?;
+    assert_eq!(flow["verdict"], "plaintext", "{flow:#}");
+    assert_eq!(flow["src"]["name"], "worker");
+    assert_eq!(flow["src"]["service_account"], "worker-sa");
+    daemon.await_edge("worker", "db", |edge| edge["stale"].is_u64())?;
+    let table = daemon.ask(&["status"])?;
+    assert!(table.out.contains("stale since"), "{}", table.out);
+    runtime.resume()
 }
