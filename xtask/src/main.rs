@@ -6,6 +6,7 @@ mod corpus;
 mod demo;
 mod setup;
 mod test;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +28,8 @@ enum Task {
     Test(test::Args),
     /// Make the captures that the repository ships anew; needs root.
     Corpus,
+    /// Run it on older kernels, in virtual machines.
+    Vm(vm::Vm),
     /// Measure.
     Bench(bench::Bench),
 }
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run(),
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
+        Task::Vm(args) => vm::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }
 }
