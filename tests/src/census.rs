@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use aya::programs::{SchedClassifier, TcAttachType};
 
+/// How many there are of each kind.
+pub type Census = BTreeMap<String, usize>;
+
 /// How many descriptors of each kind a process has (`bpf-prog`, `bpf-map`, `bpf_link`, `socket`,
 /// …), and how many threads.
-pub fn of(pid: u32) -> Result<BTreeMap<String, usize>> {
-    let mut count = BTreeMap::new();
+pub fn of(pid: u32) -> Result<Census> {
+    let mut count = Census::new();
     for target in descriptors(pid)? {
         *count.entry(kind(&target)).or_default() += 1;
     }
+    // The daemon has the kernel time its programs for a second now and then.
+    count.remove("bpf-stats");
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("list threads")?;
     count.insert("threads".into(), threads.count());
     Ok(count)

@@ -7,6 +7,7 @@ mod demo;
 mod fuzz;
 mod setup;
 mod test;
+mod vm;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,8 @@ enum Task {
     Corpus,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
+    /// Run it on older kernels, in virtual machines.
+    Vm(vm::Vm),
     /// Measure.
     Bench(bench::Bench),
 }
@@ -41,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Vm(args) => vm::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }
 }

@@ -24,6 +24,16 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("/bin/busybox", "busybox-static"),
 ];
+/// What `cargo xtask vm` runs and packs.
+const MACHINES: &[(&str, &str)] = &[
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/bin/cpio", "cpio"),
+    ("/usr/bin/strip", "binutils"),
+    ("/usr/bin/xz", "xz-utils"),
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/bpftool", "bpftool"),
+];
 /// The version that the object files are tested with.
 const BPF_LINKER: &str = "0.13.0";
 
@@ -31,13 +41,7 @@ const BPF_LINKER: &str = "0.13.0";
 pub(crate) fn run() -> anyhow::Result<()> {
     let debian = Path::new("/etc/debian_version").exists() && works("apt-get", &["--version"]);
     if debian {
-        // By program and not by package: Docker's own packages, say, bring some of them too.
-        let missing: Vec<_> = TOOLS
-            .iter()
-            .filter(|(program, _)| !is_there(program))
-            .map(|(_, package)| *package)
-            .collect();
-        packages("tools for the demo and the tests", &missing)?;
+        tools("tools for the demo and the tests", TOOLS)?;
     }
     if nightly_has_source() {
         say("a nightly with rust-src is there");
@@ -67,6 +71,60 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ];
     checked(Command::new("rustup").args(toolchain))?;
     bpf_linker(None)
+}
+
+/// Installs what virtual machines need, beyond what `run` does.
+pub(crate) fn virtual_machines() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        bail!("the virtual machines boot Debian's kernels with Debian's tools: run this on Debian");
+    }
+    tools("tools for virtual machines", MACHINES)
+}
+
+/// The package of the newest cloud kernel of a series, such as 6.1.
+pub(crate) fn newest_kernel(series: &str) -> anyhow::Result<String> {
+    let pattern = format!(
+        "^linux-image-{}\\.[0-9].*-cloud-amd64$",
+        series.replace('.', "\\.")
+    );
+    let search = || {
+        let found = output("apt-cache", &["search", "--names-only", &pattern]).unwrap_or_default();
+        found
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            // The numbers of the name, in order.
+            .max_by_key(|name| {
+                name.split(|c: char| !c.is_ascii_digit())
+                    .filter_map(|number| number.parse::<u32>().ok())
+                    .collect::<Vec<_>>()
+            })
+            .map(str::to_owned)
+    };
+    search()
+        .or_else(|| {
+            // A fresh machine has no lists yet.
+            apt(&["update"]).ok()?;
+            search()
+        })
+        .with_context(|| {
+            format!(
+                "apt knows no linux-image-{series}.*-cloud-amd64: add the Debian suite that has it \
+                 (bookworm: 6.1, bookworm-security: 6.12) to /etc/apt/sources.list, then \
+                 run `apt-get update` and this again"
+            )
+        })
+}
+
+/// Installs the packages of the programs that are missing. By program and not by package: Docker's
+/// own packages, say, bring some of them too.
+fn tools(what: &str, tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| *package)
+        .collect();
+    packages(what, &missing)
 }
 
 /// The program is where Debian puts it, or on the path.

@@ -1,0 +1,218 @@
+//! What a machine boots: Debian's kernel, and an initramfs with `mtls` and a few tools.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::build::{self, run};
+use crate::setup;
+
+/// The first process.
+const INIT: &str = include_str!("init.sh");
+/// What is no part of Debian's kernel image itself.
+const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
+/// What `init.sh` runs besides `mtls` and busybox.
+const TOOLS: &[&str] = &["/usr/sbin/ip", "/usr/sbin/tc", "/usr/sbin/bpftool"];
+/// Of busybox, in place of the tools' own packages.
+const APPLETS: &[&str] = &[
+    "cat", "echo", "grep", "head", "httpd", "insmod", "kill", "mkdir", "mount", "poweroff", "sed",
+    "sh", "sleep", "sort", "uname", "uniq", "wget", "xargs",
+];
+
+/// A kernel, unpacked.
+pub(super) struct Kernel {
+    /// What boots.
+    pub(super) image: PathBuf,
+    /// Its package, without leading directories.
+    dir: PathBuf,
+}
+
+/// The newest kernel of a series, downloaded where none is in the cache. It is not installed.
+pub(super) fn kernel(cache: &Path, series: &str) -> anyhow::Result<Kernel> {
+    let dir = cache.join(series);
+    if !dir.is_dir() {
+        let package = setup::newest_kernel(series)?;
+        let download = cache.join("download");
+        remove(&download)?;
+        fs::create_dir_all(&download)?;
+        let mut apt = Command::new("apt-get");
+        apt.args(["--quiet=2", "download", &package]);
+        // As this user: apt's own may not enter the directory.
+        apt.args(["--option", "APT::Sandbox::User=root"]);
+        run(apt.current_dir(&download))?;
+        let deb = files(&download)?
+            .pop()
+            .with_context(|| format!("apt-get download {package} brought nothing"))?;
+        let unpacked = cache.join("unpacked");
+        remove(&unpacked)?;
+        run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
+        // Only what is complete gets its name.
+        fs::rename(&unpacked, &dir).with_context(|| format!("make {}", dir.display()))?;
+        remove(&download)?;
+    }
+    let image = files(&dir.join("boot"))?
+        .into_iter()
+        .find(|path| name(path).starts_with("vmlinuz"));
+    let image =
+        image.with_context(|| format!("no vmlinuz: remove {}, try again", dir.display()))?;
+    Ok(Kernel { image, dir })
+}
+
+/// An initramfs for that kernel, made anew: it holds the `mtls` that was just built.
+pub(super) fn initramfs(cache: &Path, kernel: &Kernel) -> anyhow::Result<PathBuf> {
+    let root = cache.join("root");
+    remove(&root)?;
+    for dir in ["bin", "dev", "modules", "proc", "run", "sys", "tmp", "var"] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    symlink("/run", root.join("var/run"))?;
+    fs::write(root.join("init"), INIT)?;
+    fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+    modules(kernel, &root.join("modules"))?;
+
+    copy(&program("busybox")?, &root, "/bin/busybox")?;
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    let mtls = build::program("mtls")?;
+    let mut libraries = libraries(&mtls)?;
+    // Debug information is nine tenths of it, and has to be copied by an emulated processor.
+    let bare = root.join("bin/mtls");
+    run(Command::new("strip").arg("-o").arg(&bare).arg(&mtls))?;
+    for tool in TOOLS {
+        copy(Path::new(tool), &root, tool)?;
+        libraries.extend(self::libraries(Path::new(tool))?);
+    }
+    for library in libraries {
+        copy(Path::new(&library), &root, &library)?;
+    }
+    pack(&root, &cache.join("initramfs"))
+}
+
+/// Copies the modules, unpacked where the package has them compressed.
+fn modules(kernel: &Kernel, to: &Path) -> anyhow::Result<()> {
+    let mut found = Vec::new();
+    for dir in ["lib/modules", "usr/lib/modules"] {
+        let dir = kernel.dir.join(dir);
+        if dir.is_dir() {
+            walk(&dir, &mut found)?;
+        }
+    }
+    for module in MODULES {
+        let plain = format!("{module}.ko");
+        let from = found
+            .iter()
+            .find(|path| name(path).strip_suffix(".xz").unwrap_or(name(path)) == plain)
+            .with_context(|| format!("{} has no module {module}", kernel.dir.display()))?;
+        if name(from) == plain {
+            fs::copy(from, to.join(plain))?;
+        } else {
+            let mut xz = Command::new("xz");
+            xz.args(["--decompress", "--stdout"]).arg(from);
+            run(xz.stdout(File::create(to.join(plain))?))?;
+        }
+    }
+    Ok(())
+}
+
+/// The shared libraries of a program, the loader among them.
+fn libraries(program: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("start ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || text.contains("not found") {
+        bail!(
+            "the libraries of {} are not there:\n{text}",
+            program.display()
+        );
+    }
+    // `libc.so.6 => /lib/libc.so.6 (0x7f…)`, and `/lib64/ld-linux-x86-64.so.2 (0x7f…)`.
+    Ok(text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Packs a directory as the kernel expects it.
+fn pack(root: &Path, to: &Path) -> anyhow::Result<PathBuf> {
+    let mut found = Vec::new();
+    walk(root, &mut found)?;
+    let mut list = String::new();
+    for path in found {
+        let path = path.strip_prefix(root)?;
+        list.push_str(path.to_str().context("a name that is not UTF-8")?);
+        list.push('\n');
+    }
+    let names = to.with_extension("names");
+    fs::write(&names, list)?;
+    let mut cpio = Command::new("cpio");
+    cpio.args(["--create", "--format=newc", "--owner=0:0", "--quiet"]);
+    cpio.current_dir(root)
+        .stdin(File::open(&names)?)
+        .stdout(File::create(to)?)
+        .stderr(Stdio::inherit());
+    run(&mut cpio)?;
+    Ok(to.to_owned())
+}
+
+/// Everything below a directory, each directory before what is in it.
+fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for path in files(dir)? {
+        let is_dir = fs::symlink_metadata(&path)?.is_dir();
+        found.push(path.clone());
+        if is_dir {
+            walk(&path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("")
+}
+
+/// Copies to an absolute path below `root`.
+fn copy(from: &Path, root: &Path, to: &str) -> anyhow::Result<()> {
+    let to = root.join(to.trim_start_matches('/'));
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::copy(from, &to).with_context(|| format!("copy {}", from.display()))?;
+    Ok(())
+}
+
+/// A program on the path.
+fn program(program: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+        .with_context(|| format!("{program} is not there: run `cargo xtask setup`"))
+}
+
+fn remove(dir: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
