@@ -12,8 +12,8 @@ use super::pcap::Pcap;
 use super::pcapng::PcapNg;
 use super::{MAX_BLOCK, Packet, Step};
 
-/// Bytes asked for at a time.
-const CHUNK: usize = 1 << 20;
+/// Bytes asked for at a time: few enough to be still in the cache when they are parsed.
+const CHUNK: usize = 1 << 18;
 
 /// How the reading of a capture ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
