@@ -1,4 +1,5 @@
-//! A real Kubernetes API: etcd, and a kube-apiserver, whose path `MTLS_KUBE_APISERVER` gives.
+//! A real Kubernetes API: etcd, and a kube-apiserver, whose path `MTLS_KUBE_APISERVER` gives. The
+//! daemon is let in as it is in a cluster: by a service account's token and the documented role.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,10 +15,21 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const PORT: u16 = 16_443;
 
 /// How to come by a kube-apiserver.
-pub const REMEDY: &str = "set MTLS_KUBE_APISERVER to a kube-apiserver, and install etcd-server \
-                          and curl; one is built from the Go module \
-                          k8s.io/kubernetes, package cmd/kube-apiserver, with its staging modules replaced by \
-                          those published of the same release";
+const REMEDY: &str = "no kube-apiserver: run `cargo xtask apiserver`, which builds one, or set \
+                      MTLS_KUBE_APISERVER to the path of your own";
+/// Server-side apply, over whatever was there.
+const AS_ITS_OWNER: &str = "fieldManager=test&force=true";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// The role that the documentation asks for: its only piece of YAML.
+pub fn documented_role() -> Result<&'static str> {
+    let page = include_str!("../../docs/names.md");
+    let (_, rest) = page
+        .split_once("```yaml\n")
+        .context("docs/names.md has no role")?;
+    let (role, _) = rest.split_once("```").context("the role has no end")?;
+    Ok(role)
+}
 
 /// etcd and a kube-apiserver on the loopback of a node; they end with their guard.
 pub struct Cluster {
@@ -35,8 +47,8 @@ impl Cluster {
         keys.args(["genrsa", "-out"]).arg(dir.join("sa.key"));
         keys.arg("2048");
         Process::start(keys)?.succeed(PATIENCE)?;
-        // Token, user, id, groups: an administrator, and the daemon with what it is granted.
-        let tokens = "admin,admin,1,system:masters\ndaemon,mtls,2\n";
+        // Token, user, id, groups: who makes what a cluster's controllers and kubelets would.
+        let tokens = "admin,admin,1,system:masters\n";
         std::fs::write(dir.join("tokens"), tokens).context("write tokens")?;
         let mut etcd = Command::new("etcd");
         etcd.arg("--data-dir").arg(dir.join("etcd"));
@@ -50,7 +62,16 @@ impl Cluster {
             dir,
         };
         cluster.up()?;
-        cluster.grant(&["pods", "services", "namespaces", "endpointslices"])?;
+        cluster.apply("/api/v1/namespaces", &object("v1", "Namespace", "mtls"))?;
+        let account = object("v1", "ServiceAccount", "mtls");
+        cluster.apply("/api/v1/namespaces/mtls/serviceaccounts", &account)?;
+        cluster.grant(documented_role()?)?;
+        let mut binding = object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "mtls");
+        binding["roleRef"] = json!({"apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole", "name": "mtls"});
+        binding["subjects"] = json!([{"kind": "ServiceAccount", "name": "mtls",
+            "namespace": "mtls"}]);
+        cluster.apply(&format!("{RBAC}/clusterrolebindings"), &binding)?;
         Ok(cluster)
     }
 
@@ -76,8 +97,6 @@ impl Cluster {
         command.arg("--service-account-signing-key-file").arg(&key);
         command.arg("--service-account-key-file").arg(&key);
         command.args(["--service-cluster-ip-range", "10.96.0.0/16"]);
-        // Without controllers, nobody would make the accounts that it waits for.
-        command.args(["--disable-admission-plugins", "ServiceAccount"]);
         let mut process = Process::start(command)?;
         let deadline = Instant::now() + PATIENCE;
         while !ready() {
@@ -95,45 +114,33 @@ impl Cluster {
         self.api = None;
     }
 
-    /// A kubeconfig of the daemon's.
+    /// A kubeconfig with the token of the daemon's service account.
     pub fn kubeconfig(&self) -> Result<PathBuf> {
         let path = self.dir.join("kubeconfig");
         let server = format!("https://127.0.0.1:{PORT}");
+        let authority = self.dir.join("certs/apiserver.crt");
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c",
-                "cluster": {"server": server, "insecure-skip-tls-verify": true}}],
-            "users": [{"name": "u", "user": {"token": "daemon"}}],
+                "cluster": {"server": server, "certificate-authority": authority}}],
+            "users": [{"name": "u", "user": {"token": token()?}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         });
         std::fs::write(&path, config.to_string()).context("write a kubeconfig")?;
         Ok(path)
     }
 
-    /// Grants the daemon list and watch on these and on nothing else.
-    pub fn grant(&self, resources: &[&str]) -> Result<()> {
-        let rbac = "/apis/rbac.authorization.k8s.io/v1";
-        let role = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-            "metadata": {"name": "mtls"},
-            "rules": [{"apiGroups": ["", "discovery.k8s.io"], "resources": resources,
-                "verbs": ["list", "watch"]}],
-        });
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": "mtls"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                "name": "mtls"},
-            "subjects": [{"kind": "User", "name": "mtls"}],
-        });
-        self.apply(&format!("{rbac}/clusterroles"), &role)?;
-        self.apply(&format!("{rbac}/clusterrolebindings"), &binding)
+    /// Makes the daemon's role this one, in YAML.
+    pub fn grant(&self, role: &str) -> Result<()> {
+        let path = format!("{RBAC}/clusterroles/mtls?{AS_ITS_OWNER}");
+        accepted(&ask("PATCH", &path, role, "application/apply-patch+yaml")?)?;
+        Ok(())
     }
 
-    /// Makes an object in a collection, or changes it to this.
-    pub fn apply(&self, collection: &str, object: &Value) -> Result<()> {
+    /// Makes an object in a collection, or changes it to this; what became of it.
+    pub fn apply(&self, collection: &str, object: &Value) -> Result<Value> {
         let name = object["metadata"]["name"].as_str().context("no name")?;
-        let path = format!("{collection}/{name}?fieldManager=test&force=true");
+        let path = format!("{collection}/{name}?{AS_ITS_OWNER}");
         let answer = ask(
             "PATCH",
             &path,
@@ -148,23 +155,46 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/status");
         let patch = json!({"status": status}).to_string();
         let answer = ask("PATCH", &path, &patch, "application/merge-patch+json")?;
-        accepted(&answer)
+        accepted(&answer)?;
+        Ok(())
     }
 
     /// Deletes an object at once.
     pub fn delete(&self, path: &str) -> Result<()> {
         let path = format!("{path}?gracePeriodSeconds=0");
         let answer = ask("DELETE", &path, "", "application/json")?;
-        accepted(&answer)
+        accepted(&answer)?;
+        Ok(())
     }
 }
 
-fn accepted(answer: &str) -> Result<()> {
+/// An object with nothing but its name.
+pub fn object(version: &str, kind: &str, name: &str) -> Value {
+    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
+}
+
+/// A token of the daemon's service account, as a kubelet asks for one.
+fn token() -> Result<String> {
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {}});
+    let path = "/api/v1/namespaces/mtls/serviceaccounts/mtls/token";
+    let answer = accepted(&ask(
+        "POST",
+        path,
+        &request.to_string(),
+        "application/json",
+    )?)?;
+    let token = answer["status"]["token"].as_str();
+    Ok(token.context("an answer without a token")?.to_owned())
+}
+
+/// What the API answered, unless it refused.
+fn accepted(answer: &str) -> Result<Value> {
     let answer: Value = serde_json::from_str(answer).context("read the API's answer")?;
     if answer["kind"] == "Status" && answer["status"] == "Failure" {
         bail!("the API refused: {}", answer["message"]);
     }
-    Ok(())
+    Ok(answer)
 }
 
 fn ask(method: &str, path: &str, body: &str, kind: &str) -> Result<String> {

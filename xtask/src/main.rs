@@ -1,5 +1,6 @@
 //! What a newcomer runs: `cargo xtask demo`, then `cargo xtask test`.
 
+mod apiserver;
 mod bench;
 mod build;
 mod corpus;
@@ -31,6 +32,8 @@ enum Task {
     Corpus,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
+    /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
+    Apiserver,
     /// Run it on older kernels, in virtual machines.
     Vm(vm::Vm),
     /// Measure.
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Apiserver => apiserver::run(),
         Task::Vm(args) => vm::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }

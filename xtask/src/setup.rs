@@ -34,6 +34,12 @@ const MACHINES: &[(&str, &str)] = &[
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/bpftool", "bpftool"),
 ];
+/// What `cargo xtask apiserver` runs beside the kube-apiserver.
+const CLUSTER: &[(&str, &str)] = &[
+    ("/usr/bin/etcd", "etcd-server"),
+    ("/usr/bin/curl", "curl"),
+    ("/usr/bin/openssl", "openssl"),
+];
 /// The version that the object files are tested with.
 const BPF_LINKER: &str = "0.13.0";
 
@@ -80,6 +86,16 @@ pub(crate) fn virtual_machines() -> anyhow::Result<()> {
         bail!("the virtual machines boot Debian's kernels with Debian's tools: run this on Debian");
     }
     tools("tools for virtual machines", MACHINES)
+}
+
+/// Installs what a Kubernetes API needs, beyond what `run` does.
+pub(crate) fn cluster() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        say("etcd, curl and openssl have to be on the path");
+        return Ok(());
+    }
+    tools("tools for a Kubernetes API", CLUSTER)
 }
 
 /// The package of the newest cloud kernel of a series, such as 6.1.

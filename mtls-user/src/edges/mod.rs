@@ -177,6 +177,8 @@ impl Edge {
             dst: self.dst.name.clone(),
             dst_namespace: self.dst.namespace.clone(),
             dst_kind: self.dst.kind.clone(),
+            src_service_account: self.src.service_account.clone(),
+            dst_service_account: self.dst.service_account.clone(),
             client_id: self.client_id.clone(),
             server_id: self.server_id.clone(),
             secured: worst == Verdict::Mtls,

@@ -41,6 +41,12 @@ pub struct EdgeRow {
     pub src_kind: String,
     /// What the server is.
     pub dst_kind: String,
+    /// The client's service account, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_service_account: Option<String>,
+    /// The server's service account, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst_service_account: Option<String>,
     /// Seconds since the names were last known to be right, when their source is out of reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<u64>,

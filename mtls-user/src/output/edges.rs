@@ -4,14 +4,15 @@ use super::{ago, safe, table};
 use crate::edges::EdgeRow;
 use crate::verdict::Verdict;
 
-/// The rows as a table in Linkerd's columns; `wide` adds identities, reasons and times.
+/// The rows as a table in Linkerd's columns; `wide` adds service accounts, identities, reasons
+/// and times.
 pub fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
     if rows.is_empty() {
         return "no flows in the window\n".into();
     }
     let mut header = vec!["SRC", "DST", "SRC_NS", "DST_NS"];
     if wide {
-        header.extend(["CLIENT_ID", "SERVER_ID"]);
+        header.extend(["SRC_SA", "DST_SA", "CLIENT_ID", "SERVER_ID"]);
     }
     header.push("SECURED");
     if wide {
@@ -26,8 +27,13 @@ pub fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
             or_dash(&row.dst_namespace),
         ];
         if wide {
-            cells.push(or_dash(row.client_id.as_deref().unwrap_or_default()));
-            cells.push(or_dash(row.server_id.as_deref().unwrap_or_default()));
+            let known = [
+                &row.src_service_account,
+                &row.dst_service_account,
+                &row.client_id,
+                &row.server_id,
+            ];
+            cells.extend(known.map(|name| or_dash(name.as_deref().unwrap_or_default())));
         }
         cells.push(secured(row));
         if wide {

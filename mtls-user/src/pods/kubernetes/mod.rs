@@ -39,9 +39,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether there is an API to ask at all.
+    /// Whether there is an API to ask, or was meant to be.
     pub fn wanted(&self) -> bool {
-        self.kubeconfig.is_some() || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        self.kubeconfig.is_some()
+            || self.whole_cluster
+            || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
     }
 }
 
