@@ -105,7 +105,7 @@ fn published(module: &str) -> String {
         .lines()
         .filter_map(|line| line.split_once(" => ./staging/"))
         .filter_map(|(before, _)| before.split_whitespace().last())
-        .map(|part| format!("replace {part} => {part} v{version}\n"))
+        .map(|part| ["replace ", part, " => ", part, " v", &version, "\n"].concat())
         .collect()
 }
 
