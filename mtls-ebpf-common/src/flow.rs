@@ -12,8 +12,8 @@ pub struct FlowKey {
     pub reserved: u32,
 }
 
-/// Signatures in one bucket of the fast path's memory.
-pub const WAYS: usize = 4;
+/// Signatures in one bucket of the fast path's memory: a cache line of 64 bytes.
+pub const WAYS: usize = 8;
 
 /// One direction of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -36,8 +36,7 @@ fn finish(h: u64, ports: u32, k: u64, m: u64) -> u64 {
 /// The current look-again generation.
 #[inline(always)]
 pub(crate) fn generation() -> u64 {
-    // The array's only slot is always there.
-    GENERATION.get(0).map_or(1, |generation| *generation as u64)
+    GENERATION.load() as u64
 }
 
 /// The direction is done, and was not yet due for another look.
@@ -47,14 +46,18 @@ pub(crate) fn contains(signature: u64) -> bool {
     let Some(bucket) = DONE.get(index(signature)) else {
         return false;
     };
-    // Without branches: three times out of four a comparison fails, which is hard to predict.
-    let mut differs = u64::MAX;
-    for way in 0..WAYS {
-        if bucket[way] == wanted {
-            differs = 0;
-        }
+    // Most are where they would be alone.
+    if bucket[home(signature)] == wanted {
+        return true;
     }
-    differs == 0
+    // Without branches, as it is hard to predict which way matches: of zero less one and not zero,
+    // and of no other number, the highest bit is set.
+    let mut found = 0;
+    for way in 0..WAYS {
+        let differs = bucket[way] ^ wanted;
+        found |= differs.wrapping_sub(1) & !differs;
+    }
+    (found as i64) < 0
 }
 
 /// Puts a direction in, or renews it. A race between CPUs costs at worst one entry.
@@ -66,12 +69,15 @@ pub(crate) fn insert(signature: u64) {
     };
     // SAFETY: a value of an array map stays where it is.
     let bucket = unsafe { &mut *bucket };
-    // Any will do when all are in use; the bits were not used for the index.
-    let mut victim = (signature >> 8) as usize & (WAYS - 1);
-    for way in 0..WAYS {
-        // Empty, or of an earlier generation.
-        if bucket[way] & 0xff != generation {
-            victim = way;
+    let home = home(signature);
+    // Its home will do when all are in use.
+    let mut victim = home;
+    if bucket[home] & 0xff == generation {
+        for way in 0..WAYS {
+            // Empty, or of an earlier generation.
+            if bucket[way] & 0xff != generation {
+                victim = way;
+            }
         }
     }
     for way in 0..WAYS {
@@ -100,4 +106,10 @@ pub(crate) fn remove(signature: u64) {
 #[inline(always)]
 fn index(signature: u64) -> u32 {
     (signature >> 32) as u32 & DONE_MASK.load()
+}
+
+/// The way that a signature takes when it is free. The bits were not used for the index.
+#[inline(always)]
+fn home(signature: u64) -> usize {
+    (signature >> 8) as usize & (WAYS - 1)
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     Global,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, LruHashMap, PerCpuArray, RingBuf},
 };
@@ -24,14 +25,17 @@ pub(crate) static SEED_M1: Global<u64> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static DONE_MASK: Global<u32> = Global::new(0);
 
-/// Signatures of the directions that are done, in buckets that lie in one cache line: 32,768 of
-/// them are 1 MiB, room for both directions of 65,536 flows.
+/// Signatures of the directions that are done, in buckets of a cache line each: 16,384 of them are
+/// 1 MiB, half of a core's second-level cache, and room for both directions of 65,536 flows.
+/// Memory that could be mapped begins at a page, so that no bucket straddles two lines.
 #[map]
-pub(crate) static DONE: Array<[u64; WAYS]> = Array::with_max_entries(1, 0);
+pub(crate) static DONE: Array<[u64; WAYS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The look-again generation, 1 to 255: the one word that the daemon changes while this runs.
-#[map]
-pub(crate) static GENERATION: Array<u32> = Array::with_max_entries(1, 0);
+/// The look-again generation, 1 to 255: the one word that the daemon changes while this runs. A
+/// variable, as looking it up in a map would cost more than comparing it.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.generation")]
+pub(crate) static GENERATION: Global<u32> = Global::new(1);
 
 /// The state of flows. About 160 bytes each with the kernel's overhead: 10 MiB.
 #[map]

@@ -118,7 +118,7 @@ impl Kernel {
         }
         let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?)?;
-        let mut generation = Array::try_from(take_map(&mut ebpf, "GENERATION")?)?;
+        let mut generation = Array::try_from(take_map(&mut ebpf, ".data.generation")?)?;
         generation
             .set(0, 1, 0)
             .context("set the first generation")?;
