@@ -101,12 +101,14 @@ fn go(dir: &Path) -> Command {
 /// repository has; these are the same parts as they were published.
 fn published(module: &str) -> String {
     let version = RELEASE.replacen('1', "0", 1);
-    module
+    let parts = module
         .lines()
         .filter_map(|line| line.split_once(" => ./staging/"))
-        .filter_map(|(before, _)| before.split_whitespace().last())
-        .map(|part| ["replace ", part, " => ", part, " v", &version, "\n"].concat())
-        .collect()
+        .filter_map(|(before, _)| before.split_whitespace().last());
+    parts.fold(String::new(), |mut text, part| {
+        let _ = writeln!(text, "replace {part} => {part} v{version}");
+        text
+    })
 }
 
 #[cfg(test)]
