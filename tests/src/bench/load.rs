@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 
 use crate::netns::{self, Place, Pod};
 use crate::peer::tls::Wire;

@@ -183,7 +183,9 @@ fn watch(
 ) -> Result<Done> {
     let status = daemon.status()?;
     let before = Usage::of(daemon.pid())?;
+    let start = Instant::now();
     let done = work()?;
+    let seconds = start.elapsed().as_secs_f64();
     std::thread::sleep(REST);
     let after = Usage::of(daemon.pid())?;
     let now = daemon.status()?;
@@ -197,7 +199,7 @@ fn watch(
     };
     row.connections += done.connections;
     row.seen += more("flows", "seen")?;
-    row.samples_per_second += more("kernel/counters", "sampled")? as f64 / TIME.as_secs_f64();
+    row.samples_per_second += more("kernel/counters", "sampled")? as f64 / seconds;
     row.lost_ring_full += more("kernel/counters", "lost_ring_full")?;
     row.lost_map_full += more("kernel/counters", "lost_map_full")?;
     row.lost_unreadable += more("kernel/counters", "lost_unreadable")?;
@@ -251,7 +253,7 @@ fn tap_delay(scene: &Scene, generator: &Generator) -> Result<TapDelay> {
         std::thread::sleep(Duration::from_millis(150));
         let (port, sent) = generator.one()?;
         tap.find(|line| line["event"] == "classified" && line["src"]["port"] == port)?;
-        delays.push(Instant::now().duration_since(sent).as_secs_f64() * 1e3);
+        delays.push(sent.elapsed().as_secs_f64() * 1e3);
     }
     stop(daemon)?;
     Ok(TapDelay {

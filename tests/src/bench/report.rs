@@ -90,8 +90,8 @@ impl Report {
             return Ok(());
         }
         println!(
-            "{:<26} {:>8} {:>10} {:>10} {:>7} {:>15} {:>8}  {}",
-            "TRAFFIC", "UNIT", "BARE", "ATTACHED", "RATIO", "QUARTILES", "WANTED", "MET"
+            "{:<26} {:>8} {:>10} {:>10} {:>7} {:>15} {:>8}  MET",
+            "TRAFFIC", "UNIT", "BARE", "ATTACHED", "RATIO", "QUARTILES", "WANTED"
         );
         for row in &self.traffic {
             let wanted = row.wanted.map_or(String::new(), |wanted| match wanted {
