@@ -232,6 +232,11 @@ fn compare(
         quartiles: [quantile(&ratios, 0.25), quantile(&ratios, 0.75)],
         wanted,
         met: wanted.map(|wanted| wanted.met(ratio)),
+        runs: bare
+            .into_iter()
+            .zip(attached)
+            .map(<[f64; 2]>::from)
+            .collect(),
     })
 }
 

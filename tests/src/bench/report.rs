@@ -30,6 +30,8 @@ pub(super) struct Traffic {
     /// The ratio that is asked for.
     pub(super) wanted: Option<Wanted>,
     pub(super) met: Option<bool>,
+    /// Each measurement, pair by pair: bare, attached.
+    pub(super) runs: Vec<[f64; 2]>,
 }
 
 /// A bound of a ratio.
