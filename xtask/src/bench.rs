@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what the documentation says of speed, measured here and now.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{self, step};
@@ -11,7 +11,8 @@ use crate::corpus::CORPUS;
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods.
+    /// directory of 10,000 pods. `node`: traffic between two pods with and without the daemon,
+    /// which takes three minutes and needs root.
     what: What,
     /// How to print it.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
@@ -23,6 +24,7 @@ enum What {
     Kernel,
     Classify,
     Pods,
+    Node,
 }
 
 /// Measures.
@@ -31,6 +33,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Kernel => kernel(&bench.output),
         What::Classify => classify(&bench.output),
         What::Pods => pods(&bench.output),
+        What::Node => node(&bench.output),
     }
 }
 
@@ -52,6 +55,22 @@ fn pods(output: &str) -> anyhow::Result<()> {
 }
 
 fn classify(output: &str) -> anyhow::Result<()> {
+    let mut bench = whole_program(false)?;
+    step("making captures and measuring");
+    bench.args(["classify", "--output", output]);
+    bench.arg("--corpus").arg(build::root().join(CORPUS));
+    bench.arg("--work").arg(target()?.join("bench"));
+    build::run(&mut bench)
+}
+
+fn node(output: &str) -> anyhow::Result<()> {
+    let mut bench = whole_program(true)?;
+    step("measuring traffic with and without the daemon");
+    build::run(bench.args(["node", "--output", output]))
+}
+
+/// Builds everything for speed; the program that measures it.
+fn whole_program(kernel: bool) -> anyhow::Result<Command> {
     step("building for speed");
     let packages = [
         "--package",
@@ -60,13 +79,13 @@ fn classify(output: &str) -> anyhow::Result<()> {
         "mtls-tests",
         "--bins",
     ];
-    build::build(&[&["--release"], &packages[..]].concat(), false)?;
+    build::build(&[&["--release"], &packages[..]].concat(), kernel)?;
+    Ok(Command::new(target()?.join("release/mtls-bench")))
+}
+
+/// Where cargo puts what it builds.
+fn target() -> anyhow::Result<PathBuf> {
     let own = build::program("xtask")?;
     let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
-    step("making captures and measuring");
-    let mut bench = Command::new(target.join("release/mtls-bench"));
-    bench.args(["classify", "--output", output]);
-    bench.arg("--corpus").arg(build::root().join(CORPUS));
-    bench.arg("--work").arg(target.join("bench"));
-    build::run(&mut bench)
+    Ok(target.to_owned())
 }

@@ -2,3 +2,7 @@
 
 pub mod capture;
 pub mod classify;
+pub mod load;
+pub mod node;
+mod report;
+mod usage;

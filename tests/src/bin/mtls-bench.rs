@@ -31,6 +31,12 @@ enum What {
         #[arg(long)]
         work: PathBuf,
     },
+    /// Traffic between two pods with and without `mtls daemon`, in alternation; needs root.
+    Node {
+        /// Pairs of measurements.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+        pairs: u32,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +44,6 @@ fn main() -> anyhow::Result<()> {
     let json = args.output == Output::Json;
     match args.what {
         What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
+        What::Node { pairs } => mtls_tests::bench::node::run(pairs, json),
     }
 }

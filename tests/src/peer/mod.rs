@@ -6,7 +6,7 @@
 mod connect;
 mod http;
 mod serve;
-mod tls;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Peer {
 
 /// What is spoken on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Mode {
+pub(crate) enum Mode {
     /// HTTP/1.1 in clear.
     PlainHttp,
     /// HTTP/1.1 over TLS; the client shows no certificate.
@@ -59,7 +59,7 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Version {
+pub(crate) enum Version {
     #[value(name = "1.2")]
     Tls12,
     #[value(name = "1.3")]
@@ -67,22 +67,22 @@ enum Version {
 }
 
 #[derive(Args, Debug)]
-struct Tls {
+pub(crate) struct Tls {
     /// The only version to speak; both by default.
     #[arg(long = "tls")]
-    version: Option<Version>,
+    pub(crate) version: Option<Version>,
     /// Certificate authority to trust, PEM.
     #[arg(long)]
-    ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Own certificate, PEM.
     #[arg(long)]
-    cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// Its key, PEM.
     #[arg(long)]
-    key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// Application protocols, best first.
     #[arg(long, value_delimiter = ',')]
-    alpn: Vec<String>,
+    pub(crate) alpn: Vec<String>,
 }
 
 #[derive(Args, Debug)]

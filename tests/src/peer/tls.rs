@@ -18,7 +18,7 @@ use rustls::{
 use super::{Mode, Tls, Version};
 
 /// One end of a connection.
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Plain(TcpStream),
     Client(Box<StreamOwned<ClientConnection, TcpStream>>),
     Server(Box<StreamOwned<ServerConnection, TcpStream>>),
@@ -26,7 +26,7 @@ pub(super) enum Wire {
 
 impl Wire {
     /// The client's end, its handshake done.
-    pub(super) fn client(tcp: TcpStream, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
+    pub(crate) fn client(tcp: TcpStream, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
         let name = ServerName::try_from(name.to_owned())?;
         let mut stream = StreamOwned::new(ClientConnection::new(config, name)?, tcp);
         stream
@@ -37,7 +37,7 @@ impl Wire {
     }
 
     /// The server's end, its handshake done.
-    pub(super) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self> {
+    pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self> {
         let mut stream = StreamOwned::new(ServerConnection::new(config)?, tcp);
         let done = stream.conn.complete_io(&mut stream.sock);
         if done.is_err() {
@@ -74,7 +74,7 @@ impl Wire {
     }
 
     /// Says goodbye, as TLS wants it.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         match self {
             Self::Plain(_) => {}
             Self::Client(stream) => stream.conn.send_close_notify(),
@@ -114,7 +114,7 @@ impl Write for Wire {
 }
 
 impl Tls {
-    pub(super) fn client(&self, mode: Mode, resume: bool) -> Result<Arc<ClientConfig>> {
+    pub(crate) fn client(&self, mode: Mode, resume: bool) -> Result<Arc<ClientConfig>> {
         let builder = ClientConfig::builder_with_protocol_versions(self.versions())
             .with_root_certificates(self.roots()?);
         let mut config = if mode == Mode::Mtls {
@@ -130,7 +130,7 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    pub(super) fn server(&self, mode: Mode) -> Result<Arc<ServerConfig>> {
+    pub(crate) fn server(&self, mode: Mode) -> Result<Arc<ServerConfig>> {
         let builder = ServerConfig::builder_with_protocol_versions(self.versions());
         let builder = if mode == Mode::Mtls {
             let verifier = WebPkiClientVerifier::builder(Arc::new(self.roots()?)).build()?;
