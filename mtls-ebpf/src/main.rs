@@ -15,7 +15,11 @@ mod parse;
 mod records;
 mod sample;
 
-use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::{__sk_buff, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
 use mtls_ebpf_common::event::EGRESS;
 
 /// What the pod sends: runs at tc ingress of the veth's host end.
@@ -32,21 +36,31 @@ pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// The road of a packet. `direction` is 0 or [`EGRESS`].
+/// The shortcut, which most packets take. `direction` is 0 or [`EGRESS`].
 #[inline(always)]
 fn watch(ctx: &TcContext, direction: u16) {
     let Some(packet) = parse::parse(ctx) else {
         return;
     };
-    // SYN, FIN and RST never take the shortcut.
+    // SYN, FIN and RST never take it.
     if !packet.is_control() && done::contains(packet.signature) {
         return;
     }
-    // Through a map, so that the verifier looks at the long road once, not once per shape of packet.
-    if let Some(scratch) = maps::scratch() {
+    follow(ctx.skb.skb, direction);
+}
+
+/// The long road. It parses the packet anew, so that the shortcut has to keep no more of it in
+/// registers than it needs itself; and hands it on through a map, so that the verifier looks at the
+/// rest once, not once per shape of packet.
+#[inline(never)]
+fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
+    if let Some(packet) = parse::parse(&TcContext::new(skb))
+        && let Some(scratch) = maps::scratch()
+    {
         scratch.packet = packet;
-        flow::segment(ctx.skb.skb, direction);
+        flow::segment(skb, direction);
     }
+    0
 }
 
 #[cfg(not(test))]
