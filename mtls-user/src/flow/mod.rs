@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::classify::{Context, Piece, Progress, Sessions};
+use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
 use crate::wire::Segment;
-use slots::Slots;
+use slots::{Queue, Slots};
 pub use state::Flow;
 pub use view::View;
 
@@ -29,7 +29,7 @@ const JOIN_WITHIN: u64 = 10_000_000_000;
 /// How much is remembered, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections; beyond it, the one that was quiet longest is closed.
+    /// Connections; beyond it, the one that was quiet longest goes, an ended one first.
     pub flows: usize,
     /// A connection that was quiet for so long is closed.
     pub idle: Duration,
@@ -143,7 +143,10 @@ impl FlowTable {
         sink: &mut impl FnMut(Event, View<'_>),
     ) -> u32 {
         if self.slots.len() >= self.limits.flows.max(1)
-            && let Some(oldest) = self.slots.oldest()
+            && let Some(oldest) = self
+                .slots
+                .oldest(Queue::Closed)
+                .or_else(|| self.slots.oldest(Queue::Open))
         {
             self.stats.evicted += u64::from(!self.slots[oldest].is_closed());
             self.close(oldest, sink);
@@ -177,6 +180,9 @@ impl FlowTable {
             sessions: &mut self.sessions,
         };
         let mut progress = Progress::NeedMore;
+        if flow.is_closed() && !flow.secondary {
+            return;
+        }
         if placed.len > 0 {
             let piece = Piece {
                 offset: placed.offset,
@@ -276,10 +282,12 @@ impl FlowTable {
         };
         flow.classifier.finish(flow.lost, &mut context);
         flow.closed = true;
-        if flow.secondary {
+        let (is_secondary, is_opened) = (flow.secondary, flow.opened);
+        self.slots.retire(at);
+        if is_secondary {
             return;
         }
-        if !flow.opened {
+        if !is_opened {
             self.stats.seen += 1;
         }
         if self.slots[at].reported.is_none() {
@@ -290,6 +298,9 @@ impl FlowTable {
             }
         }
         self.tell(at, Event::Closed, sink);
+        // Nothing more is told of it, and what is left of it is to be small.
+        let flow = &mut self.slots[at];
+        flow.classifier = Classifier::new(flow.origin);
     }
 
     fn remove(&mut self, at: u32) {
@@ -317,10 +328,10 @@ impl FlowTable {
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
         let linger = self.limits.linger.as_nanos() as u64;
         let idle = self.limits.idle.as_nanos() as u64;
-        for at in self.slots.indices() {
-            let flow = &self.slots[at];
-            let quiet = now.saturating_sub(flow.last);
-            if (flow.is_closed() && quiet > linger) || quiet > idle {
+        for (queue, wait) in [(Queue::Open, idle), (Queue::Closed, linger)] {
+            while let Some(at) = self.slots.oldest(queue)
+                && now.saturating_sub(self.slots[at].last) > wait
+            {
                 self.close(at, sink);
                 self.remove(at);
             }

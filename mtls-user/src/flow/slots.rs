@@ -1,4 +1,5 @@
-//! Where flows live: slots found by key, in order of use, so that the quietest can go first.
+//! Where flows live: slots found by key, in order of use, so that the quietest can go first without
+//! a look at all the others.
 
 use std::ops::{Index, IndexMut};
 
@@ -14,6 +15,23 @@ struct Slot {
     flow: Option<Flow>,
     older: u32,
     newer: u32,
+    queue: Queue,
+}
+
+/// What a flow waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Queue {
+    /// To be quiet for too long.
+    Open,
+    /// To be forgotten: it is closed.
+    Closed,
+}
+
+/// The two ends of a queue.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    oldest: u32,
+    newest: u32,
 }
 
 /// Flows, by key and by age.
@@ -22,18 +40,20 @@ pub(super) struct Slots {
     all: Vec<Slot>,
     free: Vec<u32>,
     table: HashTable<u32>,
-    oldest: u32,
-    newest: u32,
+    queues: [Ends; 2],
 }
 
 impl Default for Slots {
     fn default() -> Self {
+        let empty = Ends {
+            oldest: NONE,
+            newest: NONE,
+        };
         Self {
             all: Vec::new(),
             free: Vec::new(),
             table: HashTable::new(),
-            oldest: NONE,
-            newest: NONE,
+            queues: [empty; 2],
         }
     }
 }
@@ -54,6 +74,7 @@ impl Slots {
             flow: Some(flow),
             older: NONE,
             newer: NONE,
+            queue: Queue::Open,
         };
         let at = if let Some(at) = self.free.pop() {
             self.all[at as usize] = slot;
@@ -79,16 +100,25 @@ impl Slots {
         }
     }
 
-    /// Makes `at` the one used last.
+    /// Makes `at` the one of its queue that was used last.
     pub(super) fn touch(&mut self, at: u32) {
-        if self.newest != at {
+        if self.queues[self.all[at as usize].queue as usize].newest != at {
             self.unlink(at);
             self.append(at);
         }
     }
 
-    pub(super) fn oldest(&self) -> Option<u32> {
-        (self.oldest != NONE).then_some(self.oldest)
+    /// Puts `at` at the end of the queue of the closed.
+    pub(super) fn retire(&mut self, at: u32) {
+        self.unlink(at);
+        self.all[at as usize].queue = Queue::Closed;
+        self.append(at);
+    }
+
+    /// The one of a queue that was used longest ago.
+    pub(super) fn oldest(&self, queue: Queue) -> Option<u32> {
+        let oldest = self.queues[queue as usize].oldest;
+        (oldest != NONE).then_some(oldest)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
@@ -109,28 +139,27 @@ impl Slots {
     }
 
     fn append(&mut self, at: u32) {
-        let newest = self.newest;
         let slot = &mut self.all[at as usize];
+        let ends = &mut self.queues[slot.queue as usize];
+        let newest = std::mem::replace(&mut ends.newest, at);
         slot.older = newest;
         slot.newer = NONE;
         match newest {
-            NONE => self.oldest = at,
+            NONE => ends.oldest = at,
             newest => self.all[newest as usize].newer = at,
         }
-        self.newest = at;
     }
 
     fn unlink(&mut self, at: u32) {
-        let (older, newer) = {
-            let slot = &self.all[at as usize];
-            (slot.older, slot.newer)
-        };
+        let slot = &self.all[at as usize];
+        let (older, newer) = (slot.older, slot.newer);
+        let ends = &mut self.queues[slot.queue as usize];
         match older {
-            NONE => self.oldest = newer,
+            NONE => ends.oldest = newer,
             older => self.all[older as usize].newer = newer,
         }
         match newer {
-            NONE => self.newest = older,
+            NONE => ends.newest = older,
             newer => self.all[newer as usize].older = older,
         }
     }
