@@ -9,7 +9,8 @@ use mtls_tests::daemon::Daemon;
 use mtls_tests::netns::{Pod, ip};
 use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 #[test]
@@ -99,6 +100,50 @@ fn two_hundred_veths_come_and_go_under_traffic_and_leave_nothing() -> Result<()>
     scene.connect(&scene.db, at(scene.db.v4(), 8443), &["--mode", "mtls"])?;
     println!("held before and after: {before:?}");
     println!("attach latency: {}", status["kernel"]["attach"]);
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = Daemon::start_with(&scene.node, &["--kernel-log"])?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http", "--body", "8192"])?;
+    let pid = Pid::from_raw(i32::try_from(daemon.pid())?);
+    kill(pid, Signal::SIGSTOP)?;
+    // Some 5 KB of samples each: more than the ring buffer holds.
+    scene.connect(
+        &scene.web,
+        addr,
+        &["--mode", "plain-http", "--connections", "6000"],
+    )?;
+    kill(pid, Signal::SIGCONT)?;
+    daemon.await_edge("web", "db", |edge| edge["secured"] == json!(false))?;
+    // From here on nothing is missed.
+    let back = at(scene.web.v4(), 8080);
+    let _other = scene.serve(&scene.web, back, &["--mode", "plain-http"])?;
+    scene.connect(&scene.db, back, &["--mode", "plain-http"])?;
+    daemon.await_edge("db", "web", |edge| {
+        edge["open"] == 0 && edge["verdicts"] == json!({ "plaintext": 1 })
+    })?;
+    let status = daemon.status()?;
+    let counters = &status["kernel"]["counters"];
+    let count = |name: &str| counters[name].as_u64().unwrap_or_default();
+    let lost = ["lost_ring_full", "lost_map_full", "lost_unreadable"].map(count);
+    assert!(lost[0] > 0, "{counters:#}");
+    assert_eq!(
+        count("segments"),
+        count("sampled") + count("skipped") + lost.iter().sum::<u64>(),
+        "{counters:#}"
+    );
+    assert!(
+        daemon.log().contains("the ring buffer is full"),
+        "{}",
+        daemon.log()
+    );
     Ok(())
 }
 

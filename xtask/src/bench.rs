@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::build::{self, step};
 use crate::corpus::CORPUS;
+use crate::setup;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -55,6 +56,7 @@ fn pods(output: &str) -> anyhow::Result<()> {
 }
 
 fn classify(output: &str) -> anyhow::Result<()> {
+    setup::rivals()?;
     let mut bench = whole_program(false)?;
     step("making captures and measuring");
     bench.args(["classify", "--output", output]);

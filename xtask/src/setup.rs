@@ -40,6 +40,12 @@ const CLUSTER: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/openssl", "openssl"),
 ];
+/// What `cargo xtask bench classify` compares with, and pins to a core with.
+const RIVALS: &[(&str, &str)] = &[
+    ("/usr/bin/ndpiReader", "libndpi-bin"),
+    ("/usr/bin/tshark", "tshark"),
+    ("/usr/bin/taskset", "util-linux"),
+];
 /// The version that the object files are tested with.
 const BPF_LINKER: &str = "0.13.0";
 
@@ -96,6 +102,16 @@ pub(crate) fn cluster() -> anyhow::Result<()> {
         return Ok(());
     }
     tools("tools for a Kubernetes API", CLUSTER)
+}
+
+/// Installs what `cargo xtask bench classify` compares with, beyond what `run` does.
+pub(crate) fn rivals() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        say("ndpiReader, tshark and taskset have to be on the path");
+        return Ok(());
+    }
+    tools("tools to compare with", RIVALS)
 }
 
 /// The package of the newest cloud kernel of a series, such as 6.1.

@@ -110,6 +110,9 @@ pub(super) struct Daemon {
     /// Look at a classified flow again after so long; `0s` is never.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     look_again: Duration,
+    /// Have the kernel program say on stderr when a sample is lost, and why.
+    #[arg(long)]
+    kernel_log: bool,
     /// Most connections remembered at a time.
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), value_name = "N")]
     max_flows: u32,
@@ -133,6 +136,7 @@ impl Daemon {
             interfaces: self.interfaces,
             kernel: crate::kernel::Config {
                 look_again: self.look_again,
+                log: self.kernel_log,
                 ..crate::kernel::Config::default()
             },
             limits: crate::flow::Limits {

@@ -59,6 +59,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Daemon(args) => {
             tracing_subscriber::fmt()
                 .with_writer(io::stderr)
+                .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
                 .with_env_filter(
                     tracing_subscriber::EnvFilter::try_from_env("MTLS_LOG")
                         // What the client of the Kubernetes API meets, `mtls status` tells.

@@ -83,6 +83,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let names = names::Names::start(directory.clone(), &options).await?;
     let mut kernel = Kernel::load(&options.kernel)?;
     let events = kernel.events()?;
+    if options.kernel.log {
+        kernel.log()?;
+    }
 
     let (stopping, stopped) = watch::channel(false);
     let (engine_tx, engine_rx) = mpsc::channel(64);

@@ -61,7 +61,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             look_again: Duration::from_mins(1),
-            ring_bytes: 8 << 20,
+            ring_bytes: 16 << 20,
             flows: 65_536,
             cache: 131_072,
             log: false,
