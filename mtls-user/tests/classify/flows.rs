@@ -460,7 +460,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 s(sealed(500)),
             ],
             TlsUnproven,
-            Certificates,
+            HandshakeShape,
             Unknown,
             "tls",
         ),

@@ -86,7 +86,12 @@ impl Tls {
     }
 
     pub(super) fn unproven(&self, reason: &'static str) -> Call {
-        Call::new(Verdict::TlsUnproven, self.evidence(), Reason::Text(reason))
+        // Certificates would have proved it.
+        let evidence = match self.evidence() {
+            Evidence::Certificates => Evidence::HandshakeShape,
+            other => other,
+        };
+        Call::new(Verdict::TlsUnproven, evidence, Reason::Text(reason))
     }
 
     pub(super) fn failed(&self, reason: Reason) -> Call {
