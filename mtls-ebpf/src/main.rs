@@ -46,19 +46,21 @@ fn watch(ctx: &TcContext, direction: u16) {
     if !packet.is_control() && done::contains(packet.signature) {
         return;
     }
-    follow(ctx.skb.skb, direction);
+    if keep(ctx.skb.skb) != 0 {
+        flow::segment(ctx.skb.skb, direction);
+    }
 }
 
-/// The long road. It parses the packet anew, so that the shortcut has to keep no more of it in
-/// registers than it needs itself; and hands it on through a map, so that the verifier looks at the
-/// rest once, not once per shape of packet.
+/// The long road's start; 0 if there is none. It parses the packet anew, so that the shortcut has
+/// to keep no more of it in registers than it needs itself; and leaves it in a map, so that the
+/// verifier looks at the rest once, not once per shape of packet.
 #[inline(never)]
-fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
+fn keep(skb: *mut __sk_buff) -> u32 {
     if let Some(packet) = parse::parse(&TcContext::new(skb))
         && let Some(scratch) = maps::scratch()
     {
         scratch.packet = packet;
-        flow::segment(skb, direction);
+        return 1;
     }
     0
 }
