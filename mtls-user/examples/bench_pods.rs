@@ -43,15 +43,15 @@ fn address(number: u32) -> IpAddr {
 fn pod(number: u32) -> Entry {
     Entry {
         workload: Workload {
-            name: format!("service-{}", number / 20),
-            namespace: format!("team-{}", number % 50),
+            name: format!("service-{}", number / 20).into(),
+            namespace: format!("team-{}", number % 50).into(),
             kind: "deployment".into(),
-            pod: Some(format!("service-{}-7d9c5b6f4-x{number:05}", number / 20)),
-            service_account: Some(format!("service-{}", number / 20)),
+            pod: Some(format!("service-{}-7d9c5b6f4-x{number:05}", number / 20).into()),
+            service_account: Some(format!("service-{}", number / 20).into()),
             stale: None,
         },
         addresses: vec![address(number)],
-        uid: format!("3f5e7f7a-91d2-4a44-9a3c-{number:012}"),
+        uid: format!("3f5e7f7a-91d2-4a44-9a3c-{number:012}").into(),
         facts: Facts {
             labels: vec![
                 (
@@ -60,7 +60,7 @@ fn pod(number: u32) -> Entry {
                 ),
                 ("app.kubernetes.io/version".into(), "1.2.3".into()),
             ],
-            node: Some(format!("node-{}", number % 100)),
+            node: Some(format!("node-{}", number % 100).into()),
             ..Facts::default()
         },
         ..Entry::default()

@@ -2,7 +2,10 @@
 //!
 //! These types are the JSON schema ([`SCHEMA`]) of `mtls classify` and of the daemon alike.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// Version of the JSON schema; goes up when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -139,18 +142,18 @@ pub enum ClientCertificate {
 #[serde(default)]
 pub struct TlsInfo {
     /// `1.3`, `1.2`, …; `3.0` is written `ssl3`, a draft as `1.3-draft23`.
-    pub version: Option<String>,
+    pub version: Option<SmolStr>,
     /// IANA name of the cipher suite the server chose.
-    pub cipher: Option<String>,
+    pub cipher: Option<SmolStr>,
     /// Named group of the key exchange (1.3).
-    pub group: Option<String>,
+    pub group: Option<SmolStr>,
     /// Server name the client asked for, escaped.
-    pub sni: Option<String>,
+    pub sni: Option<SmolStr>,
     /// Protocol the server chose (≤ 1.2), or the only one offered (1.3 encrypts the choice).
-    pub alpn: Option<String>,
+    pub alpn: Option<SmolStr>,
     /// Protocols the client offered.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub alpn_offered: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub alpn_offered: Arc<[SmolStr]>,
     /// The session was resumed; `None` where that is not known.
     pub resumed: Option<bool>,
     /// A pre-shared key that is no resumption.
@@ -162,16 +165,16 @@ pub struct TlsInfo {
     /// What is known of the client's certificate.
     pub client_certificate: ClientCertificate,
     /// The client's name: SPIFFE id, else SAN, else subject, of its certificate.
-    pub client_identity: Option<String>,
+    pub client_identity: Option<SmolStr>,
     /// The server's name, from its certificate, or as a mesh writes it into the SNI.
-    pub server_identity: Option<String>,
+    pub server_identity: Option<SmolStr>,
     /// The mesh whose fingerprint the handshake bears.
-    pub mesh: Option<String>,
+    pub mesh: Option<SmolStr>,
     /// Both Finished were seen to be followed by application data.
     pub completed: Option<bool>,
     /// Name of the alert that ended the handshake, where visible.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub alert: Option<String>,
+    pub alert: Option<SmolStr>,
     /// Encrypted ClientHello was offered: the SNI is the outer one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ech: bool,
@@ -182,7 +185,7 @@ pub struct TlsInfo {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub post_handshake_auth: bool,
     /// JA4 fingerprint of the ClientHello.
-    pub ja4: Option<String>,
+    pub ja4: Option<SmolStr>,
     /// The client's certificate, where it is visible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<CertificateInfo>,
@@ -196,22 +199,22 @@ pub struct TlsInfo {
 #[serde(default)]
 pub struct CertificateInfo {
     /// Subject, RFC 4514 order.
-    pub subject: String,
+    pub subject: SmolStr,
     /// Issuer.
-    pub issuer: String,
+    pub issuer: SmolStr,
     /// Subject alternative names, with their kind: `dns:…`, `uri:…`, `ip:…`, `email:…`.
-    pub sans: Vec<String>,
+    pub sans: Arc<[SmolStr]>,
     /// SPIFFE id, where a URI SAN is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spiffe_id: Option<String>,
+    pub spiffe_id: Option<SmolStr>,
     /// Seconds since the Unix epoch.
     pub not_before: i64,
     /// Seconds since the Unix epoch.
     pub not_after: i64,
     /// `valid`, `expired` or `not-yet-valid`, at the time of the handshake.
-    pub validity: String,
+    pub validity: SmolStr,
     /// `rsa-2048`, `ecdsa-p256`, `ed25519`, …
-    pub key: String,
+    pub key: SmolStr,
 }
 
 /// What plaintext HTTP showed: the first exchange of the flow.
@@ -219,18 +222,18 @@ pub struct CertificateInfo {
 #[serde(default)]
 pub struct HttpInfo {
     /// `GET`, …
-    pub method: Option<String>,
+    pub method: Option<SmolStr>,
     /// `Host` or `:authority`.
-    pub authority: Option<String>,
+    pub authority: Option<SmolStr>,
     /// The path without its query.
-    pub path: Option<String>,
+    pub path: Option<SmolStr>,
     /// Status of the response.
     pub status: Option<u16>,
     /// Nanoseconds from the request's first byte to the response's first.
     pub latency_ns: Option<u64>,
     /// The client's user agent, product token only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_agent: Option<String>,
+    pub user_agent: Option<SmolStr>,
 }
 
 /// Bytes of payload per direction, from sequence numbers; `None` where that cannot be known.
@@ -260,17 +263,17 @@ pub struct Peer {
 #[serde(default)]
 pub struct Workload {
     /// What the table shows: the workload's name (`web` for the pods of Deployment `web`), or the pod's, or the service's.
-    pub name: String,
+    pub name: SmolStr,
     /// Kubernetes namespace; empty where there is none.
-    pub namespace: String,
+    pub namespace: SmolStr,
     /// `pod`, `deployment`, …, `service`, `node`, `external`, `unknown`.
-    pub kind: String,
+    pub kind: SmolStr,
     /// The pod's own name, where it is a pod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
+    pub pod: Option<SmolStr>,
     /// The pod's service account, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_account: Option<String>,
+    pub service_account: Option<SmolStr>,
     /// Seconds since the source of this name was last known to be right, when it is out of reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<u64>,
@@ -286,7 +289,7 @@ pub struct FlowRecord {
     pub file: Option<String>,
     /// Stable identity of the connection on every interface it crosses: both ISNs, in hexadecimal; absent mid-stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<SmolStr>,
     /// The client.
     pub src: Peer,
     /// The server.
@@ -296,9 +299,9 @@ pub struct FlowRecord {
     /// How that is known; absent for `no-data` and `unobserved`.
     pub evidence: Option<Evidence>,
     /// Why, in words.
-    pub reason: String,
+    pub reason: SmolStr,
     /// `tls`, `http/1.1`, `postgresql`, …; `unknown`.
-    pub protocol: String,
+    pub protocol: SmolStr,
     /// Whether the start was seen.
     pub origin: Origin,
     /// What the handshake showed.

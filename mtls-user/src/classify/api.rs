@@ -1,6 +1,6 @@
 //! The types that the flow table deals in.
 
-use std::borrow::Cow;
+use smol_str::SmolStr;
 
 use super::Sessions;
 use crate::verdict::{Evidence, HttpInfo, TlsInfo, Verdict};
@@ -80,9 +80,9 @@ pub struct Finding {
     /// How that is known.
     pub evidence: Option<Evidence>,
     /// Why, in words.
-    pub reason: Cow<'static, str>,
+    pub reason: SmolStr,
     /// `tls`, `http/1.1`, …; `unknown`.
-    pub protocol: Cow<'static, str>,
+    pub protocol: &'static str,
     /// What the handshake showed.
     pub tls: Option<TlsInfo>,
     /// What plaintext HTTP showed.

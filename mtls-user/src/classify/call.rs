@@ -1,5 +1,7 @@
 //! A decision: the verdict, how it is known and why, in a form that costs nothing to make.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use crate::verdict::{ClientCertificate, Evidence, Verdict};
 
 /// Why, in words; the words are made when they are asked for.
@@ -62,10 +64,10 @@ impl std::fmt::Display for Reason {
 
 impl Reason {
     /// The words.
-    pub(super) fn text(&self) -> std::borrow::Cow<'static, str> {
+    pub(super) fn text(&self) -> SmolStr {
         match self {
-            Self::Text(text) => (*text).into(),
-            other => other.to_string().into(),
+            Self::Text(text) => SmolStr::new_static(text),
+            other => format_smolstr!("{other}"),
         }
     }
 }

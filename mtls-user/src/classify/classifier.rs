@@ -1,5 +1,7 @@
 //! The state of one flow.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::api::{Context, Finding, Piece, Progress, Side};
 use super::call::Call;
 use super::open::Open;
@@ -79,11 +81,8 @@ impl Classifier {
     /// were lost, so that what is missing proves nothing.
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         if matches!(self.state, State::Idle) && lost {
-            let call = Call::unobserved("samples of this flow were lost");
-            let known = Known {
-                call: Some(call),
-                ..Known::new()
-            };
+            let mut known = Known::new();
+            known.call = Some(Call::unobserved("samples of this flow were lost"));
             self.state = State::Settled(Box::new(Settled {
                 known,
                 facts: None,
@@ -106,13 +105,13 @@ impl Classifier {
             evidence: call.and_then(|call| call.evidence),
             reason: match (call, known) {
                 (Some(call), _) => call.reason.text(),
-                (None, None) => "no payload was seen".into(),
-                (None, _) if facts.is_some() => "the handshake is not over".into(),
-                (None, _) => "not enough was seen yet".into(),
+                (None, None) => SmolStr::new_static("no payload was seen"),
+                (None, _) if facts.is_some() => SmolStr::new_static("the handshake is not over"),
+                (None, _) => SmolStr::new_static("not enough was seen yet"),
             },
-            protocol: known.map_or("unknown", |known| known.protocol).into(),
+            protocol: known.map_or("unknown", |known| known.protocol),
             tls: facts.map(|facts| facts.info(call)),
-            http: known.and_then(|known| known.http.as_deref()).cloned(),
+            http: known.and_then(Known::http).cloned(),
             notes: facts.map(|facts| facts.notes(call)).unwrap_or_default(),
         };
         if let Some(known) = known {
@@ -122,10 +121,13 @@ impl Classifier {
             // What stands for an undecided flow is what it claims, or how it came to TLS.
             if let Some(mesh) = facts.and_then(Facts::mesh) {
                 finding.evidence = Some(Evidence::Mesh);
-                let claim = format!("; {}'s fingerprint claims that it is mutual", mesh.name);
-                finding.reason.to_mut().push_str(&claim);
+                finding.reason = format_smolstr!(
+                    "{}; {}'s fingerprint claims that it is mutual",
+                    finding.reason,
+                    mesh.name
+                );
             } else if finding.evidence == Some(Evidence::FirstBytes)
-                && known.is_some_and(|k| matches!(k.via.last(), Some(Via::Upgrade(_))))
+                && known.is_some_and(|k| matches!(k.via().last(), Some(Via::Upgrade(_))))
             {
                 finding.evidence = Some(Evidence::Upgrade);
             }
@@ -162,7 +164,7 @@ impl Classifier {
         match &self.state {
             State::Idle => (None, None),
             State::Open(open) => (Some(&open.known), open.facts()),
-            State::Settled(settled) => (Some(&settled.known), settled.facts.as_deref()),
+            State::Settled(settled) => (Some(&settled.known), settled.facts.as_ref()),
         }
     }
 

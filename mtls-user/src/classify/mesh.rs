@@ -1,33 +1,35 @@
 //! Meshes by their fingerprint: what their proxies write into the ClientHello. A claim, no proof:
 //! it names the mesh, and stands beside what the handshake shows.
 
+use smol_str::SmolStr;
+
 use crate::wire::tls::hello::protocols;
 
 /// The port of HBONE, ambient Istio's tunnel.
 const HBONE: u16 = 15008;
 
 /// A mesh.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Mesh<'a> {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Mesh {
     pub(super) name: &'static str,
     /// The server's identity, where the mesh writes it into the SNI.
-    pub(super) server_identity: Option<&'a str>,
+    pub(super) server_identity: Option<SmolStr>,
 }
 
 /// The mesh that a hello with this server name and these protocols, sent to this port, is of. All
 /// of these meshes demand the client's certificate.
-pub(super) fn of<'a>(server_name: Option<&'a str>, alpn: &[u8], port: u16) -> Option<Mesh<'a>> {
+pub(super) fn of(server_name: Option<&SmolStr>, alpn: &[u8], port: u16) -> Option<Mesh> {
     let mesh = |name| {
         Some(Mesh {
             name,
             server_identity: None,
         })
     };
-    let name = server_name.unwrap_or_default();
+    let name = server_name.map(SmolStr::as_str).unwrap_or_default();
     if name.contains(".serviceaccount.identity.") {
         return Some(Mesh {
             name: "linkerd",
-            server_identity: Some(name),
+            server_identity: server_name.cloned(),
         });
     }
     for protocol in protocols(alpn) {
@@ -58,11 +60,16 @@ pub(super) fn of<'a>(server_name: Option<&'a str>, alpn: &[u8], port: u16) -> Op
         || name.contains("{mesh=")
     {
         mesh("kuma")
-    } else if port == HBONE && server_name.is_none() && protocols(alpn).eq([b"h2"]) {
+    } else if is_hbone(port) && server_name.is_none() && protocols(alpn).eq([b"h2"]) {
         mesh("istio-ambient")
     } else {
         None
     }
+}
+
+/// Whether the port alone says which mesh it may be.
+pub(super) fn is_hbone(port: u16) -> bool {
+    port == HBONE
 }
 
 #[cfg(test)]
@@ -75,15 +82,16 @@ mod tests {
             list.push(protocol.len() as u8);
             list.extend(protocol.as_bytes());
         }
-        of(name, &list, port).map(|mesh| mesh.name)
+        of(name.map(SmolStr::new).as_ref(), &list, port).map(|mesh| mesh.name)
     }
 
     #[test]
     fn fingerprints() {
         let linkerd = "web.shop.serviceaccount.identity.linkerd.cluster.local";
+        let linkerd_name = SmolStr::new(linkerd);
         assert_eq!(
-            of(Some(linkerd), &[], 80).unwrap().server_identity,
-            Some(linkerd)
+            of(Some(&linkerd_name), &[], 80).unwrap().server_identity,
+            Some(linkerd_name)
         );
         for (name, alpn, port, mesh) in [
             (Some("x"), &["transport.l5d.io/v1"][..], 4143, "linkerd"),

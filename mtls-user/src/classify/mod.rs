@@ -13,6 +13,7 @@ mod api;
 mod call;
 mod classifier;
 mod exchange;
+mod hello;
 mod mesh;
 mod midstream;
 mod open;

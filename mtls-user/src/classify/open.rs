@@ -63,7 +63,7 @@ impl Open {
     /// What TLS showed so far.
     pub(super) fn facts(&self) -> Option<&Facts> {
         match &self.phase {
-            Phase::Tls(tls) => Some(&*tls.facts),
+            Phase::Tls(tls) => Some(&tls.facts),
             _ => None,
         }
     }
@@ -135,7 +135,7 @@ impl Open {
     }
 
     fn enter_tls(&mut self, tls: Tls, context: &mut Context<'_>) {
-        if !matches!(self.known.via.last(), Some(Via::Upgrade(_))) {
+        if !matches!(self.known.via().last(), Some(Via::Upgrade(_))) {
             self.known.protocol = "tls";
         }
         self.midstream = None;
@@ -280,7 +280,7 @@ impl Open {
                 protocol,
                 client,
                 server,
-            } if self.known.via.len() < MAX_VIA => {
+            } if self.known.via().len() < MAX_VIA => {
                 self.streams[0].next += client as u64;
                 self.streams[1].next += server as u64;
                 self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
@@ -331,7 +331,6 @@ impl Open {
         let call = match look {
             Look::Plain(name) => {
                 if name.starts_with("http/") {
-                    self.known.http = Some(Box::default());
                     self.phase = Phase::Http(Exchange::new(name));
                 }
                 of(Verdict::Plaintext, Reason::Named(Words::Opening, name))
@@ -361,19 +360,21 @@ impl Open {
 
     /// Reads what is there of the first exchange. True when all of it was.
     fn read_http(&mut self) -> bool {
-        let (Phase::Http(exchange), Some(info)) = (&mut self.phase, &mut self.known.http) else {
+        let Phase::Http(exchange) = &mut self.phase else {
             return false;
         };
+        let info = self.known.http_mut();
         let [client, server] = &self.streams;
         let full = [client.overflow, server.overflow];
         exchange.read([client.prefix(), server.prefix()], full, info);
         if let (Some(_), [Some(asked), Some(answered)]) = (info.status, self.times) {
             info.latency_ns = answered.checked_sub(asked);
         }
+        let nature = exchange::by_nature(info);
         if let Some(protocol) = exchange.protocol() {
             self.known.protocol = protocol;
         }
-        if let (Some(words), Some(call)) = (exchange::by_nature(info), &mut self.known.call) {
+        if let (Some(words), Some(call)) = (nature, &mut self.known.call) {
             call.reason = Reason::Text(words);
         }
         exchange.is_over()

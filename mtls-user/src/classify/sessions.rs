@@ -9,12 +9,15 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
 use super::Context;
-use crate::wire::tls::Certificate;
+use super::hello::{self, Hello};
+use crate::wire::tls::{Certificate, ClientHello};
 
 /// How many sessions are remembered unless told otherwise.
 const CAPACITY: usize = 65_536;
 /// How many certificates are kept to be shared between flows.
 const CERTIFICATES: usize = 1024;
+/// How many hellos.
+const HELLOS: usize = 4096;
 
 /// Who was authenticated in a full handshake.
 #[derive(Clone, Debug)]
@@ -83,6 +86,7 @@ pub struct Sessions {
     by_name: Bounded<Session>,
     by_peers: Bounded<Pair>,
     certificates: Bounded<Option<Arc<Certificate>>>,
+    hellos: Bounded<Arc<Hello>>,
 }
 
 impl Default for Sessions {
@@ -99,6 +103,7 @@ impl Sessions {
             by_name: Bounded::new(capacity),
             by_peers: Bounded::new(capacity),
             certificates: Bounded::new(CERTIFICATES.min(capacity)),
+            hellos: Bounded::new(HELLOS.min(capacity)),
         }
     }
 
@@ -126,6 +131,17 @@ impl Sessions {
         let parsed = Certificate::parse(der).map(Arc::new);
         self.certificates.insert(key, parsed.clone());
         parsed
+    }
+
+    /// What is kept of `hello`, sent to a server's `port`; made unless one like it came before.
+    pub(super) fn hello(&mut self, hello: &ClientHello<'_>, port: u16) -> Arc<Hello> {
+        let key = hello::name(hello, port, &self.seed);
+        if let Some(known) = self.hellos.map.get(&key) {
+            return known.clone();
+        }
+        let made = Arc::new(Hello::new(hello, port));
+        self.hellos.insert(key, made.clone());
+        made
     }
 }
 

@@ -11,9 +11,15 @@ use crate::verdict::{Evidence, HttpInfo, Verdict};
 pub(super) struct Known {
     pub(super) call: Option<Call>,
     pub(super) protocol: &'static str,
-    pub(super) http: Option<Box<HttpInfo>>,
+    details: Option<Box<Details>>,
+}
+
+/// What there is to tell of some flows only.
+#[derive(Debug, Default)]
+struct Details {
+    http: Option<HttpInfo>,
     /// What the flow went through before it was what it is.
-    pub(super) via: Box<[Via]>,
+    via: Vec<Via>,
 }
 
 /// A step on the way.
@@ -30,8 +36,7 @@ impl Known {
         Self {
             call: None,
             protocol: "unknown",
-            http: None,
-            via: Box::default(),
+            details: None,
         }
     }
 
@@ -44,14 +49,30 @@ impl Known {
         news
     }
 
-    /// Adds a step on the way: there are few, and seldom any.
+    /// The first exchange of plaintext HTTP.
+    pub(super) fn http(&self) -> Option<&HttpInfo> {
+        self.details.as_ref()?.http.as_ref()
+    }
+
+    /// The same, to be filled in.
+    pub(super) fn http_mut(&mut self) -> &mut HttpInfo {
+        let details = self.details.get_or_insert_default();
+        details.http.get_or_insert_default()
+    }
+
+    /// What the flow went through before it was what it is.
+    pub(super) fn via(&self) -> &[Via] {
+        self.details.as_ref().map_or(&[], |details| &details.via)
+    }
+
+    /// Adds a step on the way.
     pub(super) fn came(&mut self, via: Via) {
-        self.via = self.via.iter().copied().chain([via]).collect();
+        self.details.get_or_insert_default().via.push(via);
     }
 
     /// The steps on the way, as notes.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
-        self.via.iter().map(|via| match via {
+        self.via().iter().map(|via| match via {
             Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
             Via::Through(name) => format!("through: {name}"),
         })
@@ -62,7 +83,7 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) known: Known,
-    pub(super) facts: Option<Box<Facts>>,
+    pub(super) facts: Option<Facts>,
     pub(super) watch: Option<[Watch; 2]>,
 }
 
@@ -116,11 +137,10 @@ pub(super) fn contradicted(broken: Broken) -> Call {
 mod tests {
     use super::*;
 
-    /// A flow that is done and idle is small: these two, and the strings of its hello.
+    /// A flow that is done and idle is small.
     #[test]
     fn a_settled_flow_is_small() {
-        let settled = size_of::<Settled>();
-        let facts = size_of::<Facts>();
-        assert!(settled + facts <= 320, "{settled} + {facts}");
+        let size = size_of::<Settled>();
+        assert!(size <= 168, "{size}");
     }
 }

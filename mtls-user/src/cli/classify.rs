@@ -24,7 +24,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     let lines = args.output == Format::Jsonl;
     let mut rows = Vec::new();
     let mut dropped = 0_u64;
-    let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut out = Lines::new(io::stdout().lock());
     let mut written = Ok(());
     let several = args.files.len() > 1;
     let mut damaged = false;
@@ -35,9 +35,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
             }
             if lines {
                 if written.is_ok() {
-                    written = serde_json::to_writer(&mut out, &record)
-                        .map_err(io::Error::from)
-                        .and_then(|()| out.write_all(b"\n"));
+                    written = out.line(&record);
                 }
             } else if rows.len() < MAX_ROWS {
                 rows.push(record);
@@ -50,8 +48,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
         }
     }
     written?;
-    out.flush()?;
-    drop(out);
+    out.finish()?;
     match args.output {
         Format::Jsonl => {}
         Format::Json => super::print_json(&rows, false)?,
@@ -70,6 +67,39 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// JSON lines, written in large pieces.
+struct Lines<W> {
+    text: Vec<u8>,
+    out: W,
+}
+
+impl<W: Write> Lines<W> {
+    const PIECE: usize = 1 << 16;
+
+    fn new(out: W) -> Self {
+        Self {
+            text: Vec::with_capacity(Self::PIECE + (1 << 12)),
+            out,
+        }
+    }
+
+    fn line(&mut self, record: &FlowRecord) -> io::Result<()> {
+        // A vector takes what a writer behind checks of room would take far longer for.
+        serde_json::to_writer(&mut self.text, record)?;
+        self.text.push(b'\n');
+        if self.text.len() >= Self::PIECE {
+            self.out.write_all(&self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.out.write_all(&self.text)?;
+        self.out.flush()
+    }
 }
 
 /// Classifies one capture; false when it breaks off.

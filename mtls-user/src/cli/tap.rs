@@ -74,7 +74,7 @@ struct Printer<'a> {
     args: &'a Tap,
     count: u64,
     /// Flows already printed and still open: their close is not news.
-    classified: std::collections::HashSet<(Option<String>, String)>,
+    classified: std::collections::HashSet<(Option<smol_str::SmolStr>, String)>,
 }
 
 impl Printer<'_> {

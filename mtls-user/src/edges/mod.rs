@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use smol_str::SmolStr;
 
 use crate::verdict::{Verdict, Workload};
 pub use row::{EdgeRow, EdgeStats};
@@ -31,11 +32,11 @@ pub struct Seen {
     /// What it is said to be now.
     pub verdict: Verdict,
     /// Why, in words.
-    pub reason: String,
+    pub reason: SmolStr,
     /// The client's identity where the wire showed it.
-    pub client_id: Option<String>,
+    pub client_id: Option<SmolStr>,
     /// The server's identity where the wire showed it.
-    pub server_id: Option<String>,
+    pub server_id: Option<SmolStr>,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
     /// The flow has ended: nothing more will come of it.
@@ -44,8 +45,8 @@ pub struct Seen {
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 struct Key {
-    src: (String, String),
-    dst: (String, String),
+    src: (SmolStr, SmolStr),
+    dst: (SmolStr, SmolStr),
 }
 
 #[derive(Debug)]
@@ -54,9 +55,9 @@ struct Edge {
     dst: Workload,
     window: Window,
     /// Per verdict, the reason of the latest flow that had it.
-    reasons: BTreeMap<Verdict, String>,
-    client_id: Option<String>,
-    server_id: Option<String>,
+    reasons: BTreeMap<Verdict, SmolStr>,
+    client_id: Option<SmolStr>,
+    server_id: Option<SmolStr>,
     first_seen: u64,
     last_seen: u64,
 }
@@ -216,7 +217,7 @@ mod tests {
             src: workload("web"),
             dst: workload("db"),
             verdict,
-            reason: verdict.to_string(),
+            reason: verdict.as_str().into(),
             client_id: None,
             server_id: None,
             time,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::verdict::Verdict;
 
@@ -10,25 +11,25 @@ use crate::verdict::Verdict;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct EdgeRow {
     /// The client's workload.
-    pub src: String,
+    pub src: SmolStr,
     /// Its namespace.
-    pub src_namespace: String,
+    pub src_namespace: SmolStr,
     /// The server's workload.
-    pub dst: String,
+    pub dst: SmolStr,
     /// Its namespace.
-    pub dst_namespace: String,
+    pub dst_namespace: SmolStr,
     /// The client's identity, as the wire showed it.
-    pub client_id: Option<String>,
+    pub client_id: Option<SmolStr>,
     /// The server's identity, as the wire showed it.
-    pub server_id: Option<String>,
+    pub server_id: Option<SmolStr>,
     /// Why the worst flow is not TLS, when it is plaintext.
-    pub no_tls_reason: Option<String>,
+    pub no_tls_reason: Option<SmolStr>,
     /// Every flow that carried data was mutual TLS.
     pub secured: bool,
     /// The worst verdict among the flows.
     pub verdict: Verdict,
     /// The reason of that verdict.
-    pub reason: String,
+    pub reason: SmolStr,
     /// Flows of the window per verdict.
     pub verdicts: BTreeMap<Verdict, u64>,
     /// Flows that are open now.
@@ -38,15 +39,15 @@ pub struct EdgeRow {
     /// Nanoseconds since the Unix epoch.
     pub last_seen: u64,
     /// What the client is: `pod`, `deployment`, `service`, `node`, `external`, `unknown`.
-    pub src_kind: String,
+    pub src_kind: SmolStr,
     /// What the server is.
-    pub dst_kind: String,
+    pub dst_kind: SmolStr,
     /// The client's service account, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub src_service_account: Option<String>,
+    pub src_service_account: Option<SmolStr>,
     /// The server's service account, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dst_service_account: Option<String>,
+    pub dst_service_account: Option<SmolStr>,
     /// Seconds since the names were last known to be right, when their source is out of reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<u64>,

@@ -15,10 +15,11 @@ mod tests;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
-use crate::wire::Segment;
+use crate::wire::{Endpoint, Segment};
 use slots::{Queue, Slots};
 pub use state::Flow;
 pub use view::View;
@@ -91,8 +92,8 @@ pub struct FlowTable {
     limits: Limits,
     slots: Slots,
     hasher: foldhash::fast::RandomState,
-    /// By both initial sequence numbers, client's first: the half that was complete first.
-    pairs: HashMap<(u32, u32), u32>,
+    /// By both initial sequence numbers: the half that was complete first.
+    pairs: HashTable<u32>,
     sessions: Sessions,
     serial: u64,
     stats: FlowStats,
@@ -105,7 +106,7 @@ impl FlowTable {
             limits,
             slots: Slots::default(),
             hasher: foldhash::fast::RandomState::default(),
-            pairs: HashMap::new(),
+            pairs: HashTable::new(),
             sessions: Sessions::new(limits.sessions),
             serial: 0,
             stats: FlowStats::default(),
@@ -114,9 +115,8 @@ impl FlowTable {
 
     /// Takes in one segment, and tells `sink` what it changed.
     pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
-        let (low, high) = state::ordered(segment.src, segment.dst);
-        let hash = self.hasher.hash_one((low, high));
-        let mut found = self.slots.find(hash, low, high);
+        let hash = between(&self.hasher, segment.src, segment.dst);
+        let mut found = self.slots.find(hash, segment.src, segment.dst);
         if let Some(at) = found
             && self.slots[at].is_other_connection(segment)
         {
@@ -156,7 +156,7 @@ impl FlowTable {
         let hasher = &self.hasher;
         self.slots
             .insert(hash, Flow::new(self.serial, segment), |flow| {
-                hasher.hash_one(flow.key())
+                between(hasher, flow.client, flow.server)
             })
     }
 
@@ -164,7 +164,9 @@ impl FlowTable {
         let flow = &mut self.slots[at];
         let side = flow.side_of(segment);
         let placed = flow.place(side, segment);
-        self.join(at);
+        if !flow.paired {
+            self.join(at);
+        }
         let flow = &mut self.slots[at];
         if !flow.opened && (placed.len > 0 || flow.isns().is_some()) {
             flow.opened = true;
@@ -174,15 +176,17 @@ impl FlowTable {
             }
         }
         let flow = &mut self.slots[at];
+        let ends = segment.flags.fin() || segment.flags.rst();
+        // Most segments only acknowledge.
+        if placed.len == 0 && !ends || flow.is_closed() && !flow.secondary {
+            return;
+        }
         let mut context = Context {
             client: flow.client,
             server: flow.server,
             sessions: &mut self.sessions,
         };
         let mut progress = Progress::NeedMore;
-        if flow.is_closed() && !flow.secondary {
-            return;
-        }
         if placed.len > 0 {
             let piece = Piece {
                 offset: placed.offset,
@@ -219,16 +223,22 @@ impl FlowTable {
     /// Finds the other half of a connection whose addresses were translated on the way.
     fn join(&mut self, at: u32) {
         let flow = &self.slots[at];
-        if flow.paired {
-            return;
-        }
         let Some(isns) = flow.isns() else { return };
         let first = flow.first;
-        let other = self.pairs.get(&isns).copied().filter(|other| {
-            *other != at
-                && self.slots[*other].partner.is_none()
-                && self.slots[*other].first.abs_diff(first) < JOIN_WITHIN
-        });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let entry = self.pairs.entry(
+            hasher.hash_one(isns),
+            |half| slots[*half].isns() == Some(isns),
+            |half| hasher.hash_one(slots[*half].isns().unwrap_or_default()),
+        );
+        let other = match &entry {
+            Entry::Occupied(half) => Some(*half.get()).filter(|other| {
+                *other != at
+                    && slots[*other].partner.is_none()
+                    && slots[*other].first.abs_diff(first) < JOIN_WITHIN
+            }),
+            Entry::Vacant(_) => None,
+        };
         match other {
             Some(other) if !self.slots[at].opened => {
                 self.slots[other].partner = Some(at);
@@ -239,7 +249,10 @@ impl FlowTable {
                 self.stats.joined += 1;
             }
             _ => {
-                self.pairs.insert(isns, at);
+                match entry {
+                    Entry::Occupied(mut half) => *half.get_mut() = at,
+                    Entry::Vacant(place) => drop(place.insert(at)),
+                }
                 self.slots[at].paired = true;
             }
         }
@@ -281,7 +294,6 @@ impl FlowTable {
             sessions: &mut self.sessions,
         };
         flow.classifier.finish(flow.lost, &mut context);
-        flow.closed = true;
         let (is_secondary, is_opened) = (flow.secondary, flow.opened);
         self.slots.retire(at);
         if is_secondary {
@@ -310,11 +322,13 @@ impl FlowTable {
         }
         let flow = &self.slots[at];
         if let Some(isns) = flow.isns()
-            && self.pairs.get(&isns) == Some(&at)
+            && let Ok(entry) = self
+                .pairs
+                .find_entry(self.hasher.hash_one(isns), |half| *half == at)
         {
-            self.pairs.remove(&isns);
+            entry.remove();
         }
-        let hash = self.hasher.hash_one(flow.key());
+        let hash = between(&self.hasher, flow.client, flow.server);
         self.slots.remove(hash, at);
     }
 
@@ -374,6 +388,11 @@ impl FlowTable {
     fn tell(&self, at: u32, event: Event, sink: &mut impl FnMut(Event, View<'_>)) {
         sink(event, self.view(at));
     }
+}
+
+/// A hash of two ends, in whichever order they come.
+fn between(hasher: &impl BuildHasher, a: Endpoint, b: Endpoint) -> u64 {
+    hasher.hash_one(a).wrapping_add(hasher.hash_one(b))
 }
 
 fn either(a: Progress, b: Progress) -> Progress {

@@ -15,16 +15,15 @@ struct Slot {
     flow: Option<Flow>,
     older: u32,
     newer: u32,
-    queue: Queue,
 }
 
 /// What a flow waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Queue {
     /// To be quiet for too long.
-    Open,
+    Open = 0,
     /// To be forgotten: it is closed.
-    Closed,
+    Closed = 1,
 }
 
 /// The two ends of a queue.
@@ -63,9 +62,9 @@ impl Slots {
         self.table.len()
     }
 
-    pub(super) fn find(&self, hash: u64, low: Endpoint, high: Endpoint) -> Option<u32> {
+    pub(super) fn find(&self, hash: u64, a: Endpoint, b: Endpoint) -> Option<u32> {
         self.table
-            .find(hash, |at| self[*at].key() == (low, high))
+            .find(hash, |at| self[*at].is_between(a, b))
             .copied()
     }
 
@@ -74,7 +73,6 @@ impl Slots {
             flow: Some(flow),
             older: NONE,
             newer: NONE,
-            queue: Queue::Open,
         };
         let at = if let Some(at) = self.free.pop() {
             self.all[at as usize] = slot;
@@ -102,17 +100,21 @@ impl Slots {
 
     /// Makes `at` the one of its queue that was used last.
     pub(super) fn touch(&mut self, at: u32) {
-        if self.queues[self.all[at as usize].queue as usize].newest != at {
+        if self.queues[self.queue(at)].newest != at {
             self.unlink(at);
             self.append(at);
         }
     }
 
-    /// Puts `at` at the end of the queue of the closed.
+    /// Closes `at`, and puts it at the end of the queue of the closed.
     pub(super) fn retire(&mut self, at: u32) {
         self.unlink(at);
-        self.all[at as usize].queue = Queue::Closed;
+        self[at].closed = true;
         self.append(at);
+    }
+
+    fn queue(&self, at: u32) -> usize {
+        usize::from(self[at].closed)
     }
 
     /// The one of a queue that was used longest ago.
@@ -139,9 +141,10 @@ impl Slots {
     }
 
     fn append(&mut self, at: u32) {
-        let slot = &mut self.all[at as usize];
-        let ends = &mut self.queues[slot.queue as usize];
+        let queue = self.queue(at);
+        let ends = &mut self.queues[queue];
         let newest = std::mem::replace(&mut ends.newest, at);
+        let slot = &mut self.all[at as usize];
         slot.older = newest;
         slot.newer = NONE;
         match newest {
@@ -151,9 +154,10 @@ impl Slots {
     }
 
     fn unlink(&mut self, at: u32) {
+        let queue = self.queue(at);
         let slot = &self.all[at as usize];
         let (older, newer) = (slot.older, slot.newer);
-        let ends = &mut self.queues[slot.queue as usize];
+        let ends = &mut self.queues[queue];
         match older {
             NONE => ends.oldest = newer,
             older => self.all[older as usize].newer = newer,

@@ -1,16 +1,12 @@
 //! One connection, or one half of it where its addresses are translated.
 
-use smallvec::SmallVec;
-
 use super::stream::Stream;
 use crate::classify::{Classifier, Side};
 use crate::verdict::{Origin, Verdict};
 use crate::wire::{Direction, Endpoint, Segment};
 
-/// The two ends in an order that does not depend on who speaks.
-pub(super) fn ordered(a: Endpoint, b: Endpoint) -> (Endpoint, Endpoint) {
-    if a <= b { (a, b) } else { (b, a) }
-}
+/// Interfaces of one flow, or half of one, that are remembered: a pod's at either end, and some more.
+const LINKS: usize = 4;
 
 /// What is known of one connection.
 #[derive(Debug)]
@@ -25,7 +21,8 @@ pub struct Flow {
     /// Nanoseconds since the Unix epoch of the first and the last segment.
     pub(super) first: u64,
     pub(super) last: u64,
-    pub(super) links: SmallVec<[u32; 2]>,
+    /// Interfaces it was seen on; zero where there are fewer.
+    links: [u32; LINKS],
     /// Which way the client's segments crossed the interface: `Egress` where it is the client's pod.
     pub(super) crossing: Direction,
     /// The other half.
@@ -84,7 +81,7 @@ impl Flow {
             classifier: Classifier::new(origin),
             first: segment.time,
             last: segment.time,
-            links: SmallVec::new(),
+            links: [0; LINKS],
             crossing: Direction::Unknown,
             partner: None,
             reported: None,
@@ -103,8 +100,14 @@ impl Flow {
         self.serial
     }
 
-    pub(super) fn key(&self) -> (Endpoint, Endpoint) {
-        ordered(self.client, self.server)
+    /// Whether these are its ends, in either order.
+    pub(super) fn is_between(&self, a: Endpoint, b: Endpoint) -> bool {
+        (self.client == a && self.server == b) || (self.client == b && self.server == a)
+    }
+
+    /// Interfaces it was seen on.
+    pub(super) fn links(&self) -> impl Iterator<Item = u32> {
+        self.links.into_iter().filter(|link| *link != 0)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -121,7 +124,7 @@ impl Flow {
 
     /// Both initial sequence numbers, the client's first.
     pub(super) fn isns(&self) -> Option<(u32, u32)> {
-        Some((self.client_stream.isn?, self.server_stream.isn?))
+        Some((self.client_stream.isn()?, self.server_stream.isn()?))
     }
 
     pub(super) fn stream(&self, side: Side) -> &Stream {
@@ -141,7 +144,7 @@ impl Flow {
     /// `segment` has these ends but is of a later connection: the ports are used again.
     pub(super) fn is_other_connection(&self, segment: &Segment<'_>) -> bool {
         let side = self.side_of(segment);
-        let own = self.stream(side).isn;
+        let own = self.stream(side).isn();
         if segment.flags.syn() {
             return match own {
                 Some(isn) => isn != segment.seq,
@@ -149,15 +152,14 @@ impl Flow {
                 None => self.origin == Origin::Midstream,
             };
         }
-        let other = self.stream(side.other()).isn;
+        let other = self.stream(side.other()).isn();
         let differs = |known: Option<u32>, said: Option<u32>| matches!((known, said), (Some(a), Some(b)) if a != b);
         differs(own, segment.isn.0) || differs(other, segment.isn.1)
     }
 
     /// Whether `segment`, already placed, was the last.
     pub(super) fn has_ended(&self, segment: &Segment<'_>) -> bool {
-        segment.flags.rst()
-            || (self.client_stream.fin.is_some() && self.server_stream.fin.is_some())
+        segment.flags.rst() || (self.client_stream.fin && self.server_stream.fin)
     }
 
     /// Learns what the headers say, and where the payload lies.
@@ -165,8 +167,13 @@ impl Flow {
         self.first = self.first.min(segment.time);
         self.last = self.last.max(segment.time);
         self.lost |= segment.lost;
-        if segment.link != 0 && !self.links.contains(&segment.link) && self.links.len() < 8 {
-            self.links.push(segment.link);
+        for known in &mut self.links {
+            if *known == 0 {
+                *known = segment.link;
+            }
+            if *known == segment.link {
+                break;
+            }
         }
         if self.crossing == Direction::Unknown {
             self.crossing = match (side, segment.direction) {
@@ -211,9 +218,7 @@ impl Flow {
         if !segment.flags.rst() {
             own.reach(end, segment.time, sampled);
         }
-        if segment.flags.fin() {
-            own.fin.get_or_insert(end);
-        }
+        own.fin |= segment.flags.fin();
         Placed {
             offset,
             len,

@@ -1,5 +1,7 @@
 //! A connection as it is told: one half, or two that are one.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::Flow;
 use crate::classify::{Finding, Side};
 use crate::verdict::{Bytes, FlowRecord, Peer, SCHEMA, Verdict};
@@ -84,10 +86,10 @@ impl<'a> View<'a> {
 
     /// Interfaces it was seen on.
     pub fn links(&self) -> Vec<u32> {
-        let mut links = self.flow.links.to_vec();
-        for link in self.other.iter().flat_map(|other| &other.links) {
-            if !links.contains(link) {
-                links.push(*link);
+        let mut links: Vec<u32> = self.flow.links().collect();
+        for link in self.other.iter().flat_map(|other| other.links()) {
+            if !links.contains(&link) {
+                links.push(link);
             }
         }
         links
@@ -125,13 +127,13 @@ impl<'a> View<'a> {
             id: self
                 .flow
                 .isns()
-                .map(|(client, server)| format!("{client:08x}{server:08x}")),
+                .map(|(client, server)| format_smolstr!("{client:08x}{server:08x}")),
             src: peer(client),
             dst: peer(server),
             verdict: finding.verdict,
             evidence: finding.evidence,
-            reason: finding.reason.into_owned(),
-            protocol: finding.protocol.into_owned(),
+            reason: finding.reason,
+            protocol: SmolStr::new_static(finding.protocol),
             origin: self.flow.origin,
             tls: finding.tls,
             http: finding.http,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use smol_str::SmolStr;
+
 use super::{safe, table};
 use crate::verdict::{ClientCertificate, FlowRecord, Peer, Verdict};
 
@@ -123,14 +125,14 @@ pub fn flows(flows: &[FlowRecord], wide: bool) -> String {
 fn detail(flow: &FlowRecord) -> String {
     let mut words = Vec::new();
     if let Some(tls) = &flow.tls {
-        words.extend(tls.version.iter().map(String::as_str));
-        words.extend(tls.sni.iter().map(String::as_str));
-        words.extend(tls.alert.iter().map(String::as_str));
+        words.extend(tls.version.iter().map(SmolStr::as_str));
+        words.extend(tls.sni.iter().map(SmolStr::as_str));
+        words.extend(tls.alert.iter().map(SmolStr::as_str));
     }
     if let Some(http) = &flow.http {
-        words.extend(http.method.iter().map(String::as_str));
-        words.extend(http.authority.iter().map(String::as_str));
-        words.extend(http.path.iter().map(String::as_str));
+        words.extend(http.method.iter().map(SmolStr::as_str));
+        words.extend(http.authority.iter().map(SmolStr::as_str));
+        words.extend(http.path.iter().map(SmolStr::as_str));
     }
     if words.is_empty() {
         "-".into()
@@ -139,7 +141,7 @@ fn detail(flow: &FlowRecord) -> String {
     }
 }
 
-fn text(value: Option<&String>) -> String {
+fn text(value: Option<&SmolStr>) -> String {
     value.map_or("-".into(), |value| safe(value).into_owned())
 }
 

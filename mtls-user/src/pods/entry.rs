@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use smol_str::SmolStr;
+
 use super::mesh::Mesh;
 use crate::verdict::Workload;
 
@@ -31,7 +33,7 @@ pub struct Entry {
     /// better than by when it was heard of.
     pub since: Option<u64>,
     /// Tells it from others that have had its name; empty where the source has no such thing.
-    pub uid: String,
+    pub uid: SmolStr,
     /// What else is known of it.
     pub facts: Facts,
 }
@@ -42,7 +44,7 @@ pub struct Facts {
     /// Its labels, by key; those that a controller sets to tell one pod from another left out.
     pub labels: Vec<(String, String)>,
     /// The node it runs on.
-    pub node: Option<String>,
+    pub node: Option<SmolStr>,
     /// It shares the node's network, and with it the node's addresses.
     pub host_network: bool,
     /// The mesh it belongs to, or was meant to.
@@ -59,15 +61,15 @@ impl Entry {
     pub fn title(&self) -> String {
         let name = self.workload.pod.as_ref().unwrap_or(&self.workload.name);
         match &*self.workload.namespace {
-            "" => name.clone(),
+            "" => name.to_string(),
             namespace => format!("{namespace}/{name}"),
         }
     }
 }
 
 /// A name as it may go to outputs: bounded, and without control characters.
-pub(super) fn clean(text: &str) -> String {
-    bounded(text, MAX_NAME)
+pub(super) fn clean(text: &str) -> SmolStr {
+    bounded(text, MAX_NAME).into()
 }
 
 fn bounded(text: &str, max: usize) -> String {

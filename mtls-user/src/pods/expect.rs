@@ -25,9 +25,10 @@ pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry
         record.reason = "kubelet-probe".into();
     }
     let tls = record.tls.as_ref();
-    let seen = |named: fn(&crate::verdict::TlsInfo) -> Option<&String>| tls.and_then(named);
-    let server = seen(|tls| tls.server_identity.as_ref()).or_else(|| seen(|tls| tls.sni.as_ref()));
-    let client = seen(|tls| tls.client_identity.as_ref());
+    let seen = |named: fn(&crate::verdict::TlsInfo) -> Option<&str>| tls.and_then(named);
+    let server =
+        seen(|tls| tls.server_identity.as_deref()).or_else(|| seen(|tls| tls.sni.as_deref()));
+    let client = seen(|tls| tls.client_identity.as_deref());
     let mismatches = [
         mismatch("server", server, dst),
         mismatch("client", client, src),
@@ -52,7 +53,7 @@ fn agent(record: &FlowRecord) -> Option<&str> {
 }
 
 /// An identity that is not that of the pod it was met at.
-fn mismatch(side: &str, identity: Option<&String>, pod: Option<&Entry>) -> Option<String> {
+fn mismatch(side: &str, identity: Option<&str>, pod: Option<&Entry>) -> Option<String> {
     let seen = identity::account(identity?)?;
     let pod = pod?;
     // Behind an address of a Service or of a node can be any pod.

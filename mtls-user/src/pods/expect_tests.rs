@@ -9,7 +9,7 @@ fn pod(name: &str, mesh: Option<(&'static str, Membership)>) -> Entry {
             namespace: "shop".into(),
             kind: "pod".into(),
             pod: Some(name.into()),
-            service_account: Some(format!("{name}-sa")),
+            service_account: Some(format!("{name}-sa").into()),
             stale: None,
         },
         facts: Facts {

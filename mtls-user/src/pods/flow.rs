@@ -82,6 +82,8 @@ fn other_link(links: &[u32], other: Option<&Found>) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use smol_str::SmolStr;
+
     use super::super::{Entry, Source};
     use super::*;
     use crate::verdict::{Bytes, Origin, SCHEMA, Verdict, Workload};
@@ -116,7 +118,7 @@ mod tests {
             dst: peer(dst),
             verdict: Verdict::Mtls,
             evidence: None,
-            reason: String::new(),
+            reason: "".into(),
             protocol: "tls".into(),
             origin: Origin::Syn,
             tls: None,
@@ -130,7 +132,7 @@ mod tests {
         }
     }
 
-    fn names(directory: &Directory, mut record: FlowRecord) -> (String, String, Vec<String>) {
+    fn names(directory: &Directory, mut record: FlowRecord) -> (SmolStr, SmolStr, Vec<String>) {
         // Twice is as good as once.
         name_flow(directory, &mut record);
         name_flow(directory, &mut record);

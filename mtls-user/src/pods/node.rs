@@ -27,7 +27,7 @@ pub fn addresses() -> anyhow::Result<Entry> {
         .unwrap_or_else(|| "node".into());
     Ok(Entry {
         workload: Workload {
-            name,
+            name: name.into(),
             kind: "node".into(),
             ..Workload::default()
         },

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use smol_str::SmolStr;
+
 /// A workload: `deployment`, `web`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Owner {
-    pub(super) kind: String,
-    pub(super) name: String,
+    pub(super) kind: SmolStr,
+    pub(super) name: SmolStr,
 }
 
 impl Owner {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use smol_str::ToSmolStr;
 
 use super::{ANY, Entry, Source};
 use crate::verdict::Workload;
@@ -116,7 +117,7 @@ impl Snapshot {
 pub(super) fn nameless(ip: IpAddr) -> Workload {
     let ip = ip.to_canonical();
     Workload {
-        name: ip.to_string(),
+        name: ip.to_smolstr(),
         kind: if is_private(ip) { UNKNOWN } else { EXTERNAL }.into(),
         ..Workload::default()
     }

@@ -16,7 +16,7 @@ fn pod(name: &str, ip: &str) -> Entry {
     }
 }
 
-fn name(directory: &Directory, ip: &str, time: u64) -> String {
+fn name(directory: &Directory, ip: &str, time: u64) -> smol_str::SmolStr {
     directory.name(ip.parse().unwrap(), 0, time).name
 }
 

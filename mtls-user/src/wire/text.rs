@@ -1,18 +1,20 @@
 //! Strings from the wire: bounded and escaped before anything else sees them.
 
-use compact_str::CompactString;
+use smol_str::SmolStr;
 
 /// The longest string that is kept of anything from the wire, in bytes.
 pub const MAX: usize = 255;
 
 /// `bytes` as text: control characters, quotes of other encodings and invalid UTF-8 escaped as
 /// `\u{…}` or `\x…`, cut after [`MAX`] bytes.
-pub fn clean(bytes: &[u8]) -> CompactString {
+pub fn clean(bytes: &[u8]) -> SmolStr {
     let cut = &bytes[..bytes.len().min(MAX)];
-    if cut.iter().all(|b| (0x20..0x7f).contains(b) && *b != b'\\') {
-        return CompactString::from_utf8_lossy(cut);
+    if let Ok(text) = std::str::from_utf8(cut)
+        && cut.iter().all(|b| (0x20..0x7f).contains(b) && *b != b'\\')
+    {
+        return SmolStr::new(text);
     }
-    let mut out = CompactString::default();
+    let mut out = String::new();
     for chunk in cut.utf8_chunks() {
         for c in chunk.valid().chars() {
             if c == '\\' {
@@ -40,7 +42,7 @@ pub fn clean(bytes: &[u8]) -> CompactString {
         }
         out.truncate(end);
     }
-    out
+    out.into()
 }
 
 /// Characters that print as nothing or turn the direction of what follows: a terminal would show

@@ -61,7 +61,7 @@ fn what_a_handshake_showed() {
     assert_eq!(certificate.key, "ecdsa-p256");
     assert_eq!(certificate.validity, "valid");
     assert_eq!(
-        tls.server_cert.unwrap().sans,
+        *tls.server_cert.unwrap().sans,
         ["dns:api.shop.svc", "ip:10.0.0.7"]
     );
 }
@@ -647,5 +647,5 @@ fn strings_from_the_wire_are_escaped_and_bounded() {
     let tls = finding.tls.unwrap();
     let sni = tls.sni.unwrap();
     assert!(sni.len() <= 255 && sni.starts_with("\\u{1b}[31m"), "{sni}");
-    assert_eq!(tls.alpn_offered, ["\\u{7}"]);
+    assert_eq!(*tls.alpn_offered, ["\\u{7}"]);
 }

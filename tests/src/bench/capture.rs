@@ -166,14 +166,15 @@ impl Writer {
 
     /// `copies` of a flow, each from a client of its own, 64 of them at a time side by side.
     pub fn copies(&mut self, frames: &[Frame], copies: u32) -> Result<()> {
-        let mut frames = frames.to_vec();
         let mut first = 0;
+        let mut own = Vec::new();
         while first < copies {
             let last = (first + 64).min(copies);
-            for frame in &mut frames {
+            for frame in frames {
                 for copy in first..last {
-                    readdress(frame, copy);
-                    self.frame(&frame.bytes)?;
+                    own.clone_from(&frame.bytes);
+                    set_apart(&mut own, frame.client, copy);
+                    self.frame(&own)?;
                 }
             }
             first = last;
@@ -188,20 +189,33 @@ impl Writer {
     }
 }
 
-/// Gives the client's end an address and a port that only this copy has.
-fn readdress(frame: &mut Frame, copy: u32) {
+/// Gives the client's end an address and a port that only this copy has, and both ends initial
+/// sequence numbers of their own: equal ones would make two copies the halves of one connection.
+fn set_apart(frame: &mut [u8], client: bool, copy: u32) {
     let [_, a, b, c] = (copy / 50_000 + 1).to_be_bytes();
     let port = ((copy % 50_000) as u16 + 10_000).to_be_bytes();
-    let ip = [10, a, b, c];
-    let (ip_at, port_at) = if frame.client {
-        (ETHERNET + 12, ETHERNET + 20)
-    } else {
-        (ETHERNET + 16, ETHERNET + 22)
+    let (ip_at, port_at) = if client { (12, 20) } else { (16, 22) };
+    // Odd multipliers: no two copies get the same number.
+    let (near, far) = (
+        copy.wrapping_mul(0x9e37_79b1),
+        copy.wrapping_mul(0x85eb_ca6b),
+    );
+    let (seq, ack) = if client { (near, far) } else { (far, near) };
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(to) = frame.get_mut(ETHERNET + at..ETHERNET + at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
     };
-    if let Some(at) = frame.bytes.get_mut(ip_at..ip_at + 4) {
-        at.copy_from_slice(&ip);
-    }
-    if let Some(at) = frame.bytes.get_mut(port_at..port_at + 2) {
-        at.copy_from_slice(&port);
+    put(ip_at, &[10, a, b, c]);
+    put(port_at, &port);
+    for (at, shift) in [(24, seq), (28, ack)] {
+        let number = frame
+            .get(ETHERNET + at..)
+            .and_then(|bytes| bytes.first_chunk())
+            .map(|bytes| u32::from_be_bytes(*bytes));
+        if let Some(number) = number {
+            let to = ETHERNET + at;
+            frame[to..to + 4].copy_from_slice(&number.wrapping_add(shift).to_be_bytes());
+        }
     }
 }

@@ -146,6 +146,12 @@ fn measure(
 ) -> Result<()> {
     let mut mtls = Command::new(bin::mtls()?);
     mtls.args(["classify", "-o", "jsonl"]).arg(path);
+    let told = mtls.output().context("start mtls")?;
+    let lines = told.stdout.split(|byte| *byte == b'\n').count() - 1;
+    ensure!(
+        lines == flows as usize,
+        "{name}: {flows} flows were written, and mtls tells of {lines}"
+    );
     let mut tshark = Command::new("tshark");
     tshark.args([
         "-n",

@@ -98,24 +98,24 @@ pub(in crate::classify) fn read_request(
     let parsed = request.parse(bytes);
     if let (Some(method), Some(target)) = (request.method, request.path) {
         let (authority, path) = split_target(method, target);
-        info.method = Some(text::clean(method.as_bytes()).into());
-        info.path = path.map(|p| text::clean(p.as_bytes()).into());
+        info.method = Some(text::clean(method.as_bytes()));
+        info.path = path.map(|p| text::clean(p.as_bytes()));
         let field = |name: &str| {
             let field = request
                 .headers
                 .iter()
                 .find(|f| f.name.eq_ignore_ascii_case(name))?;
-            Some(text::clean(field.value).into_string())
+            Some(text::clean(field.value))
         };
         info.authority = authority
-            .map(|a| text::clean(a.as_bytes()).into_string())
+            .map(|a| text::clean(a.as_bytes()))
             .or_else(|| field("host"));
         *upgrade = field("upgrade").and_then(|wanted| {
             ["websocket", "h2c"]
                 .into_iter()
                 .find(|name| wanted.eq_ignore_ascii_case(name))
         });
-        info.user_agent = field("user-agent").map(|agent| product(&agent).to_owned());
+        info.user_agent = field("user-agent").map(|agent| product(&agent).into());
     }
     !matches!(parsed, Ok(httparse::Status::Partial))
 }

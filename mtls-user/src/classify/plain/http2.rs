@@ -39,17 +39,17 @@ pub(in crate::classify) fn read_request(
         Block::NotYet => return false,
         Block::Never => {}
         Block::Is(block) => decode(&block, |name, value| {
-            let value = || Some(text::clean(value).into_string());
+            let value = || Some(text::clean(value));
             match name {
                 b":method" => info.method = value(),
                 b":authority" => info.authority = value(),
                 b"host" if info.authority.is_none() => info.authority = value(),
                 b":path" => {
-                    info.path = value().and_then(|p| Some(p.split('?').next()?.to_owned()));
+                    info.path = value().and_then(|p| Some(p.split('?').next()?.into()));
                 }
                 b"user-agent" => {
                     info.user_agent =
-                        value().and_then(|a| Some(a.split([' ', '(']).next()?.to_owned()));
+                        value().and_then(|a| Some(a.split([' ', '(']).next()?.into()));
                 }
                 b"content-type" => {
                     *grpc = value().is_some_and(|v| v.starts_with("application/grpc"));

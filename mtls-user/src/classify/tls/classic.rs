@@ -110,7 +110,7 @@ impl Tls {
     /// The session that this one continues: by the ticket or the session id that the client
     /// offered.
     fn find_origin(&mut self, context: &Context<'_>) {
-        if self.facts.origin.is_some() {
+        if self.facts.origin().is_some() {
             return;
         }
         let offered = &self.offered;
@@ -123,7 +123,7 @@ impl Tls {
             .find_map(|name| context.sessions.find(name))
             .cloned();
         let origin = found.map_or(Origin::Unknown, Origin::Known);
-        self.facts.origin = Some(Box::new(origin));
+        self.facts.rest().origin = Some(origin);
     }
 
     /// Remembers this session under the names that it can be resumed by.
@@ -137,10 +137,12 @@ impl Tls {
             .answered
             .session
             .filter(|id| Some(*id) != self.offered.session);
-        let session = match self.facts.origin.as_deref() {
+        let session = match self.facts.origin() {
             Some(Origin::Known(session)) => {
-                let first = !std::mem::replace(&mut self.facts.remembered, true);
-                first.then(|| session.clone())
+                let first = !self.facts.remembered;
+                let session = first.then(|| session.clone());
+                self.facts.remembered = true;
+                session
             }
             _ => self.session(verdict),
         };

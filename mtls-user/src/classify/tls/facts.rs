@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::classify::Side;
+use crate::classify::hello::Hello;
 use crate::classify::sessions::{Origin, Sessions};
-use crate::wire::text;
 use crate::wire::tls::hello;
 use crate::wire::tls::names::{self, CipherKind};
-use crate::wire::tls::{Certificate, ClientHello, Ja4, ServerHello};
+use crate::wire::tls::{Certificate, ClientHello, ServerHello};
 
 /// Kinds of names that sessions are remembered under.
 pub(super) const TICKET: u8 = 0;
@@ -15,55 +17,6 @@ pub(super) const SESSION_ID: u8 = 1;
 
 /// `TLS_AES_128_CCM_8_SHA256`.
 const CCM_8: u16 = 0x1305;
-
-/// The last ClientHello, as far as it is worth keeping.
-#[derive(Debug)]
-pub(in crate::classify) struct Hello {
-    pub(in crate::classify) server_name: Option<Box<str>>,
-    /// The ALPN list as it was sent, cut at [`text::MAX`] bytes.
-    pub(in crate::classify) alpn: Box<[u8]>,
-    pub(super) ja4: Option<Ja4>,
-    pub(super) version: u16,
-    pub(super) external_psk: bool,
-    pub(super) early_data: bool,
-    pub(super) post_handshake_auth: bool,
-    pub(super) ech: bool,
-    pub(super) framed_as_v2: bool,
-}
-
-impl Hello {
-    pub(super) fn new(hello: &ClientHello<'_>) -> Self {
-        let alpn = hello.alpn.unwrap_or_default();
-        Self {
-            server_name: hello.server_name.map(|name| text::clean(name).into()),
-            alpn: alpn[..alpn.len().min(text::MAX)].into(),
-            ja4: Some(Ja4::of(hello)),
-            version: hello.highest_version(),
-            // Tickets are long and have an age.
-            external_psk: hello
-                .psk
-                .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0),
-            early_data: hello.early_data,
-            post_handshake_auth: hello.post_handshake_auth,
-            ech: hello.ech,
-            framed_as_v2: false,
-        }
-    }
-
-    pub(super) fn framed_as_v2(version: u16) -> Self {
-        Self {
-            server_name: None,
-            alpn: Box::default(),
-            ja4: None,
-            version,
-            external_psk: false,
-            early_data: false,
-            post_handshake_auth: false,
-            ech: false,
-            framed_as_v2: true,
-        }
-    }
-}
 
 /// What of the hellos is needed until the handshake is over.
 #[derive(Debug, Default)]
@@ -110,7 +63,6 @@ pub(super) struct Chosen {
     pub(super) psk: bool,
     /// What the cipher suite means for who is authenticated.
     pub(super) kind: CipherKind,
-    pub(super) alpn: Option<Box<str>>,
 }
 
 impl Chosen {
@@ -121,7 +73,6 @@ impl Chosen {
             group: hello.group,
             psk: hello.psk.is_some() && hello.is_13(),
             kind: names::cipher_kind(hello.cipher),
-            alpn: hello.alpn.map(|name| text::clean(name).into()),
         }
     }
 
@@ -175,15 +126,20 @@ impl Alert {
 /// What a TLS connection showed.
 #[derive(Debug, Default)]
 pub(in crate::classify) struct Facts {
-    pub(in crate::classify) hello: Option<Hello>,
+    /// The last ClientHello.
+    pub(in crate::classify) hello: Option<Arc<Hello>>,
+    /// What only some connections show.
+    pub(super) rest: Option<Box<Rest>>,
+    /// When the connection's first piece came, in nanoseconds since the Unix epoch.
+    pub(super) time: u64,
+    pub(super) chosen: Option<Chosen>,
+    pub(super) alert: Option<Alert>,
+    /// The server's port.
+    pub(super) port: u16,
     pub(super) hellos: u8,
     pub(super) retried: bool,
-    pub(super) chosen: Option<Chosen>,
     pub(super) first: Option<FirstItem>,
     pub(super) requested: bool,
-    /// The client's, then the server's.
-    pub(super) certificates: [Option<Arc<Certificate>>; 2],
-    pub(super) alert: Option<Alert>,
     /// SSL 3.0's way to say that there is no certificate.
     pub(super) no_certificate: bool,
     pub(super) completed: Option<bool>,
@@ -191,17 +147,41 @@ pub(in crate::classify) struct Facts {
     pub(super) renegotiated: bool,
     /// The client sent as much in it as only a certificate takes.
     pub(super) authenticated_late: bool,
-    /// What a resumption continues, once that was looked up.
-    pub(super) origin: Option<Box<Origin>>,
     /// The session was added to the table.
     pub(super) remembered: bool,
-    /// The server's port.
-    pub(super) port: u16,
-    /// When the connection's first piece came, in nanoseconds since the Unix epoch.
-    pub(super) time: u64,
+}
+
+/// What only some connections show: what is in clear before TLS 1.3, and what a resumption
+/// continues.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    /// The client's, then the server's.
+    pub(super) certificates: [Option<Arc<Certificate>>; 2],
+    /// The protocol that the server chose.
+    pub(super) alpn: Option<SmolStr>,
+    /// What a resumption continues, once that was looked up.
+    pub(super) origin: Option<Origin>,
 }
 
 impl Facts {
+    /// The rest, to be added to.
+    pub(super) fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// The client's and the server's certificate, where they were in clear.
+    pub(super) fn certificates(&self) -> [Option<Arc<Certificate>>; 2] {
+        self.rest
+            .as_ref()
+            .map(|rest| rest.certificates.clone())
+            .unwrap_or_default()
+    }
+
+    /// What a resumption continues, once that was looked up.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.rest.as_ref()?.origin.as_ref()
+    }
+
     /// Notes the client's first item, unless there was one before it.
     pub(super) fn first(&mut self, item: FirstItem) {
         if self.hellos > 0 && (self.first.is_none() || self.first == Some(FirstItem::Unreadable)) {

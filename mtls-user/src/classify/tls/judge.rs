@@ -168,7 +168,7 @@ impl Tls {
     }
 
     pub(super) fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
-        let (session, verdict, words) = match self.facts.origin.as_deref() {
+        let (session, verdict, words) = match self.facts.origin() {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
             Some(Origin::Mixed) => {

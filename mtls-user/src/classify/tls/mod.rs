@@ -9,9 +9,12 @@ mod modern;
 mod report;
 mod shape;
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::call::Call;
+use super::hello::Hello;
 use super::stream::{NO_ACK, Window};
 use super::{Context, Side};
 use crate::wire::cursor::Cursor;
@@ -21,7 +24,7 @@ use crate::wire::tls::record::NotTls;
 use crate::wire::tls::{ClientHello, ContentType, RecordHeader, ServerHello};
 
 pub(super) use facts::Facts;
-use facts::{Alert, Answered, Chosen, FirstItem, Hello, Offered};
+use facts::{Alert, Answered, Chosen, FirstItem, Offered};
 pub(super) use judge::Ends;
 use messages::{Message, Messages};
 
@@ -107,7 +110,7 @@ struct Lane {
 /// The walk over both sides' records.
 #[derive(Debug)]
 pub(super) struct Tls {
-    pub(super) facts: Box<Facts>,
+    pub(super) facts: Facts,
     offered: Offered,
     answered: Answered,
     lanes: [Lane; 2],
@@ -116,11 +119,11 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(port: u16, time: u64) -> Self {
         Self {
-            facts: Box::new(Facts {
+            facts: Facts {
                 port,
                 time,
                 ..Facts::default()
-            }),
+            },
             offered: Offered::default(),
             answered: Answered::default(),
             lanes: Default::default(),
@@ -131,7 +134,7 @@ impl Tls {
     pub(super) fn after_v2(hello: V2Hello, port: u16, time: u64) -> Self {
         let mut tls = Self::new(port, time);
         tls.facts.hellos = 1;
-        tls.facts.hello = Some(Hello::framed_as_v2(hello.version));
+        tls.facts.hello = Some(Hello::framed_as_v2(hello.version).into());
         tls
     }
 
@@ -323,7 +326,7 @@ impl Tls {
         message: &Message<'_>,
         context: &mut Context<'_>,
     ) {
-        let facts = &mut *self.facts;
+        let facts = &mut self.facts;
         match (side, message.kind) {
             (Side::Client, kind::CLIENT_HELLO) => {
                 facts.hellos = facts.hellos.saturating_add(1);
@@ -334,10 +337,10 @@ impl Tls {
                     Some(hello) => {
                         let first = facts.hello.take();
                         self.offered = Offered::new(&hello, context.sessions);
-                        let mut hello = Hello::new(&hello);
+                        let mut hello = context.sessions.hello(&hello, facts.port);
                         // The fingerprint is the first hello's.
                         if let Some(first) = first {
-                            hello.ja4 = first.ja4;
+                            Arc::make_mut(&mut hello).ja4.clone_from(&first.ja4);
                         }
                         facts.hello = Some(hello);
                     }
@@ -348,7 +351,7 @@ impl Tls {
                 if let Some(&[a, b, c]) = message.body.first_chunk() {
                     facts.first(FirstItem::certificate([a, b, c]));
                 }
-                facts.certificates[0] = certificate(message, context);
+                facts.rest().certificates[0] = certificate(message, context);
             }
             (Side::Client, kind::CLIENT_KEY_EXCHANGE) => facts.first(FirstItem::KeyExchange),
             (Side::Server, kind::SERVER_HELLO) => {
@@ -360,12 +363,15 @@ impl Tls {
                             (!id.is_empty()).then(|| context.sessions.name(facts::SESSION_ID, id));
                         self.answered.end = record.end();
                         facts.chosen = Some(Chosen::new(&hello));
+                        if let Some(alpn) = hello.alpn {
+                            facts.rest().alpn = Some(text::clean(alpn));
+                        }
                     }
                     None => {}
                 }
             }
             (Side::Server, kind::CERTIFICATE) => {
-                facts.certificates[1] = certificate(message, context);
+                facts.rest().certificates[1] = certificate(message, context);
             }
             (Side::Server, kind::CERTIFICATE_REQUEST) => facts.requested = true,
             (Side::Server, kind::NEW_SESSION_TICKET) => {
@@ -388,7 +394,7 @@ impl Tls {
     }
 
     /// What was not yet consumed will not be: forgets it.
-    pub(super) fn into_facts(self) -> Box<Facts> {
+    pub(super) fn into_facts(self) -> Facts {
         self.facts
     }
 
@@ -412,7 +418,7 @@ fn begins_hello(body: &[u8]) -> bool {
 fn certificate(
     message: &Message<'_>,
     context: &mut Context<'_>,
-) -> Option<std::sync::Arc<crate::wire::tls::Certificate>> {
+) -> Option<Arc<crate::wire::tls::Certificate>> {
     let mut c = Cursor::new(message.body);
     c.u24()?;
     context.sessions.certificate(c.vec24()?)

@@ -156,13 +156,13 @@ impl Tls {
         {
             return self.unproven("authenticated by a pre-shared key, not by certificates");
         }
-        if self.facts.origin.is_none() {
+        if self.facts.origin().is_none() {
             let name = self
                 .facts
                 .hello
                 .as_ref()
                 .and_then(|h| h.server_name.as_deref());
-            self.facts.origin = Some(Box::new(sessions::of_peers(context, name)));
+            self.facts.rest().origin = Some(sessions::of_peers(context, name));
         }
         self.inherited(
             "resumed; the last full handshake of these peers was mutual,",
@@ -191,7 +191,7 @@ impl Tls {
         (!std::mem::replace(&mut self.facts.remembered, true)).then(|| Session {
             mutual,
             time: self.facts.time,
-            certificates: self.facts.certificates.clone(),
+            certificates: self.facts.certificates(),
         })
     }
 }

@@ -1,15 +1,16 @@
 //! The facts in the words of the JSON schema.
 
+use smol_str::SmolStr;
+
 use crate::classify::call::Call;
-use crate::classify::mesh::{self, Mesh};
+use crate::classify::hello::Hello;
+use crate::classify::mesh::Mesh;
 use crate::classify::sessions::Origin;
 use crate::verdict::{TlsInfo, Verdict};
-use crate::wire::text;
-use crate::wire::tls::hello::protocols;
 use crate::wire::tls::names;
 
 use super::Facts;
-use super::facts::{FirstItem, Hello};
+use super::facts::FirstItem;
 
 impl Facts {
     /// What the handshake showed, beside the verdict that was made of it.
@@ -19,9 +20,9 @@ impl Facts {
             hello.info(&mut info);
         }
         if let Some(chosen) = &self.chosen {
-            info.version = Some(names::version(chosen.version).into_owned());
-            info.cipher = Some(names::cipher(chosen.cipher).into_owned());
-            info.group = chosen.group.map(|g| names::group(g).into_owned());
+            info.version = Some(names::version(chosen.version));
+            info.cipher = Some(names::cipher(chosen.cipher));
+            info.group = chosen.group.map(names::group);
             let resumed = if chosen.is_13() {
                 Some(chosen.psk && !info.external_psk)
             } else {
@@ -34,7 +35,7 @@ impl Facts {
                     info.alpn = Some(only.clone());
                 }
             } else {
-                info.alpn = chosen.alpn.as_deref().map(str::to_owned);
+                info.alpn = self.rest.as_ref().and_then(|rest| rest.alpn.clone());
                 info.external_psk = chosen.kind == names::CipherKind::Psk && resumed != Some(true);
             }
         } else {
@@ -47,15 +48,17 @@ impl Facts {
             }
         }
         info.completed = info.completed.or(self.completed);
-        info.alert = self.alert.map(|alert| names::alert(alert.code).to_owned());
-        let mut certificates = self.certificates.clone();
-        if let Some(Origin::Known(session)) = self.origin.as_deref() {
+        info.alert = self
+            .alert
+            .map(|alert| SmolStr::new_static(names::alert(alert.code)));
+        let mut certificates = self.certificates();
+        if let Some(Origin::Known(session)) = self.origin() {
             info.session_age = Some(self.time.saturating_sub(session.time) / 1_000_000_000);
             certificates.clone_from(&session.certificates);
         }
         if let Some(mesh) = self.mesh() {
-            info.mesh = Some(mesh.name.to_owned());
-            info.server_identity = mesh.server_identity.map(str::to_owned);
+            info.mesh = Some(SmolStr::new_static(mesh.name));
+            info.server_identity.clone_from(&mesh.server_identity);
         }
         let [client, server] = certificates;
         if let Some(certificate) = client {
@@ -70,9 +73,8 @@ impl Facts {
     }
 
     /// The mesh whose fingerprint the ClientHello bears.
-    pub(in crate::classify) fn mesh(&self) -> Option<Mesh<'_>> {
-        let hello = self.hello.as_ref()?;
-        mesh::of(hello.server_name.as_deref(), &hello.alpn, self.port)
+    pub(in crate::classify) fn mesh(&self) -> Option<&Mesh> {
+        self.hello.as_ref()?.mesh.as_ref()
     }
 
     /// Things worth knowing that do not change the verdict.
@@ -109,11 +111,9 @@ impl Facts {
 
 impl Hello {
     fn info(&self, info: &mut TlsInfo) {
-        info.sni = self.server_name.as_deref().map(str::to_owned);
-        info.alpn_offered = protocols(&self.alpn)
-            .map(|name| text::clean(name).into_string())
-            .collect();
-        info.ja4 = self.ja4.map(|ja4| ja4.to_string());
+        info.sni.clone_from(&self.server_name);
+        info.alpn_offered = self.alpn.clone();
+        info.ja4.clone_from(&self.ja4);
         info.ech = self.ech;
         info.early_data = self.early_data;
         info.post_handshake_auth = self.post_handshake_auth;

@@ -240,7 +240,7 @@ fn root(error: &Error) -> String {
 }
 
 fn told<T: Kind>(reason: &str) -> String {
-    clean(&format!("{}: {reason}", T::PLURAL))
+    clean(&format!("{}: {reason}", T::PLURAL)).into()
 }
 
 /// Up to half as long again, so that not all nodes come back at once.

@@ -1,5 +1,6 @@
 //! What a visible certificate says, parsed once and shared between the flows that show it.
 
+use smol_str::{SmolStr, format_smolstr};
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey;
 
@@ -20,22 +21,23 @@ impl Certificate {
     pub fn parse(der: &[u8]) -> Option<Self> {
         let (_, cert) = X509Certificate::from_der(der).ok()?;
         let mut info = CertificateInfo {
-            subject: name(cert.subject()),
-            issuer: name(cert.issuer()),
+            subject: name(cert.subject()).into(),
+            issuer: name(cert.issuer()).into(),
             not_before: cert.validity().not_before.timestamp(),
             not_after: cert.validity().not_after.timestamp(),
             key: key(&cert),
             ..CertificateInfo::default()
         };
         if let Ok(Some(sans)) = cert.subject_alternative_name() {
-            for san in sans.value.general_names.iter().take(MAX_NAMES) {
+            let sans = || sans.value.general_names.iter().take(MAX_NAMES);
+            info.sans = sans().filter_map(alternative).collect();
+            for san in sans() {
                 if let GeneralName::URI(uri) = san
                     && uri.starts_with("spiffe://")
                     && info.spiffe_id.is_none()
                 {
-                    info.spiffe_id = Some(text::clean(uri.as_bytes()).into());
+                    info.spiffe_id = Some(text::clean(uri.as_bytes()));
                 }
-                info.sans.extend(alternative(san));
             }
         }
         Some(Self { info })
@@ -58,14 +60,10 @@ impl Certificate {
     }
 
     /// Whose it is: SPIFFE id, else the first alternative name, else the subject.
-    pub fn identity(&self) -> String {
+    pub fn identity(&self) -> SmolStr {
         let first = || {
             let san = self.info.sans.first()?;
-            Some(
-                san.split_once(':')
-                    .map_or(&**san, |(_, name)| name)
-                    .to_owned(),
-            )
+            Some(san.split_once(':').map_or(&**san, |(_, name)| name).into())
         };
         self.info
             .spiffe_id
@@ -112,24 +110,24 @@ fn short_name(sn: &str) -> &str {
     }
 }
 
-fn alternative(san: &GeneralName<'_>) -> Option<String> {
+fn alternative(san: &GeneralName<'_>) -> Option<SmolStr> {
     Some(match san {
-        GeneralName::DNSName(dns) => format!("dns:{}", text::clean(dns.as_bytes())),
-        GeneralName::URI(uri) => format!("uri:{}", text::clean(uri.as_bytes())),
-        GeneralName::RFC822Name(mail) => format!("email:{}", text::clean(mail.as_bytes())),
+        GeneralName::DNSName(dns) => format_smolstr!("dns:{}", text::clean(dns.as_bytes())),
+        GeneralName::URI(uri) => format_smolstr!("uri:{}", text::clean(uri.as_bytes())),
+        GeneralName::RFC822Name(mail) => format_smolstr!("email:{}", text::clean(mail.as_bytes())),
         GeneralName::IPAddress(bytes) => {
             if let Ok(v4) = <[u8; 4]>::try_from(*bytes) {
-                format!("ip:{}", std::net::Ipv4Addr::from(v4))
+                format_smolstr!("ip:{}", std::net::Ipv4Addr::from(v4))
             } else {
                 let v6 = <[u8; 16]>::try_from(*bytes).ok()?;
-                format!("ip:{}", std::net::Ipv6Addr::from(v6))
+                format_smolstr!("ip:{}", std::net::Ipv6Addr::from(v6))
             }
         }
         _ => return None,
     })
 }
 
-fn key(cert: &X509Certificate<'_>) -> String {
+fn key(cert: &X509Certificate<'_>) -> SmolStr {
     let spki = cert.public_key();
     let oid = spki.algorithm.algorithm.to_id_string();
     match &*oid {
@@ -141,7 +139,7 @@ fn key(cert: &X509Certificate<'_>) -> String {
         _ => {}
     }
     match spki.parsed() {
-        Ok(PublicKey::RSA(rsa)) => format!("rsa-{}", rsa.key_size()),
+        Ok(PublicKey::RSA(rsa)) => format_smolstr!("rsa-{}", rsa.key_size()),
         Ok(PublicKey::EC(_)) => {
             let curve = spki
                 .algorithm
@@ -155,10 +153,10 @@ fn key(cert: &X509Certificate<'_>) -> String {
                 "1.3.132.0.34" => "ecdsa-p384".into(),
                 "1.3.132.0.35" => "ecdsa-p521".into(),
                 "1.3.132.0.10" => "ecdsa-secp256k1".into(),
-                other => format!("ecdsa-{other}"),
+                other => format_smolstr!("ecdsa-{other}"),
             }
         }
         Ok(PublicKey::DSA(_)) => "dsa".into(),
-        _ => oid,
+        _ => oid.into(),
     }
 }

@@ -121,9 +121,9 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// The extensions' numbers, in order.
-    pub fn extension_types(&self) -> impl Iterator<Item = u16> + use<'a> {
-        Extensions(Cursor::new(self.extensions)).map(|(kind, _)| kind)
+    /// The extensions, each its number and its data, in order.
+    pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        Extensions(Cursor::new(self.extensions))
     }
 
     /// The protocols offered, in order.

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 use super::hello::{ClientHello, extension, is_grease};
 use crate::wire::cursor::u16s;
@@ -19,8 +20,11 @@ impl Ja4 {
     pub fn of(hello: &ClientHello<'_>) -> Self {
         let mut ciphers: SmallVec<[u16; 64]> =
             u16s(hello.ciphers).filter(|c| !is_grease(*c)).collect();
-        let mut extensions: SmallVec<[u16; 32]> =
-            hello.extension_types().filter(|e| !is_grease(*e)).collect();
+        let mut extensions: SmallVec<[u16; 32]> = hello
+            .extensions()
+            .map(|(kind, _)| kind)
+            .filter(|kind| !is_grease(*kind))
+            .collect();
         let [v1, v2] = version(hello.highest_version());
         let domain = if extensions.contains(&extension::SERVER_NAME) {
             b'd'
@@ -42,20 +46,21 @@ impl Ja4 {
             extensions: hash(&extensions, &algorithms),
         }
     }
-}
 
-impl std::fmt::Display for Ja4 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// The 36 characters by which it is known.
+    pub fn text(&self) -> SmolStr {
+        let mut text = SmolStrBuilder::new();
         for b in self.head {
-            write!(f, "{}", char::from(b))?;
+            text.push(char::from(b));
         }
         for part in [self.ciphers, self.extensions] {
-            f.write_str("_")?;
+            text.push('_');
             for b in part {
-                write!(f, "{b:02x}")?;
+                text.push(char::from(hex(b >> 4)));
+                text.push(char::from(hex(b)));
             }
         }
-        Ok(())
+        text.finish()
     }
 }
 
@@ -139,7 +144,7 @@ mod tests {
             ciphers: hash(&ciphers, &[]),
             extensions: hash(&extensions, &algorithms),
         };
-        assert_eq!(ja4.to_string(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(ja4.text(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
         assert_eq!(hash(&[], &[1]), [0; 6]);
     }
 

@@ -1,11 +1,10 @@
 //! Numbers of TLS by their IANA names.
 
-use std::borrow::Cow;
-
+use smol_str::{SmolStr, format_smolstr};
 use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherKx, TlsCipherSuite};
 
 /// `1.3`, `1.2`, …, `ssl3`, `ssl2`, `1.3-draft23`.
-pub fn version(version: u16) -> Cow<'static, str> {
+pub fn version(version: u16) -> SmolStr {
     match version {
         0x0002 => "ssl2".into(),
         0x0300 => "ssl3".into(),
@@ -13,15 +12,17 @@ pub fn version(version: u16) -> Cow<'static, str> {
         0x0302 => "1.1".into(),
         0x0303 => "1.2".into(),
         0x0304 => "1.3".into(),
-        v if v >> 8 == 0x7f => format!("1.3-draft{}", v & 0xff).into(),
-        v => format!("{v:#06x}").into(),
+        v if v >> 8 == 0x7f => format_smolstr!("1.3-draft{}", v & 0xff),
+        v => format_smolstr!("{v:#06x}"),
     }
 }
 
 /// The IANA name of a cipher suite; its number where it has none.
-pub fn cipher(id: u16) -> Cow<'static, str> {
-    TlsCipherSuite::from_id(id)
-        .map_or_else(|| format!("{id:#06x}").into(), |suite| suite.name.into())
+pub fn cipher(id: u16) -> SmolStr {
+    TlsCipherSuite::from_id(id).map_or_else(
+        || format_smolstr!("{id:#06x}"),
+        |suite| SmolStr::new_static(suite.name),
+    )
 }
 
 /// What a cipher suite means for the question who is authenticated and who can read.
@@ -65,7 +66,7 @@ pub fn has_short_tag(cipher: u16) -> bool {
 }
 
 /// The IANA name of a named group.
-pub fn group(id: u16) -> Cow<'static, str> {
+pub fn group(id: u16) -> SmolStr {
     match id {
         0x0015 => "secp224r1",
         0x0016 => "secp256k1",
@@ -95,7 +96,7 @@ pub fn group(id: u16) -> Cow<'static, str> {
         0x11ee => "curveSM2MLKEM768",
         0x6399 => "X25519Kyber768Draft00",
         0x639a => "SecP256r1Kyber768Draft00",
-        _ => return format!("{id:#06x}").into(),
+        _ => return format_smolstr!("{id:#06x}"),
     }
     .into()
 }

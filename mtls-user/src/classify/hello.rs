@@ -1,0 +1,85 @@
+//! What is kept of a ClientHello. Clients say the same to the same server every time, random
+//! numbers and keys aside, so it is made once and shared by the flows that began alike.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use super::mesh::{self, Mesh};
+use crate::wire::text;
+use crate::wire::tls::hello::{extension, protocols};
+use crate::wire::tls::{ClientHello, Ja4};
+
+/// A ClientHello, as far as it is worth keeping.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hello {
+    pub(super) server_name: Option<SmolStr>,
+    /// The protocols offered by ALPN, of which the first [`text::MAX`] bytes are kept.
+    pub(super) alpn: Arc<[SmolStr]>,
+    pub(super) ja4: Option<SmolStr>,
+    /// The mesh whose fingerprint it bears.
+    pub(super) mesh: Option<Mesh>,
+    pub(super) version: u16,
+    pub(super) external_psk: bool,
+    pub(super) early_data: bool,
+    pub(super) post_handshake_auth: bool,
+    pub(super) ech: bool,
+    pub(super) framed_as_v2: bool,
+}
+
+impl Hello {
+    /// The hello sent to a server's `port`.
+    pub(super) fn new(hello: &ClientHello<'_>, port: u16) -> Self {
+        let alpn = hello.alpn.unwrap_or_default();
+        let alpn = &alpn[..alpn.len().min(text::MAX)];
+        let server_name = hello.server_name.map(text::clean);
+        Self {
+            mesh: mesh::of(server_name.as_ref(), alpn, port),
+            server_name,
+            alpn: protocols(alpn).map(text::clean).collect(),
+            ja4: Some(Ja4::of(hello).text()),
+            version: hello.highest_version(),
+            external_psk: is_external(hello),
+            early_data: hello.early_data,
+            post_handshake_auth: hello.post_handshake_auth,
+            ech: hello.ech,
+            framed_as_v2: false,
+        }
+    }
+
+    pub(super) fn framed_as_v2(version: u16) -> Self {
+        Self {
+            version,
+            framed_as_v2: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// The number under which a hello is shared: of everything that [`Hello::new`] looks at.
+pub(super) fn name(hello: &ClientHello<'_>, port: u16, seed: &impl BuildHasher) -> u64 {
+    let mut state = seed.build_hasher();
+    (hello.version, hello.ciphers, mesh::is_hbone(port)).hash(&mut state);
+    is_external(hello).hash(&mut state);
+    for (kind, data) in hello.extensions() {
+        state.write_u16(kind);
+        if matches!(
+            kind,
+            extension::SERVER_NAME
+                | extension::ALPN
+                | extension::SIGNATURE_ALGORITHMS
+                | extension::SUPPORTED_VERSIONS
+        ) {
+            data.hash(&mut state);
+        }
+    }
+    state.finish()
+}
+
+/// Whether a pre-shared key is offered that is no resumption: tickets are long and have an age.
+fn is_external(hello: &ClientHello<'_>) -> bool {
+    hello
+        .psk
+        .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0)
+}
