@@ -188,10 +188,10 @@ pub struct TlsInfo {
     pub ja4: Option<SmolStr>,
     /// The client's certificate, where it is visible.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_cert: Option<CertificateInfo>,
+    pub client_cert: Option<Box<CertificateInfo>>,
     /// The server's certificate, where it is visible.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_cert: Option<CertificateInfo>,
+    pub server_cert: Option<Box<CertificateInfo>>,
 }
 
 /// What a visible certificate says.
@@ -305,7 +305,7 @@ pub struct FlowRecord {
     /// Whether the start was seen.
     pub origin: Origin,
     /// What the handshake showed.
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Box<TlsInfo>>,
     /// What plaintext HTTP showed.
     pub http: Option<HttpInfo>,
     /// Payload bytes.

@@ -263,11 +263,7 @@ fn tcp(
 }
 
 fn mapped(v4: [u8; 4]) -> [u8; 16] {
-    let mut ip = [0; 16];
-    ip[10] = 0xff;
-    ip[11] = 0xff;
-    ip[12..].copy_from_slice(&v4);
-    ip
+    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(v4))).to_be_bytes()
 }
 
 fn u16_at(data: &[u8], at: usize) -> Option<u16> {

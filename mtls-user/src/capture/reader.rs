@@ -108,7 +108,8 @@ impl Capture {
         let mut format = if Pcap::recognizes(magic) {
             match Pcap::parse(buffer.unread()) {
                 Ok((pcap, header)) => {
-                    buffer.advance(header);
+                    let left = buffer.unread().len() - header;
+                    buffer.keep(left);
                     Format::Pcap(pcap)
                 }
                 Err(Step::Corrupt(why)) => bail!("{why}"),
@@ -121,41 +122,37 @@ impl Capture {
         };
         let mut summary = Summary::default();
         loop {
-            match format.step(buffer.unread()) {
-                Step::Packet { consumed, packet } => {
-                    summary.packets += 1;
-                    each(&packet);
-                    buffer.advance(consumed);
-                }
-                Step::Skip { consumed } => buffer.advance(consumed),
-                Step::Corrupt(why) => {
-                    summary.damage = Some(format!("after {} packets: {why}", summary.packets));
-                    return Ok(summary);
-                }
-                Step::Need(bytes) => {
-                    let left = buffer.unread().len();
-                    // What the formats ask for is bounded; this guards against their mistakes.
-                    let bytes = bytes.clamp(left + 1, MAX_BLOCK * 2);
-                    progress(self.consumed.load(Ordering::Relaxed));
-                    match buffer.fill(&mut self.input, bytes) {
-                        Ok(true) => {}
-                        Ok(false) if left == 0 => return Ok(summary),
-                        Ok(false) => {
-                            summary.damage = Some(format!(
-                                "after {} packets: the capture breaks off in the middle of one",
-                                summary.packets
-                            ));
-                            return Ok(summary);
-                        }
-                        // Compressed data that breaks off or is damaged.
-                        Err(error) => {
-                            summary.damage =
-                                Some(format!("after {} packets: {error}", summary.packets));
-                            return Ok(summary);
-                        }
+            let mut unread = buffer.unread();
+            let needed = loop {
+                let consumed = match format.step(unread) {
+                    Step::Packet { consumed, packet } => {
+                        summary.packets += 1;
+                        each(&packet);
+                        consumed
                     }
-                }
-            }
+                    Step::Skip { consumed } => consumed,
+                    Step::Corrupt(why) => {
+                        summary.damage = Some(format!("after {} packets: {why}", summary.packets));
+                        return Ok(summary);
+                    }
+                    Step::Need(bytes) => break bytes,
+                };
+                unread = unread.get(consumed..).unwrap_or_default();
+            };
+            let left = unread.len();
+            buffer.keep(left);
+            // What the formats ask for is bounded; this guards against their mistakes.
+            let needed = needed.clamp(left + 1, MAX_BLOCK * 2);
+            progress(self.consumed.load(Ordering::Relaxed));
+            let why = match buffer.fill(&mut self.input, needed) {
+                Ok(true) => continue,
+                Ok(false) if left == 0 => return Ok(summary),
+                Ok(false) => "the capture breaks off in the middle of one".to_owned(),
+                // Compressed data that breaks off or is damaged.
+                Err(error) => error.to_string(),
+            };
+            summary.damage = Some(format!("after {} packets: {why}", summary.packets));
+            return Ok(summary);
         }
     }
 }
@@ -173,8 +170,9 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
-    fn advance(&mut self, n: usize) {
-        self.start = (self.start + n).min(self.end);
+    /// All but the last `left` bytes were used.
+    fn keep(&mut self, left: usize) {
+        self.start = self.end - left.min(self.end - self.start);
     }
 
     /// Reads until `wanted` bytes are there; false when the input ends before.

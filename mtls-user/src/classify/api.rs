@@ -84,7 +84,7 @@ pub struct Finding {
     /// `tls`, `http/1.1`, …; `unknown`.
     pub protocol: &'static str,
     /// What the handshake showed.
-    pub tls: Option<TlsInfo>,
+    pub tls: Option<Box<TlsInfo>>,
     /// What plaintext HTTP showed.
     pub http: Option<HttpInfo>,
     /// Things that do not change the verdict.

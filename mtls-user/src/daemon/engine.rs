@@ -11,10 +11,10 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use super::waiting::{Pending, Waiting, is_nameless};
 use super::{Options, now, told};
 use crate::edges::{EdgeRow, EdgeStats, EdgeTable, Seen};
-use crate::flow::{Event, FlowStats, FlowTable, View};
+use crate::flow::{Event, FlowStats, FlowTable, Handle, View};
 use crate::kernel::Events;
 use crate::pods::{self, Directory};
-use crate::verdict::FlowRecord;
+use crate::verdict::{FlowRecord, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
@@ -54,6 +54,8 @@ struct Ledger {
     unnamed: HashSet<u64>,
     /// The directory's, when names were last looked up again.
     generation: u64,
+    /// Connections that opened since the last batch: most have more to tell before it is over.
+    opened: Vec<Handle>,
 }
 
 impl Engine {
@@ -72,6 +74,7 @@ impl Engine {
                 waiting: Waiting::default(),
                 unnamed: HashSet::new(),
                 generation: 0,
+                opened: Vec::new(),
             },
         }
     }
@@ -95,7 +98,10 @@ impl Engine {
                 read = events.next(|segment| {
                     let ledger = &mut self.ledger;
                     self.flows.observe(segment, &mut |event, view| ledger.note(event, view));
-                }) => { read.context("read samples")?; }
+                }) => {
+                    read.context("read samples")?;
+                    self.announce();
+                }
                 Some(query) = queries.recv() => self.answer(query),
                 _ = tick.tick() => self.tick(),
                 _ = rename.tick() => self.rename(),
@@ -113,6 +119,19 @@ impl Engine {
             .drain(&mut |event, view| ledger.note(event, view));
         ledger.tell_waiting(u64::MAX);
         Ok(())
+    }
+
+    /// Tells of connections that opened, and of which nothing else was told in the same batch.
+    fn announce(&mut self) {
+        let mut opened = std::mem::take(&mut self.ledger.opened);
+        for handle in opened.drain(..) {
+            if let Some(view) = self.flows.look_up(handle)
+                && matches!(view.verdict(), Verdict::Unobserved | Verdict::NoData)
+            {
+                self.ledger.tell_of(Event::Opened, view);
+            }
+        }
+        self.ledger.opened = opened;
     }
 
     fn answer(&mut self, query: Query) {
@@ -157,6 +176,14 @@ impl Engine {
 
 impl Ledger {
     fn note(&mut self, event: Event, view: View<'_>) {
+        if event == Event::Opened {
+            self.opened.push(view.handle());
+        } else {
+            self.tell_of(event, view);
+        }
+    }
+
+    fn tell_of(&mut self, event: Event, view: View<'_>) {
         let told = Pending {
             serial: view.serial(),
             event,

@@ -22,10 +22,13 @@ use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
 use crate::wire::{Endpoint, Segment};
 use slots::{Queue, Slots};
 pub use state::Flow;
-pub use view::View;
+pub use view::{Handle, View};
 
 /// Halves of one connection begin within this time of each other, in nanoseconds.
 const JOIN_WITHIN: u64 = 10_000_000_000;
+
+/// 2^30 nanoseconds are about a second.
+const SECOND: u32 = 30;
 
 /// How much is remembered, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +135,10 @@ impl FlowTable {
                 return;
             }
         };
-        self.slots.touch(at);
+        // In order to within a second is enough, and a busy flow is not moved for every segment.
+        if (self.slots[at].last ^ segment.time) >> SECOND != 0 {
+            self.slots.touch(at);
+        }
         self.feed(at, segment, sink);
     }
 
@@ -372,6 +378,13 @@ impl FlowTable {
             .map(|(at, _)| self.view(at))
     }
 
+    /// The connection that `handle` stands for, unless it has ended.
+    pub fn look_up(&self, handle: Handle) -> Option<View<'_>> {
+        let flow = self.slots.get(handle.slot)?;
+        let same = flow.serial() == handle.serial && !flow.is_closed() && !flow.secondary;
+        same.then(|| self.view(handle.slot))
+    }
+
     /// Sizes and counts.
     pub fn stats(&self) -> FlowStats {
         FlowStats {
@@ -382,7 +395,7 @@ impl FlowTable {
 
     fn view(&self, at: u32) -> View<'_> {
         let flow = &self.slots[at];
-        View::new(flow, flow.partner.map(|other| &self.slots[other]))
+        View::new(at, flow, flow.partner.map(|other| &self.slots[other]))
     }
 
     fn tell(&self, at: u32, event: Event, sink: &mut impl FnMut(Event, View<'_>)) {

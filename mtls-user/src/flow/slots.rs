@@ -123,6 +123,10 @@ impl Slots {
         (oldest != NONE).then_some(oldest)
     }
 
+    pub(super) fn get(&self, at: u32) -> Option<&Flow> {
+        self.all.get(at as usize)?.flow.as_ref()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {
         self.all
             .iter()

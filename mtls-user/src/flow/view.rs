@@ -7,16 +7,32 @@ use crate::classify::{Finding, Side};
 use crate::verdict::{Bytes, FlowRecord, Peer, SCHEMA, Verdict};
 use crate::wire::{Direction, Endpoint};
 
+/// Stands for a connection that may be gone by now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle {
+    pub(super) slot: u32,
+    pub(super) serial: u64,
+}
+
 /// A connection, with its other half where an address translation lies between the two.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
+    slot: u32,
     flow: &'a Flow,
     other: Option<&'a Flow>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(flow: &'a Flow, other: Option<&'a Flow>) -> Self {
-        Self { flow, other }
+    pub(super) fn new(slot: u32, flow: &'a Flow, other: Option<&'a Flow>) -> Self {
+        Self { slot, flow, other }
+    }
+
+    /// By which [`FlowTable::look_up`](super::FlowTable::look_up) finds it again.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            slot: self.slot,
+            serial: self.serial(),
+        }
     }
 
     /// A number of its own for as long as the table lives.

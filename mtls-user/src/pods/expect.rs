@@ -24,7 +24,7 @@ pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry
     if probe {
         record.reason = "kubelet-probe".into();
     }
-    let tls = record.tls.as_ref();
+    let tls = record.tls.as_deref();
     let seen = |named: fn(&crate::verdict::TlsInfo) -> Option<&str>| tls.and_then(named);
     let server =
         seen(|tls| tls.server_identity.as_deref()).or_else(|| seen(|tls| tls.sni.as_deref()));

@@ -77,11 +77,11 @@ fn asked_by(agent: &str, port: u16) -> FlowRecord {
 
 fn with_identities(server: Option<&str>, client: Option<&str>) -> FlowRecord {
     FlowRecord {
-        tls: Some(TlsInfo {
+        tls: Some(Box::new(TlsInfo {
             server_identity: server.map(Into::into),
             client_identity: client.map(Into::into),
             ..TlsInfo::default()
-        }),
+        })),
         ..flow(Verdict::Mtls, 8443)
     }
 }

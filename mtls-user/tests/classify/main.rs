@@ -272,7 +272,7 @@ fn grpc_is_told_from_its_content_type() {
     let server = [frame(4, 0, &[]), frame(1, 4, &[0x88])].concat();
     let (finding, _) = run(&deliver(&vec![c(client), s(server)], 1448));
     assert_eq!(
-        (finding.verdict, &*finding.protocol),
+        (finding.verdict, finding.protocol),
         (Verdict::Plaintext, "grpc")
     );
     let http = finding.http.unwrap();

@@ -120,8 +120,8 @@ impl Tls {
     pub(super) fn new(port: u16, time: u64) -> Self {
         Self {
             facts: Facts {
-                port,
                 time,
+                port,
                 ..Facts::default()
             },
             offered: Offered::default(),

@@ -14,8 +14,8 @@ use super::facts::FirstItem;
 
 impl Facts {
     /// What the handshake showed, beside the verdict that was made of it.
-    pub(in crate::classify) fn info(&self, call: Option<&Call>) -> TlsInfo {
-        let mut info = TlsInfo::default();
+    pub(in crate::classify) fn info(&self, call: Option<&Call>) -> Box<TlsInfo> {
+        let mut info = Box::<TlsInfo>::default();
         if let Some(hello) = &self.hello {
             hello.info(&mut info);
         }
@@ -63,11 +63,11 @@ impl Facts {
         let [client, server] = certificates;
         if let Some(certificate) = client {
             info.client_identity = Some(certificate.identity());
-            info.client_cert = Some(certificate.info(self.time));
+            info.client_cert = Some(certificate.info(self.time).into());
         }
         if let Some(certificate) = server {
             info.server_identity = Some(certificate.identity());
-            info.server_cert = Some(certificate.info(self.time));
+            info.server_cert = Some(certificate.info(self.time).into());
         }
         info
     }
