@@ -30,6 +30,10 @@ pub enum Counter {
     Again,
 }
 
+/// Segments lost on one interface: as the ring buffer was full, as the flow found no place in the
+/// map, as the bytes could not be read.
+pub type Losses = [u64; 3];
+
 impl Counter {
     /// How many there are.
     pub const COUNT: u32 = 11;

@@ -8,6 +8,6 @@ pub mod counter;
 pub mod event;
 pub mod flow;
 
-pub use counter::Counter;
+pub use counter::{Counter, Losses};
 pub use event::{Event, Head, RecordHeader};
 pub use flow::{Flow, FlowKey, Half};

@@ -11,7 +11,7 @@ use mtls_ebpf_common::{
 use crate::{
     count::count,
     done, emit,
-    maps::{self, FLOWS, Scratch},
+    maps::{self, FLOWS, LOSSES, Scratch},
     outcome::{MAP_FULL, RING_FULL, SAMPLED, SKIPPED, worst},
     parse::{ACK, FIN, Packet, RST, SYN},
     sample,
@@ -29,7 +29,28 @@ pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
         MAP_FULL => lost(skb, Counter::MapFull, "the flow map is full"),
         _ => lost(skb, Counter::Unreadable, "the packet cannot be read"),
     };
+    if outcome > SAMPLED {
+        charge(skb, outcome.wrapping_sub(RING_FULL));
+    }
     0
+}
+
+/// Books a loss to the interface that it happened on. `reason`: which of [`Losses`].
+#[inline(never)]
+fn charge(skb: *mut __sk_buff, reason: u32) -> u32 {
+    // SAFETY: the context is the kernel's, and lives as long as the program runs.
+    let interface = unsafe { (*skb).ifindex };
+    if LOSSES.get_ptr_mut(&interface).is_none() {
+        // When that fails there is nothing to count in.
+        let _ = LOSSES.insert(&interface, &[0; 3], 0);
+    }
+    let Some(losses) = LOSSES.get_ptr_mut(&interface) else {
+        return 0;
+    };
+    let slot = if reason < 2 { reason as usize } else { 2 };
+    // SAFETY: the value is this CPU's own, and the slot is within it.
+    unsafe { (*losses)[slot] += 1 };
+    1
 }
 
 #[inline(always)]

@@ -4,9 +4,11 @@ use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
 };
-use mtls_ebpf_common::{Counter, Flow, FlowKey, Head, RecordHeader, event::RECORDS, flow::WAYS};
+use mtls_ebpf_common::{
+    Counter, Flow, FlowKey, Head, Losses, RecordHeader, event::RECORDS, flow::WAYS,
+};
 
 use crate::{parse::Packet, records::Walk};
 
@@ -49,6 +51,12 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 /// See [`Counter`].
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
+
+/// [`Losses`] by the interface's index. Only losses write to it; of more interfaces than there is
+/// room for, those that lost something last are kept.
+#[map]
+pub(crate) static LOSSES: LruPerCpuHashMap<u32, Losses> =
+    LruPerCpuHashMap::with_max_entries(1_024, 0);
 
 /// Where a segment is worked on: too large for the stack of 512 bytes. One per CPU is enough, as tc
 /// programs run with softirqs disabled and so never interrupt each other.

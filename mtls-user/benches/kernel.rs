@@ -11,6 +11,7 @@ mod packet;
 use std::time::Instant;
 
 use anyhow::Context;
+use mtls_ebpf_common::bench::LARGE;
 use mtls_user::kernel::{Bench, Config, Kernel};
 use packet::{Ip, Packet};
 use serde::Serialize;
@@ -39,6 +40,31 @@ struct Family {
     shape: Packet<'static>,
     /// Where the TCP header starts.
     tcp: u32,
+}
+
+/// The paths on which a flow is met once.
+const PATHS: [&str; 6] = [
+    "new-flow",
+    "syn",
+    "sample-100",
+    "sample-1400",
+    "sample-64k",
+    "fin",
+];
+
+impl Family {
+    /// A packet whose header says that it is as long as `bench_large` makes it.
+    fn enlarged(&self, mut packet: Vec<u8>) -> Vec<u8> {
+        let tcp = self.tcp as usize;
+        // IPv4 counts its own header (RFC 791 §3.1), IPv6 does not (RFC 8200 §3).
+        let (at, counted_from) = match self.shape.ip {
+            Ip::V4 => (tcp - 18, tcp - 20),
+            Ip::V6(_) => (tcp - 36, tcp),
+        };
+        let length = (LARGE as usize - counted_from) as u16;
+        packet[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        packet
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -213,7 +239,7 @@ fn measure(family: &Family) -> anyhow::Result<Vec<Row>> {
     );
 
     // Each round: new flows, to another port each time, and each of their packets once.
-    let mut rounds: [Vec<f64>; 5] = Default::default();
+    let mut rounds: [Vec<f64>; 6] = Default::default();
     for round in 0..ROUNDS as u32 {
         let seq = round << 20;
         let shape = Packet {
@@ -240,27 +266,24 @@ fn measure(family: &Family) -> anyhow::Result<Vec<Row>> {
             ..shape
         }
         .bytes();
-        let mut pass = |slot: usize, packet: &[u8]| -> anyhow::Result<()> {
+        let mut pass = |path: usize, program: &str, packet: &[u8]| -> anyhow::Result<()> {
             bench.rotate(family.tcp, FLOWS - 1)?;
-            rounds[slot].push(bench.run("bench_flows", packet, FLOWS)?);
+            rounds[path].push(bench.run(program, packet, FLOWS)?);
             bench.drain();
             Ok(())
         };
-        pass(0, &syn)?;
-        pass(1, &syn)?;
-        pass(2, &data(if round % 2 == 0 { 100 } else { 1400 }))?;
-        pass(4, &fin)?;
+        pass(0, "bench_flows", &syn)?;
+        pass(1, "bench_flows", &syn)?;
+        match round % 3 {
+            0 => pass(2, "bench_flows", &data(100))?,
+            1 => pass(3, "bench_flows", &data(1400))?,
+            _ => pass(4, "bench_large", &family.enlarged(data(100)))?,
+        }
+        pass(5, "bench_flows", &fin)?;
     }
-    let (hundreds, more): (Vec<_>, Vec<_>) = rounds[2]
-        .iter()
-        .enumerate()
-        .partition(|(round, _)| round % 2 == 0);
-    let values = |pairs: Vec<(usize, &f64)>| pairs.into_iter().map(|(_, ns)| *ns).collect();
-    add("new-flow", middle(rounds[0].clone()), rotate);
-    add("syn", middle(rounds[1].clone()), rotate);
-    add("sample-100", middle(values(hundreds)), rotate);
-    add("sample-1400", middle(values(more)), rotate);
-    add("fin", middle(rounds[4].clone()), rotate);
+    for (path, values) in PATHS.into_iter().zip(rounds) {
+        add(path, middle(values), rotate);
+    }
     let lost = bench.counters().lost();
     anyhow::ensure!(
         lost == 0,

@@ -11,7 +11,7 @@ use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_veth_made_again_under_its_old_name_is_watched_again() -> Result<()> {
@@ -138,6 +138,17 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         count("segments"),
         count("sampled") + count("skipped") + lost.iter().sum::<u64>(),
         "{counters:#}"
+    );
+    let charged = |interface: &Value| interface["lost"]["ring_full"].as_u64();
+    let interfaces = status["kernel"]["interfaces"].as_array();
+    assert_eq!(
+        interfaces
+            .into_iter()
+            .flatten()
+            .filter_map(charged)
+            .sum::<u64>(),
+        lost[0],
+        "{status:#}"
     );
     assert!(
         daemon.log().contains("the ring buffer is full"),

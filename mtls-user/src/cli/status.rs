@@ -49,12 +49,13 @@ fn text(status: &Status) -> anyhow::Result<String> {
         attach.p50_us,
         attach.p99_us
     )?;
-    let mut interfaces = table(&["INTERFACE", "INDEX", "BY"]);
+    let mut interfaces = table(&["INTERFACE", "INDEX", "BY", "LOST"]);
     for interface in &status.kernel.interfaces {
         interfaces.add_row([
             safe(&interface.name).into_owned(),
             interface.ifindex.to_string(),
             interface.mode.to_string(),
+            interface.lost.sum().to_string(),
         ]);
     }
     for (name, reason) in &status.kernel.not_attached {
@@ -62,6 +63,7 @@ fn text(status: &Status) -> anyhow::Result<String> {
             safe(name).into_owned(),
             "-".into(),
             format!("not attached: {}", safe(reason)),
+            "-".into(),
         ]);
     }
     writeln!(out, "{}\n", interfaces.trim_fmt())?;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use super::waiting::{Pending, Waiting, is_nameless};
+use super::waiting::{Pending, Waiting, is_unnamed};
 use super::{Options, now, told};
 use crate::edges::{EdgeRow, EdgeStats, EdgeTable, Seen};
 use crate::flow::{Event, FlowStats, FlowTable, Handle, View};
@@ -168,7 +168,9 @@ impl Engine {
         let unnamed = std::mem::take(&mut ledger.unnamed);
         for view in self.flows.open() {
             if unnamed.contains(&view.serial()) {
-                ledger.count(view.serial(), ledger.named(view.record()), false);
+                let mut record = view.record();
+                pods::name_flow(&ledger.directory, &mut record);
+                ledger.count(view.serial(), &record, false);
             }
         }
     }
@@ -184,40 +186,44 @@ impl Ledger {
     }
 
     fn tell_of(&mut self, event: Event, view: View<'_>) {
-        let told = Pending {
-            serial: view.serial(),
-            event,
-            deadline: view.first_seen() + PATIENCE,
-            record: self.named(view.record()),
-        };
-        if self.waiting.holds(told.serial) || (told.is_nameless() && now() < told.deadline) {
+        let serial = view.serial();
+        let deadline = view.first_seen() + PATIENCE;
+        let mut record = view.record();
+        pods::name_flow(&self.directory, &mut record);
+        if self.waiting.holds(serial) || (is_unnamed(&record) && now() < deadline) {
             self.refresher.notify_one();
-            if let Some(oldest) = self.waiting.push(told) {
-                self.tell(oldest);
+            let oldest = self.waiting.push(Pending {
+                serial,
+                event,
+                deadline,
+                record,
+            });
+            if let Some(oldest) = oldest {
+                self.tell(oldest.serial, oldest.event, &oldest.record);
             }
             return;
         }
-        self.tell(told);
+        self.tell(serial, event, &record);
     }
 
     /// Tells of what has been given a name meanwhile, and of what has waited long enough.
     fn tell_waiting(&mut self, now: u64) {
         for mut pending in self.waiting.take() {
-            if pending.is_nameless() {
-                pending.record = self.named(pending.record);
+            if is_unnamed(&pending.record) {
+                pods::name_flow(&self.directory, &mut pending.record);
             }
-            let wait = pending.is_nameless() && now < pending.deadline;
+            let wait = is_unnamed(&pending.record) && now < pending.deadline;
             if wait || self.waiting.holds(pending.serial) {
                 // It came out of the queue, so it fits in again.
                 self.waiting.push(pending);
             } else {
-                self.tell(pending);
+                self.tell(pending.serial, pending.event, &pending.record);
             }
         }
     }
 
-    fn tell(&mut self, told: Pending) {
-        let word = match told.event {
+    fn tell(&mut self, flow: u64, event: Event, record: &FlowRecord) {
+        let word = match event {
             Event::Opened => None,
             Event::Classified => Some("classified"),
             Event::Revised => Some("revised"),
@@ -229,40 +235,37 @@ impl Ledger {
             && self.tap.receiver_count() > 0
             && let Ok(mut line) = serde_json::to_vec(&Told {
                 event,
-                flow: &told.record,
+                flow: record,
             })
         {
             line.push(b'\n');
             let _ = self.tap.send(line.into());
         }
-        self.count(told.serial, told.record, told.event == Event::Closed);
+        self.count(flow, record, event == Event::Closed);
     }
 
-    fn named(&self, mut record: FlowRecord) -> FlowRecord {
-        pods::name_flow(&self.directory, &mut record);
-        record
-    }
-
-    fn count(&mut self, flow: u64, record: FlowRecord, closed: bool) {
-        let tls = record.tls.unwrap_or_default();
-        let src = record.src.workload.unwrap_or_default();
-        let dst = record.dst.workload.unwrap_or_default();
+    fn count(&mut self, flow: u64, record: &FlowRecord, closed: bool) {
+        let (Some(src), Some(dst)) = (&record.src.workload, &record.dst.workload) else {
+            // Naming gives each end a name, if need be its address.
+            return;
+        };
+        let tls = record.tls.as_deref();
         if closed {
             self.unnamed.remove(&flow);
-        } else if (is_nameless(&src) || is_nameless(&dst))
+        } else if is_unnamed(record)
             && self.unnamed.len() < MAX_UNNAMED
             && self.unnamed.insert(flow)
         {
             self.refresher.notify_one();
         }
-        self.edges.observe(Seen {
+        self.edges.observe(&Seen {
             flow,
             src,
             dst,
             verdict: record.verdict,
-            reason: record.reason,
-            client_id: tls.client_identity,
-            server_id: tls.server_identity,
+            reason: &record.reason,
+            client_id: tls.and_then(|tls| tls.client_identity.as_ref()),
+            server_id: tls.and_then(|tls| tls.server_identity.as_ref()),
             time: record.last_seen,
             closed,
         });

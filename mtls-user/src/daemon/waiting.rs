@@ -16,17 +16,12 @@ pub(super) struct Pending {
     pub(super) record: FlowRecord,
 }
 
-impl Pending {
-    pub(super) fn is_nameless(&self) -> bool {
-        [&self.record.src, &self.record.dst]
-            .into_iter()
-            .any(|peer| peer.workload.as_ref().is_none_or(is_nameless))
-    }
-}
-
-/// Nothing is known of it but its address.
-pub(super) fn is_nameless(workload: &Workload) -> bool {
-    workload.kind == "unknown"
+/// Of one end nothing is known but its address.
+pub(super) fn is_unnamed(record: &FlowRecord) -> bool {
+    let is_nameless = |workload: &Workload| workload.kind == "unknown";
+    [&record.src, &record.dst]
+        .into_iter()
+        .any(|peer| peer.workload.as_ref().is_none_or(is_nameless))
 }
 
 /// The events, in the order in which they came.

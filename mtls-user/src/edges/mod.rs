@@ -8,9 +8,12 @@ mod row;
 mod window;
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
-use hashbrown::HashMap;
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+use slab::Slab;
 use smol_str::SmolStr;
 
 use crate::verdict::{Verdict, Workload};
@@ -21,36 +24,55 @@ use window::Window;
 const MAX_EDGES: usize = 65_536;
 
 /// A flow as the edge table needs to know it.
-#[derive(Clone, Debug)]
-pub struct Seen {
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
     /// The flow, for as long as this process runs.
     pub flow: u64,
     /// The client.
-    pub src: Workload,
+    pub src: &'a Workload,
     /// The server.
-    pub dst: Workload,
+    pub dst: &'a Workload,
     /// What it is said to be now.
     pub verdict: Verdict,
     /// Why, in words.
-    pub reason: SmolStr,
+    pub reason: &'a SmolStr,
     /// The client's identity where the wire showed it.
-    pub client_id: Option<SmolStr>,
+    pub client_id: Option<&'a SmolStr>,
     /// The server's identity where the wire showed it.
-    pub server_id: Option<SmolStr>,
+    pub server_id: Option<&'a SmolStr>,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
     /// The flow has ended: nothing more will come of it.
     pub closed: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+/// Namespace and name of both ends.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Key {
     src: (SmolStr, SmolStr),
     dst: (SmolStr, SmolStr),
 }
 
+impl Key {
+    fn new(seen: &Seen<'_>) -> Self {
+        let end = |workload: &Workload| (workload.namespace.clone(), workload.name.clone());
+        Self {
+            src: end(seen.src),
+            dst: end(seen.dst),
+        }
+    }
+
+    fn is_of(&self, seen: &Seen<'_>) -> bool {
+        let is = |end: &(SmolStr, SmolStr), workload: &Workload| {
+            end.1 == workload.name && end.0 == workload.namespace
+        };
+        is(&self.src, seen.src) && is(&self.dst, seen.dst)
+    }
+}
+
 #[derive(Debug)]
 struct Edge {
+    key: Key,
     src: Workload,
     dst: Workload,
     window: Window,
@@ -66,9 +88,12 @@ struct Edge {
 #[derive(Debug)]
 pub struct EdgeTable {
     window: Duration,
-    edges: HashMap<Key, Edge>,
-    /// Where each open flow is counted.
-    open: HashMap<u64, (Key, Verdict)>,
+    edges: Slab<Edge>,
+    hasher: RandomState,
+    /// Where in `edges` each key's edge is.
+    index: HashTable<usize>,
+    /// Where in `edges` each open flow is counted, and as what.
+    open: HashMap<u64, (usize, Verdict)>,
     evicted: u64,
 }
 
@@ -77,70 +102,102 @@ impl EdgeTable {
     pub fn new(window: Duration) -> Self {
         Self {
             window,
-            edges: HashMap::new(),
+            edges: Slab::new(),
+            hasher: RandomState::default(),
+            index: HashTable::new(),
             open: HashMap::new(),
             evicted: 0,
         }
     }
 
     /// Takes in what is now known of a flow: new, revised, or closed.
-    pub fn observe(&mut self, seen: Seen) {
-        let key = Key {
-            src: (seen.src.namespace.clone(), seen.src.name.clone()),
-            dst: (seen.dst.namespace.clone(), seen.dst.name.clone()),
-        };
-        if let Some((old, verdict)) = self.open.remove(&seen.flow)
-            && let Some(edge) = self.edges.get_mut(&old)
-        {
+    pub fn observe(&mut self, seen: &Seen<'_>) {
+        if let Some((at, verdict)) = self.open.remove(&seen.flow) {
+            let edge = &mut self.edges[at];
             edge.window.leave(verdict);
             // A flow that turned out to be between others leaves no empty edge behind.
-            if old != key && edge.window.is_empty() {
-                self.edges.remove(&old);
+            if edge.window.is_empty() && !edge.key.is_of(seen) {
+                self.remove(at);
             }
         }
-        if !self.edges.contains_key(&key) && self.edges.len() >= MAX_EDGES {
+        let at = self.find(seen);
+        let edge = &mut self.edges[at];
+        edge.first_seen = edge.first_seen.min(seen.time);
+        edge.last_seen = edge.last_seen.max(seen.time);
+        renew(&mut edge.src, seen.src);
+        renew(&mut edge.dst, seen.dst);
+        for (known, now) in [
+            (&mut edge.client_id, seen.client_id),
+            (&mut edge.server_id, seen.server_id),
+        ] {
+            if now.is_some() && known.as_ref() != now {
+                *known = now.cloned();
+            }
+        }
+        renew(edge.reasons.entry(seen.verdict).or_default(), seen.reason);
+        if seen.closed {
+            edge.window.close(seen.verdict, seen.time);
+        } else {
+            edge.window.enter(seen.verdict);
+            self.open.insert(seen.flow, (at, seen.verdict));
+        }
+    }
+
+    /// Where the flow's edge is, made when there is none.
+    fn find(&mut self, seen: &Seen<'_>) -> usize {
+        let hash = hash_of(&self.hasher, seen.src, seen.dst);
+        let edges = &self.edges;
+        if let Some(at) = self.index.find(hash, |at| edges[*at].key.is_of(seen)) {
+            return *at;
+        }
+        if self.edges.len() >= MAX_EDGES {
             self.evict();
         }
-        let span = self.window;
-        let edge = self.edges.entry(key.clone()).or_insert_with(|| Edge {
+        let at = self.edges.insert(Edge {
+            key: Key::new(seen),
             src: seen.src.clone(),
             dst: seen.dst.clone(),
-            window: Window::new(span),
+            window: Window::new(self.window),
             reasons: BTreeMap::new(),
             client_id: None,
             server_id: None,
             first_seen: seen.time,
             last_seen: seen.time,
         });
-        edge.first_seen = edge.first_seen.min(seen.time);
-        edge.last_seen = edge.last_seen.max(seen.time);
-        edge.src = seen.src;
-        edge.dst = seen.dst;
-        edge.client_id = seen.client_id.or(edge.client_id.take());
-        edge.server_id = seen.server_id.or(edge.server_id.take());
-        edge.reasons.insert(seen.verdict, seen.reason);
-        if seen.closed {
-            edge.window.close(seen.verdict, seen.time);
-        } else {
-            edge.window.enter(seen.verdict);
-            self.open.insert(seen.flow, (key, seen.verdict));
+        let (edges, hasher) = (&self.edges, &self.hasher);
+        let rehash = |at: &usize| hash_of(hasher, &edges[*at].src, &edges[*at].dst);
+        self.index.insert_unique(hash, at, rehash);
+        at
+    }
+
+    fn remove(&mut self, at: usize) {
+        let edge = self.edges.remove(at);
+        let hash = hash_of(&self.hasher, &edge.src, &edge.dst);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == at) {
+            entry.remove();
         }
     }
 
     /// Lets go of what the window has passed over. `now` in nanoseconds since the Unix epoch.
     pub fn expire(&mut self, now: u64) {
-        self.edges.retain(|_, edge| {
+        let mut empty = Vec::new();
+        for (at, edge) in &mut self.edges {
             edge.window.advance(now);
-            !edge.window.is_empty()
-        });
+            if edge.window.is_empty() {
+                empty.push(at);
+            }
+        }
+        for at in empty {
+            self.remove(at);
+        }
     }
 
     /// The edges as of `now`, by namespace and name.
     pub fn rows(&mut self, now: u64) -> Vec<EdgeRow> {
         self.expire(now);
-        let mut edges: Vec<_> = self.edges.iter().collect();
-        edges.sort_by_key(|(key, _)| *key);
-        edges.into_iter().map(|(_, edge)| edge.row()).collect()
+        let mut edges: Vec<_> = self.edges.iter().map(|(_, edge)| edge).collect();
+        edges.sort_by_key(|edge| &edge.key);
+        edges.into_iter().map(Edge::row).collect()
     }
 
     /// Sizes, for `mtls status`.
@@ -154,16 +211,24 @@ impl EdgeTable {
 
     /// Forgets the edge that was quiet longest; its open flows are counted anew when they next speak.
     fn evict(&mut self) {
-        if let Some(key) = self
-            .edges
-            .iter()
-            .min_by_key(|(_, edge)| edge.last_seen)
-            .map(|(key, _)| key.clone())
-        {
-            self.edges.remove(&key);
-            self.open.retain(|_, (k, _)| *k != key);
+        let quietest = self.edges.iter().min_by_key(|(_, edge)| edge.last_seen);
+        if let Some((at, _)) = quietest {
+            self.remove(at);
+            self.open.retain(|_, (edge, _)| *edge != at);
             self.evicted += 1;
         }
+    }
+}
+
+/// The hash of an edge's key, which is part of its two ends.
+fn hash_of(hasher: &RandomState, src: &Workload, dst: &Workload) -> u64 {
+    hasher.hash_one((&src.namespace, &src.name, &dst.namespace, &dst.name))
+}
+
+/// What is known is seldom new.
+fn renew<T: Clone + PartialEq>(known: &mut T, now: &T) {
+    if known != now {
+        known.clone_from(now);
     }
 }
 
@@ -211,27 +276,36 @@ mod tests {
         }
     }
 
-    fn seen(flow: u64, verdict: Verdict, time: u64, closed: bool) -> Seen {
-        Seen {
+    fn between(
+        table: &mut EdgeTable,
+        ends: [&str; 2],
+        (flow, verdict, time, closed): (u64, Verdict, u64, bool),
+    ) {
+        let [src, dst] = ends.map(workload);
+        table.observe(&Seen {
             flow,
-            src: workload("web"),
-            dst: workload("db"),
+            src: &src,
+            dst: &dst,
             verdict,
-            reason: verdict.as_str().into(),
+            reason: &verdict.as_str().into(),
             client_id: None,
             server_id: None,
             time,
             closed,
-        }
+        });
+    }
+
+    fn observe(table: &mut EdgeTable, flow: u64, verdict: Verdict, time: u64, closed: bool) {
+        between(table, ["web", "db"], (flow, verdict, time, closed));
     }
 
     #[test]
     fn the_worst_flow_names_the_edge_and_the_mix_is_kept() {
         let mut table = EdgeTable::new(Duration::from_mins(1));
         for flow in 0..9 {
-            table.observe(seen(flow, Verdict::Mtls, SECOND, true));
+            observe(&mut table, flow, Verdict::Mtls, SECOND, true);
         }
-        table.observe(seen(9, Verdict::Plaintext, SECOND, false));
+        observe(&mut table, 9, Verdict::Plaintext, SECOND, false);
         let rows = table.rows(SECOND);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].verdict, Verdict::Plaintext);
@@ -244,9 +318,9 @@ mod tests {
     #[test]
     fn a_revised_flow_counts_once() {
         let mut table = EdgeTable::new(Duration::from_mins(1));
-        table.observe(seen(1, Verdict::Mtls, SECOND, false));
-        table.observe(seen(1, Verdict::Plaintext, 2 * SECOND, false));
-        table.observe(seen(1, Verdict::Plaintext, 3 * SECOND, true));
+        observe(&mut table, 1, Verdict::Mtls, SECOND, false);
+        observe(&mut table, 1, Verdict::Plaintext, 2 * SECOND, false);
+        observe(&mut table, 1, Verdict::Plaintext, 3 * SECOND, true);
         let rows = table.rows(3 * SECOND);
         assert_eq!(rows[0].verdicts, BTreeMap::from([(Verdict::Plaintext, 1)]));
         assert_eq!(table.stats().open_flows, 0);
@@ -255,19 +329,19 @@ mod tests {
     #[test]
     fn closed_flows_stay_for_the_window_and_open_ones_for_as_long_as_they_are_open() {
         let mut table = EdgeTable::new(Duration::from_mins(1));
-        table.observe(seen(1, Verdict::Mtls, SECOND, true));
+        observe(&mut table, 1, Verdict::Mtls, SECOND, true);
         assert_eq!(table.rows(59 * SECOND).len(), 1);
         assert_eq!(table.rows(200 * SECOND).len(), 0);
-        table.observe(seen(2, Verdict::Tls, 200 * SECOND, false));
+        observe(&mut table, 2, Verdict::Tls, 200 * SECOND, false);
         assert_eq!(table.rows(9_000 * SECOND).len(), 1);
     }
 
     #[test]
     fn an_edge_of_failed_handshakes_alone_is_not_secured() {
         let mut table = EdgeTable::new(Duration::from_mins(1));
-        table.observe(seen(1, Verdict::Failed, SECOND, true));
+        observe(&mut table, 1, Verdict::Failed, SECOND, true);
         assert!(!table.rows(SECOND)[0].secured);
-        table.observe(seen(2, Verdict::Mtls, SECOND, true));
+        observe(&mut table, 2, Verdict::Mtls, SECOND, true);
         assert!(
             table.rows(SECOND)[0].secured,
             "a refused handshake exposed nothing"
@@ -277,10 +351,9 @@ mod tests {
     #[test]
     fn a_flow_that_gets_its_name_late_moves_to_the_right_edge() {
         let mut table = EdgeTable::new(Duration::from_mins(1));
-        let mut early = seen(1, Verdict::Mtls, SECOND, false);
-        early.dst = workload("10.0.0.7");
-        table.observe(early);
-        table.observe(seen(1, Verdict::Mtls, 2 * SECOND, false));
+        let early = (1, Verdict::Mtls, SECOND, false);
+        between(&mut table, ["web", "10.0.0.7"], early);
+        observe(&mut table, 1, Verdict::Mtls, 2 * SECOND, false);
         let rows = table.rows(2 * SECOND);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].dst, "db");

@@ -11,7 +11,7 @@ use aya::programs::{
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Deserialize, Serialize};
 
-use super::{EGRESS, INGRESS, Kernel, program};
+use super::{EGRESS, INGRESS, Kernel, Losses, program};
 
 /// How programs are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Attached {
     pub name: String,
     /// How.
     pub mode: Mode,
+    /// What was lost on it, as far as the kernel still knows: it remembers 1,024 interfaces.
+    #[serde(default)]
+    pub lost: Losses,
 }
 
 /// The links of one interface, one per direction.
@@ -80,6 +83,7 @@ impl Kernel {
             ifindex,
             name,
             mode,
+            lost: Losses::default(),
         };
         let pair = Pair {
             attached: attached.clone(),
@@ -114,7 +118,10 @@ impl Kernel {
         let mut all: Vec<_> = self
             .links
             .values()
-            .map(|pair| pair.attached.clone())
+            .map(|pair| Attached {
+                lost: Losses::read(&self.losses, pair.attached.ifindex),
+                ..pair.attached.clone()
+            })
             .collect();
         all.sort_by_key(|attached| attached.ifindex);
         all

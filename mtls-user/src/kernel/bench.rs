@@ -19,7 +19,7 @@ impl Bench {
     /// Loads the programs.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(config)?;
-        for name in ["bench_empty", "bench_rotate", "bench_flows"] {
+        for name in ["bench_empty", "bench_rotate", "bench_flows", "bench_large"] {
             program(&mut kernel.ebpf, name)?.load()?;
         }
         Ok(Self { kernel })

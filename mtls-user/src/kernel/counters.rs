@@ -1,7 +1,7 @@
 //! What the kernel program counts, and what it costs.
 
 use aya::{
-    maps::{MapData, PerCpuArray},
+    maps::{MapData, PerCpuArray, PerCpuHashMap},
     programs::Program,
 };
 use mtls_ebpf_common::Counter;
@@ -62,6 +62,41 @@ impl Counters {
     /// Segments whose samples were lost, whatever the reason.
     pub fn lost(&self) -> u64 {
         self.lost_ring_full + self.lost_map_full + self.lost_unreadable
+    }
+}
+
+/// Segments whose samples were lost on one interface, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Losses {
+    /// The ring buffer was full.
+    pub ring_full: u64,
+    /// The flow found no place in the map.
+    pub map_full: u64,
+    /// The bytes could not be read from the packet.
+    pub unreadable: u64,
+}
+
+impl Losses {
+    pub(super) fn read(
+        map: &PerCpuHashMap<MapData, u32, mtls_ebpf_common::Losses>,
+        ifindex: u32,
+    ) -> Self {
+        // An interface that lost nothing is not in there.
+        let Ok(values) = map.get(&ifindex, 0) else {
+            return Self::default();
+        };
+        let sum = |reason: usize| values.iter().map(|losses| losses[reason]).sum();
+        Self {
+            ring_full: sum(0),
+            map_full: sum(1),
+            unreadable: sum(2),
+        }
+    }
+
+    /// Whatever the reason.
+    pub fn sum(&self) -> u64 {
+        self.ring_full + self.map_full + self.unreadable
     }
 }
 

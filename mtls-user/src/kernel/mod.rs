@@ -13,7 +13,7 @@ use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Durat
 use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
     programs::SchedClassifier,
     sys::{Stats, enable_stats},
 };
@@ -21,7 +21,7 @@ use aya::{
 pub use self::{
     attach::{Attached, Mode, programs_on},
     bench::Bench,
-    counters::{Counters, ProgramStats},
+    counters::{Counters, Losses, ProgramStats},
     events::Events,
     links::{Change, Link, Links},
 };
@@ -75,6 +75,7 @@ impl Default for Config {
 pub struct Kernel {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
+    losses: PerCpuHashMap<MapData, u32, mtls_ebpf_common::Losses>,
     ring: Option<RingBuf<MapData>>,
     generation: Array<MapData, u32>,
     links: HashMap<u32, attach::Pair>,
@@ -117,6 +118,7 @@ impl Kernel {
             })?;
         }
         let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
+        let losses = PerCpuHashMap::try_from(take_map(&mut ebpf, "LOSSES")?)?;
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?)?;
         let mut generation = Array::try_from(take_map(&mut ebpf, ".data.generation")?)?;
         generation
@@ -125,6 +127,7 @@ impl Kernel {
         let mut kernel = Self {
             ebpf,
             counters,
+            losses,
             ring: Some(ring),
             generation,
             links: HashMap::new(),
