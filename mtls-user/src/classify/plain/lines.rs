@@ -123,7 +123,14 @@ impl Dialect {
         } else {
             greeting == Match::More
         };
-        if client.first().is_some_and(|b| !b.is_ascii_alphanumeric()) {
+        let may_begin = |b: &u8| {
+            if self.tagged {
+                is_tag(*b)
+            } else {
+                b.is_ascii_alphanumeric()
+            }
+        };
+        if !client.first().is_none_or(may_begin) {
             return Match::No;
         }
         self.commands(client, unseen)
@@ -187,6 +194,11 @@ impl Dialect {
             at += end + 1;
         }
     }
+}
+
+/// Whether IMAP has this byte in a tag (RFC 9051 §9, "tag"): openssl's is a full stop.
+fn is_tag(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(&byte)
 }
 
 /// Whether a line begins with these words, in either case.

@@ -196,6 +196,11 @@ fn samples() -> Vec<Sample> {
             "* OK ready\r\na2 OK\r\n",
             upgrade("imap", 28, None),
         ),
+        sample(
+            with_hello(b". CAPABILITY\r\n. STARTTLS\r\n"),
+            "* OK ready\r\n. OK\r\n",
+            upgrade("imap", 26, None),
+        ),
         sample("a1 LOGIN me pw\r\n", "* OK ready\r\n", Yes("imap")),
         sample(
             with_hello(b"CAPA\r\nSTLS\r\n"),
