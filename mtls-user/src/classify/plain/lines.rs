@@ -1,4 +1,5 @@
-//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, NNTP, IRC.
+//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, ManageSieve,
+//! NNTP, IRC.
 //!
 //! A client that asks for TLS waits for the answer, so what it sends next tells what the answer
 //! was: a ClientHello, or more lines.
@@ -74,6 +75,18 @@ pub(super) fn pop3(client: &[u8], server: &[u8]) -> Match {
         neutral: &["CAPA", "NOOP"],
         plain: &["USER", "PASS", "APOP", "AUTH", "STAT", "LIST"],
         upgrade: &["STLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
+pub(super) fn sieve(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "sieve",
+        greetings: &["\"IMPLEMENTATION\" "],
+        neutral: &["CAPABILITY", "NOOP"],
+        plain: &["AUTHENTICATE", "LOGOUT"],
+        upgrade: &["STARTTLS"],
         tagged: false,
     }
     .recognize(client, server)

@@ -210,6 +210,16 @@ fn samples() -> Vec<Sample> {
         sample("USER me\r\n", "+OK ready\r\n", Yes("pop3")),
         sample(
             with_hello(b"STARTTLS\r\n"),
+            "\"IMPLEMENTATION\" \"x\"\r\n\"STARTTLS\"\r\nOK\r\nOK\r\n",
+            upgrade("sieve", 10, None),
+        ),
+        sample(
+            "AUTHENTICATE \"PLAIN\" \"AHVzZXIAcHc=\"\r\n",
+            "\"IMPLEMENTATION\" \"x\"\r\nOK\r\n",
+            Yes("sieve"),
+        ),
+        sample(
+            with_hello(b"STARTTLS\r\n"),
             "200 news\r\n382 go\r\n",
             upgrade("nntp", 10, None),
         ),
