@@ -162,23 +162,36 @@ fn mariadb() -> Result<()> {
     let [own_cert, own_key, _] = watched.tls("web")?;
     let own = format!("--ssl-cert={own_cert} --ssl-key={own_key}");
     let ip = watched.ip();
-    for (port, version) in [(3306, "1.3"), (3307, "1.2")] {
-        let dir = watched.dir(&format!("mariadb-{version}"))?;
-        let _server = watched.serve(
+    let serve = |port: u16, options: &str| {
+        let dir = watched.dir(&format!("mariadb-{port}"))?;
+        watched.serve(
             port,
             &format!(
                 "mariadbd --no-defaults --user=root --datadir={dir} --socket={dir}/socket
-                 --port={port} --skip-grant-tables --skip-name-resolve --tls-version=TLSv{version}
-                 --ssl-cert={cert} --ssl-key={key} --ssl-ca={ca}"
+                 --port={port} --skip-grant-tables --skip-name-resolve {options}"
             ),
-        )?;
-        let client = format!("mariadb --no-defaults -h {ip} -P {port} -u root -e select(1)");
-        watched.client(&format!("{client} --skip-ssl"))?;
+        )
+    };
+    let client = |port: u16, options: &str| {
+        format!("mariadb --no-defaults -h {ip} -P {port} -u root -e select(1) {options}")
+    };
+    let _clear = serve(3305, "--skip-ssl")?;
+    // This client is content without the TLS that the server does not offer.
+    watched.client(&client(3305, "--ssl --skip-ssl-verify-server-cert"))?;
+    watched.clear(3305, NAME)?;
+    for (port, version) in [(3306, "1.3"), (3307, "1.2")] {
+        let options =
+            format!("--tls-version=TLSv{version} --ssl-cert={cert} --ssl-key={key} --ssl-ca={ca}");
+        let _server = serve(port, &options)?;
+        watched.client(&client(port, "--skip-ssl"))?;
         watched.clear(port, NAME)?;
-        let secure = format!("{client} --ssl --skip-ssl-verify-server-cert");
+        let secure = client(port, "--ssl --skip-ssl-verify-server-cert");
         watched.client(&secure)?;
         watched.secure(port, NAME, version, "not-presented")?;
         watched.client(&format!("{secure} {own}"))?;
+        watched.secure(port, NAME, version, "presented")?;
+        let openssl = format!("-starttls mysql -cert {own_cert} -key {own_key}");
+        watched.openssl(port, &openssl, "")?;
         watched.secure(port, NAME, version, "presented")?;
     }
     watched.compare()
