@@ -24,6 +24,21 @@ pub fn reaper() -> Result<PathBuf> {
     sibling("mtls-reaper").context("build it with `cargo build -p mtls-tests --bins`")
 }
 
+/// A program of the system, also one that Debian keeps off the path of most.
+pub fn system(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // PostgreSQL's programs are in a directory for each of its versions.
+    let postgresql = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let postgresql = postgresql.flatten().map(|entry| entry.path().join("bin"));
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .chain(postgresql)
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+}
+
 /// A binary of the same build: tests run in `target/PROFILE/deps`, programs in `target/PROFILE`.
 fn sibling(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("find this program")?;

@@ -18,4 +18,5 @@ pub mod peer;
 pub mod pki;
 pub mod process;
 pub mod scene;
+pub mod servers;
 pub mod skip;

@@ -1,5 +1,7 @@
 //! A certificate authority and the certificates it gives out, as PEM files.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -55,6 +57,8 @@ impl Pki {
             let key = KeyPair::generate()?;
             let cert = Self::params(workload)?.signed_by(&key, &self.issuer)?;
             std::fs::write(&identity.key, key.serialize_pem())?;
+            // Some programs read no key that others can.
+            std::fs::set_permissions(&identity.key, Permissions::from_mode(0o600))?;
             std::fs::write(&identity.cert, cert.pem())?;
         }
         Ok(identity)

@@ -4,6 +4,8 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::bin;
+
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
@@ -17,27 +19,30 @@ pub enum Need {
     Tshark,
     /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
     Containerd,
+    /// Programs of Debian's, of servers and of their clients.
+    Programs(&'static [&'static str]),
 }
 
 impl Need {
     fn met(self) -> bool {
         match self {
             Self::Root => nix::unistd::Uid::effective().is_root(),
-            Self::Openssl => on_path("openssl"),
-            Self::Nft => on_path("nft"),
-            Self::Tshark => on_path("tshark"),
+            Self::Openssl => is_there("openssl"),
+            Self::Nft => is_there("nft"),
+            Self::Tshark => is_there("tshark"),
+            Self::Programs(names) => names.iter().all(|name| is_there(name)),
             Self::Containerd => {
                 let programs = ["containerd", "ctr", "runc"]
                     .iter()
-                    .all(|name| on_path(name));
+                    .all(|name| is_there(name));
                 let files = ["/usr/lib/cni/bridge", "/bin/busybox"];
                 programs && files.iter().all(|file| Path::new(file).is_file())
             }
         }
     }
 
-    fn remedy(self) -> &'static str {
-        match self {
+    fn remedy(self) -> String {
+        let words = match self {
             Self::Root => "needs root: run it with sudo",
             Self::Openssl => "needs the openssl program: `apt-get install openssl`",
             Self::Nft => "needs the nft program: `apt-get install nftables`",
@@ -45,15 +50,17 @@ impl Need {
             Self::Containerd => {
                 "needs a container runtime: `apt-get install containerd runc containernetworking-plugins busybox-static`"
             }
-        }
+            Self::Programs(names) => {
+                let names = names.join(", ");
+                return format!("needs the programs {names}: `cargo xtask setup`");
+            }
+        };
+        words.to_owned()
     }
 }
 
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([Path::new("/usr/sbin").to_owned()])
-        .any(|dir| dir.join(program).is_file())
+fn is_there(program: &str) -> bool {
+    bin::system(program).is_some()
 }
 
 /// Whether the test can run here. `false` means: return at once, the skip has been counted.

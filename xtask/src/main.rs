@@ -43,7 +43,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
         Task::Demo => demo::run(),
-        Task::Setup => setup::run(),
+        Task::Setup => setup::tests(),
         Task::Test(args) => test::run(&args),
         Task::Corpus => corpus::run(),
         Task::Fuzz(args) => fuzz::run(&args),

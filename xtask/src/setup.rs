@@ -2,6 +2,7 @@
 //! where it is missing. Running it again does nothing.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -23,6 +24,39 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("/bin/busybox", "busybox-static"),
+];
+/// The servers of the tests, with their clients: programs and their packages.
+const SERVERS: &[(&str, &str)] = &[
+    ("/usr/bin/curl", "curl"),
+    ("/usr/bin/dig", "bind9-dnsutils"),
+    ("/usr/sbin/dnsmasq", "dnsmasq-base"),
+    ("/usr/sbin/dovecot", "dovecot-core"),
+    ("/usr/lib/dovecot/imap", "dovecot-imapd"),
+    ("/usr/lib/dovecot/lmtp", "dovecot-lmtpd"),
+    ("/usr/lib/dovecot/managesieve", "dovecot-managesieved"),
+    ("/usr/lib/dovecot/pop3", "dovecot-pop3d"),
+    ("/usr/lib/dovecot/submission", "dovecot-submissiond"),
+    ("/usr/bin/etcd", "etcd-server"),
+    ("/usr/bin/etcdctl", "etcd-client"),
+    ("/usr/sbin/haproxy", "haproxy"),
+    ("/usr/bin/ldapwhoami", "ldap-utils"),
+    ("/usr/bin/mariadb", "mariadb-client-core"),
+    ("/usr/sbin/mariadbd", "mariadb-server-core"),
+    ("/usr/bin/memccat", "libmemcached-tools"),
+    ("/usr/bin/memcached", "memcached"),
+    ("/usr/bin/microsocks", "microsocks"),
+    ("/usr/sbin/mosquitto", "mosquitto"),
+    ("/usr/bin/mosquitto_pub", "mosquitto-clients"),
+    ("/usr/sbin/nats-server", "nats-server"),
+    ("/usr/sbin/nginx", "nginx"),
+    ("/usr/lib/postgresql/*/bin/postgres", "postgresql"),
+    ("/usr/bin/prosody", "prosody"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("/usr/sbin/slapd", "slapd"),
+    ("/usr/bin/ssh", "openssh-client"),
+    ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/bin/tinyproxy", "tinyproxy-bin"),
+    ("/usr/sbin/vsftpd", "vsftpd"),
 ];
 /// What `cargo xtask vm` runs and packs.
 const MACHINES: &[(&str, &str)] = &[
@@ -83,6 +117,38 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ];
     checked(Command::new("rustup").args(toolchain))?;
     bpf_linker(None)
+}
+
+/// Installs what the tests need, beyond what `run` does.
+pub(crate) fn tests() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        say("the servers that the tests talk to have to be on the path");
+        return Ok(());
+    }
+    // Debian starts a server when it is installed; the tests want its program only.
+    let before = enabled_units();
+    tools("servers that the tests talk to", SERVERS)?;
+    let started: Vec<_> = enabled_units().difference(&before).cloned().collect();
+    if !started.is_empty() {
+        step(&format!("stopping {}", started.join(" ")));
+        checked(
+            Command::new("systemctl")
+                .args(["disable", "--now", "--quiet"])
+                .args(started),
+        )?;
+    }
+    Ok(())
+}
+
+/// The units that systemd starts at boot, where it runs.
+fn enabled_units() -> BTreeSet<String> {
+    let args = ["list-unit-files", "--state=enabled", "--no-legend"];
+    let units = output("systemctl", &args).unwrap_or_default();
+    let names = units
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
 }
 
 /// Installs what virtual machines need, beyond what `run` does.
@@ -159,8 +225,13 @@ fn tools(what: &str, tools: &[(&str, &str)]) -> anyhow::Result<()> {
     packages(what, &missing)
 }
 
-/// The program is where Debian puts it, or on the path.
+/// The program is where Debian puts it, in a directory for each version (`*`) or not, or on the
+/// path.
 fn is_there(program: &str) -> bool {
+    if let Some((dir, rest)) = program.split_once("/*/") {
+        let mut versions = fs::read_dir(dir).into_iter().flatten().flatten();
+        return versions.any(|version| version.path().join(rest).exists());
+    }
     let program = Path::new(program);
     let path = env::var_os("PATH").unwrap_or_default();
     program.exists()
@@ -189,7 +260,8 @@ fn packages(what: &str, names: &[&str]) -> anyhow::Result<()> {
     }
     step(&format!("{what}: installing {list}"));
     apt(&["update"])?;
-    let mut args = vec!["install", "--yes", "--no-install-recommends"];
+    // Where packages are at odds, the ones that are there stay.
+    let mut args = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     args.extend(missing);
     apt(&args)
 }

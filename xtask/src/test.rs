@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if root {
         step("what the build and the tests need");
-        setup::run()?;
+        setup::tests()?;
     }
     // The end-to-end tests run the program itself, which cargo would not build for them.
     step("building mtls");

@@ -1,4 +1,5 @@
-//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, NNTP, IRC.
+//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, ManageSieve,
+//! NNTP, IRC.
 //!
 //! A client that asks for TLS waits for the answer, so what it sends next tells what the answer
 //! was: a ClientHello, or more lines.
@@ -79,6 +80,18 @@ pub(super) fn pop3(client: &[u8], server: &[u8]) -> Match {
     .recognize(client, server)
 }
 
+pub(super) fn sieve(client: &[u8], server: &[u8]) -> Match {
+    Dialect {
+        name: "sieve",
+        greetings: &["\"IMPLEMENTATION\" "],
+        neutral: &["CAPABILITY", "NOOP"],
+        plain: &["AUTHENTICATE", "LOGOUT"],
+        upgrade: &["STARTTLS"],
+        tagged: false,
+    }
+    .recognize(client, server)
+}
+
 pub(super) fn nntp(client: &[u8], server: &[u8]) -> Match {
     Dialect {
         name: "nntp",
@@ -123,7 +136,14 @@ impl Dialect {
         } else {
             greeting == Match::More
         };
-        if client.first().is_some_and(|b| !b.is_ascii_alphanumeric()) {
+        let may_begin = |b: &u8| {
+            if self.tagged {
+                is_tag(*b)
+            } else {
+                b.is_ascii_alphanumeric()
+            }
+        };
+        if !client.first().is_none_or(may_begin) {
             return Match::No;
         }
         self.commands(client, unseen)
@@ -187,6 +207,11 @@ impl Dialect {
             at += end + 1;
         }
     }
+}
+
+/// Whether IMAP has this byte in a tag (RFC 9051 §9, "tag"): openssl's is a full stop.
+fn is_tag(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(&byte)
 }
 
 /// Whether a line begins with these words, in either case.

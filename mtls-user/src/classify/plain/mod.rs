@@ -66,6 +66,7 @@ const RECOGNIZERS: &[Recognizer] = &[
     lines::ftp,
     lines::imap,
     lines::pop3,
+    lines::sieve,
     lines::nntp,
     lines::irc,
     text::redis,

@@ -196,6 +196,11 @@ fn samples() -> Vec<Sample> {
             "* OK ready\r\na2 OK\r\n",
             upgrade("imap", 28, None),
         ),
+        sample(
+            with_hello(b". CAPABILITY\r\n. STARTTLS\r\n"),
+            "* OK ready\r\n. OK\r\n",
+            upgrade("imap", 26, None),
+        ),
         sample("a1 LOGIN me pw\r\n", "* OK ready\r\n", Yes("imap")),
         sample(
             with_hello(b"CAPA\r\nSTLS\r\n"),
@@ -203,6 +208,16 @@ fn samples() -> Vec<Sample> {
             upgrade("pop3", 12, None),
         ),
         sample("USER me\r\n", "+OK ready\r\n", Yes("pop3")),
+        sample(
+            with_hello(b"STARTTLS\r\n"),
+            "\"IMPLEMENTATION\" \"x\"\r\n\"STARTTLS\"\r\nOK\r\nOK\r\n",
+            upgrade("sieve", 10, None),
+        ),
+        sample(
+            "AUTHENTICATE \"PLAIN\" \"AHVzZXIAcHc=\"\r\n",
+            "\"IMPLEMENTATION\" \"x\"\r\nOK\r\n",
+            Yes("sieve"),
+        ),
         sample(
             with_hello(b"STARTTLS\r\n"),
             "200 news\r\n382 go\r\n",
