@@ -119,10 +119,14 @@ impl Call {
             (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
             | (Failed, Plaintext | Opaque) => true,
             (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
+            (Mtls | Tls, TlsUnproven) => new.reason == Reason::Text(LEFT),
             _ => false,
         }
     }
 }
+
+/// The reason of the one revision to "unproven": the client was gone before it could be refused.
+pub(super) const LEFT: &str = "the client left before the server's answer to its flight, so that an alert may be a refusal or a farewell";
 
 /// The reason of the one revision upwards.
 pub(super) const RENEGOTIATED: &str =

@@ -4,7 +4,7 @@ mod flows;
 mod properties;
 
 use flows::*;
-use mtls_user::classify::{Classifier, Context, Piece, Progress, Sessions, Side};
+use mtls_user::classify::{Classifier, Context, Finding, Piece, Progress, Sessions, Side};
 use mtls_user::verdict::{ClientCertificate, Evidence, Origin, Verdict};
 
 #[test]
@@ -504,14 +504,34 @@ fn a_certificate_in_a_renegotiation() {
     );
 }
 
-/// A client that was not asked and leaves first was not refused by a server that says goodbye.
+/// A client that was not asked and leaves first was not refused by a server that says goodbye. Of
+/// one that was asked, that cannot be told.
 #[test]
 fn a_polite_goodbye_is_no_refusal() {
+    let asked = |records: &[u16]| {
+        let flight: Vec<u8> = records.iter().flat_map(|len| sealed(*len)).collect();
+        goodbye([ccs(), flight, sealed(19)].concat())
+    };
+    let (finding, _) = asked(&[53]);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+    for (records, certificate) in [
+        (&[1000, 281, 53][..], ClientCertificate::Presented),
+        (&[25, 53], ClientCertificate::NotPresented),
+    ] {
+        let (finding, _) = asked(records);
+        assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+        assert!(finding.reason.starts_with("the client left before"));
+        assert_eq!(finding.tls.unwrap().client_certificate, certificate);
+    }
+}
+
+/// The client sends its flight and closes; the server's last word acknowledges that.
+fn goodbye(flight: Vec<u8>) -> (Finding, Vec<Verdict>) {
     let mut steps = deliver(
         &vec![
             c(client_hello(Offer::default())),
             s(server_flight_13(false)),
-            c([ccs(), sealed(53), sealed(19)].concat()),
+            c(flight),
             s(sealed(19)),
         ],
         1448,
@@ -527,8 +547,7 @@ fn a_polite_goodbye_is_no_refusal() {
         let (Step::Piece { ack, .. } | Step::Fin { ack, .. }) = step;
         *ack = client + 1;
     }
-    let (finding, _) = run(&steps);
-    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+    run(&steps)
 }
 
 /// Early data whose first copy was lost before the observer comes again when the client has the

@@ -3,7 +3,7 @@
 use super::judge::{CLOSED, Ends, null_cipher};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
-use crate::classify::call::{Call, Reason};
+use crate::classify::call::{Call, LEFT, Reason};
 use crate::classify::sessions::{self, Session};
 use crate::classify::{Context, Side};
 use crate::verdict::{ClientCertificate, Verdict};
@@ -15,6 +15,8 @@ use crate::wire::tls::{ContentType, RecordHeader};
 enum Outcome {
     Accepted,
     Refused(&'static str),
+    /// An alert in answer to the client's close: a refusal, or a close_notify for its own.
+    Left,
     NotYet,
 }
 
@@ -41,15 +43,14 @@ impl Tls {
         let mut outcome = first.map_or(Outcome::NotYet, |first| {
             self.outcome(&first, short_tag, ends)
         });
-        // A client that gave nothing and left first was not refused: the server answers its
-        // close_notify.
+        // A client that gave nothing and left first was not refused.
         if ends.client_left_first
             && matches!(outcome, Outcome::Refused(_))
             && shape::judge(&lengths, true) == Shape::NotAsked
         {
             outcome = Outcome::NotYet;
         }
-        if outcome != Outcome::NotYet {
+        if matches!(outcome, Outcome::Accepted | Outcome::Refused(_)) {
             self.facts.completed = Some(outcome == Outcome::Accepted);
         }
         if self.facts.chosen.as_ref()?.kind == CipherKind::Null {
@@ -70,6 +71,10 @@ impl Tls {
             return Some(self.unproven("the client's flight is not encrypted as TLS 1.3 wants it"));
         }
         let mut call = self.by_shape(&lengths, over)?;
+        // Of nothing there is nothing to refuse.
+        if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
+            return Some(self.unproven(LEFT).with(call.certificate));
+        }
         if let Outcome::Refused(reason) = outcome
             && matches!(call.verdict, Verdict::Mtls | Verdict::Tls)
         {
@@ -139,10 +144,12 @@ impl Tls {
         let rest = ends.seen[1].saturating_sub(answer.start);
         if !alert(answer) || !answers.all(alert) || rest > longest {
             Outcome::Accepted
-        } else if ends.is_over(Side::Server) {
-            Outcome::Refused(REFUSED)
-        } else {
+        } else if !ends.is_over(Side::Server) {
             Outcome::NotYet
+        } else if ends.complete(Side::Client) && answer.ack > ends.seen[0] {
+            Outcome::Left
+        } else {
+            Outcome::Refused(REFUSED)
         }
     }
 
