@@ -1,9 +1,5 @@
 //! What the benchmark's programs are told.
 
-/// Bytes of the packet that stands for one that segmentation offload has left whole, link-layer
-/// header included.
-pub const LARGE: u32 = 64 << 10;
-
 /// How the sender's port is counted up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]

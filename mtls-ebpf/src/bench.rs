@@ -4,15 +4,11 @@
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,
-    helpers::bpf_skb_change_tail,
     macros::{classifier, map},
     maps::Array,
     programs::TcContext,
 };
-use mtls_ebpf_common::{
-    bench::{LARGE, Rotation},
-    event::EGRESS,
-};
+use mtls_ebpf_common::{bench::Rotation, event::EGRESS};
 
 #[map]
 static ROTATION: Array<Rotation> = Array::with_max_entries(1, 0);
@@ -33,20 +29,6 @@ pub(crate) fn bench_rotate(ctx: TcContext) -> i32 {
 /// Counts the port up, and goes the packet's road.
 #[classifier]
 pub(crate) fn bench_flows(ctx: TcContext) -> i32 {
-    rotate(&ctx);
-    crate::watch(&ctx, EGRESS);
-    TC_ACT_UNSPEC
-}
-
-/// The same, of a packet that is made [`LARGE`] bytes long in the first run: a test run takes none
-/// larger than a page.
-#[classifier]
-pub(crate) fn bench_large(ctx: TcContext) -> i32 {
-    if ctx.len() < LARGE {
-        // SAFETY: the context is the kernel's. Where it fails, the packet is seen to be short, and
-        // its length to contradict its header.
-        unsafe { bpf_skb_change_tail(ctx.skb.skb, LARGE, 0) };
-    }
     rotate(&ctx);
     crate::watch(&ctx, EGRESS);
     TC_ACT_UNSPEC

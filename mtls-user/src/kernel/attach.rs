@@ -127,7 +127,7 @@ impl Kernel {
         all
     }
 
-    fn attach_one(
+    pub(super) fn attach_one(
         &mut self,
         interface: &str,
         name: &str,

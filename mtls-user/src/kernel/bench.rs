@@ -4,11 +4,11 @@ use anyhow::Context;
 use aya::{
     TestRun, TestRunOptions,
     maps::{Array, RingBuf},
-    programs::SchedClassifier,
+    programs::{SchedClassifier, tc::SchedClassifierLink},
 };
 use mtls_ebpf_common::bench::Rotation;
 
-use super::{Config, Counters, Kernel, program};
+use super::{Config, Counters, Kernel, Mode, ProgramStats, program};
 
 /// A loaded kernel program to measure; attached to nothing.
 pub struct Bench {
@@ -19,7 +19,7 @@ impl Bench {
     /// Loads the programs.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(config)?;
-        for name in ["bench_empty", "bench_rotate", "bench_flows", "bench_large"] {
+        for name in ["bench_empty", "bench_rotate", "bench_flows"] {
             program(&mut kernel.ebpf, name)?.load()?;
         }
         Ok(Self { kernel })
@@ -55,6 +55,25 @@ impl Bench {
             ..TestRunOptions::default()
         })?;
         Ok(result.duration.as_nanos() as f64)
+    }
+
+    /// Attaches a program to what leaves an interface, for as long as the link is kept.
+    pub fn attach(&mut self, name: &str, interface: &str) -> anyhow::Result<SchedClassifierLink> {
+        let link = self.kernel.attach_one(interface, name, Mode::Tcx);
+        link.with_context(|| format!("attach {name} to {interface}"))
+    }
+
+    /// Has the kernel measure every run, or stop it.
+    pub fn measure(&mut self, on: bool) {
+        self.kernel.measure(on);
+    }
+
+    /// Runs of a program that were measured, and the nanoseconds that they took.
+    pub fn spent(&self, name: &str) -> anyhow::Result<(u64, u64)> {
+        let program = self.kernel.ebpf.program(name);
+        let stats = program.and_then(|program| ProgramStats::read(name, program));
+        let stats = stats.with_context(|| format!("no statistics of {name}"))?;
+        Ok((stats.run_count, stats.run_time_ns))
     }
 
     /// Empties the ring.
