@@ -46,6 +46,9 @@ pub(crate) struct Packet {
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
+    /// Zero. Padding is copied too, and Linux 5.15 lets nobody read from the stack what was never
+    /// written there.
+    pub(crate) reserved: [u8; 3],
     /// Where the payload starts in the packet.
     pub(crate) offset: u32,
     /// Payload bytes.
@@ -243,6 +246,7 @@ impl TcpHeader {
             seq: self.seq,
             ack: self.ack,
             flags: self.flags,
+            reserved: [0; 3],
             offset: at + header,
             len,
             signature,
@@ -287,6 +291,7 @@ fn slow(ctx: &TcContext, at: u32, version: u8) -> Option<Packet> {
         seq: 0,
         ack: 0,
         flags: 0,
+        reserved: [0; 3],
         offset: at,
         len: 0,
         signature: 0,

@@ -14,8 +14,8 @@ use crate::setup;
 /// What to boot.
 #[derive(clap::Args)]
 pub(crate) struct Vm {
-    /// Series of Debian's kernels for clouds.
-    #[arg(default_values = ["6.1", "6.12"], value_name = "SERIES")]
+    /// Series of Debian's kernels for clouds; 5.15 is Ubuntu's.
+    #[arg(default_values = ["5.15", "6.1", "6.12"], value_name = "SERIES")]
     kernels: Vec<String>,
     /// Seconds that each machine may take.
     #[arg(long, default_value_t = 180)]

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
-    programs::SchedClassifier,
+    programs::{ProgramError, SchedClassifier},
     sys::{Stats, enable_stats},
 };
 
@@ -113,8 +113,11 @@ impl Kernel {
             .load(OBJECT)
             .context("load the kernel program's maps (`mtls doctor` says what is missing)")?;
         for name in [EGRESS, INGRESS] {
-            program(&mut ebpf, name)?.load().with_context(|| {
-                format!("load the kernel program {name} (`mtls doctor` says what is missing)")
+            program(&mut ebpf, name)?.load().map_err(|error| {
+                anyhow::anyhow!(
+                    "load the kernel program {name} (`mtls doctor` says what is missing): {}",
+                    refusal(&error)
+                )
             })?;
         }
         let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
@@ -231,6 +234,28 @@ impl Kernel {
             .filter_map(|name| ProgramStats::read(name, self.ebpf.program(name)?))
             .collect()
     }
+}
+
+/// Why the kernel refused a program: of what the verifier wrote, only the end says that.
+fn refusal(error: &ProgramError) -> String {
+    const LINES: usize = 3;
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let mut last: Vec<&str> = log
+        .lines()
+        .rev()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take(LINES)
+        .collect();
+    last.reverse();
+    format!("{io_error}; the verifier ended with: {}", last.join(" | "))
 }
 
 /// The build had no toolchain for the kernel program.
