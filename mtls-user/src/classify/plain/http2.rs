@@ -133,5 +133,98 @@ fn decode(block: &[u8], mut show: impl FnMut(&[u8], &[u8])) {
     let mut decoder = fluke_hpack::Decoder::new();
     decoder.set_max_allowed_table_size(4096);
     // An error leaves what was decoded before it, which is all that can be had.
-    let _ = decoder.decode_with_cb(block, |name, value| show(&name, &value));
+    let _ = decoder.decode_with_cb(whole(block), |name, value| show(&name, &value));
+}
+
+/// The fields at the head of a block that are all there (RFC 7541 §6): the decoder panics on a
+/// table size update that is not.
+fn whole(block: &[u8]) -> &[u8] {
+    let mut c = Cursor::new(block);
+    let mut end = 0;
+    while field(&mut c).is_some() {
+        end = block.len() - c.len();
+    }
+    &block[..end]
+}
+
+/// Passes over one representation.
+fn field(c: &mut Cursor<'_>) -> Option<()> {
+    let (prefix, is_literal) = match c.rest().first()? {
+        0x80.. => (7, false),
+        0x40.. => (6, true),
+        0x20.. => (5, false),
+        _ => (4, true),
+    };
+    let index = integer(c, prefix)?;
+    if is_literal {
+        if index == 0 {
+            string(c)?;
+        }
+        string(c)?;
+    }
+    Some(())
+}
+
+/// An integer behind so many bits (RFC 7541 §5.1), of at most five bytes, as the decoder has it.
+fn integer(c: &mut Cursor<'_>, prefix: u32) -> Option<usize> {
+    let mask = 0xff_u8 >> (8 - prefix);
+    let mut value = usize::from(c.u8()? & mask);
+    if value < usize::from(mask) {
+        return Some(value);
+    }
+    for shift in [0, 7, 14, 21] {
+        let next = c.u8()?;
+        value += usize::from(next & 127) << shift;
+        if next & 128 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn string(c: &mut Cursor<'_>) -> Option<()> {
+    let len = integer(c, 7)?;
+    c.take(len).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(block: &[u8]) -> Vec<String> {
+        let mut names = Vec::new();
+        decode(block, |name, _| {
+            names.push(String::from_utf8_lossy(name).into_owned());
+        });
+        names
+    }
+
+    #[test]
+    fn what_is_whole_is_decoded_wherever_the_block_breaks_off() {
+        // GET, a table size update, a literal that is kept, and an index to it.
+        let mut block = vec![0x82, 0x3f, 0xe1, 0x1f, 0x40, 3];
+        block.extend(b"foo\x03bar");
+        block.push(0xbe);
+        assert_eq!(names(&block), [":method", "foo", "foo"]);
+        for n in 0..block.len() {
+            let expected = match n {
+                0 => 0,
+                13.. => 2,
+                _ => 1,
+            };
+            assert_eq!(names(&block[..n]).len(), expected, "{n} bytes");
+        }
+    }
+
+    #[test]
+    fn a_size_update_that_is_none_ends_the_block() {
+        for update in [
+            &[0x3f][..],
+            &[0x3f, 0xff],
+            &[0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0],
+        ] {
+            let block = [&[0x82], update].concat();
+            assert_eq!(names(&block), [":method"]);
+        }
+    }
 }
