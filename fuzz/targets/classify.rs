@@ -61,8 +61,9 @@ fn may_follow(before: Verdict, after: Verdict) -> bool {
     before == after
         || match before {
             NoData | Unobserved => after != NoData,
-            Tls => matches!(after, Mtls | Failed | Plaintext | Opaque),
-            Mtls | TlsUnproven => matches!(after, Failed | Plaintext | Opaque),
+            Tls => matches!(after, Mtls | TlsUnproven | Failed | Plaintext | Opaque),
+            Mtls => matches!(after, TlsUnproven | Failed | Plaintext | Opaque),
+            TlsUnproven => matches!(after, Failed | Plaintext | Opaque),
             Failed => matches!(after, Plaintext | Opaque),
             Plaintext | Opaque => false,
         }
