@@ -104,7 +104,7 @@ impl Engine {
                 }
                 Some(query) = queries.recv() => self.answer(query),
                 _ = tick.tick() => self.tick(),
-                _ = rename.tick() => self.rename(),
+                _ = rename.tick(), if self.ledger.lacks_names() => self.rename(),
                 () = told(&mut stopped) => break,
             }
         }
@@ -204,6 +204,11 @@ impl Ledger {
             return;
         }
         self.tell(serial, event, &record);
+    }
+
+    /// There is somebody to look for names for: an idle daemon need not wake up for it.
+    fn lacks_names(&self) -> bool {
+        !self.waiting.is_empty() || !self.unnamed.is_empty()
     }
 
     /// Tells of what has been given a name meanwhile, and of what has waited long enough.

@@ -33,6 +33,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     pub(super) fn holds(&self, serial: u64) -> bool {
         self.flows.contains_key(&serial)
     }
