@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = ServerHello::parse(data);
     assert!(text::clean(data).len() <= text::MAX);
     if let Some(hello) = ClientHello::parse(data) {
-        let ja4 = Ja4::of(&hello).to_string();
+        let ja4 = Ja4::of(&hello).text();
         assert_eq!(ja4.len(), 36);
         assert!(hello.protocols().count() <= data.len());
     }
