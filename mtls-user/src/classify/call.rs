@@ -126,7 +126,7 @@ impl Call {
 }
 
 /// The reason of the one revision to "unproven": the client was gone before it could be refused.
-pub(super) const LEFT: &str = "the client left before the server's answer to its flight, so that an alert may be a refusal or a farewell";
+pub(super) const LEFT: &str = "the client left before the server's answer to its flight: whether it was refused cannot be told";
 
 /// The reason of the one revision upwards.
 pub(super) const RENEGOTIATED: &str =

@@ -1,7 +1,8 @@
 //! One flow's verdict: a pure function of the bytes seen, in any order and with holes.
 //!
 //! No I/O, no clock of its own: time comes with the pieces. [`Classifier`] is the state of one
-//! flow; [`Sessions`] is what flows of one table know of each other (for resumptions).
+//! flow; [`Sessions`] is what flows of one table know of each other, for the sake of resumptions, and
+//! what they share where they are alike.
 //!
 //! A flow begins in its *opening*: the first bytes of both sides, until they say what it is. TLS
 //! then has its records walked on both sides (`tls`), from which facts are gathered; the verdict

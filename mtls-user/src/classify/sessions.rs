@@ -1,5 +1,5 @@
 //! What flows of one table know of each other, so that a resumption can be traced to the full
-//! handshake that it continues.
+//! handshake that it continues; and what of them is alike, kept once.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};

@@ -508,44 +508,50 @@ fn a_certificate_in_a_renegotiation() {
 /// one that was asked, that cannot be told.
 #[test]
 fn a_polite_goodbye_is_no_refusal() {
-    let asked = |records: &[u16]| {
-        let flight: Vec<u8> = records.iter().flat_map(|len| sealed(*len)).collect();
-        goodbye([ccs(), flight, sealed(19)].concat())
-    };
-    let (finding, _) = asked(&[53]);
-    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
-    for (records, certificate) in [
-        (&[1000, 281, 53][..], ClientCertificate::Presented),
-        (&[25, 53], ClientCertificate::NotPresented),
-    ] {
-        let (finding, _) = asked(records);
-        assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
-        assert!(finding.reason.starts_with("the client left before"));
-        assert_eq!(finding.tls.unwrap().client_certificate, certificate);
+    for farewell in [Some(19), None] {
+        let asked = |records: &[u16]| {
+            let flight: Vec<u8> = records.iter().flat_map(|len| sealed(*len)).collect();
+            goodbye([ccs(), flight, sealed(19)].concat(), farewell)
+        };
+        let (finding, _) = asked(&[53]);
+        assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+        for (records, certificate) in [
+            (&[1000, 281, 53][..], ClientCertificate::Presented),
+            (&[25, 53], ClientCertificate::NotPresented),
+        ] {
+            let (finding, _) = asked(records);
+            assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+            assert!(finding.reason.starts_with("the client left before"));
+            assert_eq!(finding.tls.unwrap().client_certificate, certificate);
+        }
     }
 }
 
-/// The client sends its flight and closes; the server's last word acknowledges that.
-fn goodbye(flight: Vec<u8>) -> (Finding, Vec<Verdict>) {
-    let mut steps = deliver(
-        &vec![
-            c(client_hello(Offer::default())),
-            s(server_flight_13(false)),
-            c(flight),
-            s(sealed(19)),
-        ],
-        1448,
-    );
-    // The client closes before the server's last word, which acknowledges it.
-    let at = steps.len();
-    steps.swap(at - 1, at - 2);
-    steps.swap(at - 2, at - 3);
-    let Step::Fin { length: client, .. } = steps[at - 3] else {
+/// The client sends its flight and closes; what the server does then acknowledges that: a last
+/// word of that length, and its own close.
+fn goodbye(flight: Vec<u8>, farewell: Option<u16>) -> (Finding, Vec<Verdict>) {
+    let mut script = vec![
+        c(client_hello(Offer::default())),
+        s(server_flight_13(false)),
+        c(flight),
+    ];
+    script.extend(farewell.map(|len| s(sealed(len))));
+    let mut steps = deliver(&script, 1448);
+    let Some(Step::Fin {
+        side: Side::Client,
+        length,
+        ..
+    }) = steps.last()
+    else {
         panic!()
     };
-    for step in &mut steps[at - 2..] {
+    let closed = length + 1;
+    // The client's close is delivered last; it goes before what the server says and does to it.
+    let answers = steps.len() - 2 - usize::from(farewell.is_some());
+    steps[answers..].rotate_right(1);
+    for step in &mut steps[answers + 1..] {
         let (Step::Piece { ack, .. } | Step::Fin { ack, .. }) = step;
-        *ack = client + 1;
+        *ack = closed;
     }
     run(&steps)
 }

@@ -15,7 +15,8 @@ use crate::wire::tls::{ContentType, RecordHeader};
 enum Outcome {
     Accepted,
     Refused(&'static str),
-    /// An alert in answer to the client's close: a refusal, or a close_notify for its own.
+    /// The client had closed before the server said anything: an alert then is a refusal or a
+    /// close_notify, and silence may be either.
     Left,
     NotYet,
 }
@@ -130,10 +131,12 @@ impl Tls {
             .iter()
             .filter(|r| r.ack >= first.end());
         let Some(answer) = answers.next() else {
-            return if ends.is_over(Side::Server) {
-                Outcome::Refused(CLOSED)
-            } else {
+            return if !ends.is_over(Side::Server) {
                 Outcome::NotYet
+            } else if ends.client_left_first {
+                Outcome::Left
+            } else {
+                Outcome::Refused(CLOSED)
             };
         };
         let alert = |r: &Record| {
