@@ -47,14 +47,19 @@ impl Pcap {
         let Some((swapped, unit, record_header)) = Self::variant(magic) else {
             return Err(Step::Corrupt("not a pcap file"));
         };
-        let mut pcap = Self {
+        let link = [header[20], header[21], header[22], header[23]];
+        let link = if swapped {
+            u32::from_be_bytes(link)
+        } else {
+            u32::from_le_bytes(link)
+        };
+        let pcap = Self {
             swapped,
             unit,
             record_header,
-            link_type: LinkType(0),
+            // The upper bits say whether frames end with a check sequence; IP's own length cuts that off.
+            link_type: LinkType(link as u16),
         };
-        // The upper bits say whether frames end with a check sequence; IP's own length cuts that off.
-        pcap.link_type = LinkType(pcap.u32(header, 20) as u16);
         Ok((pcap, FILE_HEADER))
     }
 
@@ -65,10 +70,11 @@ impl Pcap {
 
     /// The record at the head of `input`.
     pub fn step<'a>(&self, input: &'a [u8]) -> Step<'a> {
-        let Some(header) = input.get(..self.record_header) else {
+        let Some(header) = input.first_chunk() else {
             return Step::Need(self.record_header);
         };
-        let captured = self.u32(header, 8) as usize;
+        let [seconds, fraction, captured, original] = self.words(header);
+        let captured = captured as usize;
         if captured > MAX_BLOCK {
             return Step::Corrupt("a packet claims more than 16 MiB");
         }
@@ -76,29 +82,32 @@ impl Pcap {
         let Some(data) = input.get(self.record_header..consumed) else {
             return Step::Need(consumed);
         };
-        let seconds = u64::from(self.u32(header, 0));
-        let fraction = u64::from(self.u32(header, 4));
         let packet = Packet {
-            time: seconds * 1_000_000_000 + fraction * self.unit,
+            time: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.unit,
             link_type: self.link_type,
             data,
             // Some writers leave the original length below the captured one.
-            original: (self.u32(header, 12) as usize).max(captured),
+            original: captured.max(original as usize),
         };
         Step::Packet { consumed, packet }
     }
 
-    fn u32(&self, bytes: &[u8], at: usize) -> u32 {
-        let raw = bytes
-            .get(at..)
-            .and_then(|b| b.first_chunk::<4>())
-            .copied()
-            .unwrap_or_default();
+    /// Four numbers in the byte order of the file.
+    fn words(&self, bytes: &[u8; 16]) -> [u32; 4] {
+        // All at once, which is far fewer instructions than one by one.
+        let all = u128::from_le_bytes(*bytes);
+        let word = |shift: u32| (all >> shift) as u32;
+        let words = [word(0), word(32), word(64), word(96)];
         if self.swapped {
-            u32::from_be_bytes(raw)
-        } else {
-            u32::from_le_bytes(raw)
+            let [a, b, c, d] = words;
+            return [
+                a.swap_bytes(),
+                b.swap_bytes(),
+                c.swap_bytes(),
+                d.swap_bytes(),
+            ];
         }
+        words
     }
 }
 

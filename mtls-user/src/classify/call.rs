@@ -1,6 +1,8 @@
 //! A decision: the verdict, how it is known and why, in a form that costs nothing to make.
 
-use smol_str::{SmolStr, format_smolstr};
+use std::fmt::Write;
+
+use smol_str::SmolStr;
 
 use crate::verdict::{ClientCertificate, Evidence, Verdict};
 
@@ -46,10 +48,10 @@ impl std::fmt::Display for Reason {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Record(len, text) => {
-                write!(
-                    f,
-                    "the client's first encrypted record is {len} bytes long: {text}"
-                )
+                f.write_str("the client's first encrypted record is ")?;
+                len.fmt(f)?;
+                f.write_str(" bytes long: ")?;
+                f.write_str(text)
             }
             Self::Alert(who, code) => write!(
                 f,
@@ -67,7 +69,13 @@ impl Reason {
     pub(super) fn text(&self) -> SmolStr {
         match self {
             Self::Text(text) => SmolStr::new_static(text),
-            other => format_smolstr!("{other}"),
+            other => {
+                // Room for most of them, so that it does not have to grow.
+                let mut text = String::with_capacity(128);
+                // A string takes everything.
+                let _ = write!(text, "{other}");
+                text.into()
+            }
         }
     }
 }

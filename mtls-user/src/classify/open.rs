@@ -204,7 +204,7 @@ impl Open {
         let [client, server] = &self.streams;
         Ends {
             complete: [client.is_complete(), server.is_complete()],
-            hole: [client.has_hole(), server.has_hole()],
+            hole: [over && client.has_hole(), over && server.has_hole()],
             seen: [client.seen, server.seen],
             unanswered: self.unanswered[0],
             client_left_first: server
@@ -431,34 +431,10 @@ impl Open {
         self.fresh(Call::unobserved(reason));
     }
 
-    pub(super) fn settle(self: Box<Self>) -> Settled {
-        let Self {
-            known,
-            streams,
-            phase,
-            ..
-        } = *self;
-        let (facts, watch) = match phase {
+    pub(super) fn settle(mut self: Box<Self>) -> Settled {
+        let (facts, watch) = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Tls(tls) => {
-                let watch = Side::BOTH.map(|side| {
-                    let stream = &streams[side.index()];
-                    let aligned = !stream.overflow;
-                    let mut watch = Watch::new(stream.next, aligned, tls.sealed(side));
-                    // The start of a header may be held already.
-                    let bytes = stream.prefix();
-                    let (offset, len) = (stream.next, bytes.len() as u32);
-                    watch.look(
-                        side,
-                        &Piece {
-                            offset,
-                            len,
-                            bytes,
-                            ack: None,
-                            time: 0,
-                        },
-                    );
-                    watch
-                });
+                let watch = Side::BOTH.map(|side| self.watch(side, tls.sealed(side)));
                 (Some(tls.into_facts()), Some(watch))
             }
             Phase::Framed(side, next) => {
@@ -468,10 +444,30 @@ impl Open {
             _ => (None, None),
         };
         Settled {
-            known,
+            known: self.known,
             facts,
             watch,
         }
+    }
+
+    /// Goes on where the walk over a side's records has come to.
+    fn watch(&self, side: Side, sealed: Sealed) -> Watch {
+        let stream = &self.streams[side.index()];
+        let mut watch = Watch::new(stream.next, !stream.overflow, sealed);
+        // The start of a header may be held already.
+        let bytes = stream.prefix();
+        if !bytes.is_empty() {
+            let (offset, len) = (stream.next, bytes.len() as u32);
+            let piece = Piece {
+                offset,
+                len,
+                bytes,
+                ack: None,
+                time: 0,
+            };
+            watch.look(side, &piece);
+        }
+        watch
     }
 }
 

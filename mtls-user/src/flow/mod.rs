@@ -4,6 +4,7 @@
 //! translated on the way, its two halves have different ends but the same pair of initial sequence
 //! numbers, and are told as one ([`View`]).
 
+mod peers;
 mod slots;
 mod state;
 mod stream;
@@ -12,15 +13,15 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
-use crate::wire::{Endpoint, Segment};
-use slots::{Queue, Slots};
+use crate::wire::Segment;
+use peers::{End, Peers};
+use slots::{Hash, Hashed, Queue, Slots};
 pub use state::Flow;
 pub use view::{Handle, View};
 
@@ -96,7 +97,7 @@ pub struct FlowTable {
     slots: Slots,
     hasher: foldhash::fast::RandomState,
     /// By both initial sequence numbers: the half that was complete first.
-    pairs: HashTable<u32>,
+    pairs: HashTable<Hashed>,
     sessions: Sessions,
     serial: u64,
     stats: FlowStats,
@@ -118,18 +119,25 @@ impl FlowTable {
 
     /// Takes in one segment, and tells `sink` what it changed.
     pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
-        let hash = between(&self.hasher, segment.src, segment.dst);
-        let mut found = self.slots.find(hash, segment.src, segment.dst);
-        if let Some(at) = found
-            && self.slots[at].is_other_connection(segment)
-        {
-            self.close(at, sink);
-            self.remove(at);
-            found = None;
+        let (peers, sender) = Peers::of(&segment.src, &segment.dst);
+        let hash = Hash::of(&self.hasher, peers);
+        let mut found = self.slots.find(hash, peers);
+        if let Some(at) = found {
+            let flow = &self.slots[at];
+            if flow.is_other_connection(flow.side_of(sender), segment) {
+                self.close(at, sink);
+                self.remove(at);
+                found = None;
+            }
         }
         let at = match found {
             Some(at) => at,
-            None if segment.flags.syn() || segment.len > 0 => self.insert(hash, segment, sink),
+            None if segment.flags.syn() || segment.len > 0 => {
+                self.make_room(sink);
+                self.serial += 1;
+                let flow = Flow::new(self.serial, segment, peers, sender);
+                self.slots.insert(hash, flow)
+            }
             None => {
                 self.stats.stray += 1;
                 return;
@@ -139,15 +147,11 @@ impl FlowTable {
         if (self.slots[at].last ^ segment.time) >> SECOND != 0 {
             self.slots.touch(at);
         }
-        self.feed(at, segment, sink);
+        self.feed(at, sender, segment, sink);
     }
 
-    fn insert(
-        &mut self,
-        hash: u64,
-        segment: &Segment<'_>,
-        sink: &mut impl FnMut(Event, View<'_>),
-    ) -> u32 {
+    /// Forgets a connection when the table is full.
+    fn make_room(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
         if self.slots.len() >= self.limits.flows.max(1)
             && let Some(oldest) = self
                 .slots
@@ -158,17 +162,17 @@ impl FlowTable {
             self.close(oldest, sink);
             self.remove(oldest);
         }
-        self.serial += 1;
-        let hasher = &self.hasher;
-        self.slots
-            .insert(hash, Flow::new(self.serial, segment), |flow| {
-                between(hasher, flow.client, flow.server)
-            })
     }
 
-    fn feed(&mut self, at: u32, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
+    fn feed(
+        &mut self,
+        at: u32,
+        sender: End,
+        segment: &Segment<'_>,
+        sink: &mut impl FnMut(Event, View<'_>),
+    ) {
         let flow = &mut self.slots[at];
-        let side = flow.side_of(segment);
+        let side = flow.side_of(sender);
         let placed = flow.place(side, segment);
         if !flow.paired {
             self.join(at);
@@ -188,8 +192,8 @@ impl FlowTable {
             return;
         }
         let mut context = Context {
-            client: flow.client,
-            server: flow.server,
+            client: flow.client(),
+            server: flow.server(),
             sessions: &mut self.sessions,
         };
         let mut progress = Progress::NeedMore;
@@ -231,14 +235,14 @@ impl FlowTable {
         let flow = &self.slots[at];
         let Some(isns) = flow.isns() else { return };
         let first = flow.first;
-        let (slots, hasher) = (&self.slots, &self.hasher);
+        let (slots, hash) = (&self.slots, Hash::of(&self.hasher, isns));
         let entry = self.pairs.entry(
-            hasher.hash_one(isns),
-            |half| slots[*half].isns() == Some(isns),
-            |half| hasher.hash_one(slots[*half].isns().unwrap_or_default()),
+            hash.spread(),
+            |half| half.hash == hash && slots[half.slot].isns() == Some(isns),
+            |half| half.hash.spread(),
         );
         let other = match &entry {
-            Entry::Occupied(half) => Some(*half.get()).filter(|other| {
+            Entry::Occupied(half) => Some(half.get().slot).filter(|other| {
                 *other != at
                     && slots[*other].partner.is_none()
                     && slots[*other].first.abs_diff(first) < JOIN_WITHIN
@@ -255,9 +259,10 @@ impl FlowTable {
                 self.stats.joined += 1;
             }
             _ => {
+                let half = Hashed { hash, slot: at };
                 match entry {
-                    Entry::Occupied(mut half) => *half.get_mut() = at,
-                    Entry::Vacant(place) => drop(place.insert(at)),
+                    Entry::Occupied(mut old) => *old.get_mut() = half,
+                    Entry::Vacant(place) => drop(place.insert(half)),
                 }
                 self.slots[at].paired = true;
             }
@@ -295,8 +300,8 @@ impl FlowTable {
             return;
         }
         let mut context = Context {
-            client: flow.client,
-            server: flow.server,
+            client: flow.client(),
+            server: flow.server(),
             sessions: &mut self.sessions,
         };
         flow.classifier.finish(flow.lost, &mut context);
@@ -330,11 +335,13 @@ impl FlowTable {
         if let Some(isns) = flow.isns()
             && let Ok(entry) = self
                 .pairs
-                .find_entry(self.hasher.hash_one(isns), |half| *half == at)
+                .find_entry(Hash::of(&self.hasher, isns).spread(), |half| {
+                    half.slot == at
+                })
         {
             entry.remove();
         }
-        let hash = between(&self.hasher, flow.client, flow.server);
+        let hash = Hash::of(&self.hasher, flow.peers());
         self.slots.remove(hash, at);
     }
 
@@ -401,11 +408,6 @@ impl FlowTable {
     fn tell(&self, at: u32, event: Event, sink: &mut impl FnMut(Event, View<'_>)) {
         sink(event, self.view(at));
     }
-}
-
-/// A hash of two ends, in whichever order they come.
-fn between(hasher: &impl BuildHasher, a: Endpoint, b: Endpoint) -> u64 {
-    hasher.hash_one(a).wrapping_add(hasher.hash_one(b))
 }
 
 fn either(a: Progress, b: Progress) -> Progress {

@@ -1,14 +1,38 @@
 //! Where flows live: slots found by key, in order of use, so that the quietest can go first without
 //! a look at all the others.
 
+use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
 
 use super::Flow;
-use crate::wire::Endpoint;
+use super::peers::Peers;
 
 const NONE: u32 = u32::MAX;
+
+/// A hash of what a flow is found by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hash(u32);
+
+impl Hash {
+    pub(super) fn of(hasher: &impl BuildHasher, key: impl std::hash::Hash) -> Self {
+        Self(hasher.hash_one(key) as u32)
+    }
+
+    /// As wide as a hash table wants it, which takes its places from the lower bits and its tags
+    /// from the upper ones.
+    pub(super) fn spread(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
+}
+
+/// A slot with the hash that it is found by, so that a table grows without a look at every flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed {
+    pub(super) hash: Hash,
+    pub(super) slot: u32,
+}
 
 #[derive(Debug)]
 struct Slot {
@@ -38,7 +62,7 @@ struct Ends {
 pub(super) struct Slots {
     all: Vec<Slot>,
     free: Vec<u32>,
-    table: HashTable<u32>,
+    table: HashTable<Hashed>,
     queues: [Ends; 2],
 }
 
@@ -62,13 +86,15 @@ impl Slots {
         self.table.len()
     }
 
-    pub(super) fn find(&self, hash: u64, a: Endpoint, b: Endpoint) -> Option<u32> {
+    pub(super) fn find(&self, hash: Hash, peers: Peers<'_>) -> Option<u32> {
         self.table
-            .find(hash, |at| self[*at].is_between(a, b))
-            .copied()
+            .find(hash.spread(), |it| {
+                it.hash == hash && self[it.slot].peers() == peers
+            })
+            .map(|it| it.slot)
     }
 
-    pub(super) fn insert(&mut self, hash: u64, flow: Flow, rehash: impl Fn(&Flow) -> u64) -> u32 {
+    pub(super) fn insert(&mut self, hash: Hash, flow: Flow) -> u32 {
         let slot = Slot {
             flow: Some(flow),
             older: NONE,
@@ -81,16 +107,16 @@ impl Slots {
             self.all.push(slot);
             (self.all.len() - 1) as u32
         };
-        let all = &self.all;
-        self.table.insert_unique(hash, at, |at| {
-            all[*at as usize].flow.as_ref().map_or(0, &rehash)
-        });
+        self.table
+            .insert_unique(hash.spread(), Hashed { hash, slot: at }, |it| {
+                it.hash.spread()
+            });
         self.append(at);
         at
     }
 
-    pub(super) fn remove(&mut self, hash: u64, at: u32) {
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == at) {
+    pub(super) fn remove(&mut self, hash: Hash, at: u32) {
+        if let Ok(entry) = self.table.find_entry(hash.spread(), |it| it.slot == at) {
             entry.remove();
             self.unlink(at);
             self.all[at as usize].flow = None;

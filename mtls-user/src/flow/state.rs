@@ -1,5 +1,6 @@
 //! One connection, or one half of it where its addresses are translated.
 
+use super::peers::{End, Peers};
 use super::stream::Stream;
 use crate::classify::{Classifier, Side};
 use crate::verdict::{Origin, Verdict};
@@ -12,8 +13,10 @@ const LINKS: usize = 4;
 #[derive(Debug)]
 pub struct Flow {
     serial: u64,
-    pub(super) client: Endpoint,
-    pub(super) server: Endpoint,
+    /// Both ends, in the order of [`Peers`].
+    ends: [Endpoint; 2],
+    /// Which of them opened the connection, as far as its first segment told.
+    client_end: End,
     pub(super) origin: Origin,
     client_stream: Stream,
     server_stream: Stream,
@@ -52,7 +55,8 @@ pub(super) struct Placed<'a> {
 }
 
 impl Flow {
-    pub(super) fn new(serial: u64, segment: &Segment<'_>) -> Self {
+    /// A connection whose first segment is `segment`, sent by `sender`.
+    pub(super) fn new(serial: u64, segment: &Segment<'_>, peers: Peers<'_>, sender: End) -> Self {
         let syn = segment.flags.syn();
         let known = !segment.midstream && (segment.isn.0.is_some() || segment.isn.1.is_some());
         let origin = if syn || known {
@@ -66,15 +70,11 @@ impl Flow {
         } else {
             segment.src.port >= segment.dst.port
         };
-        let (client, server) = if from_client {
-            (segment.src, segment.dst)
-        } else {
-            (segment.dst, segment.src)
-        };
+        let client_end = if from_client { sender } else { sender.other() };
         Self {
             serial,
-            client,
-            server,
+            ends: peers.to_owned(),
+            client_end,
             origin,
             client_stream: Stream::default(),
             server_stream: Stream::default(),
@@ -100,9 +100,19 @@ impl Flow {
         self.serial
     }
 
-    /// Whether these are its ends, in either order.
-    pub(super) fn is_between(&self, a: Endpoint, b: Endpoint) -> bool {
-        (self.client == a && self.server == b) || (self.client == b && self.server == a)
+    /// The end that opened the connection.
+    pub(super) fn client(&self) -> Endpoint {
+        self.ends[self.client_end as usize]
+    }
+
+    /// The end that accepted it.
+    pub(super) fn server(&self) -> Endpoint {
+        self.ends[self.client_end.other() as usize]
+    }
+
+    /// What it is found by.
+    pub(super) fn peers(&self) -> Peers<'_> {
+        Peers::again(&self.ends)
     }
 
     /// Interfaces it was seen on.
@@ -114,8 +124,8 @@ impl Flow {
         self.closed
     }
 
-    pub(super) fn side_of(&self, segment: &Segment<'_>) -> Side {
-        if segment.src == self.client {
+    pub(super) fn side_of(&self, sender: End) -> Side {
+        if sender == self.client_end {
             Side::Client
         } else {
             Side::Server
@@ -142,8 +152,7 @@ impl Flow {
     }
 
     /// `segment` has these ends but is of a later connection: the ports are used again.
-    pub(super) fn is_other_connection(&self, segment: &Segment<'_>) -> bool {
-        let side = self.side_of(segment);
+    pub(super) fn is_other_connection(&self, side: Side, segment: &Segment<'_>) -> bool {
         let own = self.stream(side).isn();
         if segment.flags.syn() {
             return match own {
@@ -167,21 +176,8 @@ impl Flow {
         self.first = self.first.min(segment.time);
         self.last = self.last.max(segment.time);
         self.lost |= segment.lost;
-        for known in &mut self.links {
-            if *known == 0 {
-                *known = segment.link;
-            }
-            if *known == segment.link {
-                break;
-            }
-        }
-        if self.crossing == Direction::Unknown {
-            self.crossing = match (side, segment.direction) {
-                (Side::Client, direction) => direction,
-                (Side::Server, Direction::Egress) => Direction::Ingress,
-                (Side::Server, Direction::Ingress) => Direction::Egress,
-                (Side::Server, Direction::Unknown) => Direction::Unknown,
-            };
+        if segment.link != 0 {
+            self.crossed(side, segment);
         }
         let sampled = self.sampled;
         let (own, other) = self.streams(side);
@@ -209,9 +205,10 @@ impl Flow {
         }
         // Both sides have a base by now.
         let position = own.position(seq).unwrap_or(0);
-        let before = u32::try_from((-position).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
-        let skip = before.min(segment.len);
-        let offset = u64::try_from(position).unwrap_or(0);
+        let (offset, skip) = match u64::try_from(position) {
+            Ok(offset) => (offset, 0),
+            Err(_) => (0, position.unsigned_abs().min(segment.len.into()) as u32),
+        };
         let len = segment.len - skip;
         let bytes = segment.payload.get(skip as usize..).unwrap_or_default();
         let end = offset + u64::from(len);
@@ -224,6 +221,26 @@ impl Flow {
             len,
             bytes,
             ack,
+        }
+    }
+
+    /// Notes the interface that `segment` was seen on, and which way it crossed it.
+    fn crossed(&mut self, side: Side, segment: &Segment<'_>) {
+        for known in &mut self.links {
+            if *known == 0 {
+                *known = segment.link;
+            }
+            if *known == segment.link {
+                break;
+            }
+        }
+        if self.crossing == Direction::Unknown {
+            self.crossing = match (side, segment.direction) {
+                (Side::Client, direction) => direction,
+                (Side::Server, Direction::Egress) => Direction::Ingress,
+                (Side::Server, Direction::Ingress) => Direction::Egress,
+                (Side::Server, Direction::Unknown) => Direction::Unknown,
+            };
         }
     }
 }

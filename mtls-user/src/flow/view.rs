@@ -1,11 +1,11 @@
 //! A connection as it is told: one half, or two that are one.
 
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use super::Flow;
 use crate::classify::{Finding, Side};
 use crate::verdict::{Bytes, FlowRecord, Peer, SCHEMA, Verdict};
-use crate::wire::{Direction, Endpoint};
+use crate::wire::{Direction, Endpoint, text};
 
 /// Stands for a connection that may be gone by now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +67,10 @@ impl<'a> View<'a> {
             && own.verdict != others.verdict;
         let note = format!(
             "halves-disagree: {} at {} and {} at {}",
-            own.verdict, self.flow.server, others.verdict, other.server
+            own.verdict,
+            self.flow.server(),
+            others.verdict,
+            other.server()
         );
         let mut finding = if own.verdict == verdict { own } else { others };
         if disagree {
@@ -140,10 +143,7 @@ impl<'a> View<'a> {
         FlowRecord {
             schema: SCHEMA,
             file: None,
-            id: self
-                .flow
-                .isns()
-                .map(|(client, server)| format_smolstr!("{client:08x}{server:08x}")),
+            id: self.flow.isns().map(id),
             src: peer(client),
             dst: peer(server),
             verdict: finding.verdict,
@@ -166,12 +166,22 @@ impl<'a> View<'a> {
     }
 }
 
+/// Both initial sequence numbers in hexadecimal.
+fn id((client, server): (u32, u32)) -> SmolStr {
+    let number = u64::from(client) << 32 | u64::from(server);
+    let mut digits = [0; 16];
+    for (at, digit) in digits.iter_mut().enumerate() {
+        *digit = text::hex((number >> (60 - 4 * at)) as u8);
+    }
+    SmolStr::new(std::str::from_utf8(&digits).unwrap_or_default())
+}
+
 /// Client and server, in the order that the content showed.
 fn oriented(flow: &Flow) -> (Endpoint, Endpoint) {
     if flow.classifier.client_is_server() {
-        (flow.server, flow.client)
+        (flow.server(), flow.client())
     } else {
-        (flow.client, flow.server)
+        (flow.client(), flow.server())
     }
 }
 

@@ -53,6 +53,11 @@ fn is_format(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The hexadecimal digit of the lower four bits of `nibble`.
+pub fn hex(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble & 15)]
+}
+
 /// Whether every byte is text: printable ASCII, tab, CR or LF.
 pub fn is_text(bytes: &[u8]) -> bool {
     bytes

@@ -22,7 +22,7 @@ pub(super) const CLOSED: &str = "the server closed the connection after the clie
 pub(in crate::classify) struct Ends {
     /// Per side: it closed its stream, and every byte of it was seen.
     pub(in crate::classify) complete: [bool; 2],
-    /// Per side: bytes are missing.
+    /// Per side: it is over, and bytes are missing.
     pub(in crate::classify) hole: [bool; 2],
     /// Per side: end of the last byte that was on the wire.
     pub(in crate::classify) seen: [u64; 2],

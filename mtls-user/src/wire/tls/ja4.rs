@@ -6,6 +6,7 @@ use smol_str::{SmolStr, SmolStrBuilder};
 
 use super::hello::{ClientHello, extension, is_grease};
 use crate::wire::cursor::u16s;
+use crate::wire::text::hex;
 
 /// A fingerprint in its binary form: 22 bytes instead of 36.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,10 +92,6 @@ fn alpn(first: Option<&[u8]>) -> [u8; 2] {
     } else {
         [hex(a >> 4), hex(z & 15)]
     }
-}
-
-fn hex(nibble: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
 /// The first six bytes of the SHA-256 of the numbers in hexadecimal, with commas between, the
