@@ -25,64 +25,161 @@ fn truths() -> Result<BTreeMap<String, Vec<String>>> {
         .collect())
 }
 
-/// What `mtls classify` says, by file name.
-fn flows(names: impl Iterator<Item = String>) -> Result<BTreeMap<String, Value>> {
+/// What `mtls classify` says of each file's flows, in the order in which they began.
+fn flows(files: impl Iterator<Item = PathBuf>) -> Result<BTreeMap<String, Vec<Value>>> {
     let mut args = vec!["classify".into(), "-o".into(), "jsonl".into()];
-    args.extend(names.map(|name| corpus().join("pcap").join(name).into_os_string()));
+    args.extend(files.map(PathBuf::into_os_string));
     let answer = mtls(args)?;
     assert_eq!(answer.code, Some(0), "{}", answer.err);
-    let mut flows = BTreeMap::new();
+    let mut flows: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for line in answer.out.lines() {
         let flow: Value = serde_json::from_str(line)?;
         let file = flow["file"].as_str().context("no file name")?;
         let name = Path::new(file).file_name().context("no file name")?;
-        let before = flows.insert(name.to_string_lossy().into_owned(), flow.clone());
-        assert_eq!(before, None, "one flow a file");
+        let name = name.to_string_lossy().into_owned();
+        flows.entry(name).or_default().push(flow);
+    }
+    for flows in flows.values_mut() {
+        flows.sort_by_key(|flow| flow["first_seen"].as_u64());
     }
     Ok(flows)
+}
+
+fn pcap(name: &str) -> PathBuf {
+    corpus().join("pcap").join(name)
+}
+
+/// Verdict, evidence and what is known of the client's certificate, for a truth of `truth.csv`.
+/// `proof` is the evidence that the version gives.
+fn expected<'a>(truth: &str, proof: &'a str) -> (&'a str, &'a str, &'a str) {
+    match truth {
+        "server-only" | "post-handshake" => ("tls", proof, "not-requested"),
+        "mutual" | "padded-mutual" => ("mtls", proof, "presented"),
+        "requested-none" => ("tls", proof, "not-presented"),
+        "refused" => ("failed", proof, "refused"),
+        "resumed-mutual" => ("mtls", "resumption", "presented"),
+        "resumed-server-only" => ("tls", "resumption", "unknown"),
+        "psk" | "padded-server-only" => ("tls-unproven", "handshake-shape", "unknown"),
+        "renegotiated" => ("mtls", "handshake-shape", "presented"),
+        "rejected" => ("failed", proof, "unknown"),
+        "no-common-version" | "no-common-cipher" => ("failed", "first-bytes", "unknown"),
+        other => panic!("unknown truth {other}"),
+    }
 }
 
 #[test]
 fn every_handshake_is_what_its_peers_know_it_to_be() -> Result<()> {
     let truths = truths()?;
-    let flows = flows(truths.keys().cloned())?;
-    assert!(truths.len() > 200, "the corpus has {} flows", truths.len());
+    let flows = flows(truths.keys().map(|name| pcap(name)))?;
+    assert!(truths.len() > 250, "the corpus has {} files", truths.len());
+    let mut left_first = Vec::new();
     for (name, row) in &truths {
-        let flow = &flows[name];
-        let tls = &flow["tls"];
-        let (verdict, certificate) = match row[4].as_str() {
-            "server-only" => ("tls", "not-requested"),
-            "mutual" => ("mtls", "presented"),
-            "requested-none" => ("tls", "not-presented"),
-            // A client that had closed before the server's alert: it may be a close_notify.
-            "refused" if left_first(flow) => ("tls-unproven", "not-presented"),
-            "refused" => ("failed", "refused"),
-            other => panic!("unknown truth {other}"),
-        };
-        assert_eq!(flow["verdict"], verdict, "{name}: {flow:#}");
-        assert_eq!(tls["client_certificate"], certificate, "{name}: {flow:#}");
-        assert_eq!(tls["version"], row[3].as_str(), "{name}");
-        assert_eq!(flow["origin"], "syn", "{name}");
-        let evidence = if row[3] == "1.3" {
+        let (version, truth) = (&row[3], &row[4]);
+        let proof = if version == "1.3" {
             "handshake-shape"
         } else {
             "certificates"
         };
-        assert_eq!(flow["evidence"], evidence, "{name}");
-        let identity = "spiffe://cluster.local/ns/shop/sa/db";
-        if row[3] == "1.2" {
-            assert_eq!(tls["server_identity"], identity, "{name}");
+        assert_eq!(flows[name].len(), truth.split('+').count(), "{name}");
+        for (flow, truth) in flows[name].iter().zip(truth.split('+')) {
+            let tls = &flow["tls"];
+            assert_eq!(flow["origin"], "syn", "{name}");
+            if flow["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.starts_with("the client left before"))
+            {
+                assert_eq!(flow["verdict"], "tls-unproven", "{name}");
+                assert_eq!(truth, "refused", "{name}");
+                left_first.push(name.as_str());
+                continue;
+            }
+            let (verdict, evidence, certificate) = expected(truth, proof);
+            assert_eq!(flow["verdict"], verdict, "{name}: {flow:#}");
+            assert_eq!(flow["evidence"], evidence, "{name}: {flow:#}");
+            assert_eq!(tls["client_certificate"], certificate, "{name}: {flow:#}");
+            if evidence != "first-bytes" {
+                assert_eq!(tls["version"], version.as_str(), "{name}");
+            }
+            // A client that rejects the server's certificate says nothing of its own session.
+            if !matches!(verdict, "failed") {
+                assert_eq!(
+                    tls["resumed"],
+                    truth.starts_with("resumed-"),
+                    "{name}: {flow:#}"
+                );
+            }
+            assert_eq!(tls["external_psk"] == true, truth == "psk", "{name}");
+            if truth == "post-handshake" {
+                assert_eq!(tls["post_handshake_auth"], true, "{name}: {flow:#}");
+            }
+            let identity = "spiffe://cluster.local/ns/shop/sa/db";
+            if proof == "certificates" && matches!(verdict, "mtls" | "tls") {
+                assert_eq!(tls["server_identity"], identity, "{name}");
+            }
+            if proof == "certificates" && matches!(truth, "mutual" | "resumed-mutual") {
+                assert_eq!(tls["client_identity"], identity, "{name}");
+            }
         }
-        if row[3] == "1.2" && row[4] == "mutual" {
-            assert_eq!(tls["client_identity"], identity, "{name}");
+    }
+    // A client that had closed before the server's alert came: it may be a close_notify.
+    assert_eq!(left_first, ["1.3-refused-openssl-java.pcap"]);
+    Ok(())
+}
+
+/// What a resumption continues is known only where its full handshake was seen.
+#[test]
+fn a_resumption_without_its_original_is_unproven() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut names = Vec::new();
+    for (name, row) in truths()? {
+        if row[4].contains("+resumed-") {
+            std::fs::write(dir.path().join(&name), without_first_flow(&pcap(&name))?)?;
+            names.push(name);
         }
+    }
+    assert!(names.len() >= 7, "{names:?}");
+    let flows = flows(names.iter().map(|name| dir.path().join(name)))?;
+    for name in &names {
+        let [flow] = &flows[name][..] else {
+            panic!("{name} has {} flows left", flows[name].len());
+        };
+        assert_eq!(flow["verdict"], "tls-unproven", "{name}: {flow:#}");
+        assert_eq!(flow["tls"]["resumed"], true, "{name}: {flow:#}");
+        assert_eq!(
+            flow["tls"]["client_certificate"], "unknown",
+            "{name}: {flow:#}"
+        );
     }
     Ok(())
 }
 
-fn left_first(flow: &Value) -> bool {
-    let reason = flow["reason"].as_str().unwrap_or_default();
-    reason.starts_with("the client left before")
+/// A capture without the frames from and to the port that its first frame came from. All are
+/// IPv4 without options over Ethernet.
+fn without_first_flow(path: &Path) -> Result<Vec<u8>> {
+    const PORTS: usize = 14 + 20;
+    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let first = &bytes[24 + 16 + PORTS..][..2];
+    let mut rest = bytes[..24].to_vec();
+    for record in records(&bytes)? {
+        let ports = &record[16 + PORTS..][..4];
+        if ports[..2] != *first && ports[2..] != *first {
+            rest.extend_from_slice(record);
+        }
+    }
+    Ok(rest)
+}
+
+/// The records of a capture: each frame behind its header.
+fn records(bytes: &[u8]) -> Result<Vec<&[u8]>> {
+    let mut records = Vec::new();
+    let mut at = 24;
+    while at < bytes.len() {
+        let length = bytes[at + 8..].first_chunk().context("a cut frame")?;
+        let end = at + 16 + u32::from_le_bytes(*length) as usize;
+        records.push(bytes.get(at..end).context("a cut frame")?);
+        at = end;
+    }
+    Ok(records)
 }
 
 #[test]
@@ -91,13 +188,15 @@ fn tshark_reads_the_same_hellos() -> Result<()> {
         return Ok(());
     }
     let truths = truths()?;
-    let flows = flows(truths.keys().cloned())?;
+    let flows = flows(truths.keys().map(|name| pcap(name)))?;
     let (capture, starts) = merged(flows.keys())?;
     let mut tshark = Command::new("tshark");
     tshark.args(["-n", "-T", "json", "-Y", "tls.handshake.type <= 2", "-r"]);
     tshark.arg(capture.path());
     for field in [
         "frame.number",
+        "tcp.srcport",
+        "tcp.dstport",
         "tls.handshake.type",
         "tls.handshake.extensions_server_name",
         "tls.handshake.ciphersuite",
@@ -116,7 +215,10 @@ fn tshark_reads_the_same_hellos() -> Result<()> {
             .range(..=number)
             .next_back()
             .context("a frame of no file")?;
-        let tls = &flows[name]["tls"];
+        let ports = [first("tcp.srcport"), first("tcp.dstport")].map(Option::unwrap_or_default);
+        let is_this = |flow: &&Value| ports.contains(&flow["src"]["port"].to_string());
+        let flow = flows[name].iter().find(is_this).context("no such flow")?;
+        let tls = &flow["tls"];
         match first("tls.handshake.type").as_deref() {
             Some("1") => {
                 let sni = first("tls.handshake.extensions_server_name");
@@ -148,16 +250,11 @@ fn merged<'a>(
     let mut starts = BTreeMap::new();
     let mut frames = 0;
     for name in names {
-        let bytes = std::fs::read(corpus().join("pcap").join(name))?;
+        let bytes = std::fs::read(pcap(name))?;
         let from = if frames == 0 { 0 } else { 24 };
         all.write_all(&bytes[from..])?;
         starts.insert(frames + 1, name.clone());
-        let mut at = 24;
-        while at < bytes.len() {
-            let length = bytes[at + 8..].first_chunk().context("a cut frame")?;
-            at += 16 + u32::from_le_bytes(*length) as usize;
-            frames += 1;
-        }
+        frames += records(&bytes)?.len() as u64;
     }
     Ok((all, starts))
 }
@@ -168,6 +265,9 @@ fn code(name: &str) -> u16 {
         "TLS_AES_128_GCM_SHA256" => 0x1301,
         "TLS_AES_256_GCM_SHA384" => 0x1302,
         "TLS_CHACHA20_POLY1305_SHA256" => 0x1303,
+        "TLS_AES_128_CCM_8_SHA256" => 0x1305,
+        "TLS_DHE_PSK_WITH_AES_256_GCM_SHA384" => 0x00ab,
+        "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA" => 0xc00a,
         "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => 0xc02b,
         "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => 0xc02c,
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" => 0xcca9,

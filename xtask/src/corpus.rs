@@ -5,23 +5,34 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::build;
 use crate::demo::CAPTURE;
+use crate::{build, setup};
 
 /// Captured handshakes, one flow a file, and `truth.csv`.
 pub(crate) const CORPUS: &str = "tests/corpus";
 
-/// Writes the captures anew; some twenty minutes.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Which captures.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only handshakes whose file's name contains this, such as `1.3-resumed`.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// Writes the captures anew; some twenty minutes for all.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !build::is_root() {
         bail!("this makes network namespaces, for which it needs root: run it with sudo");
     }
+    setup::stacks()?;
     build::build(&["--package", "mtls-tests", "--bins"], false)?;
-    let path = build::root().join(CAPTURE);
-    let dir = path.parent().context("the capture has no directory")?;
-    std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let mut demo = Command::new(build::program("mtls-demo")?);
-    build::run(demo.arg("--capture").arg(&path))?;
+    if args.only.is_none() {
+        let path = build::root().join(CAPTURE);
+        let dir = path.parent().context("the capture has no directory")?;
+        std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        let mut demo = Command::new(build::program("mtls-demo")?);
+        build::run(demo.arg("--capture").arg(&path))?;
+    }
     let mut corpus = Command::new(build::program("mtls-corpus")?);
-    build::run(corpus.arg(build::root().join(CORPUS)))
+    build::run(corpus.arg(build::root().join(CORPUS)).args(&args.only))
 }

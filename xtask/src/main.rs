@@ -29,7 +29,7 @@ enum Task {
     /// Run the tests; needs root.
     Test(test::Args),
     /// Make the captures that the repository ships anew; needs root.
-    Corpus,
+    Corpus(corpus::Args),
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
     /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
         Task::Demo => demo::run(),
         Task::Setup => setup::tests(),
         Task::Test(args) => test::run(&args),
-        Task::Corpus => corpus::run(),
+        Task::Corpus(args) => corpus::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),
         Task::Vm(args) => vm::run(&args),

@@ -74,6 +74,15 @@ const CLUSTER: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/openssl", "openssl"),
 ];
+/// The TLS stacks of `cargo xtask corpus`, beside rustls.
+const STACKS: &[(&str, &str)] = &[
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/gnutls-cli", "gnutls-bin"),
+    ("/usr/bin/certutil", "libnss3-tools"),
+    ("/usr/bin/javac", "default-jdk-headless"),
+    ("/usr/bin/go", "golang-go"),
+    ("/usr/bin/dumpcap", "wireshark-common"),
+];
 /// What `cargo xtask bench classify` compares with, and pins to a core with.
 const RIVALS: &[(&str, &str)] = &[
     ("/usr/bin/ndpiReader", "libndpi-bin"),
@@ -168,6 +177,16 @@ pub(crate) fn cluster() -> anyhow::Result<()> {
         return Ok(());
     }
     tools("tools for a Kubernetes API", CLUSTER)
+}
+
+/// Installs the TLS stacks that the corpus is made with, beyond what `run` does.
+pub(crate) fn stacks() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        say("openssl, gnutls-bin, libnss3-tools, a JDK, Go and dumpcap have to be on the path");
+        return Ok(());
+    }
+    tools("TLS stacks for the corpus", STACKS)
 }
 
 /// Installs what `cargo xtask bench classify` compares with, beyond what `run` does.

@@ -1,8 +1,9 @@
-//! Large captures made of small ones: the same handshake between many clients and one server.
+//! Large captures made of small ones: the same handshakes between many clients and one server.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -164,12 +165,13 @@ impl Writer {
         Ok(())
     }
 
-    /// `copies` of a flow, each from a client of its own, 64 of them at a time side by side.
-    pub fn copies(&mut self, frames: &[Frame], copies: u32) -> Result<()> {
-        let mut first = 0;
+    /// Copies of a flow, each from the client that its number stands for, 64 of them at a time side
+    /// by side.
+    pub fn copies(&mut self, frames: &[Frame], numbers: Range<u32>) -> Result<()> {
+        let mut first = numbers.start;
         let mut own = Vec::new();
-        while first < copies {
-            let last = (first + 64).min(copies);
+        while first < numbers.end {
+            let last = (first + 64).min(numbers.end);
             for frame in frames {
                 for copy in first..last {
                     own.clone_from(&frame.bytes);

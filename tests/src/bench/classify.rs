@@ -15,6 +15,32 @@ use crate::bin;
 /// Each measurement is the median of so many runs.
 const RUNS: usize = 5;
 
+/// What tshark is asked for: the facts that `mtls` tells of a flow, as far as it has them.
+const FACTS: [&str; 22] = [
+    "frame.time_epoch",
+    "tcp.stream",
+    "ip.src",
+    "tcp.srcport",
+    "ip.dst",
+    "tcp.dstport",
+    "tls.record.content_type",
+    "tls.record.length",
+    "tls.alert_message.desc",
+    "tls.handshake.type",
+    "tls.handshake.version",
+    "tls.handshake.ciphersuite",
+    "tls.handshake.extensions_server_name",
+    "tls.handshake.extensions_alpn_str",
+    "tls.handshake.extensions.supported_version",
+    "tls.handshake.extensions_key_share_group",
+    "x509ce.dNSName",
+    "x509ce.uniformResourceIdentifier",
+    "http.request.method",
+    "http.host",
+    "http.request.uri",
+    "http.response.code",
+];
+
 /// One line of the result.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -96,25 +122,33 @@ pub fn run(corpus: &Path, work: &Path, json: bool) -> Result<()> {
 type Made = (&'static str, u32, PathBuf, u64);
 
 fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
-    let handshake = |name: &str| capture::read(&corpus.join("pcap").join(name));
     let mut made = Vec::new();
-    for (name, frames, copies) in [
+    for (name, kinds, flows) in [
         (
             "tls13",
-            handshake("1.3-server-only-go-openssl.pcap")?,
+            handshakes(corpus, |version, truth| {
+                version == "1.3" && !truth.contains('+')
+            })?,
             20_000,
         ),
         (
             "tls12-mutual",
-            handshake("1.2-mutual-openssl-openssl.pcap")?,
+            handshakes(corpus, |version, truth| {
+                version == "1.2" && truth == "mutual"
+            })?,
             10_000,
         ),
-        ("http", capture::http(), 20_000),
+        ("http", vec![capture::http()], 20_000),
     ] {
         let path = work.join(format!("{name}.pcap"));
         let mut writer = Writer::new(&path)?;
-        writer.copies(&frames, copies)?;
-        made.push((name, copies, path, writer.finish()?));
+        let each = flows / kinds.len() as u32;
+        let mut last = 0;
+        for frames in kinds {
+            writer.copies(&frames, last..last + each)?;
+            last += each;
+        }
+        made.push((name, last, path, writer.finish()?));
     }
     let path = work.join("bulk.pcap");
     let mut writer = Writer::new(&path)?;
@@ -123,16 +157,37 @@ fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
     Ok(made)
 }
 
+/// The flows of the corpus whose version and truth are of one kind, each alone in its capture.
+fn handshakes(
+    corpus: &Path,
+    is_kind: impl Fn(&str, &str) -> bool,
+) -> Result<Vec<Vec<capture::Frame>>> {
+    let truths = corpus.join("truth.csv");
+    let truths =
+        std::fs::read_to_string(&truths).with_context(|| format!("read {}", truths.display()))?;
+    let mut handshakes = Vec::new();
+    for line in truths.lines().skip(1) {
+        let [name, _, _, version, truth] = line.split(',').collect::<Vec<_>>()[..] else {
+            bail!("truth.csv has a line of another shape: {line}");
+        };
+        if is_kind(version, truth) {
+            handshakes.push(capture::read(&corpus.join("pcap").join(name))?);
+        }
+    }
+    ensure!(!handshakes.is_empty(), "the corpus has no such handshakes");
+    Ok(handshakes)
+}
+
 /// `flows` connections that send plaintext in `segments` segments of 1,448 bytes each.
 fn bulk(writer: &mut Writer, flows: u32, segments: u32) -> Result<()> {
     let http = capture::http();
-    writer.copies(&http[..4], flows)?;
+    writer.copies(&http[..4], 0..flows)?;
     let start = http[4].bytes.len() as u32 - 54 + 1;
     let request = http[3].bytes.len() as u32 - 54 + 1;
-    writer.copies(&http[4..5], flows)?;
+    writer.copies(&http[4..5], 0..flows)?;
     for segment in 0..segments {
         let frame = capture::frame(false, start + segment * 1_448, request, 16, &[b'x'; 1_448]);
-        writer.copies(&[frame], flows)?;
+        writer.copies(&[frame], 0..flows)?;
     }
     Ok(())
 }
@@ -153,20 +208,11 @@ fn measure(
         "{name}: {flows} flows were written, and mtls tells of {lines}"
     );
     let mut tshark = Command::new("tshark");
-    tshark.args([
-        "-n",
-        "-Y",
-        "tls.handshake || http",
-        "-T",
-        "fields",
-        "-e",
-        "ip.src",
-        "-e",
-        "tls.handshake.type",
-        "-e",
-        "tls.handshake.extensions_server_name",
-        "-r",
-    ]);
+    tshark.args(["-n", "-Y", "tls || http", "-T", "fields"]);
+    for field in FACTS {
+        tshark.args(["-e", field]);
+    }
+    tshark.arg("-r");
     tshark.arg(path);
     let mut ndpi = Command::new("ndpiReader");
     ndpi.arg("-i").arg(path);
@@ -242,7 +288,7 @@ fn memory(corpus: &Path, work: &Path) -> Result<Vec<Memory>> {
         } else {
             capture::idle()
         };
-        writer.copies(&frames, flows)?;
+        writer.copies(&frames, 0..flows)?;
         writer.finish()?;
         let mut command = Command::new(bin::mtls()?);
         command.args(["classify", "-o", "jsonl"]).arg(&path);

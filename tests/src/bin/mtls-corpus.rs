@@ -1,8 +1,10 @@
-//! Makes the corpus of captured handshakes anew: `mtls-corpus DIRECTORY`.
+//! Makes the corpus of captured handshakes anew: `mtls-corpus DIRECTORY [PART-OF-NAME]`.
 
 fn main() -> anyhow::Result<()> {
-    let Some(out) = std::env::args_os().nth(1) else {
-        anyhow::bail!("usage: mtls-corpus DIRECTORY");
+    let mut args = std::env::args_os().skip(1);
+    let Some(out) = args.next() else {
+        anyhow::bail!("usage: mtls-corpus DIRECTORY [PART-OF-NAME]");
     };
-    mtls_tests::corpus::make(&std::path::absolute(out)?)
+    let only = args.next().unwrap_or_default();
+    mtls_tests::corpus::make(&std::path::absolute(out)?, &only.to_string_lossy())
 }

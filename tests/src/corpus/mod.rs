@@ -4,21 +4,24 @@
 //! looking at the packets: a server that demands a certificate and then answers the request has
 //! verified one.
 
+mod special;
 mod stacks;
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::bench::capture::{Frame, read as frames};
+use crate::bench::capture::read as frames;
 use crate::netns::{Node, Pod};
 use crate::pki::Pki;
-use crate::process::Process;
+use special::{SPECIALS, Special};
 use stacks::{Ask, Kit, STACKS, Stack, Version};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,130 +63,154 @@ const SCENARIOS: [Scenario; 4] = [
     },
 ];
 
-/// Makes every capture anew in `out`, with `truth.csv` beside them.
-pub fn make(out: &Path) -> Result<()> {
+/// Makes every capture whose name contains `only` anew in `out`, and their rows of `truth.csv`.
+pub fn make(out: &Path, only: &str) -> Result<()> {
     let node = Node::new()?;
-    let (client, server) = (node.pod("corpus", "client")?, node.pod("corpus", "db")?);
     let pki = Pki::new(&node.files().join("pki"))?;
-    let kit = Kit::new(&node.files().join("kit"), &pki)?;
     let pcaps = out.join("pcap");
     fs::create_dir_all(&pcaps).with_context(|| format!("make {}", pcaps.display()))?;
-    let mut truth = fs::File::create(out.join("truth.csv")).context("make truth.csv")?;
-    writeln!(truth, "pcap,client,server,version,truth")?;
-    let mut made = 0;
+    let mut corpus = Corpus {
+        client: node.pod("corpus", "client")?,
+        server: node.pod("corpus", "db")?,
+        kit: Kit::new(&node.files().join("kit"), &pki)?,
+        pcaps,
+        only: only.to_owned(),
+        truths: BTreeMap::new(),
+    };
     for version in [Version::Tls13, Version::Tls12] {
         for scenario in SCENARIOS {
             for serving in STACKS {
                 for asking in STACKS {
-                    let name = format!(
-                        "{}-{}-{}-{}.pcap",
-                        version.name(),
-                        scenario.name,
-                        asking.name(),
-                        serving.name(),
-                    );
-                    let setting = Setting {
-                        kit: &kit,
-                        version,
-                        scenario,
-                        asking,
-                        serving,
-                    };
-                    match setting.record(&client, &server, &pcaps.join(&name)) {
-                        Ok(()) => {
-                            made += 1;
-                            writeln!(
-                                truth,
-                                "{name},{},{},{},{}",
-                                asking.name(),
-                                serving.name(),
-                                version.name(),
-                                scenario.name
-                            )?;
-                            eprintln!("{made:4} {name}");
-                        }
-                        Err(error) => {
-                            let _ = fs::remove_file(pcaps.join(&name));
-                            eprintln!("   - {name}: left out: {error:#}");
-                        }
-                    }
+                    corpus.pair(version, scenario, asking, serving);
                 }
             }
         }
     }
-    if made == 0 {
+    for special in SPECIALS {
+        corpus.special(special);
+    }
+    if corpus.truths.is_empty() {
         bail!("not one capture could be made");
     }
-    Ok(())
+    write_truths(&out.join("truth.csv"), corpus)
 }
 
-struct Setting<'a> {
-    kit: &'a Kit,
-    version: Version,
-    scenario: Scenario,
-    asking: Stack,
-    serving: Stack,
+/// Writes the rows that were made, and keeps those of captures that were not to be.
+fn write_truths(path: &Path, corpus: Corpus) -> Result<()> {
+    let mut truths = corpus.truths;
+    let before = fs::read_to_string(path).unwrap_or_default();
+    for line in before.lines().skip(1) {
+        if let Some((name, row)) = line.split_once(',')
+            && !name.contains(&corpus.only)
+        {
+            truths.insert(name.to_owned(), row.to_owned());
+        }
+    }
+    let mut text = "pcap,client,server,version,truth\n".to_owned();
+    for (name, row) in truths {
+        writeln!(text, "{name},{row}")?;
+    }
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
-impl Setting<'_> {
-    fn record(&self, client: &Pod, server: &Pod, file: &Path) -> Result<()> {
-        let listening =
-            server.start(
-                self.kit
-                    .server(self.serving, PORT, self.version, self.scenario.ask),
-            )?;
-        server.await_listener(PORT, PATIENCE).with_context(|| {
-            format!(
-                "{} does not serve\n{}",
-                self.serving.name(),
-                listening.told()
-            )
-        })?;
+/// Whether what a client printed is what it had to.
+type Proof<'a> = &'a dyn Fn(&str) -> bool;
+
+/// The corpus being made.
+struct Corpus {
+    client: Pod,
+    server: Pod,
+    kit: Kit,
+    pcaps: PathBuf,
+    only: String,
+    /// The rest of each row, by the capture's name.
+    truths: BTreeMap<String, String>,
+}
+
+impl Corpus {
+    /// One scenario between two stacks.
+    fn pair(&mut self, version: Version, scenario: Scenario, asking: Stack, serving: Stack) {
+        let (client, server, version_name) = (asking.name(), serving.name(), version.name());
+        let name = format!("{version_name}-{}-{client}-{server}.pcap", scenario.name);
+        let serve = self.kit.server(serving, PORT, version, scenario.ask);
+        let ask = self
+            .kit
+            .client(asking, self.address(), version, scenario.certificate);
+        let proof = |told: &str| told.contains("HTTP/1.") == scenario.completes;
+        let row = format!("{client},{server},{version_name},{}", scenario.name);
+        self.add(name, row, serve, vec![(ask, &proof)]);
+    }
+
+    /// What OpenSSL alone was told to do.
+    fn special(&mut self, special: &Special) {
+        let name = format!("{}-{}-openssl-openssl.pcap", special.version, special.name);
+        let serve = special.serve(&self.kit, PORT);
+        let mut truths = Vec::new();
+        let mut asks: Vec<(Command, Proof<'_>)> = Vec::new();
+        for connection in special.connections {
+            truths.push(connection.truth);
+            let ask = connection.connect(&self.kit, self.address());
+            asks.push((ask, &connection.proof));
+        }
+        let row = format!("openssl,openssl,{},{}", special.version, truths.join("+"));
+        self.add(name, row, serve, asks);
+    }
+
+    fn address(&self) -> SocketAddr {
+        (self.server.v4(), PORT).into()
+    }
+
+    /// Adds a capture with its row of truth, or says why there is none.
+    fn add(&mut self, name: String, row: String, serve: Command, asks: Vec<(Command, Proof<'_>)>) {
+        if !name.contains(&self.only) {
+            return;
+        }
+        match self.record(&name, serve, asks) {
+            Ok(()) => {
+                eprintln!("{:4} {name}", self.truths.len() + 1);
+                self.truths.insert(name, row);
+            }
+            Err(error) => {
+                let _ = fs::remove_file(self.pcaps.join(&name));
+                eprintln!("   - {name}: left out: {error:#}");
+            }
+        }
+    }
+
+    /// Captures the connections of `asks`, one after the other, to what `serve` serves.
+    fn record(&self, name: &str, serve: Command, asks: Vec<(Command, Proof<'_>)>) -> Result<()> {
+        let file = self.pcaps.join(name);
+        let listening = self.server.start(serve)?;
+        self.server
+            .await_listener(PORT, PATIENCE)
+            .with_context(|| format!("the server does not serve\n{}", listening.told()))?;
         let mut dumpcap = Command::new("dumpcap");
-        dumpcap.args([
-            "-q",
-            "-P",
-            "-i",
-            "eth0",
-            "-f",
-            &format!("tcp port {PORT}"),
-            "-w",
-        ]);
-        dumpcap.arg(file);
-        let mut capture = server.start(dumpcap)?;
+        let filter = format!("tcp port {PORT}");
+        dumpcap.args(["-q", "-P", "-i", "eth0", "-f", &filter, "-w"]);
+        dumpcap.arg(&file);
+        let mut capture = self.server.start(dumpcap)?;
         capture
             .err
             .find(PATIENCE, |line| line.starts_with("File: ").then_some(()))
             .with_context(|| format!("dumpcap does not start\n{}", capture.told()))?;
         // Its socket is open a little after it says so.
         std::thread::sleep(Duration::from_millis(150));
-        let mut asked = client.start(self.kit.client(
-            self.asking,
-            (server.v4(), PORT).into(),
-            self.version,
-            self.scenario.certificate,
-        ))?;
-        let _ = asked.wait(PATIENCE);
-        std::thread::sleep(Duration::from_millis(500));
-        stop(&mut capture)?;
-        let answered = asked.told().contains("HTTP/1.");
-        let whole = frames(file).is_ok_and(|frames| frames.iter().any(Frame::ends));
-        if !whole {
-            bail!("dumpcap was stopped before it had written the end of the connection");
+        let connections = asks.len();
+        for (ask, proof) in asks {
+            let mut asked = self.client.start(ask)?;
+            let _ = asked.wait(PATIENCE);
+            let told = asked.told();
+            if !proof(&told) {
+                bail!("it did not go as it had to\n{told}\n{}", listening.told());
+            }
         }
-        if answered != self.scenario.completes {
-            bail!(
-                "answered: {answered}\n{}\n{}",
-                asked.told(),
-                listening.told()
-            );
+        std::thread::sleep(Duration::from_millis(500));
+        capture.signal(Signal::SIGINT)?;
+        capture.wait(PATIENCE)?;
+        let ended = frames(&file).map_or(0, |frames| frames.iter().filter(|f| f.ends()).count());
+        if ended < connections {
+            bail!("dumpcap was stopped before it had written the end of the connection");
         }
         Ok(())
     }
-}
-
-fn stop(capture: &mut Process) -> Result<()> {
-    capture.signal(Signal::SIGINT)?;
-    capture.wait(PATIENCE)?;
-    Ok(())
 }

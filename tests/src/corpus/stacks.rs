@@ -102,6 +102,9 @@ impl Kit {
              certutil -A -d sql:nss -n ca -t CT,C,C -i {ca}
              pk12util -i db.p12 -d sql:nss -W secret -K ''
              javac -d . Peer.java
+             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \\
+               -subj /CN=rogue -keyout rogue.key -out rogue.pem
+             printf 'GET / HTTP/1.0\\r\\n\\r\\n' > hello
              HOME={d} GOCACHE={d}/gocache go build -o peer-go peer.go"
         );
         Process::start(shell(&script))?
@@ -237,6 +240,18 @@ impl Kit {
         })
     }
 
+    /// Has `command` run where sessions can be kept, with the names that scripts of
+    /// [`super::special`] use.
+    pub(super) fn variables(&self, command: &mut Command) {
+        command.current_dir(&self.dir).envs([
+            ("CA", self.ca.as_os_str()),
+            ("CERT", self.own.cert.as_os_str()),
+            ("KEY", self.own.key.as_os_str()),
+            ("ROGUE", self.dir.join("rogue").as_os_str()),
+            ("SNI", dns_name("db").as_ref()),
+        ]);
+    }
+
     fn paths(
         &self,
     ) -> (
@@ -283,7 +298,7 @@ fn word(ask: Ask) -> &'static str {
     }
 }
 
-fn shell(script: &str) -> Command {
+pub(super) fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
     command

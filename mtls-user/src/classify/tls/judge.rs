@@ -162,7 +162,7 @@ impl Tls {
             return None;
         }
         let lengths: Vec<u16> = self.lanes[0].records.iter().map(|r| r.len).collect();
-        let mut call = self.by_shape(&lengths, true)?;
+        let mut call = self.by_shape(*lengths.first()?, &lengths, true)?;
         call.evidence = Some(Evidence::HandshakeShape);
         Some(call)
     }

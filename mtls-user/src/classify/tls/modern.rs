@@ -71,7 +71,7 @@ impl Tls {
         if first.content != ContentType::ApplicationData {
             return Some(self.unproven("the client's flight is not encrypted as TLS 1.3 wants it"));
         }
-        let mut call = self.by_shape(&lengths, over)?;
+        let mut call = self.by_shape(first.len, &lengths, over)?;
         // Of nothing there is nothing to refuse.
         if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
             return Some(self.unproven(LEFT).with(call.certificate));
@@ -91,8 +91,9 @@ impl Tls {
         Some(call)
     }
 
-    pub(super) fn by_shape(&self, lengths: &[u16], complete: bool) -> Option<Call> {
-        let first = *lengths.first()?;
+    /// `first`: the length of the first record as it was on the wire; `lengths`: of all, as they
+    /// would be with an ordinary tag.
+    pub(super) fn by_shape(&self, first: u16, lengths: &[u16], complete: bool) -> Option<Call> {
         let of = |verdict, words| Call::new(verdict, self.evidence(), Reason::Record(first, words));
         Some(match shape::judge(lengths, complete) {
             Shape::Certificate => of(Verdict::Mtls, "it holds the client's certificate")
