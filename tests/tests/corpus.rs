@@ -93,6 +93,7 @@ fn every_handshake_is_what_its_peers_know_it_to_be() -> Result<()> {
                 left_first.push(name.as_str());
                 continue;
             }
+            assert!(!is_unconfirmed(flow), "{name}: {flow:#}");
             let (verdict, evidence, certificate) = expected(truth, proof);
             assert_eq!(flow["verdict"], verdict, "{name}: {flow:#}");
             assert_eq!(flow["evidence"], evidence, "{name}: {flow:#}");
@@ -153,16 +154,60 @@ fn a_resumption_without_its_original_is_unproven() -> Result<()> {
     Ok(())
 }
 
-/// A capture without the frames from and to the port that its first frame came from. All are
-/// IPv4 without options over Ethernet.
+/// The server's answer is what tells a client that was refused from one that was not: without it
+/// a verdict says so.
+#[test]
+fn without_the_servers_direction_nothing_is_confirmed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let truths = truths()?;
+    for name in truths.keys() {
+        let client = filtered(&pcap(name), |first, from, _| from == first)?;
+        std::fs::write(dir.path().join(name), client)?;
+    }
+    let flows = flows(truths.keys().map(|name| dir.path().join(name)))?;
+    let mut told = 0;
+    for (name, row) in &truths {
+        for flow in &flows[name] {
+            if matches!(flow["verdict"].as_str(), Some("mtls" | "tls")) {
+                assert!(is_unconfirmed(flow), "{name}: {flow:#}");
+                told += 1;
+            }
+            let server_only = ["server-only", "requested-none"].contains(&row[4].as_str());
+            assert!(
+                !(server_only && flow["verdict"] == "mtls"),
+                "{name}: {flow:#}"
+            );
+            assert!(
+                !(row[4] == "mutual" && flow["verdict"] == "tls"),
+                "{name}: {flow:#}"
+            );
+        }
+    }
+    assert!(told > 150, "only {told} flows have a verdict");
+    Ok(())
+}
+
+fn is_unconfirmed(flow: &Value) -> bool {
+    let notes = flow["notes"].as_array().into_iter().flatten();
+    notes
+        .filter_map(Value::as_str)
+        .any(|note| note.starts_with("unconfirmed: "))
+}
+
 fn without_first_flow(path: &Path) -> Result<Vec<u8>> {
-    const PORTS: usize = 14 + 20;
+    filtered(path, |first, from, to| from != first && to != first)
+}
+
+/// The frames of a capture that are to be kept, going by the port that the first frame came from
+/// and by their own two. All are IPv4 without options over Ethernet.
+fn filtered(path: &Path, keep: impl Fn(&[u8], &[u8], &[u8]) -> bool) -> Result<Vec<u8>> {
+    const PORTS: usize = 16 + 14 + 20;
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let first = &bytes[24 + 16 + PORTS..][..2];
+    let first = &bytes[24 + PORTS..][..2];
     let mut rest = bytes[..24].to_vec();
     for record in records(&bytes)? {
-        let ports = &record[16 + PORTS..][..4];
-        if ports[..2] != *first && ports[2..] != *first {
+        let (from, to) = record[PORTS..][..4].split_at(2);
+        if keep(first, from, to) {
             rest.extend_from_slice(record);
         }
     }

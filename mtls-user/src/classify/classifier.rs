@@ -117,6 +117,13 @@ impl Classifier {
         if let Some(known) = known {
             finding.notes.extend(known.notes());
         }
+        if let State::Settled(settled) = &self.state
+            && settled.is_unconfirmed()
+        {
+            finding.notes.push(
+                "unconfirmed: the server's answer to the client's flight was not seen".into(),
+            );
+        }
         if finding.verdict == Verdict::TlsUnproven {
             // What stands for an undecided flow is what it claims, or how it came to TLS.
             if let Some(mesh) = facts.and_then(Facts::mesh) {

@@ -88,6 +88,13 @@ pub(super) struct Settled {
 }
 
 impl Settled {
+    /// TLS by what the client sent, and it is over before the server accepted or refused that.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        let call = self.known.call.as_ref();
+        call.is_some_and(|call| matches!(call.verdict, Verdict::Mtls | Verdict::Tls))
+            && self.facts.as_ref().is_some_and(Facts::is_unconfirmed)
+    }
+
     pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
         let Some(watch) = &mut self.watch else {
             return Progress::Done;

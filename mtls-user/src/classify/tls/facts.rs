@@ -182,6 +182,11 @@ impl Facts {
         self.rest.as_ref()?.origin.as_ref()
     }
 
+    /// Whether the server accepted or refused what the client sent was not seen.
+    pub(in crate::classify) fn is_unconfirmed(&self) -> bool {
+        self.completed.is_none()
+    }
+
     /// Notes the client's first item, unless there was one before it.
     pub(super) fn first(&mut self, item: FirstItem) {
         if self.hellos > 0 && (self.first.is_none() || self.first == Some(FirstItem::Unreadable)) {
