@@ -28,6 +28,7 @@ pub(super) enum Words {
     Middle,
     Refused,
     Encrypted,
+    Answered,
     Contradicted,
 }
 
@@ -38,6 +39,7 @@ impl Words {
             Self::Middle => "the middle of the stream is plaintext:",
             Self::Refused => "TLS was asked for and did not follow, in",
             Self::Encrypted => "encrypted by its own means, not by TLS:",
+            Self::Answered => "the ClientHello was answered in plaintext:",
             Self::Contradicted => "what follows the TLS records is plaintext:",
         }
     }

@@ -7,7 +7,7 @@ use super::midstream::{Midstream, Sight};
 use super::opening::{self, Look};
 use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
-use super::tls::{Ends, Facts, Sealed, Tls};
+use super::tls::{Broken, Ends, Facts, Sealed, Tls};
 use super::watch::Watch;
 use crate::verdict::{Evidence, Origin, Verdict};
 use crate::wire::tls::hello::V2Hello;
@@ -239,12 +239,51 @@ impl Open {
                 let Phase::Tls(tls) = &mut self.phase else {
                     return false;
                 };
+                if let Some(answer) = tls.answer_in_clear() {
+                    return self.answered_in_clear(answer);
+                }
                 tls.verdict(&ends, context)
                     .is_some_and(|call| self.known.adopt(call))
             }
             Phase::Http(_) => self.read_http(),
             _ => false,
         }
+    }
+
+    /// A client that said hello to a server that speaks no TLS, or that had refused to.
+    fn answered_in_clear(&mut self, answer: Broken) -> bool {
+        let named = |words, name| Reason::Named(words, name);
+        let (verdict, evidence, reason) = match (self.known.take_back_upgrade(), answer.protocol) {
+            (Some(asked), _) if answer.readable => (
+                Verdict::Plaintext,
+                Evidence::Upgrade,
+                named(Words::Refused, asked),
+            ),
+            (_, Some(protocol)) => {
+                self.known.protocol = protocol;
+                (
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    named(Words::Answered, protocol),
+                )
+            }
+            (_, None) => {
+                self.known.protocol = "unknown";
+                let (verdict, words) = if answer.readable {
+                    (
+                        Verdict::Plaintext,
+                        "the ClientHello was answered by readable text",
+                    )
+                } else {
+                    (
+                        Verdict::Opaque,
+                        "the ClientHello was answered by something that is neither TLS nor a protocol known here",
+                    )
+                };
+                (verdict, Evidence::FirstBytes, Reason::Text(words))
+            }
+        };
+        self.known.adopt(Call::new(verdict, evidence, reason))
     }
 
     /// Acts upon what the opening shows; `Wait` when that was nothing.

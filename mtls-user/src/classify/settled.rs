@@ -70,6 +70,17 @@ impl Known {
         self.details.get_or_insert_default().via.push(via);
     }
 
+    /// The last step was an upgrade to TLS that did not come about: the protocol that it was asked
+    /// for in.
+    pub(super) fn take_back_upgrade(&mut self) -> Option<&'static str> {
+        let via = &mut self.details.as_mut()?.via;
+        let Some(Via::Upgrade(name)) = via.last().copied() else {
+            return None;
+        };
+        via.pop();
+        Some(name)
+    }
+
     /// The steps on the way, as notes.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.via().iter().map(|via| match via {

@@ -298,9 +298,46 @@ pub(crate) fn cases() -> Vec<Case> {
         s("220 go ahead\r\n"),
     ];
     starttls.extend(tls13(plain, false, &[1000, 281, 53]));
+    let refused = vec![
+        s("220 mx ESMTP\r\n"),
+        c("EHLO a\r\n"),
+        s("250-mx\r\n250 STARTTLS\r\n"),
+        c("STARTTLS\r\n"),
+        s("454 TLS not available\r\n"),
+        // As openssl's s_client does.
+        c(client_hello(plain)),
+        s("500 5.5.2 Error: bad syntax\r\n"),
+    ];
     let mut postgres = vec![c(*b"\0\0\0\x08\x04\xd2\x16\x2f"), s("S")];
     postgres.extend(tls12(Some(CLIENT_CERT)));
     vec![
+        case(
+            "a hello after a refusal",
+            refused,
+            Plaintext,
+            Upgrade,
+            Unknown,
+            "smtp",
+        ),
+        case(
+            "a hello to a server that speaks none",
+            vec![
+                c(client_hello(plain)),
+                s("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+            ],
+            Plaintext,
+            FirstBytes,
+            Unknown,
+            "http/1.1",
+        ),
+        case(
+            "a hello that is echoed",
+            vec![c(client_hello(plain)), s(client_hello(plain))],
+            Opaque,
+            FirstBytes,
+            Unknown,
+            "unknown",
+        ),
         case(
             "1.3 mutual",
             tls13(plain, false, &[1000, 281, 53]),

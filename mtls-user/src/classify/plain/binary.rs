@@ -85,33 +85,33 @@ pub(super) fn mqtt(client: &[u8], _server: &[u8]) -> Match {
     }
 }
 
-/// Version, flags, stream, opcode, length (CQL binary protocol v3 to v5): STARTUP or OPTIONS.
+/// Version, flags, stream, opcode, length (CQL binary protocol v3 to v6, and DataStax's own two):
+/// STARTUP or OPTIONS.
 pub(super) fn cassandra(client: &[u8], _server: &[u8]) -> Match {
-    let &[version, flags, _, stream, opcode, a, b, c, d, ..] = client else {
-        let may = client.first().is_none_or(|v| (3..=5).contains(v))
+    let is_version = |version: &u8| matches!(version, 3..=6 | 0x41 | 0x42);
+    let &[version, flags, _, _, opcode, a, b, c, d, ..] = client else {
+        let may = client.first().is_none_or(is_version)
             && client.get(1).is_none_or(|f| matches!(f, 0 | 0x10))
             && client.get(4).is_none_or(|o| matches!(o, 1 | 5));
         return if may { Match::More } else { Match::No };
     };
     let len = u32::from_be_bytes([a, b, c, d]);
-    let _ = stream;
     let body = match opcode {
         1 => (2..=4096).contains(&len),
         5 => len == 0,
         _ => false,
     };
     verdict(
-        (3..=5).contains(&version) && matches!(flags, 0 | 0x10) && body,
+        is_version(&version) && matches!(flags, 0 | 0x10) && body,
         "cassandra",
     )
 }
 
 /// ConnectRequest: length, protocol version 0, zxid, timeout, session, a password of 16 bytes.
-pub(super) fn zookeeper(client: &[u8], _server: &[u8]) -> Match {
-    match starts(client, b"ruok") {
-        Match::Yes(_) if client.len() <= 5 => return Match::Yes("zookeeper"),
-        Match::More if !client.is_empty() => return Match::More,
-        _ => {}
+pub(super) fn zookeeper(client: &[u8], server: &[u8]) -> Match {
+    let words = four_letters(client, server);
+    if words != Match::No {
+        return words;
     }
     let mut c = Cursor::new(client);
     let (Some(len), Some(version), Some(_), Some(timeout), Some(_), Some(password)) =
@@ -124,6 +124,38 @@ pub(super) fn zookeeper(client: &[u8], _server: &[u8]) -> Match {
     };
     let sane = matches!(len, 44 | 45) && version == 0 && password == 16;
     verdict(sane && (1..=3_600_000).contains(&timeout), "zookeeper")
+}
+
+/// ZooKeeper's commands of four letters (Administrator's Guide, "The Four Letter Words"), by the
+/// answer: the words themselves may begin another protocol's.
+fn four_letters(client: &[u8], server: &[u8]) -> Match {
+    const WORDS: [&[u8]; 10] = [
+        b"ruok", b"stat", b"mntr", b"srvr", b"conf", b"cons", b"envi", b"wchs", b"dump", b"isro",
+    ];
+    const ANSWERS: [&[u8]; 5] = [
+        b"imok",
+        b"Zookeeper version",
+        b"zk_version",
+        b"Environment:",
+        b"clientPort=",
+    ];
+    let typed = client.trim_ascii_end();
+    if client.is_empty() || client.len() > 6 {
+        return Match::No;
+    }
+    let mut best = Match::No;
+    for word in WORDS.iter().filter(|word| word.starts_with(typed)) {
+        // In the place of any answer.
+        let refusal = [word, &b" is not executed because"[..]].concat();
+        for answer in ANSWERS.iter().chain([&&refusal[..]]) {
+            match starts(server, answer) {
+                Match::No => {}
+                Match::Yes(_) if typed.len() == 4 => return Match::Yes("zookeeper"),
+                _ => best = Match::More,
+            }
+        }
+    }
+    best
 }
 
 /// A length and a query with one question (RFC 1035 §4.1, RFC 7766 §8).
@@ -166,41 +198,6 @@ pub(super) fn dns(client: &[u8], _server: &[u8]) -> Match {
     match (c.u16(), c.u16()) {
         (Some(_), Some(class)) => verdict(matches!(class, 1 | 3 | 255), "dns"),
         _ => Match::More,
-    }
-}
-
-/// A call in the strict binary protocol, framed or not, or in the header transport.
-pub(super) fn thrift(client: &[u8], _server: &[u8]) -> Match {
-    let call = |bytes: &[u8]| -> Match {
-        match bytes {
-            [0x80, 1, 0, 1 | 4, a, b, c, d, rest @ ..] => {
-                let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                let shown = &rest[..rest.len().min(len)];
-                if !(1..=256).contains(&len) || !shown.iter().all(u8::is_ascii_graphic) {
-                    Match::No
-                } else if shown.len() < len {
-                    Match::More
-                } else {
-                    Match::Yes("thrift")
-                }
-            }
-            [0x80, 1, 0, 1 | 4, ..] => Match::More,
-            _ if bytes.len() < 4 && starts(bytes, &[0x80, 1, 0]) != Match::No => Match::More,
-            _ => Match::No,
-        }
-    };
-    let bare = call(client);
-    if bare != Match::No {
-        return bare;
-    }
-    match client {
-        [0, _, _, _, inner @ ..] => match starts(inner, &[0x0f, 0xff]) {
-            Match::Yes(_) => Match::Yes("thrift"),
-            Match::More if inner.len() == 1 => Match::More,
-            _ => call(inner),
-        },
-        _ if client.len() < 4 && starts(client, &[0]) != Match::No => Match::More,
-        _ => Match::No,
     }
 }
 

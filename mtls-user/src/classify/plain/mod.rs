@@ -5,6 +5,7 @@ pub(super) mod http1;
 pub(super) mod http2;
 mod lines;
 mod text;
+mod thrift;
 mod through;
 mod upgrade;
 
@@ -73,6 +74,7 @@ const RECOGNIZERS: &[Recognizer] = &[
     text::memcached,
     text::nats,
     text::ssh,
+    text::stomp,
     text::rtsp_or_sip,
     binary::kafka,
     binary::mongodb,
@@ -80,7 +82,7 @@ const RECOGNIZERS: &[Recognizer] = &[
     binary::cassandra,
     binary::zookeeper,
     binary::dns,
-    binary::thrift,
+    thrift::thrift,
     binary::dubbo,
     binary::memcached,
 ];

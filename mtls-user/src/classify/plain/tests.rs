@@ -291,6 +291,54 @@ fn samples() -> Vec<Sample> {
             "",
             Yes("thrift"),
         ),
+        // What real clients and servers said: the rest of this list.
+        sample(b"\x06\0\0\0\x05\0\0\0\0", "", Yes("cassandra")),
+        sample(b"\x42\0\0\0\x05\0\0\0\0", "", Yes("cassandra")),
+        sample(
+            b"\0\0\0\x1a\0\0\0\x04echo\x01\0\0\0\x01\x0b\0\x01\0\0\0\x05hello\0",
+            "",
+            Yes("thrift"),
+        ),
+        sample(
+            b"\0\0\0\x04echo\x01\0\0\0\x01\x0b\0\x01\0\0\0\x05hello\0",
+            "",
+            Yes("thrift"),
+        ),
+        sample(
+            b"\0\0\0\x10\x82\x21\x01\x04echo\x18\x05hello\0",
+            "",
+            Yes("thrift"),
+        ),
+        sample(b"\x82\x21\x01\x04echo\x18\x05hello\0", "", Yes("thrift")),
+        sample(
+            b"\0\0\0\x24[1,\"echo\",1,1,{\"1\":{\"str\":\"hello\"}}]",
+            "",
+            Yes("thrift"),
+        ),
+        sample(
+            "[1,\"echo\",1,1,{\"1\":{\"str\":\"hello\"}}]",
+            "",
+            Yes("thrift"),
+        ),
+        sample("mg a v\r\n", "VA 1\r\nb\r\n", Yes("memcached")),
+        sample("ms k 2\r\nhi\r\n", "HD\r\n", Yes("memcached")),
+        sample("mn\r\n", "MN\r\n", Yes("memcached")),
+        sample("AUTH x\r\n", "-ERR AUTH <password> called", Yes("redis")),
+        sample("HELLO 3\r\n", "%7\r\n$6\r\nserver\r\n", Yes("redis")),
+        sample("INFO\r\n", "$4494\r\n# Server\r\n", Yes("redis")),
+        sample("get a\n", "$1\r\nb\r\n", Yes("redis")),
+        sample("mntr\n", "zk_version\t3.8.4", Yes("zookeeper")),
+        sample("ruok", "imok", Yes("zookeeper")),
+        sample(
+            "stat",
+            "stat is not executed because it is not in the whitelist.\n",
+            Yes("zookeeper"),
+        ),
+        sample(
+            "CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\n\n\0",
+            "CONNECTED\n",
+            Yes("stomp"),
+        ),
         sample(b"\xda\xbb\xc2\0\0\0\0\0\0\0\0\x01", "", Yes("dubbo")),
     ]
 }

@@ -1,7 +1,10 @@
-//! Text protocols that do not turn to TLS in band: Redis, Memcached, NATS, SSH, RTSP, SIP.
+//! Text protocols that do not turn to TLS in band: Redis, Memcached, NATS, SSH, STOMP, RTSP, SIP.
 
 use super::{Match, starts};
 use crate::wire::tls::record::may_be_handshake;
+
+/// The longest command that a person types.
+const MAX_INLINE: usize = 1024;
 
 /// The serialization of Redis' requests: an array of bulk strings.
 pub(super) fn resp(bytes: &[u8]) -> Match {
@@ -27,22 +30,64 @@ pub(super) fn resp(bytes: &[u8]) -> Match {
     }
 }
 
-pub(super) fn redis(client: &[u8], _server: &[u8]) -> Match {
+pub(super) fn redis(client: &[u8], server: &[u8]) -> Match {
     match starts(client, b"PING\r\n") {
         Match::Yes(_) => Match::Yes("redis"),
         Match::More => Match::More,
-        _ => resp(client),
+        _ => match resp(client) {
+            Match::No => inline(client, server),
+            found => found,
+        },
+    }
+}
+
+/// A command of Redis as a person types it (Redis serialization protocol, "Inline commands"): known
+/// by the answer, as such words may be any protocol's.
+fn inline(client: &[u8], server: &[u8]) -> Match {
+    const COMMANDS: [&str; 12] = [
+        "AUTH", "CLIENT", "COMMAND", "CONFIG", "DEL", "ECHO", "GET", "HELLO", "INFO", "PING",
+        "SELECT", "SET",
+    ];
+    let word = client
+        .iter()
+        .take_while(|b| b.is_ascii_alphabetic())
+        .count();
+    let may = COMMANDS.iter().any(|command| {
+        let command = command.as_bytes();
+        command.len() >= word
+            && command[..word].eq_ignore_ascii_case(&client[..word])
+            && (command.len() == word || client.len() == word)
+    });
+    if client.is_empty() || !may || client.get(word).is_some_and(|b| !b" \r\n".contains(b)) {
+        return Match::No;
+    }
+    let answer = match server {
+        [] | [b'+' | b'-' | b'$' | b':' | b'*' | b'%'] => Match::More,
+        [b'+', b'O' | b'P', ..] | [b'-', b'A'..=b'Z', ..] => Match::Yes("redis"),
+        [b'$' | b':', b'0'..=b'9' | b'-', ..] | [b'*' | b'%', b'0'..=b'9', ..] => {
+            Match::Yes("redis")
+        }
+        _ => Match::No,
+    };
+    if client.contains(&b'\n') || answer == Match::No {
+        answer
+    } else if client.len() > MAX_INLINE {
+        Match::No
+    } else {
+        Match::More
     }
 }
 
 /// Memcached's text commands.
 pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
     const STORAGE: [&str; 6] = ["set", "add", "replace", "append", "prepend", "cas"];
-    const OTHERS: [&str; 9] = [
-        "get", "gets", "delete", "incr", "decr", "touch", "gat", "stats", "version",
+    const OTHERS: [&str; 15] = [
+        "get", "gets", "delete", "incr", "decr", "touch", "gat", "stats", "version", "mg", "ms",
+        "md", "ma", "me", "mn",
     ];
     let Some(end) = client.iter().take(1024).position(|b| *b == b'\n') else {
-        let word = client.split(|b| *b == b' ').next().unwrap_or_default();
+        let mut words = client.split(|b| matches!(b, b' ' | b'\r'));
+        let word = words.next().unwrap_or_default();
         let mut all = STORAGE.iter().chain(&OTHERS);
         let may = all.any(|c| {
             c.as_bytes() == word || word.len() == client.len() && c.as_bytes().starts_with(word)
@@ -64,8 +109,10 @@ pub(super) fn memcached(client: &[u8], _server: &[u8]) -> Match {
     let rest: smallvec::SmallVec<[&[u8]; 8]> = words.collect();
     let found = if is(&STORAGE) {
         rest.len() >= 4 && key(rest[0]) && number(rest[1]) && number(rest[3])
-    } else if is(&["stats", "version"]) {
+    } else if is(&["stats", "version", "mn"]) {
         rest.len() < 2
+    } else if is(&["ms"]) {
+        rest.len() >= 2 && key(rest[0]) && number(rest[1])
     } else {
         is(&OTHERS) && !rest.is_empty() && rest.iter().all(|w| key(w))
     };
@@ -108,6 +155,28 @@ pub(super) fn ssh(client: &[u8], server: &[u8]) -> Match {
         (Match::No, _) | (_, Match::No) => Match::No,
         (Match::More, Match::More) => Match::More,
         _ => Match::Encrypted("ssh"),
+    }
+}
+
+/// A frame that connects: its command, then headers (STOMP 1.2, "Connecting").
+pub(super) fn stomp(client: &[u8], _server: &[u8]) -> Match {
+    let commands = [&b"CONNECT"[..], b"STOMP"].map(|command| match starts(client, command) {
+        Match::Yes(_) => starts(&client[command.len()..], b"\n"),
+        other => other,
+    });
+    match commands {
+        [Match::No, Match::No] => return Match::No,
+        [Match::Yes(_), _] | [_, Match::Yes(_)] => {}
+        _ => return Match::More,
+    }
+    let header = client.iter().skip_while(|b| **b != b'\n').skip(1).take(64);
+    let name = header
+        .clone()
+        .take_while(|b| b.is_ascii_lowercase() || **b == b'-');
+    match (name.clone().count(), header.clone().nth(name.count())) {
+        (_, None) if header.count() < 64 => Match::More,
+        (1.., Some(b':')) => Match::Yes("stomp"),
+        _ => Match::No,
     }
 }
 

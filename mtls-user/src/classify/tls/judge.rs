@@ -4,8 +4,8 @@
 //! turn "not yet" into a decision, and change a decision only where they contradict it
 //! ([`Call::may_become`]).
 
-use super::Tls;
 use super::facts::{Chosen, FirstItem};
+use super::{Broken, Tls};
 use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
 use crate::classify::settled::contradicted;
@@ -105,6 +105,12 @@ impl Tls {
         } else {
             call
         }
+    }
+
+    /// What the server said instead of a ServerHello, or of an alert.
+    pub(in crate::classify) fn answer_in_clear(&self) -> Option<Broken> {
+        let silent = self.facts.chosen.is_none() && !self.facts.retried;
+        self.lanes[1].broken.filter(|_| silent)
     }
 
     /// Bytes that are no TLS.

@@ -156,6 +156,8 @@ impl Tls {
             }
             let header = match RecordHeader::at(rest) {
                 Some(Ok(header)) => header,
+                // What it is instead is told by some bytes more.
+                Some(Err(NotTls)) if rest.len() < LOOK && !forced => return start,
                 Some(Err(NotTls)) => {
                     self.lanes[side.index()].broken = Some(Broken {
                         readable: text::is_text(&rest[..rest.len().min(LOOK)]),
