@@ -1,5 +1,7 @@
 //! A flow that more bytes are wanted of.
 
+mod turn;
+
 use super::api::{Context, Piece, Side};
 use super::call::{Call, Reason, Words};
 use super::exchange::{self, Exchange};
@@ -7,10 +9,9 @@ use super::midstream::{Midstream, Sight};
 use super::opening::{self, Look};
 use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
-use super::tls::{Broken, Ends, Facts, Sealed, Tls};
+use super::tls::{Ends, Facts, Sealed, Tls};
 use super::watch::Watch;
 use crate::verdict::{Evidence, Origin, Verdict};
-use crate::wire::tls::hello::V2Hello;
 use crate::wire::tls::record::may_be_handshake;
 
 /// How many protocols may stand before the real one.
@@ -250,153 +251,6 @@ impl Open {
         }
     }
 
-    /// A client that said hello to a server that speaks no TLS, or that had refused to.
-    fn answered_in_clear(&mut self, answer: Broken) -> bool {
-        let named = |words, name| Reason::Named(words, name);
-        let (verdict, evidence, reason) = match (self.known.take_back_upgrade(), answer.protocol) {
-            (Some(asked), _) if answer.readable => (
-                Verdict::Plaintext,
-                Evidence::Upgrade,
-                named(Words::Refused, asked),
-            ),
-            (_, Some(protocol)) => {
-                self.known.protocol = protocol;
-                (
-                    Verdict::Plaintext,
-                    Evidence::FirstBytes,
-                    named(Words::Answered, protocol),
-                )
-            }
-            (_, None) => {
-                self.known.protocol = "unknown";
-                let (verdict, words) = if answer.readable {
-                    (
-                        Verdict::Plaintext,
-                        "the ClientHello was answered by readable text",
-                    )
-                } else {
-                    (
-                        Verdict::Opaque,
-                        "the ClientHello was answered by something that is neither TLS nor a protocol known here",
-                    )
-                };
-                (verdict, Evidence::FirstBytes, Reason::Text(words))
-            }
-        };
-        self.known.adopt(Call::new(verdict, evidence, reason))
-    }
-
-    /// Acts upon what the opening shows; `Wait` when that was nothing.
-    fn look(&mut self, look: Look, context: &mut Context<'_>) -> Look {
-        let port = context.server.port;
-        match look {
-            Look::Wait(_) => {}
-            Look::Tls => {
-                let ack = self.streams[0]
-                    .window()
-                    .map_or(NO_ACK, |w| w.ack_at(w.start));
-                let server = self.streams[1].prefix();
-                let spoke = !server.is_empty() && !matches!(server[0], 21 | 22);
-                if spoke && ack != NO_ACK && ack > self.streams[1].next {
-                    self.upgrade("tls", 0, None, context);
-                } else {
-                    self.enter_tls(Tls::new(port, self.time()), context);
-                }
-            }
-            Look::V2(V2Hello { size, .. }) => {
-                let Look::V2(hello) = look else { return look };
-                self.streams[0].next += size as u64;
-                self.enter_tls(Tls::after_v2(hello, port, self.time()), context);
-            }
-            Look::Upgrade {
-                protocol,
-                client,
-                server,
-            } => {
-                self.upgrade(protocol, client, server, context);
-            }
-            Look::Through {
-                protocol,
-                client,
-                server,
-            } if self.known.via().len() < MAX_VIA => {
-                self.streams[0].next += client as u64;
-                self.streams[1].next += server as u64;
-                self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
-                self.known.came(Via::Through(protocol));
-            }
-            // In the middle of a stream, strange bytes are no wonder.
-            Look::Text | Look::Opaque | Look::Through { .. } if self.midstream.is_some() => {
-                return Look::Wait(None);
-            }
-            decided => self.decide(decided),
-        }
-        look
-    }
-
-    /// TLS begins behind what both sides said before.
-    fn upgrade(
-        &mut self,
-        protocol: &'static str,
-        client: usize,
-        server: Option<usize>,
-        context: &mut Context<'_>,
-    ) {
-        let [asking, answering] = &mut self.streams;
-        asking.next += client as u64;
-        // The client waited for the answer, so its hello acknowledges all that came before TLS.
-        let acked = asking
-            .window()
-            .map(|w| w.ack_at(w.start))
-            .filter(|ack| *ack != NO_ACK);
-        answering.next = match (server, acked) {
-            (Some(n), _) => answering.next + n as u64,
-            (None, Some(ack)) => answering.next.max(ack),
-            (None, None) => answering.next + hello_in(answering.prefix()) as u64,
-        };
-        self.known.protocol = protocol;
-        self.known.came(Via::Upgrade(protocol));
-        self.enter_tls(Tls::new(context.server.port, self.time()), context);
-    }
-
-    /// A decision by the first bytes.
-    fn decide(&mut self, look: Look) {
-        let of = |verdict, reason| Call::new(verdict, Evidence::FirstBytes, reason);
-        self.phase = Phase::Over;
-        self.known.protocol = match look {
-            Look::Plain(name) | Look::Encrypted(name) | Look::Refused(name) => name,
-            _ => "unknown",
-        };
-        let call = match look {
-            Look::Plain(name) => {
-                if name.starts_with("http/") {
-                    self.phase = Phase::Http(Exchange::new(name));
-                }
-                of(Verdict::Plaintext, Reason::Named(Words::Opening, name))
-            }
-            Look::Refused(name) => Call::new(
-                Verdict::Plaintext,
-                Evidence::Upgrade,
-                Reason::Named(Words::Refused, name),
-            ),
-            Look::Encrypted(name) => of(Verdict::Opaque, Reason::Named(Words::Encrypted, name)),
-            Look::Text => of(
-                Verdict::Plaintext,
-                Reason::Text("the first bytes are readable text of no protocol known here"),
-            ),
-            _ => of(
-                Verdict::Opaque,
-                Reason::Text("the first bytes are neither TLS nor a protocol known here"),
-            ),
-        };
-        self.fresh(call);
-    }
-
-    /// A first decision, to be reported by the next evaluation.
-    fn fresh(&mut self, call: Call) {
-        self.known.call.get_or_insert(call);
-    }
-
     /// Reads what is there of the first exchange. True when all of it was.
     fn read_http(&mut self) -> bool {
         let Phase::Http(exchange) = &mut self.phase else {
@@ -508,10 +362,4 @@ impl Open {
         }
         watch
     }
-}
-
-/// Where in a server's stream a ServerHello begins: behind the plaintext before it.
-fn hello_in(server: &[u8]) -> usize {
-    let at = |i: &usize| server.len() > i + 5 && may_be_handshake(&server[*i..], 2);
-    (0..server.len()).find(at).unwrap_or(server.len())
 }
