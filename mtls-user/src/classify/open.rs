@@ -227,12 +227,14 @@ impl Open {
                 std::mem::swap(&mut context.client, &mut context.server);
             }
             let [client, server] = &self.streams;
-            if let Look::Wait(protocol) =
-                self.look(opening::look(client.prefix(), server.prefix()), context)
+            let protocol = match self.look(opening::look(client.prefix(), server.prefix()), context)
             {
-                self.known.protocol = protocol.unwrap_or(self.known.protocol);
-                return false;
-            }
+                Look::Wait(protocol) => protocol,
+                Look::Asked(protocol) => Some(protocol),
+                _ => continue,
+            };
+            self.known.protocol = protocol.unwrap_or(self.known.protocol);
+            return false;
         }
         match &mut self.phase {
             Phase::Tls(_) => {

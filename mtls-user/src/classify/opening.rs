@@ -10,6 +10,8 @@ use crate::wire::tls::record::may_be_handshake;
 pub(super) enum Look {
     /// Not enough to tell; a protocol that it is, if nothing else comes.
     Wait(Option<&'static str>),
+    /// Not enough to tell whether TLS, which was asked for in this protocol, will come.
+    Asked(&'static str),
     /// A ClientHello begins.
     Tls,
     /// A ClientHello in SSL 2.0's framing.
@@ -94,6 +96,8 @@ pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
         },
         Match::Likely(protocol) if long => Look::Plain(protocol),
         Match::Likely(protocol) => Look::Wait(Some(protocol)),
+        Match::Asked(protocol) if long => Look::Refused(protocol),
+        Match::Asked(protocol) => Look::Asked(protocol),
         Match::More if !long => Look::Wait(None),
         _ if client.len() < TEXT => Look::Wait(None),
         _ if text::is_text(&client[..TEXT]) => Look::Text,
@@ -105,6 +109,10 @@ pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
 pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
     match look(client, server) {
         Look::Wait(Some(protocol)) => Look::Plain(protocol),
+        Look::Asked(protocol) => Look::Refused(protocol),
+        Look::Wait(None) if client.is_empty() && plain::greeting(server).is_some() => {
+            Look::Plain(plain::greeting(server).unwrap_or("unknown"))
+        }
         Look::Wait(None) => {
             let first = if client.is_empty() { server } else { client };
             if first.len() >= 4 && text::is_text(&first[..first.len().min(TEXT)]) {

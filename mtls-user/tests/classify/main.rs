@@ -527,6 +527,30 @@ fn a_polite_goodbye_is_no_refusal() {
     }
 }
 
+/// As slapd with GnuTLS does after an unbind: no tickets, a close_notify, and it closes first.
+#[test]
+fn a_client_that_was_asked_for_nothing_is_not_refused() {
+    let flight = |records: &[u16]| -> Vec<u8> {
+        let sealed = records.iter().flat_map(|len| sealed(*len));
+        ccs().into_iter().chain(sealed).collect()
+    };
+    let closed_by_the_server = |records: &[u16]| {
+        let script = vec![
+            c(client_hello(Offer::default())),
+            s(server_flight_13(false)),
+            c(flight(records)),
+            s(sealed(19)),
+        ];
+        run(&deliver(&script, 1448)).0
+    };
+    let finding = closed_by_the_server(&[69, 24]);
+    assert_eq!(finding.verdict, Verdict::Tls, "{}", finding.reason);
+    let unconfirmed = |note: &String| note.starts_with("unconfirmed: ");
+    assert!(finding.notes.iter().any(unconfirmed), "{finding:?}");
+    let finding = closed_by_the_server(&[1000, 281, 69, 24]);
+    assert_eq!(finding.verdict, Verdict::Failed, "{}", finding.reason);
+}
+
 /// The client sends its flight and closes; what the server does then acknowledges that: a last
 /// word of that length, and its own close.
 fn goodbye(flight: Vec<u8>, farewell: Option<u16>) -> (Finding, Vec<Verdict>) {

@@ -54,7 +54,7 @@ impl Open {
     pub(super) fn look(&mut self, look: Look, context: &mut Context<'_>) -> Look {
         let port = context.server.port;
         match look {
-            Look::Wait(_) => {}
+            Look::Wait(_) | Look::Asked(_) => {}
             Look::Tls => {
                 let ack = self.streams[0]
                     .window()

@@ -2,7 +2,7 @@
 //! NNTP, IRC.
 //!
 //! A client that asks for TLS waits for the answer, so what it sends next tells what the answer
-//! was: a ClientHello, or more lines.
+//! was: a ClientHello, or more lines, of which some may lead to another attempt.
 
 use super::{Match, starts};
 use crate::wire::tls::record::may_be_handshake;
@@ -28,8 +28,9 @@ pub(super) fn smtp(client: &[u8], server: &[u8]) -> Match {
     Dialect {
         name: "smtp",
         greetings: &["220 ", "220-"],
-        neutral: &["EHLO", "HELO", "LHLO", "NOOP", "RSET", "HELP"],
-        plain: &["MAIL", "VRFY", "XCLIENT"],
+        // A server that insists on TLS says so to the sender's address.
+        neutral: &["EHLO", "HELO", "LHLO", "NOOP", "RSET", "HELP", "MAIL"],
+        plain: &["RCPT", "DATA", "VRFY", "XCLIENT"],
         upgrade: &["STARTTLS"],
         tagged: false,
     }
@@ -40,8 +41,11 @@ pub(super) fn ftp(client: &[u8], server: &[u8]) -> Match {
     Dialect {
         name: "ftp",
         greetings: &["220 ", "220-"],
-        neutral: &["FEAT", "SYST", "OPTS", "HOST", "PBSZ"],
-        plain: &["USER", "PASS", "ACCT", "LANG"],
+        // The password is what must not be read; other ways to authenticate may be tried first.
+        neutral: &[
+            "FEAT", "SYST", "OPTS", "HOST", "PBSZ", "CLNT", "USER", "AUTH",
+        ],
+        plain: &["PASS", "ACCT", "LANG"],
         upgrade: &["AUTH TLS", "AUTH SSL", "AUTH TLS-C"],
         tagged: false,
     }
@@ -72,8 +76,8 @@ pub(super) fn pop3(client: &[u8], server: &[u8]) -> Match {
     Dialect {
         name: "pop3",
         greetings: &["+OK"],
-        neutral: &["CAPA", "NOOP"],
-        plain: &["USER", "PASS", "APOP", "AUTH", "STAT", "LIST"],
+        neutral: &["CAPA", "NOOP", "USER"],
+        plain: &["PASS", "APOP", "AUTH", "STAT", "LIST"],
         upgrade: &["STLS"],
         tagged: false,
     }
@@ -154,34 +158,37 @@ impl Dialect {
         let mut known = false;
         let mut asked = false;
         let mut at = 0;
-        let pending = |known| {
-            if known && !unseen {
-                Match::Likely(self.name)
-            } else {
-                Match::More
-            }
+        let pending = |known, asked| match (known && !unseen, asked) {
+            (true, true) => Match::Asked(self.name),
+            (true, false) => Match::Likely(self.name),
+            (false, _) => Match::More,
+        };
+        let decided = |asked| match (unseen, asked) {
+            (true, _) => Match::More,
+            (false, true) => Match::Refused(self.name),
+            (false, false) => Match::Yes(self.name),
         };
         loop {
             let rest = &client[at..];
-            if asked && !rest.is_empty() {
-                let hello = may_be_handshake(rest, 1);
-                return if unseen || hello && rest.len() < 6 {
-                    pending(true)
-                } else if hello {
+            if asked && may_be_handshake(rest, 1) {
+                return if unseen || rest.len() < 6 {
+                    pending(true, true)
+                } else {
                     Match::Upgrade {
                         protocol: self.name,
                         client: at,
                         server: None,
                     }
-                } else {
-                    Match::Refused(self.name)
                 };
             }
+            if asked && !rest.first().is_some_and(u8::is_ascii_graphic) {
+                return decided(true);
+            }
             let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-                return if rest.len() > MAX_LINE {
-                    Match::No
-                } else {
-                    pending(known)
+                return match rest.len() > MAX_LINE {
+                    true if asked => decided(true),
+                    true => Match::No,
+                    false => pending(known, asked),
                 };
             };
             let line = rest[..end].trim_ascii();
@@ -195,17 +202,30 @@ impl Dialect {
             if is(self.upgrade) {
                 asked = true;
             } else if is(self.plain) || known && !is(self.neutral) {
-                return if unseen {
-                    Match::More
-                } else {
-                    Match::Yes(self.name)
-                };
+                return decided(asked);
             } else if !is(self.neutral) {
                 return Match::No;
             }
             known = true;
             at += end + 1;
         }
+    }
+}
+
+/// The protocol of a server's first words, when the client's are missing.
+pub(super) fn greeting(server: &[u8]) -> Option<&'static str> {
+    let line = server.split(|b| *b == b'\n').next().unwrap_or_default();
+    let says = |word: &str| {
+        line.windows(word.len())
+            .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    match line {
+        [b'2', b'2', b'0', b' ' | b'-', ..] if says("SMTP") => Some("smtp"),
+        [b'2', b'2', b'0', b' ' | b'-', ..] if says("FTP") => Some("ftp"),
+        [b'2', b'0', b'0' | b'1', b' ', ..] if says("NNTP") || says("NNRP") => Some("nntp"),
+        [b'*', b' ', b'O', b'K', b' ', ..] => Some("imap"),
+        [b'+', b'O', b'K', b' ' | b'\r', ..] => Some("pop3"),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod binary;
 pub(super) mod http1;
 pub(super) mod http2;
+mod ldap;
 mod lines;
 mod text;
 mod thrift;
@@ -20,6 +21,8 @@ pub(super) enum Match {
     More,
     /// It is this protocol, which can still turn to TLS.
     Likely(&'static str),
+    /// It is this protocol, TLS was asked for, and what came of that is not known yet.
+    Asked(&'static str),
     /// It is this protocol, in plaintext.
     Yes(&'static str),
     /// It is this protocol, and encrypted, but not by TLS.
@@ -43,7 +46,10 @@ pub(super) enum Match {
 
 impl Match {
     fn is_decided(self) -> bool {
-        !matches!(self, Self::No | Self::More | Self::Likely(_))
+        !matches!(
+            self,
+            Self::No | Self::More | Self::Likely(_) | Self::Asked(_)
+        )
     }
 }
 
@@ -60,7 +66,7 @@ const RECOGNIZERS: &[Recognizer] = &[
     through::socks4,
     upgrade::postgresql,
     upgrade::mysql,
-    upgrade::ldap,
+    ldap::ldap,
     upgrade::xmpp,
     upgrade::amqp,
     lines::smtp,
@@ -95,11 +101,17 @@ pub(super) fn identify(client: &[u8], server: &[u8]) -> Match {
         if found.is_decided() {
             return found;
         }
-        if best == Match::No || matches!(found, Match::Likely(_)) && best == Match::More {
+        let known = matches!(found, Match::Likely(_) | Match::Asked(_));
+        if best == Match::No || known && best == Match::More {
             best = found;
         }
     }
     best
+}
+
+/// The protocol of a server that greeted a client which then said nothing.
+pub(super) fn greeting(server: &[u8]) -> Option<&'static str> {
+    lines::greeting(server)
 }
 
 /// The protocol that `bytes` in the middle of a stream beyond doubt belong to.

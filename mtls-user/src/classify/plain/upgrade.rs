@@ -1,11 +1,16 @@
-//! Protocols that ask for TLS in messages of their own: PostgreSQL, MySQL, LDAP, XMPP, AMQP 1.0.
+//! Protocols that ask for TLS in messages of their own: PostgreSQL, MySQL, XMPP, AMQP 1.0.
 
 use super::{Match, starts};
 use crate::wire::cursor::Cursor;
 use crate::wire::tls::record::may_be_handshake;
 
 /// What follows a request for TLS in the client's stream.
-fn follows(client: &[u8], at: usize, protocol: &'static str, server: Option<usize>) -> Match {
+pub(super) fn follows(
+    client: &[u8],
+    at: usize,
+    protocol: &'static str,
+    server: Option<usize>,
+) -> Match {
     let rest = client.get(at..).unwrap_or_default();
     match (may_be_handshake(rest, 1), rest.len()) {
         (true, 6..) => Match::Upgrade {
@@ -13,7 +18,7 @@ fn follows(client: &[u8], at: usize, protocol: &'static str, server: Option<usiz
             client: at,
             server,
         },
-        (true, _) => Match::Likely(protocol),
+        (true, _) => Match::Asked(protocol),
         (false, _) => Match::Refused(protocol),
     }
 }
@@ -44,7 +49,7 @@ pub(super) fn postgresql(client: &[u8], server: &[u8]) -> Match {
                     Some(_) => Match::Refused(NAME),
                     // A hello means that the answer was yes, seen or not.
                     None => match follows(client, at + 8, NAME, Some(answered + 1)) {
-                        Match::Refused(_) => Match::Likely(NAME),
+                        Match::Refused(_) => Match::Asked(NAME),
                         other => other,
                     },
                 };
@@ -92,76 +97,13 @@ pub(super) fn mysql(client: &[u8], server: &[u8]) -> Match {
             if u16::from_le_bytes([*a, *b]) & CLIENT_SSL == 0 || *low != 32 {
                 Match::Yes(NAME)
             } else if client.len() <= 36 {
-                Match::Likely(NAME)
+                Match::Asked(NAME)
             } else {
                 follows(client, 36, NAME, Some(greeting))
             }
         }
         [_, _, _, 1, _, _, ..] => Match::Yes(NAME),
         _ => Match::Likely(NAME),
-    }
-}
-
-/// LDAP messages are BER sequences of an id and an operation (RFC 4511 §4.2); StartTLS is an
-/// extended request (§4.14).
-pub(super) fn ldap(client: &[u8], _server: &[u8]) -> Match {
-    const NAME: &str = "ldap";
-    const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
-    let mut c = Cursor::new(client);
-    match c.u8() {
-        None => return Match::More,
-        Some(0x30) => {}
-        Some(_) => return Match::No,
-    }
-    let Some(first) = c.u8() else {
-        return Match::More;
-    };
-    let mut len = usize::from(first);
-    if first & 0x80 != 0 {
-        let n = usize::from(first & 0x7f);
-        if !(1..=3).contains(&n) {
-            return Match::No;
-        }
-        let Some(bytes) = c.take(n) else {
-            return Match::More;
-        };
-        len = bytes.iter().fold(0, |len, b| len << 8 | usize::from(*b));
-    }
-    let message = client.len() - c.len();
-    let (Some(tag), Some(id_len)) = (c.u8(), c.u8()) else {
-        return if c.rest().first().is_none_or(|b| *b == 2) {
-            Match::More
-        } else {
-            Match::No
-        };
-    };
-    if tag != 2 || !(1..=4).contains(&id_len) {
-        return Match::No;
-    }
-    let (Some(_), Some(operation)) = (c.take(id_len.into()), c.u8()) else {
-        return Match::More;
-    };
-    match operation {
-        // Bind, unbind, search, modify, add, delete, compare, abandon.
-        0x60 | 0x42 | 0x63 | 0x66 | 0x68 | 0x4a | 0x6e | 0x50 => Match::Yes(NAME),
-        0x77 => {
-            let end = message + len;
-            let Some(request) = client.get(message..end) else {
-                return if len > 4096 {
-                    Match::Yes(NAME)
-                } else {
-                    Match::Likely(NAME)
-                };
-            };
-            if !request.windows(START_TLS.len()).any(|w| w == START_TLS) {
-                Match::Yes(NAME)
-            } else if client.len() == end {
-                Match::Likely(NAME)
-            } else {
-                follows(client, end, NAME, None)
-            }
-        }
-        _ => Match::No,
     }
 }
 
@@ -180,19 +122,19 @@ pub(super) fn xmpp(client: &[u8], _server: &[u8]) -> Match {
             Match::More
         };
     }
-    if let Some(at) = find(b"<starttls") {
+    if let Some(at) = starttls(client) {
         let Some(end) = client[at..].iter().position(|b| *b == b'>') else {
-            return Match::Likely(NAME);
+            return Match::Asked(NAME);
         };
         let mut end = at + end + 1;
         if client.get(end - 2) != Some(&b'/') {
             match client[end..].iter().position(|b| *b == b'>') {
                 Some(close) => end += close + 1,
-                None => return Match::Likely(NAME),
+                None => return Match::Asked(NAME),
             }
         }
         if client.len() == end {
-            return Match::Likely(NAME);
+            return Match::Asked(NAME);
         }
         return follows(client, end, NAME, None);
     }
@@ -206,12 +148,31 @@ pub(super) fn xmpp(client: &[u8], _server: &[u8]) -> Match {
     Match::Likely(NAME)
 }
 
+/// Where the element begins that asks for TLS, with a prefix of its namespace or without.
+fn starttls(client: &[u8]) -> Option<usize> {
+    const ELEMENT: &[u8] = b"starttls";
+    let begins = |at: usize| {
+        let before = &client[..at];
+        let prefixed = before.strip_suffix(b":").is_some_and(|before| {
+            let name = before
+                .iter()
+                .rev()
+                .take_while(|b| b.is_ascii_alphanumeric());
+            let name = name.count();
+            name > 0 && before[..before.len() - name].ends_with(b"<")
+        });
+        prefixed || before.ends_with(b"<")
+    };
+    let mut found = client.windows(ELEMENT.len()).enumerate();
+    found.find_map(|(at, w)| (w == ELEMENT && begins(at)).then_some(at))
+}
+
 /// AMQP begins with its name and a protocol id: 2 asks for TLS (AMQP 1.0 part 5.2).
 pub(super) fn amqp(client: &[u8], _server: &[u8]) -> Match {
     match (starts(client, b"AMQP"), client.get(4)) {
         (Match::No, _) => Match::No,
         (_, None) => Match::More,
-        (_, Some(2)) if client.len() <= 8 => Match::Likely("amqp"),
+        (_, Some(2)) if client.len() <= 8 => Match::Asked("amqp"),
         (_, Some(2)) => follows(client, 8, "amqp", Some(8)),
         (_, Some(0 | 1 | 3)) => Match::Yes("amqp"),
         _ => Match::No,

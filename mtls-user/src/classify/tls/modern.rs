@@ -44,10 +44,8 @@ impl Tls {
         let mut outcome = first.map_or(Outcome::NotYet, |first| {
             self.outcome(&first, short_tag, ends)
         });
-        // A client that gave nothing and left first was not refused.
-        if ends.client_left_first
-            && matches!(outcome, Outcome::Refused(_))
-            && shape::judge(&lengths, true) == Shape::NotAsked
+        // A client that was asked for nothing is not refused: what ends the connection says goodbye.
+        if matches!(outcome, Outcome::Refused(_)) && shape::judge(&lengths, true) == Shape::NotAsked
         {
             outcome = Outcome::NotYet;
         }
