@@ -150,8 +150,12 @@ pub(crate) fn tests() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The units that systemd starts at boot, where it runs.
+/// The units that systemd starts at boot, where it runs (sd_booted(3)): a container may have its
+/// programs only.
 fn enabled_units() -> BTreeSet<String> {
+    if !Path::new("/run/systemd/system").exists() {
+        return BTreeSet::new();
+    }
     let args = ["list-unit-files", "--state=enabled", "--no-legend"];
     let units = output("systemctl", &args).unwrap_or_default();
     let names = units
@@ -245,7 +249,7 @@ fn tools(what: &str, tools: &[(&str, &str)]) -> anyhow::Result<()> {
 }
 
 /// The program is where Debian puts it, in a directory for each version (`*`) or not, or on the
-/// path.
+/// path, if that is where it belongs: a CNI's `bridge` is not iproute2's.
 fn is_there(program: &str) -> bool {
     if let Some((dir, rest)) = program.split_once("/*/") {
         let mut versions = fs::read_dir(dir).into_iter().flatten().flatten();
@@ -253,10 +257,12 @@ fn is_there(program: &str) -> bool {
     }
     let program = Path::new(program);
     let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = |dir: &Path| dir.ends_with("bin") || dir.ends_with("sbin");
     program.exists()
-        || program
-            .file_name()
-            .is_some_and(|name| env::split_paths(&path).any(|dir| dir.join(name).exists()))
+        || program.parent().is_some_and(on_path)
+            && program
+                .file_name()
+                .is_some_and(|name| env::split_paths(&path).any(|dir| dir.join(name).exists()))
 }
 
 /// Installs those of `names` that are not there.
