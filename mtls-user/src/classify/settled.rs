@@ -5,6 +5,8 @@ use super::call::{Call, Reason, Words};
 use super::tls::{Broken, Facts};
 use super::watch::{Sight, Watch};
 use crate::verdict::{Evidence, HttpInfo, Verdict};
+use crate::wire::tls::RecordHeader;
+use crate::wire::tls::record::may_be_handshake;
 
 /// The answer, as far as it goes.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) enum Via {
     Upgrade(&'static str),
     /// A proxy, or a header that stands before the real protocol.
     Through(&'static str),
+    /// TLS that began when the flow had been called plaintext.
+    TooLate,
 }
 
 impl Known {
@@ -86,6 +90,9 @@ impl Known {
         self.via().iter().map(|via| match via {
             Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
             Via::Through(name) => format!("through: {name}"),
+            Via::TooLate => {
+                "tls-too-late: TLS was begun behind the plaintext, and is not looked at".into()
+            }
         })
     }
 }
@@ -108,7 +115,7 @@ impl Settled {
 
     pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
         let Some(watch) = &mut self.watch else {
-            return Progress::Done;
+            return self.look_for_tls(side, piece);
         };
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
@@ -132,6 +139,20 @@ impl Settled {
         } else {
             Progress::Done
         }
+    }
+
+    /// A flow that showed a password, or did its work, in clear may turn to TLS yet. That takes
+    /// nothing back, but is worth a word.
+    fn look_for_tls(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
+        let begins = side == Side::Client
+            && matches!(piece.bytes, [_, _, _, _, _, 1, ..])
+            && may_be_handshake(piece.bytes, 1)
+            && matches!(RecordHeader::at(piece.bytes), Some(Ok(_)));
+        if !begins || self.known.via().contains(&Via::TooLate) {
+            return Progress::Done;
+        }
+        self.known.came(Via::TooLate);
+        Progress::Changed
     }
 }
 

@@ -527,6 +527,25 @@ fn a_polite_goodbye_is_no_refusal() {
     }
 }
 
+/// An LDAP client that shows its password, and asks for TLS then.
+#[test]
+fn tls_behind_a_password_in_clear_is_too_late() {
+    let bind = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=a\x80\x01p";
+    let start = b"\x30\x1d\x02\x01\x02\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
+    let mut script = vec![
+        c(*bind),
+        s(*b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\0\x04\0\x04\0"),
+        c(*start),
+        s(*b"\x30\x0c\x02\x01\x02\x78\x07\x0a\x01\0\x04\0\x04\0"),
+    ];
+    script.extend(tls13(Offer::default(), false, &[1000, 281, 53]));
+    let (finding, _) = run(&deliver(&script, 1448));
+    assert_eq!(finding.verdict, Verdict::Plaintext, "{}", finding.reason);
+    assert_eq!(finding.protocol, "ldap");
+    let note = |note: &String| note.starts_with("tls-too-late: ");
+    assert_eq!(finding.notes.iter().filter(|n| note(n)).count(), 1);
+}
+
 /// As slapd with GnuTLS does after an unbind: no tickets, a close_notify, and it closes first.
 #[test]
 fn a_client_that_was_asked_for_nothing_is_not_refused() {
