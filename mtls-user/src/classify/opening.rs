@@ -110,15 +110,14 @@ pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
     match look(client, server) {
         Look::Wait(Some(protocol)) => Look::Plain(protocol),
         Look::Asked(protocol) => Look::Refused(protocol),
-        Look::Wait(None) if client.is_empty() && plain::greeting(server).is_some() => {
-            Look::Plain(plain::greeting(server).unwrap_or("unknown"))
-        }
         Look::Wait(None) => {
             let first = if client.is_empty() { server } else { client };
-            if first.len() >= 4 && text::is_text(&first[..first.len().min(TEXT)]) {
-                Look::Text
-            } else {
-                Look::Opaque
+            match plain::greeting(server).filter(|_| client.is_empty()) {
+                Some(protocol) => Look::Plain(protocol),
+                None if first.len() >= 4 && text::is_text(&first[..first.len().min(TEXT)]) => {
+                    Look::Text
+                }
+                None => Look::Opaque,
             }
         }
         decided => decided,

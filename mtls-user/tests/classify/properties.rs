@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::cases::cases;
 use super::flows::*;
 use mtls_user::classify::{Classifier, Context, Piece, Sessions, Side};
 use mtls_user::verdict::{Origin, Verdict};
