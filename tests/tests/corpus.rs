@@ -319,3 +319,32 @@ fn code(name: &str) -> u16 {
         other => panic!("add the code of {other}"),
     }
 }
+
+/// Real servers of many protocols and their clients, recorded once.
+#[test]
+fn every_connection_is_what_its_peers_made_it() -> Result<()> {
+    let text = std::fs::read_to_string(corpus().join("protocols.csv"))?;
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert!(rows.len() > 150, "only {} captures", rows.len());
+    let files = rows
+        .iter()
+        .map(|row| corpus().join("protocols").join(row[0]));
+    let flows = flows(files)?;
+    for row in &rows {
+        let [flow] = &flows[row[0]][..] else {
+            panic!("{}: one connection a file", row[0]);
+        };
+        let found = ["verdict", "evidence", "protocol"].map(|key| flow[key].as_str());
+        assert_eq!(
+            found.map(Option::unwrap_or_default),
+            row[1..],
+            "{}: {flow:#}",
+            row[0]
+        );
+    }
+    Ok(())
+}

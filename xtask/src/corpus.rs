@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use crate::demo::CAPTURE;
 use crate::{build, setup};
 
-/// Captured handshakes, one flow a file, and `truth.csv`.
+/// Captured handshakes, one server a file, and `truth.csv`.
 pub(crate) const CORPUS: &str = "tests/corpus";
 
 /// Which captures.

@@ -47,12 +47,7 @@ impl Pcap {
         let Some((swapped, unit, record_header)) = Self::variant(magic) else {
             return Err(Step::Corrupt("not a pcap file"));
         };
-        let link = [header[20], header[21], header[22], header[23]];
-        let link = if swapped {
-            u32::from_be_bytes(link)
-        } else {
-            u32::from_le_bytes(link)
-        };
+        let [.., link] = words(header.last_chunk().unwrap_or(&[0; 16]), swapped);
         let pcap = Self {
             swapped,
             unit,
@@ -73,7 +68,7 @@ impl Pcap {
         let Some(header) = input.first_chunk() else {
             return Step::Need(self.record_header);
         };
-        let [seconds, fraction, captured, original] = self.words(header);
+        let [seconds, fraction, captured, original] = words(header, self.swapped);
         let captured = captured as usize;
         if captured > MAX_BLOCK {
             return Step::Corrupt("a packet claims more than 16 MiB");
@@ -91,24 +86,17 @@ impl Pcap {
         };
         Step::Packet { consumed, packet }
     }
+}
 
-    /// Four numbers in the byte order of the file.
-    fn words(&self, bytes: &[u8; 16]) -> [u32; 4] {
-        // All at once, which is far fewer instructions than one by one.
-        let all = u128::from_le_bytes(*bytes);
-        let word = |shift: u32| (all >> shift) as u32;
-        let words = [word(0), word(32), word(64), word(96)];
-        if self.swapped {
-            let [a, b, c, d] = words;
-            return [
-                a.swap_bytes(),
-                b.swap_bytes(),
-                c.swap_bytes(),
-                d.swap_bytes(),
-            ];
-        }
-        words
-    }
+/// Four numbers, little-endian or, `swapped`, big-endian.
+fn words(bytes: &[u8; 16], swapped: bool) -> [u32; 4] {
+    // All at once, which is far fewer instructions than one by one.
+    let all = u128::from_le_bytes(*bytes);
+    let word = |shift: u32| {
+        let word = (all >> shift) as u32;
+        if swapped { word.swap_bytes() } else { word }
+    };
+    [word(0), word(32), word(64), word(96)]
 }
 
 #[cfg(test)]

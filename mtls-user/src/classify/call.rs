@@ -49,6 +49,7 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
+            // The most frequent: piece by piece, without the formatting of a whole.
             Self::Record(len, text) => {
                 f.write_str("the client's first encrypted record is ")?;
                 len.fmt(f)?;

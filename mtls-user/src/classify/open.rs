@@ -12,7 +12,7 @@ use super::stream::{NO_ACK, Stream};
 use super::tls::{Ends, Facts, Sealed, Tls};
 use super::watch::Watch;
 use crate::verdict::{Evidence, Origin, Verdict};
-use crate::wire::tls::record::may_be_handshake;
+use crate::wire::tls::record::is_handshake;
 
 /// How many protocols may stand before the real one.
 const MAX_VIA: usize = 4;
@@ -104,8 +104,7 @@ impl Open {
             && side == Side::Client
             && piece.offset == 0
             && piece.ack.unwrap_or(0) == 0
-            && piece.bytes.len() > 5
-            && may_be_handshake(piece.bytes, 1)
+            && is_handshake(piece.bytes, 1)
             && self.streams.iter().all(|stream| stream.prefix().is_empty())
         {
             self.enter_tls(Tls::new(context.server.port, piece.time), context);
@@ -295,7 +294,8 @@ impl Open {
 
     pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         for side in Side::BOTH {
-            self.walk(side, true, context);
+            // Where samples were lost, more may have been there.
+            self.walk(side, !lost, context);
         }
         self.evaluate(context);
         let missed = self.streams.iter().any(Stream::has_hole);

@@ -3,7 +3,7 @@
 use super::plain::{self, Match};
 use crate::wire::text;
 use crate::wire::tls::hello::V2Hello;
-use crate::wire::tls::record::may_be_handshake;
+use crate::wire::tls::record::{is_handshake, may_be_handshake};
 
 /// What the first bytes say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,8 +126,7 @@ pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
 
 /// Whether these are the first bytes of a side that opened the connection.
 pub(super) fn is_client(bytes: &[u8]) -> bool {
-    bytes.len() > 5 && may_be_handshake(bytes, 1)
-        || matches!(plain::http1::request(bytes), Match::Yes(_))
+    is_handshake(bytes, 1) || matches!(plain::http1::request(bytes), Match::Yes(_))
 }
 
 /// Whether a server whose client sent nothing gave up with a TLS alert.

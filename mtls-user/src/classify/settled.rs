@@ -5,8 +5,7 @@ use super::call::{Call, Reason, Words};
 use super::tls::{Broken, Facts};
 use super::watch::{Sight, Watch};
 use crate::verdict::{Evidence, HttpInfo, Verdict};
-use crate::wire::tls::RecordHeader;
-use crate::wire::tls::record::may_be_handshake;
+use crate::wire::tls::record::is_handshake;
 
 /// The answer, as far as it goes.
 #[derive(Debug)]
@@ -144,10 +143,7 @@ impl Settled {
     /// A flow that showed a password, or did its work, in clear may turn to TLS yet. That takes
     /// nothing back, but is worth a word.
     fn look_for_tls(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
-        let begins = side == Side::Client
-            && matches!(piece.bytes, [_, _, _, _, _, 1, ..])
-            && may_be_handshake(piece.bytes, 1)
-            && matches!(RecordHeader::at(piece.bytes), Some(Ok(_)));
+        let begins = side == Side::Client && is_handshake(piece.bytes, 1);
         if !begins || self.known.via().contains(&Via::TooLate) {
             return Progress::Done;
         }

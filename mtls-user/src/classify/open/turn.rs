@@ -11,42 +11,37 @@ use crate::classify::stream::NO_ACK;
 use crate::classify::tls::{Broken, Tls};
 use crate::verdict::{Evidence, Verdict};
 use crate::wire::tls::hello::V2Hello;
-use crate::wire::tls::record::may_be_handshake;
+use crate::wire::tls::record::is_handshake;
 
 impl Open {
     /// A client that said hello to a server that speaks no TLS, or that had refused to.
     pub(super) fn answered_in_clear(&mut self, answer: Broken) -> bool {
-        let named = |words, name| Reason::Named(words, name);
-        let (verdict, evidence, reason) = match (self.known.take_back_upgrade(), answer.protocol) {
-            (Some(asked), _) if answer.readable => (
+        let refused = self.known.take_back_upgrade().filter(|_| answer.readable);
+        let (verdict, evidence, reason) = match (refused, answer.protocol) {
+            (Some(asked), _) => (
                 Verdict::Plaintext,
                 Evidence::Upgrade,
-                named(Words::Refused, asked),
+                Reason::Named(Words::Refused, asked),
             ),
-            (_, Some(protocol)) => {
-                self.known.protocol = protocol;
-                (
-                    Verdict::Plaintext,
-                    Evidence::FirstBytes,
-                    named(Words::Answered, protocol),
-                )
-            }
-            (_, None) => {
-                self.known.protocol = "unknown";
-                let (verdict, words) = if answer.readable {
-                    (
-                        Verdict::Plaintext,
-                        "the ClientHello was answered by readable text",
-                    )
-                } else {
-                    (
-                        Verdict::Opaque,
-                        "the ClientHello was answered by something that is neither TLS nor a protocol known here",
-                    )
-                };
-                (verdict, Evidence::FirstBytes, Reason::Text(words))
-            }
+            (None, Some(protocol)) => (
+                Verdict::Plaintext,
+                Evidence::FirstBytes,
+                Reason::Named(Words::Answered, protocol),
+            ),
+            (None, None) if answer.readable => (
+                Verdict::Plaintext,
+                Evidence::FirstBytes,
+                Reason::Text("the ClientHello was answered by readable text"),
+            ),
+            (None, None) => (
+                Verdict::Opaque,
+                Evidence::FirstBytes,
+                Reason::Text(
+                    "the ClientHello was answered by something that is neither TLS nor a protocol known here",
+                ),
+            ),
         };
+        self.known.protocol = refused.or(answer.protocol).unwrap_or("unknown");
         self.known.adopt(Call::new(verdict, evidence, reason))
     }
 
@@ -164,6 +159,6 @@ impl Open {
 
 /// Where in a server's stream a ServerHello begins: behind the plaintext before it.
 fn hello_in(server: &[u8]) -> usize {
-    let at = |i: &usize| server.len() > i + 5 && may_be_handshake(&server[*i..], 2);
+    let at = |i: &usize| is_handshake(&server[*i..], 2);
     (0..server.len()).find(at).unwrap_or(server.len())
 }

@@ -139,16 +139,21 @@ fn four_letters(client: &[u8], server: &[u8]) -> Match {
         b"Environment:",
         b"clientPort=",
     ];
+    /// Behind the word, in the place of any answer.
+    const REFUSAL: &[u8] = b" is not executed because";
     let typed = client.trim_ascii_end();
     if client.is_empty() || client.len() > 6 {
         return Match::No;
     }
     let mut best = Match::No;
     for word in WORDS.iter().filter(|word| word.starts_with(typed)) {
-        // In the place of any answer.
-        let refusal = [word, &b" is not executed because"[..]].concat();
-        for answer in ANSWERS.iter().chain([&&refusal[..]]) {
-            match starts(server, answer) {
+        let refusal = match starts(server, word) {
+            Match::Yes(_) => starts(&server[word.len()..], REFUSAL),
+            other => other,
+        };
+        let answers = ANSWERS.iter().map(|answer| starts(server, answer));
+        for found in answers.chain([refusal]) {
+            match found {
                 Match::No => {}
                 Match::Yes(_) if typed.len() == 4 => return Match::Yes("zookeeper"),
                 _ => best = Match::More,

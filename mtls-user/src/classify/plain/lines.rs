@@ -213,7 +213,7 @@ impl Dialect {
 }
 
 /// The protocol of a server's first words, when the client's are missing.
-pub(super) fn greeting(server: &[u8]) -> Option<&'static str> {
+pub(in crate::classify) fn greeting(server: &[u8]) -> Option<&'static str> {
     let line = server.split(|b| *b == b'\n').next().unwrap_or_default();
     let says = |word: &str| {
         line.windows(word.len())

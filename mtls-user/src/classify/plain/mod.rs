@@ -11,6 +11,7 @@ mod through;
 mod upgrade;
 
 use super::Side;
+pub(super) use lines::greeting;
 
 /// What a recognizer says of two prefixes; once it is decided, longer prefixes do not change it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,11 +108,6 @@ pub(super) fn identify(client: &[u8], server: &[u8]) -> Match {
         }
     }
     best
-}
-
-/// The protocol of a server that greeted a client which then said nothing.
-pub(super) fn greeting(server: &[u8]) -> Option<&'static str> {
-    lines::greeting(server)
 }
 
 /// The protocol that `bytes` in the middle of a stream beyond doubt belong to.

@@ -71,6 +71,11 @@ impl RecordHeader {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotTls;
 
+/// Whether `bytes` begin with a record that carries a handshake message of type `message`.
+pub fn is_handshake(bytes: &[u8], message: u8) -> bool {
+    bytes.len() > RecordHeader::LEN && may_be_handshake(bytes, message)
+}
+
 /// Whether `bytes` may be the start of a record that carries a handshake message of type
 /// `message`: false as soon as one byte says otherwise.
 pub fn may_be_handshake(bytes: &[u8], message: u8) -> bool {
@@ -121,6 +126,7 @@ mod tests {
         let hello = [22, 3, 1, 2, 0, 1];
         for n in 0..=hello.len() {
             assert!(may_be_handshake(&hello[..n], 1));
+            assert_eq!(is_handshake(&hello[..n], 1), n == hello.len());
         }
         assert!(!may_be_handshake(&hello, 2));
         assert!(!may_be_handshake(b"G", 1));
