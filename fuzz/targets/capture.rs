@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mtls_user::capture::pcap::Pcap;
-use mtls_user::capture::pcapng::PcapNg;
-use mtls_user::capture::{Decoder, Step};
+use mtls_core::capture::pcap::Pcap;
+use mtls_core::capture::pcapng::PcapNg;
+use mtls_core::capture::{Decoder, Step};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok((pcap, header)) = Pcap::parse(data) {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mtls_user::wire::tls::Certificate;
+use mtls_core::wire::tls::Certificate;
 
 fuzz_target!(|data: &[u8]| {
     if let Some(certificate) = Certificate::parse(data) {

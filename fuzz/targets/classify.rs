@@ -8,9 +8,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mtls_user::classify::{Classifier, Context, Piece, Sessions, Side};
-use mtls_user::verdict::{Origin, Verdict};
-use mtls_user::wire::Endpoint;
+use mtls_core::classify::{Classifier, Context, Piece, Sessions, Side};
+use mtls_core::record::{Origin, Verdict};
+use mtls_core::wire::Endpoint;
 
 fuzz_target!(|data: &[u8]| {
     for origin in [Origin::Syn, Origin::Midstream] {

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mtls_user::wire::text;
-use mtls_user::wire::tls::hello::V2Hello;
-use mtls_user::wire::tls::{ClientHello, Ja4, RecordHeader, ServerHello};
+use mtls_core::wire::text;
+use mtls_core::wire::tls::hello::V2Hello;
+use mtls_core::wire::tls::{ClientHello, Ja4, RecordHeader, ServerHello};
 
 fuzz_target!(|data: &[u8]| {
     let _ = RecordHeader::at(data);

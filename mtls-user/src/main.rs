@@ -1,5 +1,8 @@
-//! The `mtls` program: everything is in the library.
+//! Is the traffic between these pods really mutual TLS? The command line.
+
+mod cli;
+mod output;
 
 fn main() -> std::process::ExitCode {
-    mtls_user::cli::main()
+    cli::main()
 }

@@ -43,14 +43,21 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
 fn kernel(output: &str) -> anyhow::Result<()> {
     let mut command = build::cargo();
     command.args(["bench", "--profile", "dev", "--quiet"]);
-    command.args(["--package", "mtls-user", "--bench", "kernel", "--"]);
+    command.args(["--package", "mtls-node", "--bench", "kernel", "--"]);
     command.arg(format!("--output={output}"));
     build::run(command.env("MTLS_REQUIRE_BPF", "1"))
 }
 
 fn pods(output: &str) -> anyhow::Result<()> {
     let mut command = build::cargo();
-    command.args(["run", "--release", "--quiet", "--package", "mtls-user"]);
+    command.args([
+        "run",
+        "--profile",
+        "dist",
+        "--quiet",
+        "--package",
+        "mtls-node",
+    ]);
     command.args(["--example", "bench_pods", "--", "--output", output]);
     build::run(&mut command)
 }
@@ -81,8 +88,8 @@ fn whole_program(kernel: bool) -> anyhow::Result<Command> {
         "mtls-tests",
         "--bins",
     ];
-    build::build(&[&["--release"], &packages[..]].concat(), kernel)?;
-    Ok(Command::new(target()?.join("release/mtls-bench")))
+    build::build(&[&["--profile", "dist"], &packages[..]].concat(), kernel)?;
+    Ok(Command::new(target()?.join("dist/mtls-bench")))
 }
 
 /// Where cargo puts what it builds.

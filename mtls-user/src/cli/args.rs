@@ -1,7 +1,6 @@
 //! What can be said on the command line.
 
 use std::path::PathBuf;
-#[cfg(feature = "node")]
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -23,22 +22,16 @@ pub(super) enum Verb {
     /// Say what every flow of a capture file is; needs no privileges.
     Classify(Classify),
     /// Watch every pod of this node until stopped.
-    #[cfg(feature = "node")]
     Daemon(Daemon),
     /// Who talks to whom on this node, and how.
-    #[cfg(feature = "node")]
     Edges(Edges),
     /// Flows as they are classified.
-    #[cfg(feature = "node")]
     Tap(Tap),
     /// The edges on a live screen, the worst first.
-    #[cfg(feature = "node")]
     Top(Top),
     /// What the daemon watches, and what it has seen.
-    #[cfg(feature = "node")]
     Status(Status),
     /// Whether this node has what the daemon needs.
-    #[cfg(feature = "node")]
     Doctor(Doctor),
 }
 
@@ -67,15 +60,13 @@ pub(super) struct Classify {
 }
 
 /// Where the daemon answers.
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Socket {
     /// The daemon's socket.
-    #[arg(long, env = "MTLS_SOCKET", default_value = crate::daemon::SOCKET, value_name = "PATH")]
+    #[arg(long, env = "MTLS_SOCKET", default_value = mtls_node::daemon::SOCKET, value_name = "PATH")]
     pub(super) socket: PathBuf,
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Daemon {
     #[command(flatten)]
@@ -118,36 +109,34 @@ pub(super) struct Daemon {
     max_flows: u32,
 }
 
-#[cfg(feature = "node")]
 impl Daemon {
-    pub(super) fn options(self) -> crate::daemon::Options {
-        crate::daemon::Options {
+    pub(super) fn options(self) -> mtls_node::daemon::Options {
+        mtls_node::daemon::Options {
             socket: self.socket.socket,
             netns_dir: self.netns_dir,
             pods: self.pods,
             cri: !self.no_cri,
             cri_endpoint: self.cri_endpoint,
-            kubernetes: crate::pods::kubernetes::Options {
+            kubernetes: mtls_node::pods::kubernetes::Options {
                 kubeconfig: self.kubeconfig,
                 node: self.node_name,
                 whole_cluster: self.cluster_names,
             },
             window: self.window.max(Duration::from_secs(1)),
             interfaces: self.interfaces,
-            kernel: crate::kernel::Config {
+            kernel: mtls_node::kernel::Config {
                 look_again: self.look_again,
                 log: self.kernel_log,
-                ..crate::kernel::Config::default()
+                ..mtls_node::kernel::Config::default()
             },
-            limits: crate::flow::Limits {
+            limits: mtls_core::flow::Limits {
                 flows: self.max_flows as usize,
-                ..crate::flow::Limits::default()
+                ..mtls_core::flow::Limits::default()
             },
         }
     }
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Edges {
     #[command(flatten)]
@@ -160,7 +149,6 @@ pub(super) struct Edges {
     pub(super) output: Format,
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Tap {
     #[command(flatten)]
@@ -179,14 +167,12 @@ pub(super) struct Tap {
     pub(super) output: Format,
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Top {
     #[command(flatten)]
     pub(super) socket: Socket,
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -196,7 +182,6 @@ pub(super) struct Status {
     pub(super) output: Format,
 }
 
-#[cfg(feature = "node")]
 #[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
     /// How to write the result.
@@ -205,7 +190,6 @@ pub(super) struct Doctor {
 }
 
 /// A path, or the `unix://` that container tools write before one.
-#[cfg(feature = "node")]
 fn endpoint(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("unix://").unwrap_or(text);
     if path.starts_with('/') {
@@ -216,7 +200,6 @@ fn endpoint(text: &str) -> Result<PathBuf, String> {
 }
 
 /// `90s`, `10m`, `2h`, `500ms`; a bare number is seconds.
-#[cfg(feature = "node")]
 fn duration(text: &str) -> Result<Duration, String> {
     const MAX: u64 = 366 * 86_400;
     let end = text
@@ -250,7 +233,6 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    #[cfg(feature = "node")]
     #[test]
     fn times_are_read_as_people_write_them() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));

@@ -8,10 +8,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{Classify, Format};
-use crate::capture::{Capture, Decoder};
-use crate::flow::{Event, FlowTable, Limits};
 use crate::output;
-use crate::verdict::FlowRecord;
+use mtls_core::capture::{Capture, Decoder};
+use mtls_core::flow::{Event, FlowTable, Limits};
+use mtls_core::record::FlowRecord;
 
 /// Flows of a table held before it is printed; beyond it, JSON lines are the way.
 const MAX_ROWS: usize = 1_000_000;
@@ -111,7 +111,7 @@ fn file(path: &Path, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
         flows: 4 << 20,
         ..Limits::default()
     });
-    let mut sink = |event, view: crate::flow::View<'_>| {
+    let mut sink = |event, view: mtls_core::flow::View<'_>| {
         if event == Event::Closed {
             each(view.record());
         }

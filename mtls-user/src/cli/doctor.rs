@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::{Doctor, Format};
-use crate::kernel::doctor::{State, checks};
 use crate::output::table;
+use mtls_node::kernel::doctor::{State, checks};
 
 pub(super) fn run(args: &Doctor) -> anyhow::Result<ExitCode> {
     let checks = checks();

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::args::{Edges, Format};
 use super::client;
-use crate::edges::EdgeRow;
 use crate::output;
+use mtls_node::edges::EdgeRow;
 
 pub(super) fn run(args: &Edges) -> anyhow::Result<ExitCode> {
     let mut rows: Vec<EdgeRow> = client::block_on(client::get(&args.socket.socket, "/v1/edges"))?;
@@ -17,7 +17,7 @@ pub(super) fn run(args: &Edges) -> anyhow::Result<ExitCode> {
         Format::Jsonl => super::print_json(&rows, true)?,
         Format::Table | Format::Wide => {
             let wide = args.output == Format::Wide;
-            super::print(&output::edges(&rows, wide, crate::daemon::now()))?;
+            super::print(&output::edges(&rows, wide, mtls_node::clock::now()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

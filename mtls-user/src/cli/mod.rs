@@ -2,17 +2,11 @@
 
 mod args;
 mod classify;
-#[cfg(feature = "node")]
 mod client;
-#[cfg(feature = "node")]
 mod doctor;
-#[cfg(feature = "node")]
 mod edges;
-#[cfg(feature = "node")]
 mod status;
-#[cfg(feature = "node")]
 mod tap;
-#[cfg(feature = "node")]
 mod top;
 
 use std::io::{self, Write};
@@ -27,10 +21,6 @@ const NO_DAEMON: u8 = 3;
 
 /// Why a verb failed, where the exit code depends on it.
 #[derive(Debug, thiserror::Error)]
-#[cfg_attr(
-    not(feature = "node"),
-    expect(dead_code, reason = "only a node has daemons")
-)]
 enum Failure {
     /// Nobody answers on the socket.
     #[error("{0}")]
@@ -38,7 +28,7 @@ enum Failure {
 }
 
 /// Runs the program with this process's arguments.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(code) => code,
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
@@ -55,7 +45,6 @@ pub fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Classify(args) => classify::run(&args),
-        #[cfg(feature = "node")]
         Verb::Daemon(args) => {
             tracing_subscriber::fmt()
                 .with_writer(io::stderr)
@@ -66,18 +55,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
                         .unwrap_or_else(|_| "warn,kube_client=off".into()),
                 )
                 .init();
-            crate::daemon::run(args.options())?;
+            mtls_node::daemon::run(args.options())?;
             Ok(ExitCode::SUCCESS)
         }
-        #[cfg(feature = "node")]
         Verb::Edges(args) => edges::run(&args),
-        #[cfg(feature = "node")]
         Verb::Tap(args) => tap::run(&args),
-        #[cfg(feature = "node")]
         Verb::Top(args) => top::run(&args),
-        #[cfg(feature = "node")]
         Verb::Status(args) => status::run(&args),
-        #[cfg(feature = "node")]
         Verb::Doctor(args) => doctor::run(&args),
     }
 }
@@ -107,7 +91,6 @@ fn print_json<T: serde::Serialize>(rows: &[T], lines: bool) -> anyhow::Result<()
 }
 
 /// Prints one object as JSON.
-#[cfg(feature = "node")]
 fn print_json_one<T: serde::Serialize>(value: &T, pretty: bool) -> anyhow::Result<()> {
     let mut text = if pretty {
         serde_json::to_string_pretty(value)?

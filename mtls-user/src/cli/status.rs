@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::args::{Format, Status as Args};
 use super::client;
-use crate::daemon::status::Status;
 use crate::output::{ago, safe, table};
+use mtls_node::daemon::status::Status;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status: Status = client::block_on(client::get(&args.socket.socket, "/v1/status"))?;
@@ -92,7 +92,7 @@ fn text(status: &Status) -> anyhow::Result<String> {
             Some(error) if source.updated == 0 => format!("never: {}", safe(error)),
             Some(error) => format!(
                 "stale since {} ago: {}",
-                ago(source.updated, crate::daemon::now()),
+                ago(source.updated, mtls_node::clock::now()),
                 safe(error)
             ),
         };

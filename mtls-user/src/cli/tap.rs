@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::args::{Format, Tap};
 use super::client;
 use crate::output;
-use crate::verdict::{FlowRecord, Peer};
+use mtls_core::record::{FlowRecord, Peer};
 
 /// Longest line taken from the daemon.
 const MAX_LINE: usize = 1 << 20;

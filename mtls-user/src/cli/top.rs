@@ -14,10 +14,10 @@ use ratatui::widgets::{Block, Cell, Row, Table, TableState};
 
 use super::args::Top as Args;
 use super::client;
-use crate::daemon::status::Status;
-use crate::edges::EdgeRow;
 use crate::output::{ago, safe, secured};
-use crate::verdict::Verdict;
+use mtls_core::record::Verdict;
+use mtls_node::daemon::status::Status;
+use mtls_node::edges::EdgeRow;
 
 /// How often the daemon is asked.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ fn draw(frame: &mut Frame<'_>, view: &mut View) {
     );
     frame.render_widget(Line::from(summary).bold(), head);
 
-    let now = crate::daemon::now();
+    let now = mtls_node::clock::now();
     let rows = view.rows.iter().map(|row| {
         let place = |namespace: &str, name: &str| {
             if namespace.is_empty() {

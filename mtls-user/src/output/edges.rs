@@ -1,12 +1,12 @@
 //! The table of `mtls edges`.
 
 use super::{ago, safe, table};
-use crate::edges::EdgeRow;
-use crate::verdict::Verdict;
+use mtls_core::record::Verdict;
+use mtls_node::edges::EdgeRow;
 
 /// The rows as a table in Linkerd's columns; `wide` adds service accounts, identities, reasons
 /// and times.
-pub fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
+pub(crate) fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
     if rows.is_empty() {
         return "no flows in the window\n".into();
     }
@@ -48,7 +48,7 @@ pub fn edges(rows: &[EdgeRow], wide: bool, now: u64) -> String {
 }
 
 /// `√` only where every flow that carried data was mutual TLS; then the verdicts, worst first.
-pub fn secured(row: &EdgeRow) -> String {
+pub(crate) fn secured(row: &EdgeRow) -> String {
     let mark = match row.verdict {
         Verdict::Mtls => "√",
         Verdict::Plaintext | Verdict::Opaque | Verdict::Tls => "×",

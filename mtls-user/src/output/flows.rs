@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use smol_str::SmolStr;
 
 use super::{safe, table};
-use crate::verdict::{ClientCertificate, FlowRecord, Peer, Verdict};
+use mtls_core::record::{ClientCertificate, FlowRecord, Peer, Verdict};
 
 /// One line for one flow, in the manner of `linkerd viz tap`.
-pub fn flow_line(flow: &FlowRecord) -> String {
+pub(crate) fn flow_line(flow: &FlowRecord) -> String {
     let mut line = format!("flow src={} dst={}", address(&flow.src), address(&flow.dst));
     // Writing to a String cannot fail.
     for (key, peer) in [("src_res", &flow.src), ("dst_res", &flow.dst)] {
@@ -72,7 +72,7 @@ fn tls(flow: &FlowRecord) -> &'static str {
 }
 
 /// The flows of a capture as a table.
-pub fn flows(flows: &[FlowRecord], wide: bool) -> String {
+pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
     if flows.is_empty() {
         return "no TCP flows\n".into();
     }

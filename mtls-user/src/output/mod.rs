@@ -4,6 +4,6 @@ mod edges;
 mod flows;
 mod text;
 
-pub use edges::{edges, secured};
-pub use flows::{flow_line, flows};
-pub use text::{ago, safe, table};
+pub(crate) use edges::{edges, secured};
+pub(crate) use flows::{flow_line, flows};
+pub(crate) use text::{ago, safe, table};

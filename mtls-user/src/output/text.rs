@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table};
 
 /// `text` without anything that a terminal obeys: control characters and invisible marks of
 /// direction are written as escapes, and what is too long is cut.
-pub fn safe(text: &str) -> Cow<'_, str> {
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     const MAX: usize = 256;
     let harmless = |c: char| {
         !c.is_control()
@@ -34,7 +34,7 @@ pub fn safe(text: &str) -> Cow<'_, str> {
 }
 
 /// A table as `kubectl` and `linkerd` print them: columns and nothing else. Lines are never wrapped.
-pub fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -47,7 +47,7 @@ pub fn table(header: &[&str]) -> Table {
 }
 
 /// How long ago `time` was; both in nanoseconds since the Unix epoch.
-pub fn ago(time: u64, now: u64) -> String {
+pub(crate) fn ago(time: u64, now: u64) -> String {
     let seconds = now.saturating_sub(time) / 1_000_000_000;
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -1,0 +1,97 @@
+//! Capture formats: pcap and pcapng, turned into the same [`Segment`](crate::wire::Segment)s that the kernel
+//! samples become.
+//!
+//! [`Capture`] reads a file, [`Decoder`] makes segments of its packets and counts what it had to
+//! skip. The formats themselves ([`pcap`], [`pcapng`]) are pure functions over a
+//! prefix of the input, so that they can be tested and fuzzed without a file.
+
+pub mod packet;
+pub mod pcap;
+pub mod pcapng;
+pub mod reader;
+
+pub use packet::{Decoder, Skip, Skips};
+pub use reader::{Capture, Summary};
+
+/// The most bytes that one packet or block of a capture may claim: far above any link's frame
+/// (libpcap's own limit is 256 KiB), and small enough that a damaged length cannot make the
+/// reader allocate without bound.
+pub const MAX_BLOCK: usize = 16 << 20;
+
+/// What a packet's first bytes are (<https://www.tcpdump.org/linktypes.html>).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback: the address family in the byte order of the machine that captured.
+    pub const NULL: Self = Self(0);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// Raw IP; the number depends on the system, and 101 is the one that files should carry.
+    pub const RAW_BSD: Self = Self(12);
+    /// Raw IP on OpenBSD.
+    pub const RAW_OPENBSD: Self = Self(14);
+    /// Raw IP.
+    pub const RAW: Self = Self(101);
+    /// OpenBSD loopback: the address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux "cooked" capture.
+    pub const LINUX_SLL: Self = Self(113);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux "cooked" capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+
+    /// Whether [`packet::Decoder`] understands it.
+    pub fn is_supported(self) -> bool {
+        matches!(
+            self,
+            Self::NULL
+                | Self::ETHERNET
+                | Self::RAW_BSD
+                | Self::RAW_OPENBSD
+                | Self::RAW
+                | Self::LOOP
+                | Self::LINUX_SLL
+                | Self::IPV4
+                | Self::IPV6
+                | Self::LINUX_SLL2
+        )
+    }
+}
+
+/// One packet as it lies in the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// What `data` begins with.
+    pub link_type: LinkType,
+    /// The captured bytes.
+    pub data: &'a [u8],
+    /// Bytes the packet had on the wire: more than `data` where a snap length cut it.
+    pub original: usize,
+}
+
+/// What the formats' parsers say of the bytes at the head of their input.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A packet, of which the input's first `consumed` bytes are the record.
+    Packet {
+        /// Bytes to advance by.
+        consumed: usize,
+        /// The packet.
+        packet: Packet<'a>,
+    },
+    /// Nothing of interest in the next `consumed` bytes.
+    Skip {
+        /// Bytes to advance by.
+        consumed: usize,
+    },
+    /// At least this many bytes are needed, counted from the head of the input.
+    Need(usize),
+    /// The bytes are not what the format allows; there is no way to find the next packet.
+    Corrupt(&'static str),
+}

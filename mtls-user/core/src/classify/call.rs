@@ -1,0 +1,144 @@
+//! A decision: the verdict, how it is known and why, in a form that costs nothing to make.
+
+use std::fmt::Write;
+
+use smol_str::SmolStr;
+
+use crate::record::{ClientCertificate, Evidence, Verdict};
+
+/// Why, in words; the words are made when they are asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    /// As it stands.
+    Text(&'static str),
+    /// The length of the client's first encrypted record, and what follows from it.
+    Record(u16, &'static str),
+    /// Who sent an alert in clear, and which.
+    Alert(&'static str, u8),
+    /// Words before the name of a protocol.
+    Named(Words, &'static str),
+    /// Words and a number of seconds.
+    Age(&'static str, u32),
+}
+
+/// What is said before the name of a protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Words {
+    Opening,
+    Middle,
+    Refused,
+    Encrypted,
+    Answered,
+    Contradicted,
+}
+
+impl Words {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "the first bytes are plaintext:",
+            Self::Middle => "the middle of the stream is plaintext:",
+            Self::Refused => "TLS was asked for and did not follow, in",
+            Self::Encrypted => "encrypted by its own means, not by TLS:",
+            Self::Answered => "the ClientHello was answered in plaintext:",
+            Self::Contradicted => "what follows the TLS records is plaintext:",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            // The most frequent: piece by piece, without the formatting of a whole.
+            Self::Record(len, text) => {
+                f.write_str("the client's first encrypted record is ")?;
+                len.fmt(f)?;
+                f.write_str(" bytes long: ")?;
+                f.write_str(text)
+            }
+            Self::Alert(who, code) => write!(
+                f,
+                "the {who} ended the handshake with the alert {}",
+                crate::wire::tls::names::alert(*code)
+            ),
+            Self::Named(words, name) => write!(f, "{} {name}", words.as_str()),
+            Self::Age(text, seconds) => write!(f, "{text} {seconds} s before"),
+        }
+    }
+}
+
+impl Reason {
+    /// The words.
+    pub(super) fn text(&self) -> SmolStr {
+        match self {
+            Self::Text(text) => SmolStr::new_static(text),
+            other => {
+                // Room for most of them, so that it does not have to grow.
+                let mut text = String::with_capacity(128);
+                // A string takes everything.
+                let _ = write!(text, "{other}");
+                text.into()
+            }
+        }
+    }
+}
+
+/// A decision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Call {
+    pub(super) verdict: Verdict,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) reason: Reason,
+    pub(super) certificate: ClientCertificate,
+}
+
+impl Call {
+    pub(super) fn new(verdict: Verdict, evidence: Evidence, reason: Reason) -> Self {
+        Self {
+            verdict,
+            evidence: Some(evidence),
+            reason,
+            certificate: ClientCertificate::Unknown,
+        }
+    }
+
+    /// Nothing is claimed.
+    pub(super) fn unobserved(reason: &'static str) -> Self {
+        Self {
+            verdict: Verdict::Unobserved,
+            evidence: None,
+            reason: Reason::Text(reason),
+            certificate: ClientCertificate::Unknown,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with(self, certificate: ClientCertificate) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
+    }
+
+    /// Whether a flow that was called `self` may be called `new`: only a contradiction revises,
+    /// and only to something that claims less; the one way up, a renegotiation that brings the
+    /// client's certificate, is an event on the wire of its own.
+    pub(super) fn may_become(&self, new: &Self) -> bool {
+        use Verdict::{Failed, Mtls, Opaque, Plaintext, Tls, TlsUnproven};
+        match (self.verdict, new.verdict) {
+            (old, new) if old == new => false,
+            (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
+            | (Failed, Plaintext | Opaque) => true,
+            (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
+            (Mtls | Tls, TlsUnproven) => new.reason == Reason::Text(LEFT),
+            _ => false,
+        }
+    }
+}
+
+/// The reason of the one revision to "unproven": the client was gone before it could be refused.
+pub(super) const LEFT: &str = "the client left before the server's answer to its flight: whether it was refused cannot be told";
+
+/// The reason of the one revision upwards.
+pub(super) const RENEGOTIATED: &str =
+    "the client authenticated in a renegotiation; what it sent before was not mutual";

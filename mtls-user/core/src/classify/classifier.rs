@@ -1,0 +1,227 @@
+//! The state of one flow.
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::api::{Context, Finding, Piece, Progress, Side};
+use super::call::Call;
+use super::open::Open;
+use super::settled::{Known, Settled, Via};
+use super::tls::Facts;
+use crate::record::{Evidence, Origin, Verdict};
+
+/// The state of one flow.
+#[derive(Debug)]
+pub struct Classifier {
+    origin: Origin,
+    /// The side taken for the server is the client.
+    swapped: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No payload yet.
+    Idle,
+    Open(Box<Open>),
+    Settled(Box<Settled>),
+}
+
+impl Classifier {
+    /// A flow of which nothing was seen yet.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            swapped: false,
+            state: State::Idle,
+        }
+    }
+
+    /// Takes in a piece of `side`'s stream. Pieces may come out of order, twice, overlapping and
+    /// with holes between them.
+    pub fn segment(&mut self, side: Side, piece: Piece<'_>, context: &mut Context<'_>) -> Progress {
+        if matches!(self.state, State::Idle) {
+            if piece.len == 0 {
+                return Progress::NeedMore;
+            }
+            self.state = State::Open(Box::new(Open::new(self.origin)));
+        }
+        let side = self.side(side);
+        if let State::Settled(settled) = &mut self.state {
+            return settled.look(side, &piece);
+        }
+        self.advance(context, |open, context| open.take(side, &piece, context))
+    }
+
+    /// `side` closed its stream, which was `length` bytes long; `ack` as in [`Piece`].
+    pub fn fin(
+        &mut self,
+        side: Side,
+        length: u64,
+        ack: Option<u64>,
+        _time: u64,
+        context: &mut Context<'_>,
+    ) -> Progress {
+        let side = self.side(side);
+        self.advance(context, |open, context| {
+            open.close(side, length, ack);
+            open.evaluate(context)
+        })
+    }
+
+    /// `side` reset the connection. What was sent before it may still be on its way to the
+    /// observer, so what a reset means is settled by [`Classifier::finish`].
+    pub fn rst(&mut self, _side: Side, _time: u64, context: &mut Context<'_>) -> Progress {
+        self.advance(context, |open, context| {
+            open.reset = true;
+            open.evaluate(context)
+        })
+    }
+
+    /// The flow ended or is forgotten: settles what can be settled. `lost`: samples of this flow
+    /// were lost, so that what is missing proves nothing.
+    pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        if matches!(self.state, State::Idle) && lost {
+            let mut known = Known::new();
+            known.call = Some(Call::unobserved("samples of this flow were lost"));
+            self.state = State::Settled(Box::new(Settled {
+                known,
+                facts: None,
+                watch: None,
+            }));
+        }
+        self.advance(context, |open, context| {
+            open.finish(lost, context);
+            true
+        });
+        self.settle();
+    }
+
+    /// What is known so far. Builds strings: call it to report, not per segment.
+    pub fn finding(&self) -> Finding {
+        let (known, facts) = self.known();
+        let call = known.and_then(|known| known.call.as_ref());
+        let mut finding = Finding {
+            verdict: self.verdict(),
+            evidence: call.and_then(|call| call.evidence),
+            reason: match (call, known) {
+                (Some(call), _) => call.reason.text(),
+                (None, None) => SmolStr::new_static("no payload was seen"),
+                (None, _) if facts.is_some() => SmolStr::new_static("the handshake is not over"),
+                (None, _) => SmolStr::new_static("not enough was seen yet"),
+            },
+            protocol: known.map_or("unknown", |known| known.protocol),
+            tls: facts.map(|facts| facts.info(call)),
+            http: known.and_then(Known::http).cloned(),
+            notes: facts.map(|facts| facts.notes(call)).unwrap_or_default(),
+        };
+        if let Some(known) = known {
+            finding.notes.extend(known.notes());
+        }
+        if let State::Settled(settled) = &self.state
+            && settled.is_unconfirmed()
+        {
+            finding.notes.push(
+                "unconfirmed: the server's answer to the client's flight was not seen".into(),
+            );
+        }
+        if finding.verdict == Verdict::TlsUnproven {
+            // What stands for an undecided flow is what it claims, or how it came to TLS.
+            if let Some(mesh) = facts.and_then(Facts::mesh) {
+                finding.evidence = Some(Evidence::Mesh);
+                finding.reason = format_smolstr!(
+                    "{}; {}'s fingerprint claims that it is mutual",
+                    finding.reason,
+                    mesh.name
+                );
+            } else if finding.evidence == Some(Evidence::FirstBytes)
+                && known.is_some_and(|k| matches!(k.via().last(), Some(Via::Upgrade(_))))
+            {
+                finding.evidence = Some(Evidence::Upgrade);
+            }
+        }
+        finding
+    }
+
+    /// The verdict as far as it is known: `no-data` before any payload, `unobserved` while it is
+    /// not decided.
+    pub fn verdict(&self) -> Verdict {
+        match self.known().0 {
+            None => Verdict::NoData,
+            Some(known) => known
+                .call
+                .as_ref()
+                .map_or(Verdict::Unobserved, |call| call.verdict),
+        }
+    }
+
+    /// Decided, and no more bytes are wanted; pieces given all the same are looked at for
+    /// contradictions.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Settled(_))
+    }
+
+    /// The content shows that the two sides are swapped (mid-stream: the side taken for the server
+    /// sent a ClientHello or a request). The finding is said in the right order already; the caller
+    /// swaps the addresses.
+    pub fn client_is_server(&self) -> bool {
+        self.swapped
+    }
+
+    fn known(&self) -> (Option<&Known>, Option<&Facts>) {
+        match &self.state {
+            State::Idle => (None, None),
+            State::Open(open) => (Some(&open.known), open.facts()),
+            State::Settled(settled) => (Some(&settled.known), settled.facts.as_ref()),
+        }
+    }
+
+    fn side(&self, side: Side) -> Side {
+        if self.swapped { side.other() } else { side }
+    }
+
+    /// Takes an open flow a step on; it settles when there is nothing more to learn.
+    fn advance(
+        &mut self,
+        context: &mut Context<'_>,
+        step: impl FnOnce(&mut Open, &mut Context<'_>) -> bool,
+    ) -> Progress {
+        let State::Open(open) = &mut self.state else {
+            return if self.is_done() {
+                Progress::Done
+            } else {
+                Progress::NeedMore
+            };
+        };
+        // The client is who behaves like one.
+        let (client, server) = (context.client, context.server);
+        let (client, server) = if self.swapped {
+            (server, client)
+        } else {
+            (client, server)
+        };
+        let mut context = Context {
+            client,
+            server,
+            sessions: context.sessions,
+        };
+        let undecided = open.known.call.is_none();
+        let news = step(open, &mut context) || undecided && open.known.call.is_some();
+        self.swapped ^= std::mem::take(&mut open.swap);
+        let settled = open.is_settled();
+        if settled {
+            self.settle();
+        }
+        match (news, settled) {
+            (true, _) => Progress::Changed,
+            (false, true) => Progress::Done,
+            (false, false) => Progress::NeedMore,
+        }
+    }
+
+    fn settle(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) => State::Settled(Box::new(open.settle())),
+            other => other,
+        };
+    }
+}

@@ -1,0 +1,367 @@
+//! A flow that more bytes are wanted of.
+
+mod turn;
+
+use super::api::{Context, Piece, Side};
+use super::call::{Call, Reason, Words};
+use super::exchange::{self, Exchange};
+use super::midstream::{Midstream, Sight};
+use super::opening::{self, Look};
+use super::settled::{Known, Settled, Via};
+use super::stream::{NO_ACK, Stream};
+use super::tls::{Ends, Facts, Sealed, Tls};
+use super::watch::Watch;
+use crate::record::{Evidence, Origin, Verdict};
+use crate::wire::tls::record::is_handshake;
+
+/// How many protocols may stand before the real one.
+const MAX_VIA: usize = 4;
+/// How far a stream that was joined in its middle is read as if that were its start.
+const LATE: u64 = 8 << 10;
+
+/// A flow that more bytes are wanted of.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) known: Known,
+    streams: [Stream; 2],
+    phase: Phase,
+    /// When each side's first piece came.
+    times: [Option<u64>; 2],
+    /// Per side, how far it had sent before it had anything of the other.
+    unanswered: [u64; 2],
+    pub(super) reset: bool,
+    /// Follows a stream whose start was not seen.
+    midstream: Option<Box<Midstream>>,
+    /// The side taken for the server was found to be the client.
+    pub(super) swap: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    Tls(Box<Tls>),
+    Http(Exchange),
+    /// Decided; there is nothing more to learn.
+    Over,
+    /// Mid-stream TLS: decided, and the next record of a side is expected there.
+    Framed(Side, u64),
+}
+
+impl Open {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            known: Known::new(),
+            streams: Default::default(),
+            phase: Phase::Opening,
+            times: [None; 2],
+            unanswered: [0; 2],
+            reset: false,
+            midstream: (origin == Origin::Midstream).then(Box::default),
+            swap: false,
+        }
+    }
+
+    /// What TLS showed so far.
+    pub(super) fn facts(&self) -> Option<&Facts> {
+        match &self.phase {
+            Phase::Tls(tls) => Some(&tls.facts),
+            _ => None,
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, side: Side, ack: Option<u64>) {
+        let other = &mut self.streams[side.other().index()];
+        other.acked = other.acked.max(ack.unwrap_or(0));
+    }
+
+    pub(super) fn close(&mut self, side: Side, length: u64, ack: Option<u64>) {
+        let stream = &mut self.streams[side.index()];
+        stream.end = Some(length);
+        stream.end_ack = ack;
+        stream.seen = stream.seen.max(length);
+        self.acknowledge(side, ack);
+    }
+
+    /// Takes in a piece. True when there is news.
+    pub(super) fn take(
+        &mut self,
+        side: Side,
+        piece: &Piece<'_>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let i = side.index();
+        self.acknowledge(side, piece.ack);
+        if piece.ack == Some(0) {
+            let end = piece.offset + u64::from(piece.len);
+            self.unanswered[i] = self.unanswered[i].max(end);
+        }
+        if piece.len > 0 {
+            let time = self.times[i].get_or_insert(piece.time);
+            *time = (*time).min(piece.time);
+        }
+        // A hello at the start of the stream, where most flows begin, is not copied.
+        if matches!(self.phase, Phase::Opening)
+            && side == Side::Client
+            && piece.offset == 0
+            && piece.ack.unwrap_or(0) == 0
+            && is_handshake(piece.bytes, 1)
+            && self.streams.iter().all(|stream| stream.prefix().is_empty())
+        {
+            self.enter_tls(Tls::new(context.server.port, piece.time), context);
+        }
+        let ack = piece.ack.unwrap_or(NO_ACK);
+        let stream = &mut self.streams[i];
+        match &mut self.phase {
+            Phase::Tls(tls) => {
+                let acked = stream.acked;
+                stream.push(piece.offset, piece.len, piece.bytes, ack, |w| {
+                    tls.consume(side, w, acked, false, context)
+                });
+                self.walk(side.other(), false, context);
+            }
+            _ => stream.push(piece.offset, piece.len, piece.bytes, ack, |w| w.start),
+        }
+        let midstream = self.look_midstream(side, piece);
+        self.evaluate(context) || midstream
+    }
+
+    /// Walks over what is held of a side.
+    fn walk(&mut self, side: Side, forced: bool, context: &mut Context<'_>) {
+        if let Phase::Tls(tls) = &mut self.phase {
+            let stream = &mut self.streams[side.index()];
+            let acked = stream.acked;
+            stream.pump(|w| tls.consume(side, w, acked, forced, context));
+        }
+    }
+
+    fn enter_tls(&mut self, tls: Tls, context: &mut Context<'_>) {
+        if !matches!(self.known.via().last(), Some(Via::Upgrade(_))) {
+            self.known.protocol = "tls";
+        }
+        self.midstream = None;
+        self.phase = Phase::Tls(Box::new(tls));
+        for side in Side::BOTH {
+            self.walk(side, false, context);
+        }
+    }
+
+    /// A stream whose start is missing shows what it is in its middle.
+    fn look_midstream(&mut self, side: Side, piece: &Piece<'_>) -> bool {
+        if !matches!(self.phase, Phase::Opening) {
+            return false;
+        }
+        let late = |s: &Stream| s.overflow && s.prefix().is_empty();
+        if self.midstream.is_none() && self.streams.iter().any(late) {
+            self.midstream = Some(Box::default());
+        }
+        let Some(midstream) = &mut self.midstream else {
+            return false;
+        };
+        let sight = midstream.look(side, piece);
+        if self.streams.iter().any(|s| s.seen > s.next + LATE) {
+            // What it begins with did not help.
+            self.streams.iter_mut().for_each(Stream::clear);
+        }
+        let (verdict, evidence, reason) = match sight {
+            Sight::Nothing => return false,
+            Sight::Tls(next) => {
+                self.known.protocol = "tls";
+                self.phase = Phase::Framed(side, next);
+                (
+                    Verdict::TlsUnproven,
+                    Evidence::RecordFraming,
+                    Reason::Text("records of TLS in a stream whose handshake was not seen"),
+                )
+            }
+            Sight::Plain { protocol, swapped } => {
+                self.swap = swapped;
+                self.known.protocol = protocol;
+                self.phase = Phase::Over;
+                (
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    Reason::Named(Words::Middle, protocol),
+                )
+            }
+            Sight::Text => {
+                self.phase = Phase::Over;
+                let words = "the middle of the stream is readable text";
+                (
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    Reason::Text(words),
+                )
+            }
+        };
+        self.known.adopt(Call::new(verdict, evidence, reason))
+    }
+
+    fn time(&self) -> u64 {
+        self.times.iter().flatten().min().copied().unwrap_or(0)
+    }
+
+    fn ends(&self, over: bool) -> Ends {
+        let [client, server] = &self.streams;
+        Ends {
+            complete: [client.is_complete(), server.is_complete()],
+            hole: [over && client.has_hole(), over && server.has_hole()],
+            seen: [client.seen, server.seen],
+            unanswered: self.unanswered[0],
+            client_left_first: server
+                .end_ack
+                .is_some_and(|ack| ack > client.end.unwrap_or(client.seen)),
+            closed: self.reset || client.end.is_some() && server.end.is_some(),
+            over,
+        }
+    }
+
+    /// Judges what is there. True when there is news.
+    pub(super) fn evaluate(&mut self, context: &mut Context<'_>) -> bool {
+        while let Phase::Opening = self.phase {
+            if self.midstream.is_some() && opening::is_client(self.streams[1].prefix()) {
+                self.streams.swap(0, 1);
+                self.times.swap(0, 1);
+                self.unanswered.swap(0, 1);
+                self.swap = true;
+                std::mem::swap(&mut context.client, &mut context.server);
+            }
+            let [client, server] = &self.streams;
+            let protocol = match self.look(opening::look(client.prefix(), server.prefix()), context)
+            {
+                Look::Wait(protocol) => protocol,
+                Look::Asked(protocol) => Some(protocol),
+                _ => continue,
+            };
+            self.known.protocol = protocol.unwrap_or(self.known.protocol);
+            return false;
+        }
+        match &mut self.phase {
+            Phase::Tls(_) => {
+                let ends = self.ends(false);
+                let Phase::Tls(tls) = &mut self.phase else {
+                    return false;
+                };
+                if let Some(answer) = tls.answer_in_clear() {
+                    return self.answered_in_clear(answer);
+                }
+                tls.verdict(&ends, context)
+                    .is_some_and(|call| self.known.adopt(call))
+            }
+            Phase::Http(_) => self.read_http(),
+            _ => false,
+        }
+    }
+
+    /// Reads what is there of the first exchange. True when all of it was.
+    fn read_http(&mut self) -> bool {
+        let Phase::Http(exchange) = &mut self.phase else {
+            return false;
+        };
+        let info = self.known.http_mut();
+        let [client, server] = &self.streams;
+        let full = [client.overflow, server.overflow];
+        exchange.read([client.prefix(), server.prefix()], full, info);
+        if let (Some(_), [Some(asked), Some(answered)]) = (info.status, self.times) {
+            info.latency_ns = answered.checked_sub(asked);
+        }
+        let nature = exchange::by_nature(info);
+        if let Some(protocol) = exchange.protocol() {
+            self.known.protocol = protocol;
+        }
+        if let (Some(words), Some(call)) = (nature, &mut self.known.call) {
+            call.reason = Reason::Text(words);
+        }
+        exchange.is_over()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(call) = &self.known.call else {
+            return false;
+        };
+        match &self.phase {
+            Phase::Opening => false,
+            Phase::Over | Phase::Framed(..) => true,
+            Phase::Http(exchange) => exchange.is_over(),
+            Phase::Tls(tls) => {
+                tls.is_settled()
+                    || matches!(
+                        call.verdict,
+                        Verdict::Plaintext | Verdict::Opaque | Verdict::Failed
+                    )
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        for side in Side::BOTH {
+            // Where samples were lost, more may have been there.
+            self.walk(side, !lost, context);
+        }
+        self.evaluate(context);
+        let missed = self.streams.iter().any(Stream::has_hole);
+        if matches!(self.phase, Phase::Opening) && !lost && !missed && self.midstream.is_none() {
+            let [client, server] = &self.streams;
+            if client.seen == 0 && opening::is_alert(server.prefix()) {
+                self.enter_tls(Tls::new(context.server.port, self.time()), context);
+            } else {
+                let look = opening::last_look(client.prefix(), server.prefix());
+                self.decide(look);
+            }
+            self.evaluate(context);
+        }
+        let ends = self.ends(true);
+        if let Phase::Tls(tls) = &mut self.phase
+            && !lost
+            && let Some(call) = tls.verdict(&ends, context)
+        {
+            self.known.adopt(call);
+        }
+        let reason = if lost {
+            "samples of this flow were lost"
+        } else if missed {
+            "some of the first bytes of the flow were not seen"
+        } else {
+            "older than the observation, and nothing tells what it is"
+        };
+        self.fresh(Call::unobserved(reason));
+    }
+
+    pub(super) fn settle(mut self: Box<Self>) -> Settled {
+        let (facts, watch) = match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Tls(tls) => {
+                let watch = Side::BOTH.map(|side| self.watch(side, tls.sealed(side)));
+                (Some(tls.into_facts()), Some(watch))
+            }
+            Phase::Framed(side, next) => {
+                let watch = Side::BOTH.map(|s| Watch::new(next, s == side, Sealed::default()));
+                (None, Some(watch))
+            }
+            _ => (None, None),
+        };
+        Settled {
+            known: self.known,
+            facts,
+            watch,
+        }
+    }
+
+    /// Goes on where the walk over a side's records has come to.
+    fn watch(&self, side: Side, sealed: Sealed) -> Watch {
+        let stream = &self.streams[side.index()];
+        let mut watch = Watch::new(stream.next, !stream.overflow, sealed);
+        // The start of a header may be held already.
+        let bytes = stream.prefix();
+        if !bytes.is_empty() {
+            let (offset, len) = (stream.next, bytes.len() as u32);
+            let piece = Piece {
+                offset,
+                len,
+                bytes,
+                ack: None,
+                time: 0,
+            };
+            watch.look(side, &piece);
+        }
+        watch
+    }
+}

@@ -1,0 +1,181 @@
+//! A flow that was decided: the answer, and what may still revise it.
+
+use super::api::{Piece, Progress, Side};
+use super::call::{Call, Reason, Words};
+use super::tls::{Broken, Facts};
+use super::watch::{Sight, Watch};
+use crate::record::{Evidence, HttpInfo, Verdict};
+use crate::wire::tls::record::is_handshake;
+
+/// The answer, as far as it goes.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) call: Option<Call>,
+    pub(super) protocol: &'static str,
+    details: Option<Box<Details>>,
+}
+
+/// What there is to tell of some flows only.
+#[derive(Debug, Default)]
+struct Details {
+    http: Option<HttpInfo>,
+    /// What the flow went through before it was what it is.
+    via: Vec<Via>,
+}
+
+/// A step on the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Via {
+    /// A protocol that turned to TLS in band.
+    Upgrade(&'static str),
+    /// A proxy, or a header that stands before the real protocol.
+    Through(&'static str),
+    /// TLS that began when the flow had been called plaintext.
+    TooLate,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self {
+            call: None,
+            protocol: "unknown",
+            details: None,
+        }
+    }
+
+    /// Decides, or revises. True when that is news.
+    pub(super) fn adopt(&mut self, call: Call) -> bool {
+        let news = self.call.as_ref().is_none_or(|old| old.may_become(&call));
+        if news {
+            self.call = Some(call);
+        }
+        news
+    }
+
+    /// The first exchange of plaintext HTTP.
+    pub(super) fn http(&self) -> Option<&HttpInfo> {
+        self.details.as_ref()?.http.as_ref()
+    }
+
+    /// The same, to be filled in.
+    pub(super) fn http_mut(&mut self) -> &mut HttpInfo {
+        let details = self.details.get_or_insert_default();
+        details.http.get_or_insert_default()
+    }
+
+    /// What the flow went through before it was what it is.
+    pub(super) fn via(&self) -> &[Via] {
+        self.details.as_ref().map_or(&[], |details| &details.via)
+    }
+
+    /// Adds a step on the way.
+    pub(super) fn came(&mut self, via: Via) {
+        self.details.get_or_insert_default().via.push(via);
+    }
+
+    /// The last step was an upgrade to TLS that did not come about: the protocol that it was asked
+    /// for in.
+    pub(super) fn take_back_upgrade(&mut self) -> Option<&'static str> {
+        let via = &mut self.details.as_mut()?.via;
+        let Some(Via::Upgrade(name)) = via.last().copied() else {
+            return None;
+        };
+        via.pop();
+        Some(name)
+    }
+
+    /// The steps on the way, as notes.
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.via().iter().map(|via| match via {
+            Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
+            Via::Through(name) => format!("through: {name}"),
+            Via::TooLate => {
+                "tls-too-late: TLS was begun behind the plaintext, and is not looked at".into()
+            }
+        })
+    }
+}
+
+/// A flow that was decided.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) known: Known,
+    pub(super) facts: Option<Facts>,
+    pub(super) watch: Option<[Watch; 2]>,
+}
+
+impl Settled {
+    /// TLS by what the client sent, and it is over before the server accepted or refused that.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        let call = self.known.call.as_ref();
+        call.is_some_and(|call| matches!(call.verdict, Verdict::Mtls | Verdict::Tls))
+            && self.facts.as_ref().is_some_and(Facts::is_unconfirmed)
+    }
+
+    pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
+        let Some(watch) = &mut self.watch else {
+            return self.look_for_tls(side, piece);
+        };
+        let call = match watch[side.index()].look(side, piece) {
+            Sight::Nothing => return Progress::Done,
+            Sight::Broken(broken) => contradicted(broken),
+            Sight::Renegotiated(bytes) => {
+                match self
+                    .facts
+                    .as_mut()
+                    .and_then(|facts| facts.renegotiate(bytes))
+                {
+                    Some(call) => call,
+                    None => return Progress::Done,
+                }
+            }
+        };
+        if matches!(call.verdict, Verdict::Plaintext | Verdict::Opaque) {
+            self.watch = None;
+        }
+        if self.known.adopt(call) {
+            Progress::Changed
+        } else {
+            Progress::Done
+        }
+    }
+
+    /// A flow that showed a password, or did its work, in clear may turn to TLS yet. That takes
+    /// nothing back, but is worth a word.
+    fn look_for_tls(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
+        let begins = side == Side::Client && is_handshake(piece.bytes, 1);
+        if !begins || self.known.via().contains(&Via::TooLate) {
+            return Progress::Done;
+        }
+        self.known.came(Via::TooLate);
+        Progress::Changed
+    }
+}
+
+/// What a flow is that was TLS and then was not.
+pub(super) fn contradicted(broken: Broken) -> Call {
+    let (verdict, reason) = match broken.protocol {
+        Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),
+        None if broken.readable => (
+            Verdict::Plaintext,
+            Reason::Text("what follows the TLS records is readable text"),
+        ),
+        None => (
+            Verdict::Opaque,
+            Reason::Text("what follows the TLS records is not TLS"),
+        ),
+    };
+    Call::new(verdict, Evidence::RecordFraming, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flow that is done and idle is small.
+    #[test]
+    fn a_settled_flow_is_small() {
+        let size = size_of::<Settled>();
+        assert!(size <= 168, "{size}");
+    }
+}

@@ -1,0 +1,155 @@
+//! TLS 1.2 and before, mutual or not: by the messages, which are in clear.
+
+use super::Tls;
+use super::facts::{Facts, FirstItem};
+use super::judge::{CLOSED, Ends, null_cipher};
+use crate::classify::call::{Call, RENEGOTIATED, Reason};
+use crate::classify::sessions::Origin;
+use crate::classify::{Context, Side};
+use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::wire::tls::names::{self, CipherKind};
+
+impl Facts {
+    /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
+    pub(in crate::classify) fn renegotiate(&mut self, bytes: u32) -> Option<Call> {
+        let chosen = self.chosen.as_ref().filter(|c| !c.is_13())?;
+        self.renegotiated = true;
+        // A key exchange on curves is short; other kinds are as long as a certificate.
+        let curves = names::cipher(chosen.cipher).contains("_ECDHE_");
+        self.authenticated_late |= bytes >= if curves { 400 } else { 1200 };
+        (self.authenticated_late && self.first == Some(FirstItem::KeyExchange)).then(|| {
+            Call::new(
+                Verdict::Mtls,
+                Evidence::HandshakeShape,
+                Reason::Text(RENEGOTIATED),
+            )
+            .with(ClientCertificate::Presented)
+        })
+    }
+}
+
+impl Tls {
+    pub(super) fn classic(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
+        let kind = self.facts.chosen.as_ref()?.kind;
+        let resumed = self.facts.first == Some(FirstItem::ChangeCipherSpec);
+        if self.facts.completed.is_none() && self.facts.first.is_some() {
+            // In a full handshake the server's ChangeCipherSpec is the last, else the client's.
+            if self.lanes[1].changed && (!resumed || self.lanes[0].changed) {
+                self.facts.completed = Some(true);
+            } else if ends.is_over(Side::Server) {
+                self.facts.completed = Some(false);
+            }
+        }
+        let silent = self.facts.first.is_none() && !self.lanes[0].messages.is_poisoned();
+        if self.facts.completed.is_none() && ends.is_over(Side::Client) && silent {
+            self.facts.completed = Some(false);
+            return Some(self.failed(Reason::Text(
+                "the client closed the connection in the handshake",
+            )));
+        }
+        if self.facts.completed == Some(false) {
+            return Some(self.failed(Reason::Text(match self.facts.first {
+                None => "the connection was closed in the handshake",
+                Some(_) => CLOSED,
+            })));
+        }
+        if resumed {
+            if kind == CipherKind::Null {
+                return Some(null_cipher());
+            }
+            self.find_origin(context);
+            let call = self.inherited(
+                "resumed; the original handshake was mutual,",
+                "resumed; the original handshake was not mutual,",
+            );
+            self.remember_names(call.verdict, context);
+            return Some(call);
+        }
+        let call = self.by_messages(kind)?;
+        self.remember_names(call.verdict, context);
+        Some(call)
+    }
+
+    pub(super) fn by_messages(&self, kind: CipherKind) -> Option<Call> {
+        let of = |verdict, words| Call::new(verdict, Evidence::Certificates, Reason::Text(words));
+        let first = self.facts.first?;
+        Some(match (first, kind) {
+            (FirstItem::Unreadable | FirstItem::ChangeCipherSpec, _) => return None,
+            (_, CipherKind::Null) => null_cipher(),
+            (FirstItem::Certificate, _) => {
+                of(Verdict::Mtls, "both sides sent certificates in clear")
+                    .with(ClientCertificate::Presented)
+            }
+            (FirstItem::NoCertificate, _) => {
+                of(Verdict::Tls, "a certificate was asked for but not given")
+                    .with(ClientCertificate::NotPresented)
+            }
+            (FirstItem::KeyExchange, CipherKind::Psk) => {
+                self.unproven("authenticated by a pre-shared key, not by certificates")
+            }
+            (FirstItem::KeyExchange, CipherKind::Anonymous) => {
+                self.unproven("the cipher suite authenticates nobody")
+            }
+            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.renegotiated => Call::new(
+                Verdict::Mtls,
+                Evidence::HandshakeShape,
+                Reason::Text(RENEGOTIATED),
+            )
+            .with(ClientCertificate::Presented),
+            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.no_certificate => {
+                of(Verdict::Tls, "a certificate was asked for but not given")
+                    .with(ClientCertificate::NotPresented)
+            }
+            (FirstItem::KeyExchange, CipherKind::Ordinary) => {
+                of(Verdict::Tls, "no certificate was asked for")
+                    .with(ClientCertificate::NotRequested)
+            }
+        })
+    }
+
+    /// The session that this one continues: by the ticket or the session id that the client
+    /// offered.
+    fn find_origin(&mut self, context: &Context<'_>) {
+        if self.facts.origin().is_some() {
+            return;
+        }
+        let offered = &self.offered;
+        let echoed = offered
+            .session
+            .filter(|_| offered.session == self.answered.session);
+        let found = [offered.ticket, echoed]
+            .into_iter()
+            .flatten()
+            .find_map(|name| context.sessions.find(name))
+            .cloned();
+        let origin = found.map_or(Origin::Unknown, Origin::Known);
+        self.facts.rest().origin = Some(origin);
+    }
+
+    /// Remembers this session under the names that it can be resumed by.
+    fn remember_names(&mut self, verdict: Verdict, context: &mut Context<'_>) {
+        if self.facts.completed != Some(true) {
+            return;
+        }
+        // An id that the server only echoed names the session that was resumed.
+        let ticket = self.answered.ticket;
+        let own = self
+            .answered
+            .session
+            .filter(|id| Some(*id) != self.offered.session);
+        let session = match self.facts.origin() {
+            Some(Origin::Known(session)) => {
+                let first = !self.facts.remembered;
+                let session = first.then(|| session.clone());
+                self.facts.remembered = true;
+                session
+            }
+            _ => self.session(verdict),
+        };
+        if let Some(session) = session {
+            for name in [ticket, own].into_iter().flatten() {
+                context.sessions.remember(name, session.clone());
+            }
+        }
+    }
+}

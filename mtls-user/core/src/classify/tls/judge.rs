@@ -1,0 +1,222 @@
+//! The verdict as a function of the facts.
+//!
+//! TLS 1.2 and before show the messages; TLS 1.3 shows lengths ([`super::shape`]). Monotone: more facts
+//! turn "not yet" into a decision, and change a decision only where they contradict it
+//! ([`Call::may_become`]).
+
+use super::facts::{Chosen, FirstItem};
+use super::{Broken, Tls};
+use crate::classify::call::{Call, Reason};
+use crate::classify::sessions::Origin;
+use crate::classify::settled::contradicted;
+use crate::classify::{Context, Side};
+use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::wire::tls::ContentType;
+use crate::wire::tls::names::CipherKind;
+
+/// Why a handshake failed that the server gave no answer to.
+pub(super) const CLOSED: &str = "the server closed the connection after the client's flight";
+
+/// How the connection ended, as far as it did.
+#[derive(Clone, Copy, Default, Debug)]
+pub(in crate::classify) struct Ends {
+    /// Per side: it closed its stream, and every byte of it was seen.
+    pub(in crate::classify) complete: [bool; 2],
+    /// Per side: it is over, and bytes are missing.
+    pub(in crate::classify) hole: [bool; 2],
+    /// Per side: end of the last byte that was on the wire.
+    pub(in crate::classify) seen: [u64; 2],
+    /// How far the client had sent before it had anything of the server.
+    pub(in crate::classify) unanswered: u64,
+    /// The server closed its stream in answer to the client's close.
+    pub(in crate::classify) client_left_first: bool,
+    /// It was closed by both or reset.
+    pub(in crate::classify) closed: bool,
+    /// Nothing more will be seen of it.
+    pub(in crate::classify) over: bool,
+}
+
+impl Ends {
+    pub(super) fn complete(&self, side: Side) -> bool {
+        self.complete[side.index()]
+    }
+
+    fn hole(&self) -> bool {
+        self.hole[0] || self.hole[1]
+    }
+
+    /// The side will send nothing more, and everything it sent is known.
+    pub(super) fn is_over(&self, side: Side) -> bool {
+        self.complete(side) || self.over && self.closed && !self.hole[side.index()]
+    }
+}
+
+impl Tls {
+    /// The verdict, as soon as the facts give one.
+    pub(super) fn judge(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
+        if let Some(call) = self.broken() {
+            return Some(call);
+        }
+        if let Some(call) = self.ended_by_alert(ends) {
+            return Some(call);
+        }
+        let call = match &self.facts.chosen {
+            None => self.without_server_hello(ends),
+            Some(_) if self.facts.hello.is_none() => ends
+                .over
+                .then(|| self.unproven("part of the ClientHello was not seen")),
+            Some(chosen) if chosen.is_13() => self.modern(ends, context),
+            Some(_) => self.classic(ends, context),
+        };
+        call.or_else(|| ends.over.then(|| self.undecided(ends)))
+    }
+
+    /// The handshake's end was seen: there is no more to learn.
+    pub(in crate::classify) fn is_settled(&self) -> bool {
+        self.facts.completed.is_some()
+    }
+
+    /// What stands for the verdict of a version.
+    pub(super) fn evidence(&self) -> Evidence {
+        match &self.facts.chosen {
+            None => Evidence::FirstBytes,
+            Some(chosen) if chosen.is_13() => Evidence::HandshakeShape,
+            Some(_) => Evidence::Certificates,
+        }
+    }
+
+    pub(super) fn unproven(&self, reason: &'static str) -> Call {
+        // Certificates would have proved it.
+        let evidence = match self.evidence() {
+            Evidence::Certificates => Evidence::HandshakeShape,
+            other => other,
+        };
+        Call::new(Verdict::TlsUnproven, evidence, Reason::Text(reason))
+    }
+
+    pub(super) fn failed(&self, reason: Reason) -> Call {
+        let given = matches!(
+            self.facts.first,
+            Some(FirstItem::Certificate | FirstItem::NoCertificate)
+        );
+        let call = Call::new(Verdict::Failed, self.evidence(), reason);
+        if given {
+            call.with(ClientCertificate::Refused)
+        } else {
+            call
+        }
+    }
+
+    /// What the server said instead of a ServerHello, or of an alert.
+    pub(in crate::classify) fn answer_in_clear(&self) -> Option<Broken> {
+        let silent = self.facts.chosen.is_none() && !self.facts.retried;
+        self.lanes[1].broken.filter(|_| silent)
+    }
+
+    /// Bytes that are no TLS.
+    fn broken(&self) -> Option<Call> {
+        self.lanes
+            .iter()
+            .find_map(|lane| lane.broken)
+            .map(contradicted)
+    }
+
+    fn ended_by_alert(&self, ends: &Ends) -> Option<Call> {
+        let alert = self
+            .facts
+            .alert
+            .filter(|_| self.facts.completed.is_none())?;
+        let by = match alert.side {
+            Side::Client => "client",
+            Side::Server => "server",
+        };
+        // A warning is one of the ways to end only when the end follows.
+        let ended = alert.is_fatal()
+            || ends.complete(alert.side)
+            || ends.over
+            || self.facts.chosen.as_ref().is_some_and(Chosen::is_13);
+        let call = self.failed(Reason::Alert(by, alert.code));
+        // Only a server refuses a client's certificate.
+        ended.then(|| match alert.side {
+            Side::Client => call.with(ClientCertificate::Unknown),
+            Side::Server => call,
+        })
+    }
+
+    fn without_server_hello(&self, ends: &Ends) -> Option<Call> {
+        if ends.is_over(Side::Server) && !self.lanes[1].messages.is_poisoned() {
+            return Some(self.failed(Reason::Text(
+                "the server closed the connection without a ServerHello",
+            )));
+        }
+        // TLS 1.3's records are the only encrypted ones that can follow a ClientHello without a
+        // readable message; the client's direction is enough when no pre-shared key is in play.
+        let hello = self.facts.hello.as_ref().filter(|_| ends.over)?;
+        let alone = !self.offered.psk && !self.offered.short_tag && !hello.early_data;
+        let encrypted = self.lanes[0]
+            .records
+            .first()
+            .is_some_and(|r| r.content == ContentType::ApplicationData);
+        let by_messages = matches!(
+            self.facts.first,
+            Some(FirstItem::Certificate | FirstItem::NoCertificate)
+        );
+        if by_messages {
+            return self.by_messages(CipherKind::Ordinary);
+        }
+        if !(alone && encrypted && hello.version >= 0x0304) {
+            return None;
+        }
+        let lengths: Vec<u16> = self.lanes[0].records.iter().map(|r| r.len).collect();
+        let mut call = self.by_shape(*lengths.first()?, &lengths, true)?;
+        call.evidence = Some(Evidence::HandshakeShape);
+        Some(call)
+    }
+
+    pub(super) fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
+        let (session, verdict, words) = match self.facts.origin() {
+            Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
+            Some(Origin::Known(session)) => (session, Verdict::Tls, not),
+            Some(Origin::Mixed) => {
+                return self.unproven(
+                    "resumed; these peers have had both mutual and server-only handshakes",
+                );
+            }
+            _ => return self.unproven("resumed; its full handshake was not seen"),
+        };
+        let age = self.facts.time.saturating_sub(session.time) / 1_000_000_000;
+        let call = Call::new(
+            verdict,
+            Evidence::Resumption,
+            Reason::Age(words, age as u32),
+        );
+        if session.mutual {
+            call.with(ClientCertificate::Presented)
+        } else {
+            call
+        }
+    }
+
+    /// Over without a decision: why.
+    fn undecided(&self, ends: &Ends) -> Call {
+        self.unproven(if self.facts.chosen.is_none() && ends.hole() {
+            "samples were lost before the ServerHello"
+        } else if self.facts.chosen.is_none() {
+            "no ServerHello was seen"
+        } else if self.facts.first == Some(FirstItem::Unreadable) {
+            "the client's first message after its hello was not seen"
+        } else if ends.hole() {
+            "samples were lost before the client's flight"
+        } else {
+            "the client's flight was not seen"
+        })
+    }
+}
+
+pub(super) fn null_cipher() -> Call {
+    Call::new(
+        Verdict::Plaintext,
+        Evidence::FirstBytes,
+        Reason::Text("TLS with a cipher suite that encrypts nothing"),
+    )
+}

@@ -1,0 +1,206 @@
+//! TLS 1.3, mutual or not: by the shape of the client's flight, and what the server did then.
+
+use super::judge::{CLOSED, Ends, null_cipher};
+use super::shape::{self, Shape};
+use super::{Record, Tls};
+use crate::classify::call::{Call, LEFT, Reason};
+use crate::classify::sessions::{self, Session};
+use crate::classify::{Context, Side};
+use crate::record::{ClientCertificate, Verdict};
+use crate::wire::tls::names::{self, CipherKind};
+use crate::wire::tls::{ContentType, RecordHeader};
+
+/// What became of the handshake after the client's flight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    Refused(&'static str),
+    /// The client had closed before the server said anything: an alert then is a refusal or a
+    /// close_notify, and silence may be either.
+    Left,
+    NotYet,
+}
+
+const REFUSED: &str = "the server ended the handshake with an encrypted alert";
+
+impl Tls {
+    pub(super) fn modern(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
+        let (hello, chosen) = (self.facts.hello.as_ref()?, self.facts.chosen.as_ref()?);
+        let short_tag = if names::has_short_tag(chosen.cipher) {
+            8
+        } else {
+            0
+        };
+        // Early data comes before the client has the ServerHello; sent again, it may acknowledge
+        // more than when it was sent first.
+        let early = |r: &&Record| {
+            hello.early_data && (r.ack < self.answered.end || r.start < ends.unanswered)
+        };
+        let flight = self.lanes[0].records.iter().skip_while(early);
+        let first = flight.clone().next().copied();
+        let lengths: smallvec::SmallVec<[u16; 8]> =
+            flight.map(|r| r.len.saturating_add(short_tag)).collect();
+        let psk = chosen.psk;
+        let mut outcome = first.map_or(Outcome::NotYet, |first| {
+            self.outcome(&first, short_tag, ends)
+        });
+        // A client that was asked for nothing is not refused: what ends the connection says goodbye.
+        if matches!(outcome, Outcome::Refused(_)) && shape::judge(&lengths, true) == Shape::NotAsked
+        {
+            outcome = Outcome::NotYet;
+        }
+        if matches!(outcome, Outcome::Accepted | Outcome::Refused(_)) {
+            self.facts.completed = Some(outcome == Outcome::Accepted);
+        }
+        if self.facts.chosen.as_ref()?.kind == CipherKind::Null {
+            return first.map(|_| null_cipher());
+        }
+        if psk {
+            return Some(self.resumed(context));
+        }
+        let over = ends.complete(Side::Client) || ends.over && !ends.hole[0];
+        let Some(first) = first else {
+            return ends.is_over(Side::Client).then(|| {
+                self.failed(Reason::Text(
+                    "the client closed the connection in the handshake",
+                ))
+            });
+        };
+        if first.content != ContentType::ApplicationData {
+            return Some(self.unproven("the client's flight is not encrypted as TLS 1.3 wants it"));
+        }
+        let mut call = self.by_shape(first.len, &lengths, over)?;
+        // Of nothing there is nothing to refuse.
+        if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
+            return Some(self.unproven(LEFT).with(call.certificate));
+        }
+        if let Outcome::Refused(reason) = outcome
+            && matches!(call.verdict, Verdict::Mtls | Verdict::Tls)
+        {
+            call = self
+                .failed(Reason::Text(reason))
+                .with(match call.certificate {
+                    ClientCertificate::NotRequested => ClientCertificate::NotRequested,
+                    _ => ClientCertificate::Refused,
+                });
+        } else if outcome == Outcome::Accepted {
+            self.remember_peers(call.verdict, context);
+        }
+        Some(call)
+    }
+
+    /// `first`: the length of the first record as it was on the wire; `lengths`: of all, as they
+    /// would be with an ordinary tag.
+    pub(super) fn by_shape(&self, first: u16, lengths: &[u16], complete: bool) -> Option<Call> {
+        let of = |verdict, words| Call::new(verdict, self.evidence(), Reason::Record(first, words));
+        Some(match shape::judge(lengths, complete) {
+            Shape::Certificate => of(Verdict::Mtls, "it holds the client's certificate")
+                .with(ClientCertificate::Presented),
+            Shape::RawKey => of(Verdict::Mtls, "it holds the client's raw public key")
+                .with(ClientCertificate::Presented),
+            Shape::NotAsked => of(Verdict::Tls, "Finished alone, no certificate was asked for")
+                .with(ClientCertificate::NotRequested),
+            Shape::NotGiven => of(
+                Verdict::Tls,
+                "an empty list, a certificate was asked for but not given",
+            )
+            .with(ClientCertificate::NotPresented),
+            Shape::Alert => of(Verdict::Failed, "an alert"),
+            Shape::Padded => of(
+                Verdict::TlsUnproven,
+                "padding or tiny fragments hide whether it holds a certificate",
+            ),
+            Shape::Unknown => of(Verdict::TlsUnproven, "no known stack's flight begins so"),
+            Shape::NeedMore => return None,
+        })
+    }
+
+    /// What the server did after the client's flight began: alerts that end its stream, or nothing
+    /// but the end, mean that it refused; anything else means that the flight was accepted.
+    fn outcome(&self, first: &Record, short_tag: u16, ends: &Ends) -> Outcome {
+        if let Some(completed) = self.facts.completed {
+            return if completed {
+                Outcome::Accepted
+            } else {
+                Outcome::Refused(REFUSED)
+            };
+        }
+        let mut answers = self.lanes[1]
+            .records
+            .iter()
+            .filter(|r| r.ack >= first.end());
+        let Some(answer) = answers.next() else {
+            return if !ends.is_over(Side::Server) {
+                Outcome::NotYet
+            } else if ends.client_left_first {
+                Outcome::Left
+            } else {
+                Outcome::Refused(CLOSED)
+            };
+        };
+        let alert = |r: &Record| {
+            r.content == ContentType::Alert || shape::is_alert(r.len.saturating_add(short_tag))
+        };
+        // Some follow the alert up with close_notify.
+        let longest = 2 * (RecordHeader::LEN as u64 + 35);
+        let rest = ends.seen[1].saturating_sub(answer.start);
+        if !alert(answer) || !answers.all(alert) || rest > longest {
+            Outcome::Accepted
+        } else if !ends.is_over(Side::Server) {
+            Outcome::NotYet
+        } else if ends.complete(Side::Client) && answer.ack > ends.seen[0] {
+            Outcome::Left
+        } else {
+            Outcome::Refused(REFUSED)
+        }
+    }
+
+    /// A pre-shared key was accepted: nobody shows a certificate.
+    fn resumed(&mut self, context: &Context<'_>) -> Call {
+        if self
+            .facts
+            .hello
+            .as_ref()
+            .is_some_and(|hello| hello.external_psk)
+        {
+            return self.unproven("authenticated by a pre-shared key, not by certificates");
+        }
+        if self.facts.origin().is_none() {
+            let name = self
+                .facts
+                .hello
+                .as_ref()
+                .and_then(|h| h.server_name.as_deref());
+            self.facts.rest().origin = Some(sessions::of_peers(context, name));
+        }
+        self.inherited(
+            "resumed; the last full handshake of these peers was mutual,",
+            "resumed; the last full handshake of these peers was not mutual,",
+        )
+    }
+
+    fn remember_peers(&mut self, verdict: Verdict, context: &mut Context<'_>) {
+        if let Some(session) = self.session(verdict) {
+            let name = self
+                .facts
+                .hello
+                .as_ref()
+                .and_then(|h| h.server_name.as_deref());
+            sessions::remember_peers(context, name, session);
+        }
+    }
+
+    /// This handshake as a session to remember: once, and only when it is a full one.
+    pub(super) fn session(&mut self, verdict: Verdict) -> Option<Session> {
+        let mutual = match verdict {
+            Verdict::Mtls => true,
+            Verdict::Tls => false,
+            _ => return None,
+        };
+        (!std::mem::replace(&mut self.facts.remembered, true)).then(|| Session {
+            mutual,
+            time: self.facts.time,
+            certificates: self.facts.certificates(),
+        })
+    }
+}

@@ -1,0 +1,17 @@
+//! What a flow is, and how that is known: no input or output but capture files, no clock, no
+//! runtime, no unsafe code.
+//!
+//! The rooms, each knowing only those above it: [`record`] (the types of the answer), [`wire`]
+//! (parsers), [`classify`] (one flow's verdict), [`flow`] (connections), [`capture`] (files).
+
+#![forbid(unsafe_code)]
+
+pub mod record;
+
+pub mod wire;
+
+pub mod classify;
+
+pub mod flow;
+
+pub mod capture;

@@ -1,0 +1,162 @@
+//! What a visible certificate says, parsed once and shared between the flows that show it.
+
+use smol_str::{SmolStr, format_smolstr};
+use x509_parser::prelude::*;
+use x509_parser::public_key::PublicKey;
+
+use crate::record::CertificateInfo;
+use crate::wire::text;
+
+/// The most names that are kept of one certificate.
+const MAX_NAMES: usize = 16;
+
+/// A certificate's words, without a judgement on its dates.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Certificate {
+    info: CertificateInfo,
+}
+
+impl Certificate {
+    /// The certificate in `der`.
+    pub fn parse(der: &[u8]) -> Option<Self> {
+        let (_, cert) = X509Certificate::from_der(der).ok()?;
+        let mut info = CertificateInfo {
+            subject: name(cert.subject()).into(),
+            issuer: name(cert.issuer()).into(),
+            not_before: cert.validity().not_before.timestamp(),
+            not_after: cert.validity().not_after.timestamp(),
+            key: key(&cert),
+            ..CertificateInfo::default()
+        };
+        if let Ok(Some(sans)) = cert.subject_alternative_name() {
+            let sans = || sans.value.general_names.iter().take(MAX_NAMES);
+            info.sans = sans().filter_map(alternative).collect();
+            for san in sans() {
+                if let GeneralName::URI(uri) = san
+                    && uri.starts_with("spiffe://")
+                    && info.spiffe_id.is_none()
+                {
+                    info.spiffe_id = Some(text::clean(uri.as_bytes()));
+                }
+            }
+        }
+        Some(Self { info })
+    }
+
+    /// What it says, judged at `time` (nanoseconds since the Unix epoch).
+    pub fn info(&self, time: u64) -> CertificateInfo {
+        let seconds = (time / 1_000_000_000) as i64;
+        let validity = if seconds < self.info.not_before {
+            "not-yet-valid"
+        } else if seconds > self.info.not_after {
+            "expired"
+        } else {
+            "valid"
+        };
+        CertificateInfo {
+            validity: validity.into(),
+            ..self.info.clone()
+        }
+    }
+
+    /// Whose it is: SPIFFE id, else the first alternative name, else the subject.
+    pub fn identity(&self) -> SmolStr {
+        let first = || {
+            let san = self.info.sans.first()?;
+            Some(san.split_once(':').map_or(&**san, |(_, name)| name).into())
+        };
+        self.info
+            .spiffe_id
+            .clone()
+            .or_else(first)
+            .unwrap_or_else(|| self.info.subject.clone())
+    }
+}
+
+/// Relative names from the most specific on, as RFC 4514 writes them.
+fn name(name: &X509Name<'_>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for rdn in name.iter_rdn().take(MAX_NAMES) {
+        for attribute in rdn.iter().take(4) {
+            let value = attribute.as_str().map_or_else(
+                |_| text::clean(attribute.as_slice()),
+                |s| text::clean(s.as_bytes()),
+            );
+            let kind = oid_registry().get(attribute.attr_type()).map_or_else(
+                || attribute.attr_type().to_id_string(),
+                |entry| short_name(entry.sn()).to_owned(),
+            );
+            parts.push(format!("{kind}={value}"));
+        }
+    }
+    parts.reverse();
+    let joined = parts.join(",");
+    match joined.char_indices().nth(1024) {
+        Some((end, _)) => joined[..end].to_owned(),
+        None => joined,
+    }
+}
+
+fn short_name(sn: &str) -> &str {
+    match sn {
+        "commonName" => "CN",
+        "countryName" => "C",
+        "organizationName" => "O",
+        "organizationalUnit" | "organizationalUnitName" => "OU",
+        "localityName" => "L",
+        "stateOrProvinceName" => "ST",
+        "domainComponent" => "DC",
+        other => other,
+    }
+}
+
+fn alternative(san: &GeneralName<'_>) -> Option<SmolStr> {
+    Some(match san {
+        GeneralName::DNSName(dns) => format_smolstr!("dns:{}", text::clean(dns.as_bytes())),
+        GeneralName::URI(uri) => format_smolstr!("uri:{}", text::clean(uri.as_bytes())),
+        GeneralName::RFC822Name(mail) => format_smolstr!("email:{}", text::clean(mail.as_bytes())),
+        GeneralName::IPAddress(bytes) => {
+            if let Ok(v4) = <[u8; 4]>::try_from(*bytes) {
+                format_smolstr!("ip:{}", std::net::Ipv4Addr::from(v4))
+            } else {
+                let v6 = <[u8; 16]>::try_from(*bytes).ok()?;
+                format_smolstr!("ip:{}", std::net::Ipv6Addr::from(v6))
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn key(cert: &X509Certificate<'_>) -> SmolStr {
+    let spki = cert.public_key();
+    let oid = spki.algorithm.algorithm.to_id_string();
+    match &*oid {
+        "1.3.101.112" => return "ed25519".into(),
+        "1.3.101.113" => return "ed448".into(),
+        "2.16.840.1.101.3.4.3.17" => return "ml-dsa-44".into(),
+        "2.16.840.1.101.3.4.3.18" => return "ml-dsa-65".into(),
+        "2.16.840.1.101.3.4.3.19" => return "ml-dsa-87".into(),
+        _ => {}
+    }
+    match spki.parsed() {
+        Ok(PublicKey::RSA(rsa)) => format_smolstr!("rsa-{}", rsa.key_size()),
+        Ok(PublicKey::EC(_)) => {
+            let curve = spki
+                .algorithm
+                .parameters
+                .as_ref()
+                .and_then(|p| p.as_oid().ok())
+                .map(|oid| oid.to_id_string())
+                .unwrap_or_default();
+            match &*curve {
+                "1.2.840.10045.3.1.7" => "ecdsa-p256".into(),
+                "1.3.132.0.34" => "ecdsa-p384".into(),
+                "1.3.132.0.35" => "ecdsa-p521".into(),
+                "1.3.132.0.10" => "ecdsa-secp256k1".into(),
+                other => format_smolstr!("ecdsa-{other}"),
+            }
+        }
+        Ok(PublicKey::DSA(_)) => "dsa".into(),
+        _ => oid.into(),
+    }
+}

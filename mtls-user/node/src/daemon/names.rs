@@ -1,0 +1,92 @@
+//! Keeps the pod directory fresh: starts its sources, and passes on when a name is missed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::Options;
+use crate::clock::now;
+use crate::pods::cri::Cri;
+use crate::pods::{self, Directory, Source, kubernetes};
+
+/// Without news, names are looked at so often.
+const PERIOD: Duration = Duration::from_secs(5);
+/// After news, again so much later: an interface comes before its address does.
+const AFTER: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(500),
+];
+/// News within this time is one.
+const BURST: Duration = Duration::from_millis(10);
+/// How long the start may wait for the container runtime, so that the first flow finds names.
+const FIRST: Duration = Duration::from_secs(3);
+
+pub(super) struct Names {
+    wanted: Arc<Notify>,
+}
+
+impl Names {
+    /// Looks once before it returns, so that the first flow finds names; then goes on by itself.
+    pub(super) async fn start(
+        directory: Arc<Directory>,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
+        if let Some(path) = &options.pods {
+            directory.publish(Source::File, pods::read_file(path)?, now());
+        }
+        look(&directory, &options.netns_dir).await;
+        let (missed, missing) = watch::channel(0);
+        if options.cri {
+            let mut cri = Cri::new(directory.clone(), options.cri_endpoint.clone());
+            // One that takes longer goes on with it in the background.
+            let _ = tokio::time::timeout(FIRST, cri.look()).await;
+            tokio::spawn(cri.run(missing));
+        }
+        if options.kubernetes.wanted() {
+            let options = options.kubernetes.clone();
+            tokio::spawn(kubernetes::follow(directory.clone(), options));
+        }
+        let wanted = Arc::new(Notify::new());
+        let netns_dir = options.netns_dir.clone();
+        tokio::spawn(follow(directory, netns_dir, wanted.clone(), missed));
+        Ok(Self { wanted })
+    }
+
+    /// Whoever met an address without a name, or a new interface, asks by this.
+    pub(super) fn refresher(&self) -> Arc<Notify> {
+        self.wanted.clone()
+    }
+}
+
+async fn follow(
+    directory: Arc<Directory>,
+    netns_dir: PathBuf,
+    wanted: Arc<Notify>,
+    missed: watch::Sender<u64>,
+) {
+    let mut after = AFTER.iter();
+    loop {
+        let wait = after.next().copied().unwrap_or(PERIOD);
+        if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
+            missed.send_modify(|count| *count += 1);
+            // News comes in bursts, as pods do.
+            tokio::time::sleep(BURST).await;
+            after = AFTER.iter();
+        }
+        look(&directory, &netns_dir).await;
+    }
+}
+
+async fn look(directory: &Directory, netns_dir: &Path) {
+    match pods::scan_namespaces(netns_dir).await {
+        Ok(entries) => directory.publish(Source::Netns, entries, now()),
+        Err(error) => directory.fail(Source::Netns, format!("{error:#}")),
+    }
+    match pods::node_addresses() {
+        Ok(entry) => directory.publish(Source::Node, [entry], now()),
+        Err(error) => directory.fail(Source::Node, format!("{error:#}")),
+    }
+}

@@ -1,0 +1,15 @@
+//! One node: the kernel programs that sample its pods' flows, the names of those pods, the edges
+//! between them, and the daemon that keeps all of it running and answers questions.
+//!
+//! The rooms, each knowing only those above it: [`clock`], [`kernel`], [`pods`], [`edges`],
+//! [`daemon`].
+
+pub mod clock;
+
+pub mod kernel;
+
+pub mod pods;
+
+pub mod edges;
+
+pub mod daemon;

@@ -1,0 +1,193 @@
+//! Names for both ends of a flow.
+
+use std::net::IpAddr;
+
+use super::{Directory, Found, expect, snapshot};
+use mtls_core::record::{FlowRecord, Peer};
+
+/// How notes begin that are written here.
+const OWN_NOTES: [&str; 3] = ["unknown-pod: ", "identity-mismatch: ", "expected-mtls: "];
+
+/// Names both ends, and notes what is not as it should be between them. A flow may be named again,
+/// when more names are known.
+pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
+    let own = |note: &str| OWN_NOTES.iter().any(|own| note.starts_with(own));
+    record.notes.retain(|note| !own(note));
+    let time = record.last_seen;
+    let find = |peer: &Peer| directory.find(peer.ip, peer.port, time);
+    let (src, dst) = (find(&record.src), find(&record.dst));
+    let links = &record.links;
+    let (src, src_note) = behind(directory, record.src.ip, src, dst.as_ref(), links, time);
+    let (dst, dst_note) = behind(directory, record.dst.ip, dst, src.as_ref(), links, time);
+    record
+        .notes
+        .extend([src_note, dst_note].into_iter().flatten());
+    let workload = |found: &Option<Found>, peer: &Peer| match found {
+        Some(found) => found.workload(time),
+        None => snapshot::nameless(peer.ip),
+    };
+    record.src.workload = Some(workload(&src, &record.src));
+    record.dst.workload = Some(workload(&dst, &record.dst));
+    let entry = |found: &Option<Found>| found.as_ref().map(|found| found.entry.clone());
+    expect::annotate(record, entry(&src).as_deref(), entry(&dst).as_deref());
+}
+
+/// Holds the name that an address has against the interfaces that its flow crossed. An address
+/// without a name may be behind an interface that somebody has; and one that was seen behind
+/// another interface than its owner's is its owner's no more, or not its to use.
+fn behind(
+    directory: &Directory,
+    ip: IpAddr,
+    named: Option<Found>,
+    other: Option<&Found>,
+    links: &[u32],
+    time: u64,
+) -> (Option<Found>, Option<String>) {
+    let is_here = |found: &Found| {
+        let own = &found.entry.links;
+        own.is_empty() || links.iter().any(|link| own.contains(link))
+    };
+    // The world's addresses are behind whatever leads there.
+    let foreign = named.is_none() && !snapshot::is_private(ip.to_canonical());
+    let Some(link) = other_link(links, other) else {
+        return (named, None);
+    };
+    if foreign || named.as_ref().is_some_and(is_here) {
+        return (named, None);
+    }
+    let found = directory.find_link(link, time);
+    let note = found.is_none().then(|| {
+        let name = nix::net::if_::if_indextoname(link).ok();
+        let name = name.and_then(|name| name.into_string().ok());
+        format!(
+            "unknown-pod: {ip} is behind interface {} ({link}), which no source has a name for",
+            name.as_deref().unwrap_or("?")
+        )
+    });
+    (found, note)
+}
+
+/// The only interface that a flow was seen on beside those of its other end. `None` where that
+/// end's are not known, as it cannot be told then whose an interface is.
+fn other_link(links: &[u32], other: Option<&Found>) -> Option<u32> {
+    let own = other.map_or(&[][..], |found| found.entry.links.as_slice());
+    // What is not a pod of this node has none.
+    if own.is_empty() && other.is_none_or(|found| found.entry.workload.pod.is_some()) {
+        return None;
+    }
+    let mut others = links.iter().filter(|link| !own.contains(link));
+    let link = others.next()?;
+    others.next().is_none().then_some(*link)
+}
+
+#[cfg(test)]
+mod tests {
+    use smol_str::SmolStr;
+
+    use super::super::{Entry, Source};
+    use super::*;
+    use mtls_core::record::{Bytes, Origin, SCHEMA, Verdict, Workload};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn pod(name: &str, ip: &str, link: u32) -> Entry {
+        Entry {
+            workload: Workload {
+                name: name.into(),
+                kind: "pod".into(),
+                pod: Some(name.into()),
+                ..Workload::default()
+            },
+            addresses: vec![ip.parse().unwrap()],
+            links: vec![link],
+            ..Entry::default()
+        }
+    }
+
+    fn flow(src: &str, dst: &str, links: &[u32]) -> FlowRecord {
+        let peer = |ip: &str| Peer {
+            ip: ip.parse().unwrap(),
+            port: 80,
+            workload: None,
+        };
+        FlowRecord {
+            schema: SCHEMA,
+            file: None,
+            id: None,
+            src: peer(src),
+            dst: peer(dst),
+            verdict: Verdict::Mtls,
+            evidence: None,
+            reason: "".into(),
+            protocol: "tls".into(),
+            origin: Origin::Syn,
+            tls: None,
+            http: None,
+            bytes: Bytes::default(),
+            first_seen: 2 * SECOND,
+            last_seen: 2 * SECOND,
+            closed: false,
+            links: links.into(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn names(directory: &Directory, mut record: FlowRecord) -> (SmolStr, SmolStr, Vec<String>) {
+        // Twice is as good as once.
+        name_flow(directory, &mut record);
+        name_flow(directory, &mut record);
+        let name = |peer: Peer| peer.workload.unwrap().name;
+        (name(record.src), name(record.dst), record.notes)
+    }
+
+    fn directory() -> Directory {
+        let directory = Directory::new();
+        let pods = [pod("web", "10.0.0.1", 1), pod("db", "10.0.0.2", 2)];
+        directory.publish(Source::Cri, pods, SECOND);
+        directory
+    }
+
+    #[test]
+    fn an_address_that_nobody_has_is_named_by_its_interface() {
+        let directory = directory();
+        let (src, dst, notes) = names(&directory, flow("10.9.9.9", "10.0.0.2", &[2, 1]));
+        assert_eq!((&*src, &*dst, notes.len()), ("web", "db", 0));
+        let (src, _, notes) = names(&directory, flow("10.9.9.9", "10.0.0.2", &[2, 77]));
+        assert_eq!(src, "10.9.9.9");
+        assert!(
+            notes[0].starts_with("unknown-pod: 10.9.9.9 is behind interface"),
+            "{notes:?}"
+        );
+        assert_eq!(notes.len(), 1);
+    }
+
+    #[test]
+    fn an_address_behind_anothers_interface_is_not_its_owners() {
+        let directory = directory();
+        // A pod too new to be known has got the address of one that is gone.
+        let (src, _, notes) = names(&directory, flow("10.0.0.1", "10.0.0.2", &[2, 3]));
+        assert_eq!((&*src, notes.len()), ("10.0.0.1", 1));
+        // Or a known one uses it.
+        directory.publish(Source::Netns, [pod("thief", "10.0.0.3", 3)], SECOND);
+        let (src, _, _) = names(&directory, flow("10.0.0.1", "10.0.0.2", &[2, 3]));
+        assert_eq!(src, "thief");
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_left_alone() {
+        let directory = directory();
+        for (record, expected) in [
+            // Seen at one end only.
+            (flow("10.0.0.1", "10.0.0.2", &[2]), ("web", "db")),
+            (flow("10.0.0.1", "10.0.0.2", &[]), ("web", "db")),
+            // Through a pod in between.
+            (flow("10.0.0.1", "10.0.0.2", &[1, 5, 6, 2]), ("web", "db")),
+            // From elsewhere, to a pod that is here.
+            (flow("10.9.9.9", "10.0.0.2", &[2]), ("10.9.9.9", "db")),
+            (flow("10.0.0.1", "1.1.1.1", &[1, 9]), ("web", "1.1.1.1")),
+        ] {
+            let (src, dst, notes) = names(&directory, record);
+            assert_eq!((&*src, &*dst, notes.len()), (expected.0, expected.1, 0));
+        }
+    }
+}

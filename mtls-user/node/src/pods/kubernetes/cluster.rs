@@ -1,0 +1,227 @@
+//! What all watches have told, put together for the directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::change::{Change, News};
+use super::object::NamespaceInfo;
+use super::pod::Pod;
+use super::service::{Service, Slice};
+use crate::clock::now;
+use crate::pods::mesh::Scope;
+use crate::pods::{Directory, Entry, Source};
+use mtls_core::record::Workload;
+
+/// Changes are taken together for so long, as they come in bursts,
+const BURST: Duration = Duration::from_millis(50);
+/// and for so much longer for each entry there is, as everything is published again.
+const PER_ENTRY: Duration = Duration::from_micros(50);
+
+/// The objects of one kind.
+struct Objects<T> {
+    all: HashMap<String, T>,
+    /// They were listed: what is not among them does not exist.
+    listed: bool,
+    /// Why they cannot be listed or watched now.
+    error: Option<String>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self {
+            all: HashMap::new(),
+            listed: false,
+            error: None,
+        }
+    }
+}
+
+impl<T> Objects<T> {
+    /// Takes in a change; whether objects are different after it.
+    fn take(&mut self, change: Change<T>) -> bool {
+        match change {
+            Change::All(all) => {
+                self.all = all.into_iter().collect();
+                self.listed = true;
+            }
+            Change::Apply(key, object) => {
+                if self.all.len() < crate::pods::MAX_ENTRIES || self.all.contains_key(&key) {
+                    self.all.insert(key, object);
+                }
+            }
+            Change::Delete(key) => {
+                self.all.remove(&key);
+            }
+            Change::Alive => {
+                self.error = None;
+                return false;
+            }
+            Change::Failed(error) => {
+                self.error = Some(error);
+                return false;
+            }
+        }
+        self.error = None;
+        true
+    }
+}
+
+/// The state, and which part of it the directory has not seen yet.
+pub(super) struct Cluster {
+    directory: Arc<Directory>,
+    pods: Objects<Pod>,
+    namespaces: Objects<NamespaceInfo>,
+    services: Objects<Service>,
+    slices: Objects<Slice>,
+    unseen: HashSet<Source>,
+}
+
+impl Cluster {
+    pub(super) fn new(directory: Arc<Directory>) -> Self {
+        Self {
+            directory,
+            pods: Objects::default(),
+            namespaces: Objects::default(),
+            services: Objects::default(),
+            slices: Objects::default(),
+            unseen: HashSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<News>) {
+        let mut due = None;
+        loop {
+            let deadline = due.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+            tokio::select! {
+                news = inbox.recv() => {
+                    let Some(news) = news else { return };
+                    self.take(news);
+                    if !self.unseen.is_empty() && due.is_none() {
+                        let entries = self.pods.all.len() + self.slices.all.len();
+                        due = Some(Instant::now() + BURST + PER_ENTRY * entries as u32);
+                    }
+                }
+                () = tokio::time::sleep_until(deadline), if due.is_some() => {
+                    due = None;
+                    for source in std::mem::take(&mut self.unseen) {
+                        self.publish(source);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        let (source, changed) = match news {
+            News::Pods(mut change) => {
+                match &mut change {
+                    Change::All(all) => all.iter_mut().for_each(|(_, pod)| self.join(pod)),
+                    Change::Apply(_, pod) => self.join(pod),
+                    _ => {}
+                }
+                (Source::Kubernetes, self.pods.take(change))
+            }
+            News::Namespaces(change) => {
+                let changed = self.namespaces.take(change);
+                if changed && self.join_again() {
+                    self.unseen.insert(Source::Kubernetes);
+                }
+                (Source::Namespaces, changed)
+            }
+            News::Services(change) => (Source::Services, self.services.take(change)),
+            News::Slices(change) => (Source::Services, self.slices.take(change)),
+        };
+        if changed {
+            self.unseen.insert(source);
+        } else {
+            self.tell(source);
+        }
+    }
+
+    fn join(&self, pod: &mut Pod) {
+        pod.join(scope(&self.namespaces, pod.namespace()));
+    }
+
+    /// Works out every pod's mesh anew; whether that made a difference.
+    fn join_again(&mut self) -> bool {
+        let mut changed = false;
+        for pod in self.pods.all.values_mut() {
+            let scope = scope(&self.namespaces, pod.namespace());
+            changed |= pod.join(scope);
+        }
+        changed
+    }
+
+    /// Tells how a source is, without anything new from it.
+    fn tell(&self, source: Source) {
+        if let Some(error) = self.error(source) {
+            self.directory.fail(source, error.clone());
+        } else if self.listed(source) && !self.unseen.contains(&source) {
+            self.directory.confirm(source, now());
+        }
+    }
+
+    fn publish(&self, source: Source) {
+        if !self.listed(source) {
+            return;
+        }
+        match source {
+            Source::Kubernetes => {
+                let entries = self.pods.all.values().flat_map(Pod::entries);
+                self.directory.publish(source, entries, now());
+            }
+            Source::Namespaces => {
+                let entries = self.namespaces.all.values().map(named);
+                self.directory.publish(source, entries, now());
+            }
+            _ => {
+                let services = self.services.all.values().flat_map(|service| &service.0);
+                let slices = self.slices.all.values().flat_map(|slice| &slice.0);
+                let entries = services.chain(slices).cloned();
+                self.directory.publish(source, entries, now());
+            }
+        }
+        // Another watch of the same source may be without an answer still.
+        if let Some(error) = self.error(source) {
+            self.directory.fail(source, error.clone());
+        }
+    }
+
+    fn error(&self, source: Source) -> Option<&String> {
+        match source {
+            Source::Kubernetes => self.pods.error.as_ref(),
+            Source::Namespaces => self.namespaces.error.as_ref(),
+            _ => self.services.error.as_ref().or(self.slices.error.as_ref()),
+        }
+    }
+
+    fn listed(&self, source: Source) -> bool {
+        match source {
+            Source::Kubernetes => self.pods.listed,
+            Source::Namespaces => self.namespaces.listed,
+            _ => self.services.listed || self.slices.listed,
+        }
+    }
+}
+
+fn scope<'a>(namespaces: &'a Objects<NamespaceInfo>, name: &str) -> Option<&'a Scope> {
+    // Namespaces are in none themselves.
+    let namespace = namespaces.all.get(&format!("/{name}"))?;
+    Some(&namespace.scope)
+}
+
+/// A namespace has no address; it is listed for `mtls status` to count.
+fn named(namespace: &NamespaceInfo) -> Entry {
+    Entry {
+        workload: Workload {
+            name: crate::pods::entry::clean(&namespace.name),
+            kind: "namespace".into(),
+            ..Workload::default()
+        },
+        ..Entry::default()
+    }
+}

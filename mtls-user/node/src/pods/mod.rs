@@ -1,0 +1,305 @@
+//! Who an address belongs to: a directory fed by any number of sources.
+//!
+//! A source publishes everything it knows at once; the directory remembers for a while what went
+//! away, as the last events of a pod come after its end. Looking a name up takes no lock.
+
+pub mod cri;
+mod entry;
+pub mod expect;
+mod file;
+mod flow;
+mod identity;
+pub mod kubernetes;
+mod links;
+mod merge;
+pub mod mesh;
+mod netns;
+mod node;
+mod owner;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+pub use entry::{ANY, Entry, Facts};
+pub use file::read as read_file;
+pub use flow::name_flow;
+use mtls_core::record::Workload;
+pub use netns::scan as scan_namespaces;
+pub use node::addresses as node_addresses;
+pub use snapshot::Found;
+use snapshot::{Claim, Snapshot};
+
+/// How long a pod's name outlives it.
+const GRACE: Duration = Duration::from_mins(5);
+/// Most entries taken from one source; a cluster of the largest size has 150,000 pods.
+const MAX_ENTRIES: usize = 200_000;
+/// Most entries remembered after their end, of one source.
+const MAX_ENDED: usize = 65_536;
+
+/// Where names come from; of two that claim one address, the first here is believed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Source {
+    /// The container runtime: whoever really has the address on this node.
+    Cri,
+    /// The Kubernetes API: pods.
+    Kubernetes,
+    /// A file.
+    File,
+    /// Named network namespaces.
+    Netns,
+    /// The Kubernetes API: Services and their endpoints.
+    Services,
+    /// The node itself.
+    Node,
+    /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
+    Namespaces,
+}
+
+impl Source {
+    /// Its name in `mtls status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cri => "cri",
+            Self::Kubernetes => "kubernetes",
+            Self::File => "file",
+            Self::Netns => "netns",
+            Self::Services => "services",
+            Self::Node => "node",
+            Self::Namespaces => "namespaces",
+        }
+    }
+}
+
+/// How a source is, for `mtls status`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SourceHealth {
+    /// `netns`, `file`, …
+    pub name: String,
+    /// Entries that hold now.
+    pub entries: usize,
+    /// Nanoseconds since the Unix epoch of the last good answer; 0 before the first.
+    pub updated: u64,
+    /// What went wrong since; the entries are as they were then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What holds now, and since when.
+    holding: HashMap<Arc<Entry>, u64>,
+    ended: Vec<Ended>,
+    updated: u64,
+    error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    entry: Arc<Entry>,
+    from: u64,
+    until: u64,
+}
+
+/// Names for addresses.
+#[derive(Debug, Default)]
+pub struct Directory {
+    sources: Mutex<BTreeMap<Source, Known>>,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+impl Directory {
+    /// An empty directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `source` knows exactly these entries as of `now` (nanoseconds since the Unix epoch).
+    pub fn publish<E: Into<Arc<Entry>>>(
+        &self,
+        source: Source,
+        entries: impl IntoIterator<Item = E>,
+        now: u64,
+    ) {
+        let entries: HashSet<Arc<Entry>> = entries
+            .into_iter()
+            .take(MAX_ENTRIES)
+            .map(Into::into)
+            .collect();
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sources.entry(source).or_default();
+        let changed = known.replace(entries, now);
+        let recovered = known.error.take().is_some();
+        known.updated = now;
+        if changed || recovered {
+            self.rebuild(&sources);
+        }
+    }
+
+    /// `source` was asked and had nothing new to say.
+    pub fn confirm(&self, source: Source, now: u64) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sources.entry(source).or_default();
+        known.updated = now;
+        if known.error.take().is_some() {
+            self.rebuild(&sources);
+        }
+    }
+
+    /// `source` cannot be asked: what it said before still stands, and is said to be stale.
+    pub fn fail(&self, source: Source, error: String) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sources.entry(source).or_default();
+        if known.error.replace(error).is_none() {
+            self.rebuild(&sources);
+        }
+    }
+
+    fn rebuild(&self, sources: &BTreeMap<Source, Known>) {
+        let generation = self.generation() + 1;
+        let by_pod = by_pod(sources);
+        let claims = sources
+            .iter()
+            .flat_map(|(source, known)| known.claims(*source))
+            .map(|mut claim| {
+                let others = others(&claim, &by_pod);
+                if !others.is_empty() {
+                    claim.entry = Arc::new(merge::merged(&claim.entry, claim.source, &others));
+                }
+                claim
+            });
+        self.snapshot
+            .store(Arc::new(Snapshot::new(generation, claims)));
+    }
+
+    /// Who has `ip`, or `port` of it, at `time` (nanoseconds since the Unix epoch).
+    pub fn find(&self, ip: IpAddr, port: u16, time: u64) -> Option<Found> {
+        self.snapshot.load().find(ip, port, time)
+    }
+
+    /// Who is behind an interface of the host.
+    pub fn find_link(&self, link: u32, time: u64) -> Option<Found> {
+        self.snapshot.load().find_link(link, time)
+    }
+
+    /// As [`Self::find`]; what nobody is known to have is named by its address.
+    pub fn name(&self, ip: IpAddr, port: u16, time: u64) -> Workload {
+        self.find(ip, port, time)
+            .map_or_else(|| snapshot::nameless(ip), |found| found.workload(time))
+    }
+
+    /// Goes up whenever a name may have changed.
+    pub fn generation(&self) -> u64 {
+        self.snapshot.load().generation()
+    }
+
+    /// Each source's state.
+    pub fn health(&self) -> Vec<SourceHealth> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources
+            .iter()
+            .map(|(source, known)| SourceHealth {
+                name: source.as_str().into(),
+                entries: known.holding.len(),
+                updated: known.updated,
+                error: known.error.clone(),
+            })
+            .collect()
+    }
+}
+
+impl Known {
+    /// Takes in what holds now; whether that makes a difference.
+    fn replace(&mut self, entries: HashSet<Arc<Entry>>, now: u64) -> bool {
+        let ended = &mut self.ended;
+        let before = ended.len();
+        ended.retain(|ended| now < ended.until.saturating_add(GRACE.as_nanos() as u64));
+        let mut changed = ended.len() != before;
+        self.holding.retain(|entry, from| {
+            let holds = entries.contains(entry);
+            if !holds {
+                changed = true;
+                ended.push(Ended {
+                    entry: entry.clone(),
+                    from: *from,
+                    until: now,
+                });
+            }
+            holds
+        });
+        ended.drain(..ended.len().saturating_sub(MAX_ENDED));
+        for entry in entries {
+            let from = entry.since.unwrap_or(now).min(now);
+            self.holding.entry(entry).or_insert_with(|| {
+                changed = true;
+                from
+            });
+        }
+        changed
+    }
+
+    fn claims(&self, source: Source) -> impl Iterator<Item = Claim> {
+        let stale = self.error.is_some().then_some(self.updated);
+        let claim = move |entry: &Arc<Entry>, from, until| Claim {
+            entry: entry.clone(),
+            from,
+            until,
+            source,
+            stale,
+        };
+        let holding = self
+            .holding
+            .iter()
+            .map(move |(entry, from)| claim(entry, *from, u64::MAX));
+        let ended = self
+            .ended
+            .iter()
+            .map(move |ended| claim(&ended.entry, ended.from, ended.until));
+        holding.chain(ended)
+    }
+}
+
+type ByPod<'a> = HashMap<(&'a str, &'a str), SmallVec<[(Source, &'a Entry); 2]>>;
+
+/// What is known of each pod, and after that what was; empty where there is but one source, and nothing to merge.
+fn by_pod(sources: &BTreeMap<Source, Known>) -> ByPod<'_> {
+    let mut map = ByPod::new();
+    let has_pods = |known: &Known| known.holding.keys().any(|e| e.workload.pod.is_some());
+    if sources.values().filter(|known| has_pods(known)).count() < 2 {
+        return map;
+    }
+    for (source, known) in sources {
+        let ended = known.ended.iter().rev().map(|ended| &ended.entry);
+        for entry in known.holding.keys().chain(ended) {
+            if let Some(pod) = &entry.workload.pod {
+                let key = (entry.workload.namespace.as_str(), pod.as_str());
+                map.entry(key).or_default().push((*source, entry));
+            }
+        }
+    }
+    map
+}
+
+/// What other sources know of the pod of a claim.
+fn others<'a>(claim: &Claim, by_pod: &ByPod<'a>) -> SmallVec<[(Source, &'a Entry); 2]> {
+    let Some(pod) = &claim.entry.workload.pod else {
+        return SmallVec::new();
+    };
+    let Some(list) = by_pod.get(&(claim.entry.workload.namespace.as_str(), pod.as_str())) else {
+        return SmallVec::new();
+    };
+    list.iter()
+        .filter(|(source, other)| *source != claim.source && merge::same_pod(&claim.entry, other))
+        .copied()
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! Named network namespaces (`ip netns`) as pods: `shop.web` is the pod `web` of namespace `shop`.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use nix::sched::{CloneFlags, setns};
+
+use super::{Entry, links};
+use mtls_core::record::Workload;
+
+/// Most namespaces looked into.
+const MAX: usize = 4_096;
+
+/// Every namespace that has a name in `directory`, with its addresses. A directory that does not
+/// exist has none.
+pub async fn scan(directory: &Path) -> anyhow::Result<Vec<Entry>> {
+    let (names, files): (Vec<_>, Vec<_>) = list(directory)?.into_iter().unzip();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (addresses, files) = look_into(files).await?;
+    let links = links::into(&files).await?;
+    Ok(names
+        .iter()
+        .zip(addresses)
+        .zip(links)
+        .filter_map(|((name, addresses), links)| Some(entry(name, addresses?, links)))
+        .collect())
+}
+
+fn list(directory: &Path) -> anyhow::Result<Vec<(String, Option<File>)>> {
+    let names = match std::fs::read_dir(directory) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("list {}", directory.display()));
+        }
+    };
+    let mut found = Vec::new();
+    for name in names.take(MAX) {
+        let name = name.with_context(|| format!("list {}", directory.display()))?;
+        // Names that are no text, and files that are no namespace, are somebody else's.
+        if let Ok(text) = name.file_name().into_string()
+            && !text.chars().any(char::is_control)
+            && !is_made_up(&text)
+            && let Ok(file) = File::open(name.path())
+        {
+            found.push((text, Some(file)));
+        }
+    }
+    Ok(found)
+}
+
+/// Container runtimes call a namespace `cni-UUID`, or by a UUID alone: no name to show anybody.
+fn is_made_up(name: &str) -> bool {
+    let id = name.strip_prefix("cni-").unwrap_or(name);
+    id.len() == 36
+        && id.bytes().enumerate().all(|(i, byte)| match i {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// The addresses that others can reach each namespace by; `None` where it cannot be entered. The
+/// files are given back.
+pub(super) async fn look_into(
+    files: Vec<Option<File>>,
+) -> anyhow::Result<(Vec<Option<Vec<IpAddr>>>, Vec<Option<File>>)> {
+    let look = move || {
+        // A thread enters a namespace for good: one that ends afterwards does it for all of them.
+        let thread = std::thread::spawn(move || {
+            let look = |file: &Option<File>| {
+                setns(file.as_ref()?, CloneFlags::CLONE_NEWNET).ok()?;
+                addresses()
+            };
+            (files.iter().map(look).collect(), files)
+        });
+        thread.join()
+    };
+    tokio::task::spawn_blocking(look)
+        .await?
+        .map_err(|_| anyhow!("looking into network namespaces failed"))
+}
+
+/// The addresses that others can reach this thread's namespace by.
+fn addresses() -> Option<Vec<IpAddr>> {
+    let mut addresses = Vec::new();
+    for interface in nix::ifaddrs::getifaddrs().ok()? {
+        let Some(storage) = interface.address else {
+            continue;
+        };
+        let ip = if let Some(v4) = storage.as_sockaddr_in() {
+            IpAddr::V4(v4.ip())
+        } else if let Some(v6) = storage.as_sockaddr_in6() {
+            IpAddr::V6(v6.ip())
+        } else {
+            continue;
+        };
+        let local = match ip {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+        };
+        if !local {
+            addresses.push(ip);
+        }
+    }
+    Some(addresses)
+}
+
+fn entry(name: &str, addresses: Vec<IpAddr>, links: Vec<u32>) -> Entry {
+    let (namespace, pod) = name.split_once('.').unwrap_or(("", name));
+    Entry {
+        workload: Workload {
+            name: pod.into(),
+            namespace: namespace.into(),
+            kind: "pod".into(),
+            pod: Some(pod.into()),
+            ..Workload::default()
+        },
+        addresses,
+        links,
+        ..Entry::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_runtime_made_up_are_no_names() {
+        assert!(is_made_up("cni-3f5e7f7a-91d2-4a44-9a3c-0b7d5a2c6e11"));
+        assert!(is_made_up("3f5e7f7a-91d2-4a44-9a3c-0b7d5a2c6e11"));
+        assert!(!is_made_up("shop.web"));
+        assert!(!is_made_up("cni-demo"));
+    }
+}

@@ -1,0 +1,544 @@
+//! The kernel program on this machine's kernel, with real connections over a veth. Needs root.
+
+mod support;
+
+use std::{process::Command, time::Duration};
+
+use mtls_core::wire::{Direction, Endpoint, TcpFlags};
+use mtls_node::kernel::{
+    Config, Events, Kernel, Mode,
+    links::{Change, Links},
+    programs_on,
+};
+use support::{Node, Seen, ip, netns, path, stream, within};
+
+/// Runs `f` in the node's namespace with a runtime, the programs loaded.
+fn watching<T: Send>(
+    node: &Node,
+    config: &Config,
+    f: impl FnOnce(&mut Kernel, &mut Events) -> T + Send,
+) -> T {
+    within(&node.node, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let _guard = runtime.enter();
+        let mut kernel = Kernel::load(config).expect("load");
+        let mut events = kernel.events().expect("events");
+        f(&mut kernel, &mut events)
+    })
+}
+
+fn drain(events: &mut Events) -> Vec<Seen> {
+    // The last FIN may still be under way when the last byte was read.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut seen = Vec::new();
+    events.drain(|segment| seen.push(Seen::from(segment)));
+    seen
+}
+
+/// The stream of `src` is `expected` from its first byte to its FIN.
+fn assert_stream(seen: &[Seen], src: Endpoint, expected: &[u8]) {
+    let bytes = stream(seen, src);
+    let captured: Vec<u8> = bytes.iter().map_while(|byte| *byte).collect();
+    assert!(
+        captured == expected,
+        "{} bytes of {}",
+        captured.len(),
+        expected.len()
+    );
+    let fin = seen
+        .iter()
+        .find(|s| s.src == src && s.flags & TcpFlags::FIN != 0)
+        .expect("a FIN");
+    let end = fin
+        .seq
+        .wrapping_add(fin.len)
+        .wrapping_sub(fin.isn.0.expect("ISN"))
+        .wrapping_sub(1);
+    assert_eq!(end as usize, expected.len());
+}
+
+/// Everything that is to be seen of one exchange.
+fn assert_exchange(seen: &[Seen], ends: (Endpoint, Endpoint), request: &[u8], response: &[u8]) {
+    let (client, server) = ends;
+    let syn = seen
+        .iter()
+        .find(|s| s.flags & TcpFlags::SYN != 0)
+        .expect("a SYN");
+    assert_eq!(
+        (syn.src, syn.dst, syn.flags),
+        (client, server, TcpFlags::SYN)
+    );
+    assert_eq!(
+        (syn.isn, syn.direction),
+        ((Some(syn.seq), None), Direction::Ingress)
+    );
+    let answer = seen.iter().find(|s| s.src == server).expect("a SYN-ACK");
+    assert_eq!(answer.flags, TcpFlags::SYN | TcpFlags::ACK);
+    assert_eq!(answer.isn, (Some(answer.seq), Some(syn.seq)));
+    assert_eq!(answer.direction, Direction::Egress);
+    assert_stream(seen, client, request);
+    assert_stream(seen, server, response);
+    for segment in seen {
+        assert!(
+            !segment.midstream && !segment.again && !segment.lost,
+            "{segment:?}"
+        );
+    }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_nanos() as u64;
+    assert!(
+        now.abs_diff(syn.time) < 60_000_000_000,
+        "a time stamp far off"
+    );
+}
+
+/// Nothing that was counted is unaccounted for.
+fn assert_balanced(kernel: &Kernel) {
+    let counters = kernel.counters();
+    let sum = counters.sampled + counters.skipped + counters.lost();
+    assert_eq!(counters.segments, sum, "{counters:?}");
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| b'a' + (i % 23) as u8).collect()
+}
+
+#[test]
+fn a_connection_is_seen_from_syn_to_fin() {
+    let node = Node::new();
+    let (request, response) = (pattern(700), pattern(3000));
+    watching(&node, &Config::default(), |kernel, events| {
+        let ifindex = node.index("veth0");
+        kernel.measure(true);
+        let attached = kernel.attach(ifindex).expect("attach");
+        assert_eq!((attached.ifindex, &*attached.name), (ifindex, "veth0"));
+        for address in ["10.9.0.2", "fd09::2"] {
+            let ends = node.exchange(address, &request, &response, || ());
+            let seen = drain(events);
+            assert!(seen.iter().all(|segment| segment.link == ifindex));
+            assert_exchange(&seen, ends, &request, &response);
+        }
+        assert_balanced(kernel);
+        assert_eq!(kernel.counters().flows, 2);
+        let programs = kernel.programs();
+        assert_eq!(programs.len(), 2);
+        assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
+        // A fifth of what the verifier accepts, as older kernels' see less ahead.
+        for program in &programs {
+            let instructions = program.verified_instructions.unwrap_or_default();
+            assert!(instructions < 200_000, "{program:?}");
+        }
+    });
+}
+
+#[test]
+fn every_shape_of_packet_is_read() {
+    use support::packet::{Ip, Packet};
+    let node = Node::new();
+    let shapes = [
+        Packet::default(),
+        Packet {
+            tags: &[0x8100],
+            ..Packet::default()
+        },
+        Packet {
+            tags: &[0x88a8, 0x8100],
+            ..Packet::default()
+        },
+        Packet {
+            tags: &[0x8100, 0x8100],
+            ..Packet::default()
+        },
+        Packet {
+            ip_options: 4,
+            ..Packet::default()
+        },
+        Packet {
+            ip_options: 40,
+            tags: &[0x8100],
+            ..Packet::default()
+        },
+        Packet {
+            tcp_options: 12,
+            ..Packet::default()
+        },
+        Packet {
+            tcp_options: 40,
+            ip_options: 8,
+            ..Packet::default()
+        },
+        // Ethernet pads what is shorter than 60 bytes.
+        Packet {
+            trailer: 17,
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[]),
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[]),
+            tags: &[0x8100],
+            tcp_options: 20,
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[]),
+            tags: &[0x88a8, 0x8100],
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[0]),
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[0, 60, 43, 60]),
+            tags: &[0x8100],
+            ..Packet::default()
+        },
+        // An "atomic" fragment is a whole packet.
+        Packet {
+            ip: Ip::V6(&[44]),
+            ..Packet::default()
+        },
+        Packet {
+            ip: Ip::V6(&[51]),
+            ..Packet::default()
+        },
+    ];
+    watching(&node, &Config::default(), |kernel, events| {
+        for (number, shape) in shapes.iter().enumerate() {
+            let port = 1000 + number as u16;
+            let packet = Packet {
+                src_port: port,
+                payload: b"payload",
+                ..*shape
+            };
+            kernel
+                .run(Direction::Egress, &packet.bytes(), 1)
+                .expect("run");
+            let mut seen = Vec::new();
+            events.drain(|segment| seen.push(Seen::from(segment)));
+            let [seen] = &seen[..] else {
+                panic!("{shape:?}: {seen:?}")
+            };
+            assert_eq!(seen.payload, b"payload", "{shape:?}");
+            assert_eq!((seen.src, seen.dst), packet.ends(), "{shape:?}");
+            assert_eq!(
+                (seen.seq, seen.ack, seen.len),
+                (packet.seq, packet.ack, 7),
+                "{shape:?}"
+            );
+            assert_eq!(seen.direction, Direction::Egress);
+        }
+        assert_balanced(kernel);
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_or_none_of_our_business() {
+    use support::packet::{Ip, Packet};
+    let node = Node::new();
+    watching(&node, &Config::default(), |kernel, events| {
+        let run = |packet: &[u8]| {
+            kernel.run(Direction::Ingress, packet, 1).expect("run");
+        };
+        let packet = Packet {
+            payload: b"payload",
+            ..Packet::default()
+        };
+        run(&Packet {
+            fragment: 0x2000,
+            ..packet
+        }
+        .bytes());
+        run(&Packet {
+            fragment: 0x00ff,
+            ..packet
+        }
+        .bytes());
+        let v6 = Packet {
+            ip: Ip::V6(&[44]),
+            ..packet
+        };
+        run(&Packet {
+            fragment: 0x0001,
+            ..v6
+        }
+        .bytes());
+        assert_eq!(kernel.counters().fragments, 3);
+        // A pure acknowledgement, UDP, ARP.
+        run(&Packet {
+            payload: b"",
+            ..packet
+        }
+        .bytes());
+        run(&Packet {
+            proto: 17,
+            ..packet
+        }
+        .bytes());
+        let mut arp = packet.bytes();
+        arp[12..14].copy_from_slice(&[8, 6]);
+        run(&arp);
+        assert_eq!(kernel.counters().malformed, 0);
+        // Lengths that contradict each other.
+        let mut short = packet.bytes();
+        short[16..18].copy_from_slice(&30_u16.to_be_bytes());
+        run(&short);
+        let mut header = packet.bytes();
+        header[46] = 0x10;
+        run(&header);
+        assert_eq!(kernel.counters().malformed, 2);
+        // Every packet cut short, and every byte of its headers spoilt: nothing but a count.
+        for shape in [
+            packet,
+            v6,
+            Packet {
+                tags: &[0x88a8, 0x8100],
+                ip_options: 12,
+                ..packet
+            },
+        ] {
+            let bytes = shape.bytes();
+            for len in 14..bytes.len() {
+                // The kernel takes no test packet without an IP header's worth of bytes.
+                let _ = kernel.run(Direction::Ingress, &bytes[..len], 1);
+            }
+            for at in 12..bytes.len() - 7 {
+                for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                    let mut spoilt = bytes.clone();
+                    spoilt[at] = value;
+                    let _ = kernel.run(Direction::Ingress, &spoilt, 1);
+                }
+            }
+        }
+        assert_balanced(kernel);
+        events.drain(|segment| {
+            assert!(segment.payload.len() <= 4096 && segment.payload.len() as u32 <= segment.len);
+        });
+    });
+}
+
+#[test]
+fn clsact_does_the_same() {
+    let node = Node::new();
+    let config = Config {
+        clsact: true,
+        ..Config::default()
+    };
+    let filters = |hook: &str| {
+        let output = Command::new("tc")
+            .args(["filter", "show", "dev", "veth0", hook])
+            .output()
+            .expect("start tc (package iproute2)");
+        String::from_utf8_lossy(&output.stdout)
+            .matches("direct-action")
+            .count()
+    };
+    watching(&node, &config, |kernel, _| {
+        assert_eq!(
+            kernel.attach(node.index("veth0")).expect("attach").mode,
+            Mode::Clsact
+        );
+        assert_eq!([filters("ingress"), filters("egress")], [1, 1]);
+        // What a killed daemon leaves: filters that nobody removes.
+        let left = Kernel::load(&config).map(std::mem::ManuallyDrop::new);
+        left.expect("load")
+            .attach(node.index("veth0"))
+            .expect("attach");
+    });
+    watching(&node, &config, |kernel, events| {
+        let ifindex = node.index("veth0");
+        kernel.attach(ifindex).expect("attach");
+        assert_eq!([filters("ingress"), filters("egress")], [1, 1]);
+        let ends = node.exchange("10.9.0.2", b"question", b"answer", || ());
+        assert_exchange(&drain(events), ends, b"question", b"answer");
+        assert!(kernel.detach(ifindex).expect("detach"));
+        assert_eq!([filters("ingress"), filters("egress")], [0, 0]);
+    });
+}
+
+#[test]
+fn attaching_twice_is_attaching_once_and_detaching_leaves_nothing() {
+    let node = Node::new();
+    watching(&node, &Config::default(), |kernel, events| {
+        let ifindex = node.index("veth0");
+        let attached = kernel.attach(ifindex).expect("attach");
+        assert_eq!(kernel.attach(ifindex).expect("attach"), attached);
+        assert_eq!(kernel.attached(), std::slice::from_ref(&attached));
+        if attached.mode == Mode::Tcx {
+            assert_eq!(programs_on("veth0").expect("query"), [1, 1]);
+        }
+        assert!(kernel.detach(ifindex).expect("detach"));
+        assert!(!kernel.detach(ifindex).expect("detach"));
+        if attached.mode == Mode::Tcx {
+            assert_eq!(programs_on("veth0").expect("query"), [0, 0]);
+        }
+        node.exchange("10.9.0.2", b"question", b"answer", || ());
+        assert!(drain(events).is_empty());
+        assert!(kernel.attach(u32::MAX / 2).is_err());
+    });
+}
+
+#[test]
+fn a_flow_older_than_the_program_says_so() {
+    let node = Node::new();
+    watching(&node, &Config::default(), |kernel, events| {
+        let ifindex = node.index("veth0");
+        let (client, server) = node.exchange("10.9.0.2", b"question", b"answer", || {
+            kernel.attach(ifindex).expect("attach");
+        });
+        let seen = drain(events);
+        let payload = |src| {
+            let bytes = seen
+                .iter()
+                .filter(|s| s.src == src)
+                .flat_map(|s| &s.payload);
+            bytes.copied().collect::<Vec<u8>>()
+        };
+        assert_eq!(payload(client), b"question");
+        assert_eq!(payload(server), b"answer");
+        assert!(seen.iter().all(|s| s.midstream && s.isn == (None, None)));
+        assert_eq!(kernel.counters().midstream, 1);
+    });
+}
+
+#[test]
+fn super_segments_are_walked() {
+    use support::tls::{stream_of, wanted};
+    let node = Node::new();
+    // One write: the kernel's offloads make segments of up to 64 KiB of it.
+    let records = [
+        (22, 90),
+        (22, 9_000),
+        (22, 6_000),
+        (22, 4),
+        (20, 1),
+        (22, 40),
+        (23, 16_000),
+        (23, 16_401),
+        (23, 30),
+        (23, 30),
+        (23, 12_000),
+    ];
+    let (request, answer) = (stream_of(&records), wanted(&records));
+    watching(&node, &Config::default(), |kernel, events| {
+        kernel.attach(node.index("veth0")).expect("attach");
+        let (client, _) = node.exchange("10.9.0.2", &request, b"answer", || ());
+        let seen = drain(events);
+        let largest = seen.iter().map(|s| s.len).max();
+        assert!(largest > Some(10_000), "no super-segment: {largest:?}");
+        let mut bytes = stream(&seen, client);
+        bytes.resize(request.len(), None);
+        assert!(bytes == answer);
+        assert_balanced(kernel);
+    });
+}
+
+#[test]
+fn what_is_lost_is_counted_and_said() {
+    let node = Node::new();
+    // With the log, which has to pass the verifier as well.
+    let config = Config {
+        ring_bytes: 64 << 10,
+        log: true,
+        ..Config::default()
+    };
+    watching(&node, &config, |kernel, events| {
+        kernel.log().expect("log");
+        kernel.attach(node.index("veth0")).expect("attach");
+        let request = pattern(12_000);
+        for _ in 0..20 {
+            node.exchange("10.9.0.2", &request, b"answer", || ());
+        }
+        let counters = kernel.counters();
+        assert!(counters.lost_ring_full > 0, "{counters:?}");
+        assert_balanced(kernel);
+        let mut delivered = 0;
+        events.drain(|segment| delivered += usize::from(!segment.lost));
+        assert!(delivered > 0);
+        // With room again, a new flow is seen in full.
+        let ends = node.exchange("10.9.0.2", b"question", b"answer", || ());
+        assert_exchange(&drain(events), ends, b"question", b"answer");
+    });
+}
+
+#[test]
+fn a_flow_that_lost_samples_says_so() {
+    let node = Node::new();
+    let config = Config {
+        ring_bytes: 64 << 10,
+        ..Config::default()
+    };
+    watching(&node, &config, |kernel, events| {
+        kernel.attach(node.index("veth0")).expect("attach");
+        for _ in 0..20 {
+            node.exchange("10.9.0.2", &pattern(12_000), b"answer", || ());
+        }
+        // The SYN finds the ring full, the rest room.
+        let (client, _) = node.exchange("10.9.0.2", b"question", b"answer", || {
+            events.drain(|_| ());
+        });
+        let seen = drain(events);
+        let of_flow: Vec<_> = seen
+            .iter()
+            .filter(|s| s.src == client || s.dst == client)
+            .collect();
+        assert!(
+            !of_flow.is_empty() && of_flow.iter().all(|s| s.lost),
+            "{of_flow:?}"
+        );
+    });
+}
+
+#[test]
+fn veths_are_followed() {
+    let (node, pod) = (netns(), netns());
+    within(&node, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut links = Links::open().await.expect("open");
+            assert_eq!(links.list().await.expect("list"), []);
+            let mut next = async || {
+                let change = tokio::time::timeout(Duration::from_secs(5), links.next()).await;
+                change.expect("an event in time").expect("an event")
+            };
+            let mut indices = Vec::new();
+            // The same name twice over, and no wait in between.
+            let make = format!(
+                "link add again type veth peer name eth0 netns {}",
+                path(&pod)
+            );
+            for _ in 0..2 {
+                ip(&make);
+                let Change::Added(link) = next().await else {
+                    panic!("not added")
+                };
+                assert_eq!(link.name, "again");
+                assert!(link.peer_netnsid.is_some());
+                indices.push(link.ifindex);
+                ip("link del again");
+                assert_eq!(next().await, Change::Removed(link.ifindex));
+            }
+            assert_ne!(indices[0], indices[1]);
+            // A pair made here whose one end moves into the pod later.
+            ip("link add stays type veth peer name moves");
+            ip("link add br0 type bridge");
+            ip(&format!("link set moves netns {}", path(&pod)));
+            let Change::Added(link) = next().await else {
+                panic!("not added")
+            };
+            assert_eq!(link.name, "stays");
+            assert_eq!(links.list().await.expect("list"), [link]);
+        });
+    });
+}
