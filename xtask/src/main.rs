@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod corpus;
 mod demo;
+mod deny;
 mod fuzz;
 mod setup;
 mod test;
@@ -30,6 +31,8 @@ enum Task {
     Test(test::Args),
     /// Make the captures that the repository ships anew; needs root.
     Corpus(corpus::Args),
+    /// Check licences, sources and advisories of the dependencies.
+    Deny(deny::Args),
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
     /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::tests(),
         Task::Test(args) => test::run(&args),
         Task::Corpus(args) => corpus::run(&args),
+        Task::Deny(args) => deny::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),
         Task::Vm(args) => vm::run(&args),
