@@ -6,6 +6,7 @@ mod build;
 mod corpus;
 mod demo;
 mod deny;
+mod docs;
 mod fuzz;
 mod setup;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     Corpus(corpus::Args),
     /// Check licences, sources and advisories of the dependencies.
     Deny(deny::Args),
+    /// Write the output that the documentation shows anew; needs root.
+    Docs,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
     /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Corpus(args) => corpus::run(&args),
         Task::Deny(args) => deny::run(&args),
+        Task::Docs => docs::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),
         Task::Vm(args) => vm::run(&args),

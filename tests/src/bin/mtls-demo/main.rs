@@ -43,7 +43,7 @@ fn show() -> Result<()> {
     let daemon = Daemon::start(shop.node())?;
     println!("{}", daemon.log());
 
-    step("mtls tap, while the pods talk to each other");
+    step("mtls tap");
     let mut tap = Command::new(bin::mtls()?);
     tap.args(["tap", "--socket"]).arg(daemon.socket());
     let mut tap = Process::shown(tap)?;

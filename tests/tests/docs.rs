@@ -1,0 +1,160 @@
+//! What the documentation shows is what the program prints.
+//!
+//! An indented line `$ mtls …` begins a block of output. `mtls classify` is run on the file that it
+//! names; what a daemon answers comes from the demo. With `MTLS_DOCS=write` (`cargo xtask docs`) the
+//! blocks are written anew instead of compared.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mtls_tests::daemon::mtls;
+use mtls_tests::process::Process;
+use mtls_tests::skip::{Need, runs_here};
+
+const PROMPT: &str = "    $ mtls ";
+const INDENT: &str = "    ";
+
+/// A block of a page: the command, and the lines that follow it.
+struct Block {
+    command: String,
+    first: usize,
+    lines: Vec<String>,
+}
+
+#[test]
+fn the_pages_show_what_the_program_prints() -> Result<()> {
+    if !runs_here(&[Need::Root, Need::Openssl]) {
+        return Ok(());
+    }
+    let write = std::env::var_os("MTLS_DOCS").is_some_and(|value| value == "write");
+    let demo = Process::start(Command::new(env!("CARGO_BIN_EXE_mtls-demo")))?
+        .succeed(Duration::from_secs(60))?;
+    let mut checked = BTreeSet::new();
+    for page in pages()? {
+        let text = std::fs::read_to_string(&page)?;
+        let blocks = blocks(&text);
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        for block in blocks.iter().rev() {
+            let printed = printed(&block.command, &demo)
+                .with_context(|| format!("{}: `mtls {}`", page.display(), block.command))?;
+            if write {
+                let shown = printed.iter().map(|line| format!("{INDENT}{line}"));
+                lines.splice(block.first..block.first + block.lines.len(), shown);
+            } else {
+                same(&page, block, &printed);
+            }
+            checked.insert(block.command.clone());
+        }
+        if write {
+            std::fs::write(&page, lines.join("\n") + "\n")?;
+        }
+    }
+    for command in ["edges", "tap", "classify tests/data/demo.pcap"] {
+        ensure!(checked.contains(command), "no page shows `mtls {command}`");
+    }
+    Ok(())
+}
+
+/// The README and every page of `docs`.
+fn pages() -> Result<Vec<PathBuf>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("README.md")];
+    for entry in std::fs::read_dir(root.join("docs"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "md") {
+            pages.push(path);
+        }
+    }
+    pages.sort();
+    Ok(pages)
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open = false;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(command) = line.strip_prefix(PROMPT) {
+            blocks.push(Block {
+                command: command.trim().to_owned(),
+                first: number + 1,
+                lines: Vec::new(),
+            });
+            open = true;
+        } else if let (true, Some(line), Some(block)) =
+            (open, line.strip_prefix(INDENT), blocks.last_mut())
+        {
+            block.lines.push(line.to_owned());
+        } else {
+            open = false;
+        }
+    }
+    blocks
+}
+
+/// What the command prints: run here, or taken from what the demo has shown of it.
+fn printed(command: &str, demo: &str) -> Result<Vec<String>> {
+    let out = if let Some(file) = command.strip_prefix("classify ") {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let answer = mtls([Path::new("classify"), &root.join(file)])?;
+        ensure!(answer.code == Some(0), "{answer:?}");
+        answer.out
+    } else {
+        let title = format!("\n==> mtls {command}\n");
+        let (_, rest) = demo
+            .split_once(&title)
+            .with_context(|| format!("the demo does not show it:\n{demo}"))?;
+        rest.split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    let mut lines: Vec<_> = out.lines().map(|line| line.trim_end().to_owned()).collect();
+    if command == "tap" {
+        // One line of each kind is enough to read.
+        let mut kinds = BTreeSet::new();
+        lines.retain(|line| kinds.insert(kind(line)));
+    }
+    Ok(lines)
+}
+
+/// What makes a line of the tap one of its own kind: the verdict and the evidence.
+fn kind(line: &str) -> String {
+    let fields = line.split(' ');
+    fields
+        .filter(|field| field.starts_with("verdict=") || field.starts_with("evidence="))
+        .collect()
+}
+
+/// Compares all but what differs from run to run: numbers, and the order of lines.
+fn same(page: &Path, block: &Block, printed: &[String]) {
+    let shown: BTreeSet<_> = block.lines.iter().map(|line| shape(line)).collect();
+    let printed: BTreeSet<_> = printed.iter().map(|line| shape(line)).collect();
+    assert_eq!(
+        shown,
+        printed,
+        "{}: `mtls {}` prints something else now: run `cargo xtask docs`",
+        page.display(),
+        block.command
+    );
+}
+
+/// A line with each number as `#` and each run of spaces as one.
+fn shape(line: &str) -> String {
+    let mut shape = String::new();
+    for word in line.split_whitespace() {
+        let mut in_number = false;
+        for c in word.chars() {
+            if c.is_ascii_digit() {
+                if !in_number {
+                    shape.push('#');
+                }
+                in_number = true;
+            } else {
+                shape.push(c);
+                in_number = false;
+            }
+        }
+        shape.push(' ');
+    }
+    shape
+}

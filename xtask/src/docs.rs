@@ -1,0 +1,24 @@
+//! `cargo xtask docs`: the output that the documentation shows, made anew.
+
+use crate::build::{self, step};
+
+/// Runs what the pages show and writes what it prints into them.
+pub(crate) fn run() -> anyhow::Result<()> {
+    step("building mtls");
+    build::build(&["--package", "mtls-user"], true)?;
+    step("writing what the program prints into README.md and docs");
+    let mut command = build::cargo();
+    command.args([
+        "test",
+        "--quiet",
+        "--package",
+        "mtls-tests",
+        "--test",
+        "docs",
+    ]);
+    build::run(
+        command
+            .env("MTLS_DOCS", "write")
+            .env("MTLS_REQUIRE_BPF", "1"),
+    )
+}
