@@ -31,7 +31,7 @@ fn the_pages_show_what_the_program_prints() -> Result<()> {
     }
     let write = std::env::var_os("MTLS_DOCS").is_some_and(|value| value == "write");
     let demo = Process::start(Command::new(env!("CARGO_BIN_EXE_mtls-demo")))?
-        .succeed(Duration::from_secs(60))?;
+        .succeed(Duration::from_mins(1))?;
     let mut checked = BTreeSet::new();
     for page in pages()? {
         let text = std::fs::read_to_string(&page)?;
