@@ -2,13 +2,16 @@
 //! runtime, no unsafe code.
 //!
 //! The rooms, each knowing only those above it: [`record`] (the types of the answer), [`wire`]
-//! (parsers), [`classify`] (one flow's verdict), [`flow`] (connections), [`capture`] (files).
+//! (parsers), [`mesh`] (what is known of each mesh), [`classify`] (one flow's verdict), [`flow`]
+//! (connections), [`capture`] (files).
 
 #![forbid(unsafe_code)]
 
 pub mod record;
 
 pub mod wire;
+
+pub mod mesh;
 
 pub mod classify;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use super::mesh::{self, Mesh};
+use crate::mesh::{self, Mesh};
 use crate::wire::text;
 use crate::wire::tls::hello::{extension, protocols};
 use crate::wire::tls::{ClientHello, Ja4};
@@ -19,7 +19,7 @@ pub(super) struct Hello {
     pub(super) alpn: Arc<[SmolStr]>,
     pub(super) ja4: Option<SmolStr>,
     /// The mesh whose fingerprint it bears.
-    pub(super) mesh: Option<Mesh>,
+    pub(super) mesh: Option<&'static Mesh>,
     pub(super) version: u16,
     pub(super) external_psk: bool,
     pub(super) early_data: bool,
@@ -35,7 +35,11 @@ impl Hello {
         let alpn = &alpn[..alpn.len().min(text::MAX)];
         let server_name = hello.server_name.map(text::clean);
         Self {
-            mesh: mesh::of(server_name.as_ref(), alpn, port),
+            mesh: Mesh::of(&mesh::Hello {
+                server_name: server_name.as_deref().unwrap_or_default(),
+                alpn,
+                port,
+            }),
             server_name,
             alpn: protocols(alpn).map(text::clean).collect(),
             ja4: Some(Ja4::of(hello).text()),
@@ -60,7 +64,7 @@ impl Hello {
 /// The number under which a hello is shared: of everything that [`Hello::new`] looks at.
 pub(super) fn name(hello: &ClientHello<'_>, port: u16, seed: &impl BuildHasher) -> u64 {
     let mut state = seed.build_hasher();
-    (hello.version, hello.ciphers, mesh::is_hbone(port)).hash(&mut state);
+    (hello.version, hello.ciphers, Mesh::has_tunnel_at(port)).hash(&mut state);
     is_external(hello).hash(&mut state);
     for (kind, data) in hello.extensions() {
         state.write_u16(kind);

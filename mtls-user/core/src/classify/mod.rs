@@ -15,7 +15,6 @@ mod call;
 mod classifier;
 mod exchange;
 mod hello;
-mod mesh;
 mod midstream;
 mod open;
 mod opening;

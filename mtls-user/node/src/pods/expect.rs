@@ -4,19 +4,15 @@
 use super::Entry;
 use super::identity::{self, Account};
 use super::mesh::{Membership, Mesh};
+use mtls_core::mesh::{self as known, Sidecar};
 use mtls_core::record::{FlowRecord, Verdict};
 
-/// Ports of each mesh's own on which it speaks plaintext: metrics, health, administration.
-const ADMIN_PORTS: [(&str, &[u16]); 4] = [
-    ("linkerd", &[4190, 4191, 9990, 9996]),
-    ("istio", &[15_000, 15_004, 15_014, 15_020, 15_021, 15_090]),
-    ("consul", &[19_000, 20_200]),
-    ("kuma", &[9901, 9902, 5670]),
-];
-/// Ports that Linkerd leaves alone unless told otherwise.
-const LINKERD_SKIPPED: [u16; 2] = [4567, 4568];
-/// Ports that Linkerd takes for opaque unless told otherwise.
-const LINKERD_OPAQUE: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11_211];
+/// What is known of the mesh that a pod is in.
+fn sidecar(mesh: &Mesh) -> Option<&'static Sidecar> {
+    known::Mesh::with_sidecars()
+        .find(|(known, _)| known.name == mesh.name)
+        .map(|(_, sidecar)| sidecar)
+}
 
 /// Writes down what of `record` is not as it should be between `src` and `dst`.
 pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) {
@@ -106,7 +102,8 @@ fn unmet(
 /// client's side was not told that it is one.
 fn unexplained(port: u16, to: Option<&Mesh>) -> String {
     let opaque = to.is_some_and(|mesh| {
-        mesh.opaque.contains(port) || mesh.name == "linkerd" && LINKERD_OPAQUE.contains(&port)
+        let by_default = |sidecar: &Sidecar| sidecar.opaque_by_default.contains(&port);
+        mesh.opaque.contains(port) || sidecar(mesh).is_some_and(by_default)
     });
     if opaque {
         format!("opaque-port {port}: both ends are in the mesh, but it was not carried by it")
@@ -121,19 +118,17 @@ fn mesh(end: Option<&Entry>) -> Option<&Mesh> {
 
 /// A port that a mesh was told to leave alone, or uses in clear itself.
 fn ports(port: u16, from: Option<&Mesh>, to: Option<&Mesh>) -> Option<String> {
+    let by_default = |sidecar: &Sidecar| sidecar.skipped_by_default.contains(&port);
     if let Some(mesh) = to {
-        let is_admin = |(name, ports): &(&str, &[u16])| *name == mesh.name && ports.contains(&port);
-        if ADMIN_PORTS.iter().any(is_admin) {
+        if sidecar(mesh).is_some_and(|sidecar| sidecar.admin_ports.contains(&port)) {
             return Some(format!("mesh-admin-port {port} of {}", mesh.name));
         }
-        let skipped = mesh.name == "linkerd" && LINKERD_SKIPPED.contains(&port);
-        if skipped || mesh.skip_inbound.contains(port) {
+        if mesh.skip_inbound.contains(port) || sidecar(mesh).is_some_and(by_default) {
             return Some(format!("port-skipped: {port}, inbound"));
         }
     }
     if let Some(mesh) = from
-        && (mesh.skip_outbound.contains(port)
-            || mesh.name == "linkerd" && LINKERD_SKIPPED.contains(&port))
+        && (mesh.skip_outbound.contains(port) || sidecar(mesh).is_some_and(by_default))
     {
         return Some(format!("port-skipped: {port}, outbound"));
     }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use mtls_core::mesh::{self as known, Sidecar};
+
 /// Most port ranges read from one annotation.
 const MAX_RANGES: usize = 64;
 
 /// A pod's part in a mesh.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Mesh {
-    /// `linkerd`, `istio`, `consul`, `kuma`.
+    /// Its name.
     pub name: &'static str,
     /// How it takes part.
     pub membership: Membership,
@@ -85,74 +87,23 @@ pub(super) struct Scope {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// A mesh that injects sidecars, and how it is known.
-struct Kind {
-    name: &'static str,
-    containers: &'static [&'static str],
-    /// Annotations that its injector writes.
-    marks: &'static [&'static str],
-    /// Labels or annotations that ask for its proxy, of a pod or of a namespace, with the values
-    /// that do.
-    requests: &'static [(&'static str, &'static [&'static str])],
-    skip_inbound: &'static str,
-    skip_outbound: &'static str,
-    opaque: &'static str,
+/// Whether a label or an annotation is one that some mesh may have written.
+pub(super) fn is_mark(key: &str) -> bool {
+    known::Mesh::with_sidecars()
+        .flat_map(|(_, sidecar)| sidecar.domains)
+        .any(|domain| key.contains(domain))
 }
-
-const KINDS: [Kind; 4] = [
-    Kind {
-        name: "linkerd",
-        containers: &["linkerd-proxy"],
-        marks: &["linkerd.io/proxy-version"],
-        requests: &[("linkerd.io/inject", &["enabled", "ingress"])],
-        skip_inbound: "config.linkerd.io/skip-inbound-ports",
-        skip_outbound: "config.linkerd.io/skip-outbound-ports",
-        opaque: "config.linkerd.io/opaque-ports",
-    },
-    Kind {
-        name: "istio",
-        containers: &["istio-proxy"],
-        marks: &["sidecar.istio.io/status"],
-        requests: &[
-            ("sidecar.istio.io/inject", &["true"]),
-            ("istio-injection", &["enabled"]),
-        ],
-        skip_inbound: "traffic.sidecar.istio.io/excludeInboundPorts",
-        skip_outbound: "traffic.sidecar.istio.io/excludeOutboundPorts",
-        opaque: "",
-    },
-    Kind {
-        name: "consul",
-        containers: &["consul-dataplane", "envoy-sidecar"],
-        marks: &["consul.hashicorp.com/connect-inject-status"],
-        requests: &[("consul.hashicorp.com/connect-inject", &["true"])],
-        skip_inbound: "consul.hashicorp.com/transparent-proxy-exclude-inbound-ports",
-        skip_outbound: "consul.hashicorp.com/transparent-proxy-exclude-outbound-ports",
-        opaque: "",
-    },
-    Kind {
-        name: "kuma",
-        containers: &["kuma-sidecar"],
-        marks: &["kuma.io/sidecar-injected"],
-        requests: &[("kuma.io/sidecar-injection", &["enabled"])],
-        skip_inbound: "traffic.kuma.io/exclude-inbound-ports",
-        skip_outbound: "traffic.kuma.io/exclude-outbound-ports",
-        opaque: "",
-    },
-];
 
 /// Whether a container of that name is a mesh's proxy.
 pub(super) fn is_proxy(container: &str) -> bool {
-    KINDS
-        .iter()
-        .any(|kind| kind.containers.contains(&container))
+    known::Mesh::with_sidecars().any(|(_, sidecar)| sidecar.containers.contains(&container))
 }
 
 /// The mesh of a pod, if it has one.
 pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
-    let injected = KINDS.iter().find(|kind| kind.injected(signs));
-    if let Some(kind) = injected {
-        return Some(kind.mesh(signs, Membership::Sidecar));
+    let mut meshes = known::Mesh::with_sidecars();
+    if let Some((mesh, sidecar)) = meshes.find(|(_, sidecar)| injected(sidecar, signs)) {
+        return Some(member(mesh.name, sidecar, signs, Membership::Sidecar));
     }
     if ambient(signs) {
         return Some(Mesh {
@@ -163,8 +114,9 @@ pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
             opaque: Ports::default(),
         });
     }
-    let requested = KINDS.iter().find(|kind| kind.requested(signs));
-    requested.map(|kind| kind.mesh(signs, Membership::Requested))
+    known::Mesh::with_sidecars()
+        .find(|(_, sidecar)| requested(sidecar, signs))
+        .map(|(mesh, sidecar)| member(mesh.name, sidecar, signs, Membership::Requested))
 }
 
 /// `istio.io/dataplane-mode`, of the pod before that of its namespace.
@@ -176,46 +128,49 @@ fn ambient(signs: &Signs<'_>) -> bool {
     redirected.is_some_and(|value| value == "enabled") || mode.is_some_and(|mode| mode == "ambient")
 }
 
-impl Kind {
-    fn injected(&self, signs: &Signs<'_>) -> bool {
-        match signs.containers {
-            // A mark without the container was copied from elsewhere.
-            Some(containers) => containers
-                .iter()
-                .any(|name| self.containers.contains(&name.as_str())),
-            None => self
-                .marks
-                .iter()
-                .any(|mark| signs.annotations.contains_key(*mark)),
-        }
+fn injected(sidecar: &Sidecar, signs: &Signs<'_>) -> bool {
+    match signs.containers {
+        // A mark without the container was copied from elsewhere.
+        Some(containers) => containers
+            .iter()
+            .any(|name| sidecar.containers.contains(&name.as_str())),
+        None => sidecar
+            .marks
+            .iter()
+            .any(|mark| signs.annotations.contains_key(*mark)),
     }
+}
 
-    fn requested(&self, signs: &Signs<'_>) -> bool {
-        let asks = |labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>| {
-            // The first that has a say: a `disabled` is one too.
-            self.requests.iter().find_map(|(key, values)| {
-                let value = labels.get(*key).or_else(|| annotations.get(*key))?;
-                Some(values.contains(&value.as_str()))
-            })
-        };
-        asks(signs.labels, signs.annotations)
-            .or_else(|| asks(&signs.namespace?.labels, &signs.namespace?.annotations))
-            .unwrap_or(false)
-    }
+fn requested(sidecar: &Sidecar, signs: &Signs<'_>) -> bool {
+    let asks = |labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>| {
+        // The first that has a say: a `disabled` is one too.
+        sidecar.requests.iter().find_map(|(key, values)| {
+            let value = labels.get(*key).or_else(|| annotations.get(*key))?;
+            Some(values.contains(&value.as_str()))
+        })
+    };
+    asks(signs.labels, signs.annotations)
+        .or_else(|| asks(&signs.namespace?.labels, &signs.namespace?.annotations))
+        .unwrap_or(false)
+}
 
-    fn mesh(&self, signs: &Signs<'_>, membership: Membership) -> Mesh {
-        let ports = |key: &str| {
-            let namespace = signs.namespace.and_then(|scope| scope.annotations.get(key));
-            let text = signs.annotations.get(key).or(namespace);
-            text.map(|text| Ports::read(text)).unwrap_or_default()
-        };
-        Mesh {
-            name: self.name,
-            membership,
-            skip_inbound: ports(self.skip_inbound),
-            skip_outbound: ports(self.skip_outbound),
-            opaque: ports(self.opaque),
-        }
+fn member(
+    name: &'static str,
+    sidecar: &Sidecar,
+    signs: &Signs<'_>,
+    membership: Membership,
+) -> Mesh {
+    let ports = |key: &str| {
+        let namespace = signs.namespace.and_then(|scope| scope.annotations.get(key));
+        let text = signs.annotations.get(key).or(namespace);
+        text.map(|text| Ports::read(text)).unwrap_or_default()
+    };
+    Mesh {
+        name,
+        membership,
+        skip_inbound: ports(sidecar.skip_inbound),
+        skip_outbound: ports(sidecar.skip_outbound),
+        opaque: ports(sidecar.opaque),
     }
 }
 

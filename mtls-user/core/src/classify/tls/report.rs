@@ -4,8 +4,8 @@ use smol_str::SmolStr;
 
 use crate::classify::call::Call;
 use crate::classify::hello::Hello;
-use crate::classify::mesh::Mesh;
 use crate::classify::sessions::Origin;
+use crate::mesh::Mesh;
 use crate::record::{TlsInfo, Verdict};
 use crate::wire::tls::names;
 
@@ -58,7 +58,11 @@ impl Facts {
         }
         if let Some(mesh) = self.mesh() {
             info.mesh = Some(SmolStr::new_static(mesh.name));
-            info.server_identity.clone_from(&mesh.server_identity);
+            let name = self
+                .hello
+                .as_ref()
+                .and_then(|hello| hello.server_name.as_ref());
+            info.server_identity = mesh.server_identity(name);
         }
         let [client, server] = certificates;
         if let Some(certificate) = client {
@@ -73,8 +77,8 @@ impl Facts {
     }
 
     /// The mesh whose fingerprint the ClientHello bears.
-    pub(in crate::classify) fn mesh(&self) -> Option<&Mesh> {
-        self.hello.as_ref()?.mesh.as_ref()
+    pub(in crate::classify) fn mesh(&self) -> Option<&'static Mesh> {
+        self.hello.as_ref()?.mesh
     }
 
     /// Things worth knowing that do not change the verdict.

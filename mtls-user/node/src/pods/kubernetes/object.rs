@@ -11,7 +11,7 @@ use kube::core::NamespaceResourceScope;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::pods::mesh::Scope;
+use crate::pods::mesh::{self, Scope};
 
 /// A kind of object.
 pub(super) trait Kind: Clone + std::fmt::Debug + Send + Sync + 'static {
@@ -153,8 +153,7 @@ impl Kind for NamespaceInfo {
 /// Only what a mesh may have written.
 pub(super) fn of_meshes(mut all: BTreeMap<String, String>) -> BTreeMap<String, String> {
     const MAX_VALUE: usize = 1_024;
-    const MESHES: [&str; 4] = ["linkerd.io", "istio", "consul.hashicorp.com", "kuma.io"];
-    all.retain(|key, _| MESHES.iter().any(|mesh| key.contains(mesh)));
+    all.retain(|key, _| mesh::is_mark(key));
     for value in all.values_mut() {
         value.truncate(value.floor_char_boundary(MAX_VALUE));
     }
