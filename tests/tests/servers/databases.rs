@@ -126,7 +126,7 @@ fn postgresql() -> Result<()> {
     watched.clear(5431, NAME)?;
     watched.client(&psql(5431, "postgres?sslmode=prefer"))?;
     let flow = watched.expect(5431, ["plaintext", "upgrade", NAME])?;
-    let reason = "TLS was asked for and did not follow, in postgresql";
+    let reason = "client asked for TLS; server declined (postgresql)";
     assert_eq!(flow["reason"], reason, "{flow:#}");
     drop(server);
 

@@ -32,7 +32,7 @@ fn openssh() -> Result<()> {
         watched.ip()
     ))?;
     let flow = watched.expect(22, ["opaque", "first-bytes", "ssh"])?;
-    let reason = "encrypted by its own means, not by TLS: ssh";
+    let reason = "encrypted by ssh itself, not by TLS";
     assert_eq!(flow["reason"], reason, "{flow:#}");
     watched.compare()
 }

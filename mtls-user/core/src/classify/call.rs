@@ -21,26 +21,38 @@ pub(super) enum Reason {
     Age(&'static str, u32),
 }
 
-/// What is said before the name of a protocol.
+/// What is said of a protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Words {
-    Opening,
-    Middle,
+    /// It is not encrypted.
+    Plain,
+    /// The client asked for TLS in it, and it went on without.
     Refused,
+    /// The client asked for TLS in it; what came of that was not seen.
+    Unanswered,
+    /// It encrypts by itself.
     Encrypted,
+    /// A ClientHello was answered in it.
     Answered,
+    /// It follows records of TLS.
     Contradicted,
 }
 
 impl Words {
-    fn as_str(self) -> &'static str {
+    fn write(self, name: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Opening => "the first bytes are plaintext:",
-            Self::Middle => "the middle of the stream is plaintext:",
-            Self::Refused => "TLS was asked for and did not follow, in",
-            Self::Encrypted => "encrypted by its own means, not by TLS:",
-            Self::Answered => "the ClientHello was answered in plaintext:",
-            Self::Contradicted => "what follows the TLS records is plaintext:",
+            Self::Plain => write!(f, "unencrypted {name}"),
+            Self::Refused => write!(f, "client asked for TLS; server declined ({name})"),
+            Self::Unanswered => write!(
+                f,
+                "client asked for TLS; what came of it was not seen ({name})"
+            ),
+            Self::Encrypted => write!(f, "encrypted by {name} itself, not by TLS"),
+            Self::Answered => write!(
+                f,
+                "the server answered the ClientHello with unencrypted {name}"
+            ),
+            Self::Contradicted => write!(f, "unencrypted {name} after TLS records"),
         }
     }
 }
@@ -61,7 +73,7 @@ impl std::fmt::Display for Reason {
                 "the {who} ended the handshake with the alert {}",
                 crate::wire::tls::names::alert(*code)
             ),
-            Self::Named(words, name) => write!(f, "{} {name}", words.as_str()),
+            Self::Named(words, name) => words.write(name, f),
             Self::Age(text, seconds) => write!(f, "{text} {seconds} s before"),
         }
     }
@@ -103,11 +115,16 @@ impl Call {
     }
 
     /// Nothing is claimed.
-    pub(super) fn unobserved(reason: &'static str) -> Self {
+    pub(super) fn unobserved(reason: Reason) -> Self {
+        Self::without_evidence(Verdict::Unobserved, reason)
+    }
+
+    /// Nothing is claimed, or nothing was there.
+    pub(super) fn without_evidence(verdict: Verdict, reason: Reason) -> Self {
         Self {
-            verdict: Verdict::Unobserved,
+            verdict,
             evidence: None,
-            reason: Reason::Text(reason),
+            reason,
             certificate: ClientCertificate::Unknown,
         }
     }

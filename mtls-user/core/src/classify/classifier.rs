@@ -3,7 +3,7 @@
 use smol_str::{SmolStr, format_smolstr};
 
 use super::api::{Context, Finding, Piece, Progress, Side};
-use super::call::Call;
+use super::call::{Call, Reason};
 use super::open::Open;
 use super::settled::{Known, Settled, Via};
 use super::tls::Facts;
@@ -82,7 +82,9 @@ impl Classifier {
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         if matches!(self.state, State::Idle) && lost {
             let mut known = Known::new();
-            known.call = Some(Call::unobserved("samples of this flow were lost"));
+            known.call = Some(Call::unobserved(Reason::Text(
+                "samples of this flow were lost",
+            )));
             self.state = State::Settled(Box::new(Settled {
                 known,
                 facts: None,

@@ -1,6 +1,6 @@
 //! The first exchange of plaintext HTTP: what was asked, what was answered.
 
-use super::plain::{http1, http2};
+use super::protocols::{http1, http2};
 use crate::record::HttpInfo;
 
 /// What is still to be read of it.

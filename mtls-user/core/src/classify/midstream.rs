@@ -1,11 +1,12 @@
-//! A stream whose start was not seen: TLS is told by record headers that lie where the header
-//! before them says, over several segments; plaintext by what ciphertext cannot look like.
+//! A stream whose start was not seen: TLS shows in record headers that lie where the header before
+//! them says, over several segments; plaintext in what ciphertext cannot look like. Text may be what
+//! comes before TLS, and settles nothing then.
 
 use smallvec::SmallVec;
 
 use super::Side;
 use super::api::Piece;
-use super::plain;
+use super::protocols::{self, frames::Frames};
 use crate::wire::text;
 use crate::wire::tls::RecordHeader;
 
@@ -17,8 +18,12 @@ const PIECES: u8 = 2;
 const CHAINS: usize = 4;
 /// How many pieces are looked at before it is given up.
 const PATIENCE: u8 = 128;
-/// How many bytes at a piece's start must be text, in how many pieces.
+/// How many bytes of text, in a row at a piece's start or in pieces that are nothing else, count.
 const TEXT: usize = 48;
+/// What text counts that cannot come before TLS, what other text does, and how much is enough.
+const SURE: u8 = 4;
+const UNSURE: u8 = 1;
+const ENOUGH: u8 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Chain {
@@ -32,8 +37,16 @@ struct Chain {
 #[derive(Debug, Default)]
 pub(super) struct Midstream {
     chains: [SmallVec<[Chain; CHAINS]>; 2],
+    frames: Frames,
+    /// What the text that was seen counts.
     texts: u8,
+    /// Bytes of pieces of text that were too short to count by themselves.
+    short: usize,
     looked: u8,
+    /// A protocol whose words may come before TLS; the sides may be the other way round.
+    held: Option<(&'static str, bool)>,
+    /// The last words asked for TLS.
+    asked: bool,
 }
 
 /// What the middle of a stream shows.
@@ -58,19 +71,57 @@ impl Midstream {
             return Sight::Nothing;
         }
         self.looked += 1;
+        let unsure = Side::BOTH
+            .iter()
+            .any(|side| protocols::may_precede_tls(*side, piece.bytes));
         for swapped in [false, true] {
             let side = if swapped { side.other() } else { side };
-            if let Some(protocol) = plain::name(side, piece.bytes) {
-                return Sight::Plain { protocol, swapped };
+            match protocols::name(side, piece.bytes) {
+                Some(protocol) if unsure => self.held = Some((protocol, swapped)),
+                Some(protocol) => return Sight::Plain { protocol, swapped },
+                None => {}
             }
         }
-        if piece.bytes.len() >= TEXT && text::is_text(&piece.bytes[..TEXT]) {
-            self.texts += 1;
-            if self.texts >= PIECES {
+        if unsure {
+            // An answer may be to what was asked before.
+            self.asked |= protocols::asks_for_tls(piece.bytes);
+        } else {
+            self.asked = false;
+        }
+        if let Some((protocol, swapped)) = self.frames.look(side, piece.bytes) {
+            return Sight::Plain { protocol, swapped };
+        }
+        if self.counts_as_text(piece.bytes) {
+            self.texts += if unsure { UNSURE } else { SURE };
+            if self.texts >= ENOUGH {
                 return Sight::Text;
             }
         }
         self.follow(side, piece).map_or(Sight::Nothing, Sight::Tls)
+    }
+
+    /// Whether there is text enough to count, in this piece or with short ones before it.
+    fn counts_as_text(&mut self, bytes: &[u8]) -> bool {
+        if !text::is_text(&bytes[..bytes.len().min(TEXT)]) {
+            self.short = 0;
+            return false;
+        }
+        self.short += bytes.len();
+        let counts = self.short >= TEXT;
+        if counts {
+            self.short = 0;
+        }
+        counts
+    }
+
+    /// What it was, when nothing else is to come. What asked for TLS settles nothing.
+    pub(super) fn last_look(&self) -> Sight {
+        match self.held {
+            _ if self.asked => Sight::Nothing,
+            Some((protocol, swapped)) => Sight::Plain { protocol, swapped },
+            None if self.texts >= 2 * UNSURE => Sight::Text,
+            None => Sight::Nothing,
+        }
     }
 
     /// Follows the chains of a side through a piece; where the next record is, once one holds.

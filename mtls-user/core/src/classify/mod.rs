@@ -18,7 +18,7 @@ mod hello;
 mod midstream;
 mod open;
 mod opening;
-mod plain;
+mod protocols;
 mod sessions;
 mod settled;
 mod stream;

@@ -1,12 +1,15 @@
 //! A flow that more bytes are wanted of.
 
 mod turn;
+mod wrapped;
 
+use self::wrapped::Wrapped;
 use super::api::{Context, Piece, Side};
 use super::call::{Call, Reason, Words};
 use super::exchange::{self, Exchange};
 use super::midstream::{Midstream, Sight};
 use super::opening::{self, Look};
+use super::protocols::Match;
 use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
 use super::tls::{Ends, Facts, Sealed, Tls};
@@ -16,6 +19,8 @@ use crate::wire::tls::record::is_handshake;
 
 /// How many protocols may stand before the real one.
 const MAX_VIA: usize = 4;
+/// The reason of a stream that is known by nothing else.
+const MIDDLE_IS_TEXT: &str = "unencrypted text in the middle of the connection";
 /// How far a stream that was joined in its middle is read as if that were its start.
 const LATE: u64 = 8 << 10;
 
@@ -32,6 +37,8 @@ pub(super) struct Open {
     pub(super) reset: bool,
     /// Follows a stream whose start was not seen.
     midstream: Option<Box<Midstream>>,
+    /// Unwraps TLS that comes in another protocol's packets.
+    wrapped: Option<Box<Wrapped>>,
     /// The side taken for the server was found to be the client.
     pub(super) swap: bool,
 }
@@ -57,6 +64,7 @@ impl Open {
             unanswered: [0; 2],
             reset: false,
             midstream: (origin == Origin::Midstream).then(Box::default),
+            wrapped: None,
             swap: false,
         }
     }
@@ -69,17 +77,26 @@ impl Open {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, side: Side, ack: Option<u64>) {
+    /// A position of a side's stream, as it is counted here.
+    fn position(&self, side: Side, position: u64) -> u64 {
+        self.wrapped
+            .as_ref()
+            .map_or(position, |wrapped| wrapped.position(side, position))
+    }
+
+    fn acknowledged(&mut self, side: Side, ack: Option<u64>) {
         let other = &mut self.streams[side.other().index()];
         other.acked = other.acked.max(ack.unwrap_or(0));
     }
 
     pub(super) fn close(&mut self, side: Side, length: u64, ack: Option<u64>) {
+        let length = self.position(side, length);
+        let ack = ack.map(|ack| self.position(side.other(), ack));
         let stream = &mut self.streams[side.index()];
         stream.end = Some(length);
         stream.end_ack = ack;
         stream.seen = stream.seen.max(length);
-        self.acknowledge(side, ack);
+        self.acknowledged(side, ack);
     }
 
     /// Takes in a piece. True when there is news.
@@ -89,8 +106,19 @@ impl Open {
         piece: &Piece<'_>,
         context: &mut Context<'_>,
     ) -> bool {
+        let Some(wrapped) = &mut self.wrapped else {
+            return self.take_piece(side, piece, context);
+        };
+        let mut news = false;
+        for unwrapped in wrapped.unwrap(side, piece) {
+            news |= self.take_piece(side, &unwrapped.piece(), context);
+        }
+        news
+    }
+
+    fn take_piece(&mut self, side: Side, piece: &Piece<'_>, context: &mut Context<'_>) -> bool {
         let i = side.index();
-        self.acknowledge(side, piece.ack);
+        self.acknowledged(side, piece.ack);
         if piece.ack == Some(0) {
             let end = piece.offset + u64::from(piece.len);
             self.unanswered[i] = self.unanswered[i].max(end);
@@ -121,8 +149,14 @@ impl Open {
             }
             _ => stream.push(piece.offset, piece.len, piece.bytes, ack, |w| w.start),
         }
-        let midstream = self.look_midstream(side, piece);
-        self.evaluate(context) || midstream
+        let news = self.evaluate(context);
+        if !matches!(self.phase, Phase::Opening) {
+            return news;
+        }
+        if self.begins_tls(side, piece) {
+            return self.turn_to_tls(side, piece, context);
+        }
+        self.look_midstream(side, piece) || news
     }
 
     /// Walks over what is held of a side.
@@ -162,38 +196,33 @@ impl Open {
             // What it begins with did not help.
             self.streams.iter_mut().for_each(Stream::clear);
         }
-        let (verdict, evidence, reason) = match sight {
+        self.see(sight, side)
+    }
+
+    /// Takes in what the middle of a stream shows, on this side. True when there is news.
+    fn see(&mut self, sight: Sight, side: Side) -> bool {
+        let plain = |reason| Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason);
+        let call = match sight {
             Sight::Nothing => return false,
             Sight::Tls(next) => {
                 self.known.protocol = "tls";
                 self.phase = Phase::Framed(side, next);
-                (
-                    Verdict::TlsUnproven,
-                    Evidence::RecordFraming,
-                    Reason::Text("records of TLS in a stream whose handshake was not seen"),
-                )
+                let reason =
+                    Reason::Text("opened before mtls started; known after the next reconnect");
+                Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, reason)
             }
             Sight::Plain { protocol, swapped } => {
-                self.swap = swapped;
+                self.swap ^= swapped;
                 self.known.protocol = protocol;
                 self.phase = Phase::Over;
-                (
-                    Verdict::Plaintext,
-                    Evidence::FirstBytes,
-                    Reason::Named(Words::Middle, protocol),
-                )
+                plain(Reason::Named(Words::Plain, protocol))
             }
             Sight::Text => {
                 self.phase = Phase::Over;
-                let words = "the middle of the stream is readable text";
-                (
-                    Verdict::Plaintext,
-                    Evidence::FirstBytes,
-                    Reason::Text(words),
-                )
+                plain(Reason::Text(MIDDLE_IS_TEXT))
             }
         };
-        self.known.adopt(Call::new(verdict, evidence, reason))
+        self.known.adopt(call)
     }
 
     fn time(&self) -> u64 {
@@ -219,21 +248,19 @@ impl Open {
     pub(super) fn evaluate(&mut self, context: &mut Context<'_>) -> bool {
         while let Phase::Opening = self.phase {
             if self.midstream.is_some() && opening::is_client(self.streams[1].prefix()) {
-                self.streams.swap(0, 1);
-                self.times.swap(0, 1);
-                self.unanswered.swap(0, 1);
-                self.swap = true;
-                std::mem::swap(&mut context.client, &mut context.server);
+                self.swap_sides(context);
             }
             let [client, server] = &self.streams;
-            let protocol = match self.look(opening::look(client.prefix(), server.prefix()), context)
-            {
-                Look::Wait(protocol) => protocol,
-                Look::Asked(protocol) => Some(protocol),
-                _ => continue,
-            };
-            self.known.protocol = protocol.unwrap_or(self.known.protocol);
-            return false;
+            match self.look(opening::look(client.prefix(), server.prefix()), context) {
+                Look::Wait => return false,
+                Look::Known(
+                    Match::Likely(protocol) | Match::Asked(protocol) | Match::Declined(protocol),
+                ) => {
+                    self.known.protocol = protocol;
+                    return false;
+                }
+                _ => {}
+            }
         }
         match &mut self.phase {
             Phase::Tls(_) => {
@@ -250,6 +277,15 @@ impl Open {
             Phase::Http(_) => self.read_http(),
             _ => false,
         }
+    }
+
+    /// The side taken for the server is the client.
+    fn swap_sides(&mut self, context: &mut Context<'_>) {
+        self.streams.swap(0, 1);
+        self.times.swap(0, 1);
+        self.unanswered.swap(0, 1);
+        self.swap = !self.swap;
+        std::mem::swap(&mut context.client, &mut context.server);
     }
 
     /// Reads what is there of the first exchange. True when all of it was.
@@ -299,15 +335,9 @@ impl Open {
         }
         self.evaluate(context);
         let missed = self.streams.iter().any(Stream::has_hole);
-        if matches!(self.phase, Phase::Opening) && !lost && !missed && self.midstream.is_none() {
-            let [client, server] = &self.streams;
-            if client.seen == 0 && opening::is_alert(server.prefix()) {
-                self.enter_tls(Tls::new(context.server.port, self.time()), context);
-            } else {
-                let look = opening::last_look(client.prefix(), server.prefix());
-                self.decide(look);
-            }
-            self.evaluate(context);
+        let midstream = self.midstream.is_some();
+        if matches!(self.phase, Phase::Opening) && !lost {
+            self.conclude(missed, context);
         }
         let ends = self.ends(true);
         if let Phase::Tls(tls) = &mut self.phase
@@ -316,14 +346,39 @@ impl Open {
         {
             self.known.adopt(call);
         }
-        let reason = if lost {
+        self.fresh(Call::unobserved(Reason::Text(if lost {
             "samples of this flow were lost"
-        } else if missed {
+        } else if missed && !midstream {
             "some of the first bytes of the flow were not seen"
         } else {
             "older than the observation, and nothing tells what it is"
-        };
-        self.fresh(Call::unobserved(reason));
+        })));
+    }
+
+    /// Nothing more will come, and the first bytes have not said what it is.
+    fn conclude(&mut self, missed: bool, context: &mut Context<'_>) {
+        let [client, server] = &self.streams;
+        let look = opening::last_look(client.prefix(), server.prefix());
+        let is_known = matches!(look, Look::Known(_));
+        let nothing = |stream: &Stream| stream.prefix().is_empty() && !stream.has_hole();
+        if let Some(midstream) = &self.midstream {
+            if is_known {
+                self.decide(look);
+            } else {
+                let sight = midstream.last_look();
+                self.see(sight, Side::Client);
+            }
+        } else if missed {
+            return;
+        } else if client.seen == 0 && opening::is_alert(server.prefix()) {
+            self.enter_tls(Tls::new(context.server.port, self.time()), context);
+        } else if !self.known.via().is_empty() && nothing(client) && nothing(server) {
+            let reason = Reason::Text("nothing came behind what stands before the real protocol");
+            self.fresh(Call::without_evidence(Verdict::NoData, reason));
+        } else {
+            self.decide(look);
+        }
+        self.evaluate(context);
     }
 
     pub(super) fn settle(mut self: Box<Self>) -> Settled {
@@ -348,10 +403,12 @@ impl Open {
     /// Goes on where the walk over a side's records has come to.
     fn watch(&self, side: Side, sealed: Sealed) -> Watch {
         let stream = &self.streams[side.index()];
-        let mut watch = Watch::new(stream.next, !stream.overflow, sealed);
+        // Behind another protocol's packets positions are not those of the pieces to come.
+        let aligned = !stream.overflow && self.wrapped.is_none();
+        let mut watch = Watch::new(stream.next, aligned, sealed);
         // The start of a header may be held already.
         let bytes = stream.prefix();
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && aligned {
             let (offset, len) = (stream.next, bytes.len() as u32);
             let piece = Piece {
                 offset,

@@ -76,7 +76,7 @@ impl Watch {
             let Some(header) = RecordHeader::parse(header) else {
                 return Sight::Broken(Broken {
                     readable: text::is_text(&bytes[..bytes.len().min(TEXT)]),
-                    protocol: super::plain::name(side, bytes),
+                    protocol: super::protocols::name(side, bytes),
                 });
             };
             self.carried_len = 0;
@@ -100,7 +100,7 @@ impl Watch {
 /// Somewhere in the stream: only what ciphertext cannot look like says something.
 fn unaligned(side: Side, bytes: &[u8]) -> Sight {
     if bytes.len() >= TEXT && text::is_text(&bytes[..TEXT]) {
-        let protocol = super::plain::name(side, bytes);
+        let protocol = super::protocols::name(side, bytes);
         return Sight::Broken(Broken {
             readable: true,
             protocol,

@@ -58,11 +58,40 @@ pub fn hex(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
-/// Whether every byte is text: printable ASCII, tab, CR or LF.
+/// Whether every byte is text: printable ASCII, tab, CR or LF; the same in UTF-8 with other
+/// characters, of which the last may be cut; or UTF-16.
 pub fn is_text(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .all(|b| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n'))
+    let is_ascii = |b: &u8| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n');
+    let ascii = bytes.iter().take_while(|b| is_ascii(b)).count();
+    ascii == bytes.len() || is_utf8(&bytes[ascii..]) || is_utf16(bytes)
+}
+
+fn is_utf8(bytes: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // Cut, and not wrong.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    let is_mark = |c: char| matches!(c, '\u{feff}' | '\u{200d}');
+    let readable = |c: char| matches!(c, '\t' | '\r' | '\n') || is_mark(c) || !c.is_control();
+    valid.chars().all(readable)
+}
+
+/// Pairs of a printable character of ASCII's and a zero, in one order throughout; a mark of the order
+/// may come first.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let unmarked = bytes.strip_prefix(b"\xff\xfe");
+    let bytes = unmarked
+        .or_else(|| bytes.strip_prefix(b"\xfe\xff"))
+        .unwrap_or(bytes);
+    let (pairs, _cut) = bytes.as_chunks::<2>();
+    let is_ascii = |b: u8| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n');
+    pairs.len() >= 4
+        && (pairs.iter().all(|[a, b]| is_ascii(*a) && *b == 0)
+            || pairs.iter().all(|[a, b]| is_ascii(*b) && *a == 0))
 }
 
 #[cfg(test)]
@@ -85,8 +114,29 @@ mod tests {
     }
 
     #[test]
-    fn text_is_printable_ascii_and_line_ends() {
+    fn text_in_its_encodings() {
         assert!(is_text(b"GET / HTTP/1.1\r\n"));
-        assert!(!is_text(b"\x16\x03\x01"));
+        let text = "Grüße, 你好, привет\r\n";
+        for n in 0..text.len() {
+            assert!(is_text(&text.as_bytes()[..n]), "{n} bytes");
+        }
+        let wide: Vec<u8> = "SELECT 1"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert!(is_text(&wide));
+        let wide: Vec<u8> = "SELECT 1"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        assert!(is_text(&wide));
+        for no in [
+            &b"\x16\x03\x01"[..],
+            b"caf\xe9 au lait",
+            b"a\xc2\x9b31m",
+            b"\0\0\0\0\0\0\0\0",
+        ] {
+            assert!(!is_text(no), "{}", no.escape_ascii());
+        }
     }
 }

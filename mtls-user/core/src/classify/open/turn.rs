@@ -1,47 +1,49 @@
 //! What a flow turns out to be, or turns to: TLS, at once or by an upgrade, a protocol behind
 //! another, plaintext.
 
+use super::wrapped::Wrapped;
 use super::{MAX_VIA, Open, Phase};
-use crate::classify::Context;
+use crate::classify::api::{Context, Piece, Side};
 use crate::classify::call::{Call, Reason, Words};
 use crate::classify::exchange::Exchange;
 use crate::classify::opening::Look;
+use crate::classify::protocols::{self, Framing, Match, Turn};
 use crate::classify::settled::Via;
-use crate::classify::stream::NO_ACK;
+use crate::classify::stream::{NO_ACK, Stream};
 use crate::classify::tls::{Broken, Tls};
 use crate::record::{Evidence, Verdict};
-use crate::wire::tls::hello::V2Hello;
 use crate::wire::tls::record::is_handshake;
 
 impl Open {
     /// A client that said hello to a server that speaks no TLS, or that had refused to.
     pub(super) fn answered_in_clear(&mut self, answer: Broken) -> bool {
-        let refused = self.known.take_back_upgrade().filter(|_| answer.readable);
-        let (verdict, evidence, reason) = match (refused, answer.protocol) {
-            (Some(asked), _) => (
+        let asked = self.known.take_back_upgrade().filter(|_| answer.readable);
+        let (verdict, evidence, reason) = match (asked, answer.protocol) {
+            (Some(asked), _) if asked != UNASKED => (
                 Verdict::Plaintext,
                 Evidence::Upgrade,
                 Reason::Named(Words::Refused, asked),
             ),
-            (None, Some(protocol)) => (
+            (_, Some(protocol)) => (
                 Verdict::Plaintext,
                 Evidence::FirstBytes,
                 Reason::Named(Words::Answered, protocol),
             ),
-            (None, None) if answer.readable => (
+            (_, None) if answer.readable => (
                 Verdict::Plaintext,
                 Evidence::FirstBytes,
-                Reason::Text("the ClientHello was answered by readable text"),
+                Reason::Text("the server answered the ClientHello with readable text"),
             ),
-            (None, None) => (
+            (_, None) => (
                 Verdict::Opaque,
                 Evidence::FirstBytes,
                 Reason::Text(
-                    "the ClientHello was answered by something that is neither TLS nor a protocol known here",
+                    "the server answered the ClientHello with neither TLS nor a known protocol",
                 ),
             ),
         };
-        self.known.protocol = refused.or(answer.protocol).unwrap_or("unknown");
+        let asked = asked.filter(|asked| *asked != UNASKED);
+        self.known.protocol = asked.or(answer.protocol).unwrap_or("unknown");
         self.known.adopt(Call::new(verdict, evidence, reason))
     }
 
@@ -49,7 +51,8 @@ impl Open {
     pub(super) fn look(&mut self, look: Look, context: &mut Context<'_>) -> Look {
         let port = context.server.port;
         match look {
-            Look::Wait(_) | Look::Asked(_) => {}
+            Look::Wait => {}
+            Look::Known(found) if found.is_named() => {}
             Look::Tls => {
                 let ack = self.streams[0]
                     .window()
@@ -57,97 +60,170 @@ impl Open {
                 let server = self.streams[1].prefix();
                 let spoke = !server.is_empty() && !matches!(server[0], 21 | 22);
                 if spoke && ack != NO_ACK && ack > self.streams[1].next {
-                    self.upgrade("tls", 0, None, context);
+                    let protocol = protocols::greeting(server).unwrap_or(UNASKED);
+                    let turn = Turn {
+                        protocol,
+                        client: 0,
+                        server: None,
+                    };
+                    self.upgrade(turn, context);
                 } else {
                     self.enter_tls(Tls::new(port, self.time()), context);
                 }
             }
-            Look::V2(V2Hello { size, .. }) => {
-                let Look::V2(hello) = look else { return look };
-                self.streams[0].next += size as u64;
+            Look::V2(hello) => {
+                self.streams[0].next += hello.size as u64;
                 self.enter_tls(Tls::after_v2(hello, port, self.time()), context);
             }
-            Look::Upgrade {
-                protocol,
-                client,
-                server,
-            } => {
-                self.upgrade(protocol, client, server, context);
-            }
-            Look::Through {
-                protocol,
-                client,
-                server,
-            } if self.known.via().len() < MAX_VIA => {
-                self.streams[0].next += client as u64;
-                self.streams[1].next += server as u64;
+            Look::Known(Match::Upgrade(turn)) => self.upgrade(turn, context),
+            Look::Known(Match::Wrapped(turn, framing)) => self.unwrap(turn, framing, context),
+            Look::Known(Match::Through(turn)) if self.known.via().len() < MAX_VIA => {
+                self.pass(turn);
                 self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
-                self.known.came(Via::Through(protocol));
+                self.known.came(Via::Through(turn.protocol));
             }
             // In the middle of a stream, strange bytes are no wonder.
-            Look::Text | Look::Opaque | Look::Through { .. } if self.midstream.is_some() => {
-                return Look::Wait(None);
+            Look::Text | Look::Opaque | Look::Known(Match::Through(_))
+                if self.midstream.is_some() =>
+            {
+                return Look::Wait;
             }
             decided => self.decide(decided),
         }
         look
     }
 
-    /// TLS begins behind what both sides said before.
-    fn upgrade(
-        &mut self,
-        protocol: &'static str,
-        client: usize,
-        server: Option<usize>,
-        context: &mut Context<'_>,
-    ) {
+    /// Goes on behind what both sides said before.
+    fn pass(&mut self, turn: Turn) {
         let [asking, answering] = &mut self.streams;
-        asking.next += client as u64;
+        asking.next += turn.client as u64;
+        answering.next += turn.server.unwrap_or_default() as u64;
+    }
+
+    /// TLS begins in packets of the protocol before it.
+    fn unwrap(&mut self, turn: Turn, framing: Framing, context: &mut Context<'_>) {
+        self.pass(turn);
+        self.known.protocol = turn.protocol;
+        self.known.came(Via::Upgrade(turn.protocol));
+        let time = self.time();
+        let mut wrapped = Wrapped::new(framing, std::mem::take(&mut self.streams));
+        let held = Side::BOTH.map(|side| wrapped.start(side, time));
+        self.unanswered = [0; 2];
+        self.wrapped = Some(Box::new(wrapped));
+        self.enter_tls(Tls::new(context.server.port, time), context);
+        for (side, pieces) in Side::BOTH.into_iter().zip(held) {
+            for unwrapped in pieces {
+                self.take_piece(side, &unwrapped.piece(), context);
+            }
+        }
+    }
+
+    /// Whether a piece begins with a whole ClientHello's head where nothing was asked for, or what
+    /// was is not known: behind a few bytes of something unknown, or in a stream whose start was not
+    /// seen.
+    pub(super) fn begins_tls(&self, side: Side, piece: &Piece<'_>) -> bool {
+        let few = |stream: &Stream| stream.next + stream.prefix().len() as u64 <= FEW;
+        let at = piece.offset > self.streams[side.index()].next;
+        let behind = self.midstream.is_some()
+            || side == Side::Client && at && self.before(piece) <= FEW && few(&self.streams[1]);
+        behind && is_client_hello(piece.bytes)
+    }
+
+    /// Bytes of the client's ahead of a piece that were not consumed.
+    fn before(&self, piece: &Piece<'_>) -> u64 {
+        piece.offset - self.streams[0].next
+    }
+
+    /// TLS begins with this piece.
+    pub(super) fn turn_to_tls(
+        &mut self,
+        side: Side,
+        piece: &Piece<'_>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        if side == Side::Server {
+            self.swap_sides(context);
+        }
+        let [client, server] = &mut self.streams;
+        client.next = piece.offset;
+        server.next = server.next.max(piece.ack.unwrap_or_default());
+        client.pump(|w| w.start);
+        server.pump(|w| w.start);
+        let turn = Turn {
+            protocol: self.known.protocol,
+            client: 0,
+            server: None,
+        };
+        if turn.protocol == "unknown" {
+            self.known
+                .came(Via::Through("bytes of an unknown protocol"));
+            self.enter_tls(Tls::new(context.server.port, self.time()), context);
+        } else {
+            self.upgrade(turn, context);
+        }
+        self.evaluate(context)
+    }
+
+    /// TLS begins behind what both sides said before.
+    fn upgrade(&mut self, turn: Turn, context: &mut Context<'_>) {
+        let [asking, answering] = &mut self.streams;
+        asking.next += turn.client as u64;
         // The client waited for the answer, so its hello acknowledges all that came before TLS.
         let acked = asking
             .window()
             .map(|w| w.ack_at(w.start))
             .filter(|ack| *ack != NO_ACK);
-        answering.next = match (server, acked) {
+        answering.next = match (turn.server, acked) {
             (Some(n), _) => answering.next + n as u64,
             (None, Some(ack)) => answering.next.max(ack),
             (None, None) => answering.next + hello_in(answering.prefix()) as u64,
         };
-        self.known.protocol = protocol;
-        self.known.came(Via::Upgrade(protocol));
+        self.known.protocol = turn.protocol;
+        self.known.came(Via::Upgrade(turn.protocol));
         self.enter_tls(Tls::new(context.server.port, self.time()), context);
     }
 
     /// A decision by the first bytes.
     pub(super) fn decide(&mut self, look: Look) {
-        let of = |verdict, reason| Call::new(verdict, Evidence::FirstBytes, reason);
-        self.phase = Phase::Over;
-        self.known.protocol = match look {
-            Look::Plain(name) | Look::Encrypted(name) | Look::Refused(name) => name,
-            _ => "unknown",
+        let of = |verdict, evidence, words, name| {
+            Call::new(verdict, evidence, Reason::Named(words, name))
         };
-        let call = match look {
-            Look::Plain(name) => {
+        self.phase = Phase::Over;
+        let (protocol, call) = match look {
+            Look::Known(Match::Yes(name)) => {
                 if name.starts_with("http/") {
                     self.phase = Phase::Http(Exchange::new(name));
                 }
-                of(Verdict::Plaintext, Reason::Named(Words::Opening, name))
+                let call = of(Verdict::Plaintext, Evidence::FirstBytes, Words::Plain, name);
+                (name, call)
             }
-            Look::Refused(name) => Call::new(
-                Verdict::Plaintext,
-                Evidence::Upgrade,
-                Reason::Named(Words::Refused, name),
+            Look::Known(Match::Refused(name)) => (
+                name,
+                of(Verdict::Plaintext, Evidence::Upgrade, Words::Refused, name),
             ),
-            Look::Encrypted(name) => of(Verdict::Opaque, Reason::Named(Words::Encrypted, name)),
-            Look::Text => of(
-                Verdict::Plaintext,
-                Reason::Text("the first bytes are readable text of no protocol known here"),
+            Look::Known(Match::Encrypted(name)) => (
+                name,
+                of(
+                    Verdict::Opaque,
+                    Evidence::FirstBytes,
+                    Words::Encrypted,
+                    name,
+                ),
             ),
-            _ => of(
-                Verdict::Opaque,
-                Reason::Text("the first bytes are neither TLS nor a protocol known here"),
+            Look::Known(Match::Asked(name)) => (
+                name,
+                Call::unobserved(Reason::Named(Words::Unanswered, name)),
             ),
+            Look::Text => ("unknown", {
+                let reason = Reason::Text("unencrypted text of an unknown protocol");
+                Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason)
+            }),
+            _ => ("unknown", {
+                let reason = Reason::Text("neither TLS nor a known protocol");
+                Call::new(Verdict::Opaque, Evidence::FirstBytes, reason)
+            }),
         };
+        self.known.protocol = protocol;
         self.fresh(call);
     }
 
@@ -155,6 +231,23 @@ impl Open {
     pub(super) fn fresh(&mut self, call: Call) {
         self.known.call.get_or_insert(call);
     }
+}
+
+/// The name of an upgrade that nobody asked for: the server spoke first, and of what it spoke nothing
+/// is known.
+const UNASKED: &str = "tls";
+/// How many bytes of an unknown protocol may stand before TLS.
+const FEW: u64 = 16;
+
+/// Whether these bytes are the head of a ClientHello in a record: the lengths of both agree, and its
+/// version is one (RFC 8446 §4.1.2).
+fn is_client_hello(bytes: &[u8]) -> bool {
+    let Some(&[22, 3, 0..=4, high, low, 1, 0, a, b, 3, 0..=3]) = bytes.first_chunk::<11>() else {
+        return false;
+    };
+    let record = u16::from_be_bytes([high, low]);
+    let message = u16::from_be_bytes([a, b]);
+    message >= 38 && u32::from(record) <= u32::from(message) + 4
 }
 
 /// Where in a server's stream a ServerHello begins: behind the plaintext before it.

@@ -161,7 +161,7 @@ impl Tls {
                 Some(Err(NotTls)) => {
                     self.lanes[side.index()].broken = Some(Broken {
                         readable: text::is_text(&rest[..rest.len().min(LOOK)]),
-                        protocol: super::plain::name(side, rest),
+                        protocol: super::protocols::name(side, rest),
                     });
                     continue;
                 }
@@ -240,7 +240,7 @@ impl Tls {
         if lane.looked_at < LOOKED_AT && body.len() >= LOOK {
             lane.looked_at += 1;
             if text::is_text(&body[..LOOK]) {
-                let protocol = super::plain::name(side, body);
+                let protocol = super::protocols::name(side, body);
                 lane.broken = Some(Broken {
                     readable: true,
                     protocol,

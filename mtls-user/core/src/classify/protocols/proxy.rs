@@ -1,34 +1,46 @@
 //! What stands before another protocol: PROXY protocol, HTTP CONNECT, SOCKS.
 
-use super::http1;
-use super::{Match, starts};
+use super::http1::{self, Response};
+use super::{First, Match, Recogniser, Shape, Turn, starts};
 use crate::wire::cursor::Cursor;
 
-/// The longest head of a CONNECT, and of the answer to it.
+pub(super) const RECOGNISERS: &[Recogniser] = &[
+    Recogniser::new(First::of(b"C"), connect),
+    Recogniser::new(First::of(b"P"), proxy_v1),
+    Recogniser::new(First::of(b"\r"), proxy_v2),
+    Recogniser::new(First::of(&[5]), socks5),
+    Recogniser::new(First::of(&[4]), socks4),
+];
+
+/// The longest head of a CONNECT.
 const MAX_HEAD: usize = 8 << 10;
 
 /// A first line of text (HAProxy's specification of the PROXY protocol, §2.1).
-pub(super) fn proxy_v1(client: &[u8], _server: &[u8]) -> Match {
+fn proxy_v1(client: &[u8], _server: &[u8]) -> Match {
     match starts(client, b"PROXY ") {
-        Match::Yes(_) => {}
-        other => return other,
+        Shape::Yes => {}
+        other => return other.then(Match::No),
     }
     match client.iter().take(107).position(|b| *b == b'\n') {
-        Some(end) => Match::Through {
-            protocol: "PROXY protocol v1",
-            client: end + 1,
-            server: 0,
-        },
+        Some(end) => through("PROXY protocol v1", end + 1, 0),
         None if client.len() >= 107 => Match::No,
         None => Match::More,
     }
 }
 
+fn through(protocol: &'static str, client: usize, server: usize) -> Match {
+    Match::Through(Turn {
+        protocol,
+        client,
+        server: Some(server),
+    })
+}
+
 /// A signature, two bytes, a length and that many bytes (§2.2).
-pub(super) fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
+fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
     match starts(client, b"\r\n\r\n\0\r\nQUIT\n") {
-        Match::Yes(_) => {}
-        other => return other,
+        Shape::Yes => {}
+        other => return other.then(Match::No),
     }
     let [version, _, high, low, ..] = client[12..] else {
         return Match::More;
@@ -39,51 +51,58 @@ pub(super) fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
     } else if client.len() < end {
         Match::More
     } else {
-        Match::Through {
-            protocol: "PROXY protocol v2",
-            client: end,
-            server: 0,
+        through("PROXY protocol v2", end, 0)
+    }
+}
+
+/// `CONNECT` through an HTTP proxy (RFC 9110 §9.3.6): once the proxy agrees, the rest is not its. It
+/// may ask for credentials first (§11.7), and the client tries again.
+fn connect(client: &[u8], server: &[u8]) -> Match {
+    let (mut asked, mut answered) = (0, 0);
+    loop {
+        let rest = &client[asked..];
+        let name = match (starts(rest, b"CONNECT "), http1::request(rest)) {
+            (Shape::Yes, Match::Yes(name)) => name,
+            (Shape::No, _) | (_, Match::No) if asked == 0 => return Match::No,
+            (Shape::No, _) | (_, Match::No) => return Match::Yes("http/1.1"),
+            _ if asked == 0 => return Match::More,
+            _ => return Match::Likely("http/1.1"),
+        };
+        let Some(request) = http1::head(rest) else {
+            return if rest.len() > MAX_HEAD {
+                Match::Yes(name)
+            } else {
+                Match::Likely(name)
+            };
+        };
+        match http1::final_response(&server[answered..]) {
+            Response::Of(200..=299, answer, _) => {
+                return through("HTTP CONNECT", asked + request, answered + answer);
+            }
+            // What a client tries again on the same connection for.
+            Response::Of(401 | 407 | 408 | 425 | 429 | 500..=599, head, end) => {
+                // Content whose length is not known ends where the next response begins.
+                let next = || {
+                    let behind = &server[answered + head..];
+                    memchr::memmem::find(behind, b"HTTP/1.").map(|at| head + at)
+                };
+                let Some(end) = end
+                    .or_else(next)
+                    .filter(|end| answered + end <= server.len())
+                else {
+                    return Match::Likely(name);
+                };
+                asked += request;
+                answered += end;
+            }
+            Response::More => return Match::Likely(name),
+            Response::Of(..) | Response::No => return Match::Yes(name),
         }
     }
 }
 
-/// `CONNECT` through an HTTP proxy (RFC 9110 §9.3.6): once the proxy agrees, the rest is not its.
-pub(super) fn connect(client: &[u8], server: &[u8]) -> Match {
-    match starts(client, b"CONNECT ") {
-        Match::Yes(_) => {}
-        other => return other,
-    }
-    let name = match http1::request(client) {
-        Match::Yes(name) => name,
-        other => return other,
-    };
-    let head = |bytes: &[u8]| {
-        bytes
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .map(|at| at + 4)
-    };
-    let Some(request) = head(client) else {
-        return if client.len() > MAX_HEAD {
-            Match::Yes(name)
-        } else {
-            Match::Likely(name)
-        };
-    };
-    match (http1::response(server), server.get(9), head(server)) {
-        (Match::Yes(_), Some(b'2'), Some(answer)) => Match::Through {
-            protocol: "HTTP CONNECT",
-            client: request,
-            server: answer,
-        },
-        (Match::Yes(_), Some(b'2') | None, None) if server.len() <= MAX_HEAD => Match::Likely(name),
-        (Match::More, ..) => Match::Likely(name),
-        _ => Match::Yes(name),
-    }
-}
-
 /// SOCKS 5 (RFC 1928), with or without a password (RFC 1929).
-pub(super) fn socks5(client: &[u8], server: &[u8]) -> Match {
+fn socks5(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "socks5";
     let (mut c, mut s) = (Cursor::new(client), Cursor::new(server));
     match (c.u8(), client.get(1)) {
@@ -127,11 +146,7 @@ pub(super) fn socks5(client: &[u8], server: &[u8]) -> Match {
     if answer != [5, 0, 0] {
         return Match::Yes(NAME);
     }
-    Match::Through {
-        protocol: "SOCKS5",
-        client: client.len() - c.len(),
-        server: server.len() - s.len(),
-    }
+    through("SOCKS5", client.len() - c.len(), server.len() - s.len())
 }
 
 /// Takes an address and a port (RFC 1928 §5).
@@ -146,7 +161,7 @@ fn address(c: &mut Cursor<'_>) -> bool {
 }
 
 /// SOCKS 4 and 4a.
-pub(super) fn socks4(client: &[u8], server: &[u8]) -> Match {
+fn socks4(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "socks4";
     match client {
         [] | [4] => return Match::More,
@@ -170,11 +185,7 @@ pub(super) fn socks4(client: &[u8], server: &[u8]) -> Match {
         }
     }
     match server {
-        [0, 90, ..] if server.len() >= 8 => Match::Through {
-            protocol: "SOCKS4",
-            client: client.len() - c.len(),
-            server: 8,
-        },
+        [0, 90, ..] if server.len() >= 8 => through("SOCKS4", client.len() - c.len(), 8),
         [0, 91..=93, ..] => Match::Yes(NAME),
         [] | [0] | [0, 90, ..] => Match::More,
         _ => Match::No,

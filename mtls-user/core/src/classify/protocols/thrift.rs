@@ -1,15 +1,18 @@
 //! Thrift's messages (Apache Thrift, "Thrift Binary protocol encoding", "Thrift Compact protocol
 //! encoding"): a call in any of its encodings, framed or not, or in the header transport.
 
-use super::{Match, starts};
+use super::{First, Match, Recogniser, Shape, starts};
 use crate::wire::cursor::Cursor;
+
+pub(super) const RECOGNISERS: &[Recogniser] =
+    &[Recogniser::new(First::of(&[0, 0x80, 0x82, b'[']), thrift)];
 
 const YES: Match = Match::Yes("thrift");
 /// Methods have no longer names.
 const MAX_NAME: usize = 128;
 
 /// Recognizes a client's first call.
-pub(super) fn thrift(client: &[u8], _server: &[u8]) -> Match {
+fn thrift(client: &[u8], _server: &[u8]) -> Match {
     let bare = call(client);
     if bare != Match::No {
         return bare;
@@ -17,8 +20,8 @@ pub(super) fn thrift(client: &[u8], _server: &[u8]) -> Match {
     match client {
         // A frame's length, of at most 16 MiB.
         [0, _, _, _, inner @ ..] => match starts(inner, &[0x0f, 0xff]) {
-            Match::Yes(_) => YES,
-            Match::More if inner.len() == 1 => Match::More,
+            Shape::Yes => YES,
+            Shape::More if inner.len() == 1 => Match::More,
             _ => call(inner),
         },
         _ if client.len() < 4 => may_start(client, &[0]),
@@ -64,7 +67,7 @@ fn old_binary(bytes: &[u8]) -> Match {
 /// Too few bytes to tell, unless they do not begin so.
 fn may_start(bytes: &[u8], prefix: &[u8]) -> Match {
     match starts(bytes, prefix) {
-        Match::No => Match::No,
+        Shape::No => Match::No,
         _ => Match::More,
     }
 }
@@ -122,16 +125,16 @@ fn compact(bytes: &[u8]) -> Match {
 /// The JSON encoding: version, method, type, number.
 fn json(bytes: &[u8]) -> Match {
     match starts(bytes, b"[1,\"") {
-        Match::Yes(_) => {}
-        other => return other,
+        Shape::Yes => {}
+        other => return other.then(Match::No),
     }
     let name = bytes[4..].iter().take(MAX_NAME).take_while(|b| **b != b'"');
     let len = name.count();
     match bytes.get(4 + len..) {
         Some([]) => Match::More,
         Some(rest) => match [&b"\",1,"[..], b"\",4,"].map(|kind| starts(rest, kind)) {
-            [Match::Yes(_), _] | [_, Match::Yes(_)] => YES,
-            [Match::No, Match::No] => Match::No,
+            [Shape::Yes, _] | [_, Shape::Yes] => YES,
+            [Shape::No, Shape::No] => Match::No,
             _ => Match::More,
         },
         None => Match::No,

@@ -1,0 +1,166 @@
+//! TLS whose first records come in packets of another protocol's, and without them later: each side's
+//! packets are unwrapped, and positions counted without their headers.
+
+use smallvec::SmallVec;
+
+use crate::classify::Side;
+use crate::classify::api::Piece;
+use crate::classify::protocols::Framing;
+use crate::classify::stream::{NO_ACK, Stream};
+
+/// The most packets that a handshake may take, of either side.
+const MAX_PACKETS: usize = 64;
+
+/// Both sides' packets.
+#[derive(Debug)]
+pub(super) struct Wrapped {
+    framing: Framing,
+    lanes: [Lane; 2],
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// What came and could not be unwrapped yet.
+    stream: Stream,
+    /// Where the first packet begins.
+    base: u64,
+    /// Where each packet begins.
+    packets: SmallVec<[u64; 4]>,
+    /// No packets any more: records.
+    bare: bool,
+}
+
+/// Bytes without packets around them, at a position that does not count these.
+#[derive(Debug)]
+pub(super) struct Unwrapped {
+    offset: u64,
+    len: u32,
+    bytes: Vec<u8>,
+    ack: Option<u64>,
+    time: u64,
+}
+
+impl Unwrapped {
+    pub(super) fn piece(&self) -> Piece<'_> {
+        Piece {
+            offset: self.offset,
+            len: self.len,
+            bytes: &self.bytes,
+            ack: self.ack,
+            time: self.time,
+        }
+    }
+}
+
+impl Framing {
+    /// Bytes of a packet's header.
+    fn header(self) -> usize {
+        match self {
+            Self::Tds => 8,
+        }
+    }
+
+    /// Bytes of the packet whose header this is; `None` when it is no such packet's.
+    fn size(self, header: &[u8]) -> Option<usize> {
+        match self {
+            Self::Tds => {
+                let size = usize::from(u16::from_be_bytes([*header.get(2)?, *header.get(3)?]));
+                (header[0] == 0x12 && size > self.header()).then_some(size)
+            }
+        }
+    }
+}
+
+impl Wrapped {
+    /// Packets begin where the streams have come to.
+    pub(super) fn new(framing: Framing, streams: [Stream; 2]) -> Self {
+        let lanes = streams.map(|stream| Lane {
+            base: stream.next,
+            stream,
+            packets: SmallVec::new(),
+            bare: false,
+        });
+        Self { framing, lanes }
+    }
+
+    /// Unwraps what a piece brings.
+    pub(super) fn unwrap(&mut self, side: Side, piece: &Piece<'_>) -> Vec<Unwrapped> {
+        let ack = piece.ack.map(|ack| self.position(side.other(), ack));
+        let lane = &mut self.lanes[side.index()];
+        if lane.bare {
+            return vec![Unwrapped {
+                offset: self.position(side, piece.offset),
+                len: piece.len,
+                bytes: piece.bytes.to_vec(),
+                ack,
+                time: piece.time,
+            }];
+        }
+        let mark = ack.unwrap_or(NO_ACK);
+        self.take(side, piece.time, |stream, consume| {
+            stream.push(piece.offset, piece.len, piece.bytes, mark, consume);
+        })
+    }
+
+    /// Unwraps what was there before.
+    pub(super) fn start(&mut self, side: Side, time: u64) -> Vec<Unwrapped> {
+        self.take(side, time, |stream, consume| stream.pump(consume))
+    }
+
+    fn take(
+        &mut self,
+        side: Side,
+        time: u64,
+        give: impl FnOnce(&mut Stream, &mut dyn FnMut(&crate::classify::stream::Window<'_>) -> u64),
+    ) -> Vec<Unwrapped> {
+        let framing = self.framing;
+        let Lane {
+            stream,
+            base,
+            packets,
+            bare,
+        } = &mut self.lanes[side.index()];
+        let mut out = Vec::new();
+        let mut consume = |window: &crate::classify::stream::Window<'_>| {
+            let mut at = 0;
+            while let Some(rest) = window.bytes.get(at..).filter(|rest| !rest.is_empty()) {
+                let start = window.start + at as u64;
+                let offset = start - *base - (packets.len() * framing.header()) as u64;
+                let (skip, size) = if *bare || packets.len() >= MAX_PACKETS {
+                    (0, rest.len())
+                } else if rest.len() < framing.header() && rest[0] == 0x12 {
+                    break;
+                } else if let Some(size) = framing.size(rest) {
+                    if rest.len() < size {
+                        break;
+                    }
+                    packets.push(start);
+                    (framing.header(), size)
+                } else {
+                    *bare = true;
+                    (0, rest.len())
+                };
+                let ack = window.ack_at(start);
+                out.push(Unwrapped {
+                    offset,
+                    len: (size - skip) as u32,
+                    bytes: rest[skip..size].to_vec(),
+                    ack: (ack != NO_ACK).then_some(ack),
+                    time,
+                });
+                at += size;
+            }
+            window.start + at as u64
+        };
+        give(stream, &mut consume);
+        out
+    }
+
+    /// A position of a side's stream, without packets.
+    pub(super) fn position(&self, side: Side, position: u64) -> u64 {
+        let lane = &self.lanes[side.index()];
+        let before = lane.packets.partition_point(|start| *start < position);
+        let headers = (before * self.framing.header()) as u64;
+        position.saturating_sub(lane.base).saturating_sub(headers)
+    }
+}

@@ -1,0 +1,58 @@
+//! Protocols in the middle of a stream.
+
+use super::http1::{self, Response};
+use super::redis;
+use super::{Match, Shape, lines, starts};
+use crate::classify::Side;
+
+pub(in crate::classify) mod frames;
+
+/// The protocol that `bytes` in the middle of a stream belong to beyond doubt.
+pub(in crate::classify) fn name(side: Side, bytes: &[u8]) -> Option<&'static str> {
+    match side {
+        Side::Client => match http1::request(bytes) {
+            Match::Yes(name) => Some(name),
+            _ if redis::array(bytes) == Shape::Yes => Some("redis"),
+            _ if starts(bytes, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == Shape::Yes => Some("http/2"),
+            _ => None,
+        },
+        Side::Server => match http1::response(bytes) {
+            Match::Yes(name) => Some(name),
+            _ => lines::greeting(bytes),
+        },
+    }
+}
+
+/// Whether a piece of text may belong to what comes before TLS: a proxy's way, a dialogue that can
+/// turn to TLS, a wish to go on in TLS.
+pub(in crate::classify) fn may_precede_tls(side: Side, bytes: &[u8]) -> bool {
+    let is_xml = starts(bytes, b"<") == Shape::Yes;
+    match side {
+        Side::Client => {
+            bytes.starts_with(b"CONNECT ")
+                || http1::wishes_tls(bytes)
+                || is_xml
+                || lines::may_precede_tls(bytes)
+        }
+        Side::Server => match http1::final_response(bytes) {
+            // An answer without content is what a proxy gives to CONNECT, or asks for credentials.
+            Response::Of(status, head, _) => {
+                matches!(status, 101 | 407)
+                    || status < 300 && head == bytes.len() && !has_content(&bytes[..head])
+            }
+            Response::More => true,
+            Response::No => is_xml || lines::may_precede_tls(bytes),
+        },
+    }
+}
+
+/// Whether a piece of text asks for TLS, by a command or on the way through a proxy.
+pub(in crate::classify) fn asks_for_tls(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"CONNECT ") || http1::wishes_tls(bytes) || lines::asks_for_tls(bytes)
+}
+
+/// Whether a response's head speaks of content.
+fn has_content(head: &[u8]) -> bool {
+    head.windows(9)
+        .any(|w| w.eq_ignore_ascii_case(b"\ncontent-") || w.eq_ignore_ascii_case(b"\ntransfer"))
+}
