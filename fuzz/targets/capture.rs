@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use mtls_core::capture::pcap::Pcap;
 use mtls_core::capture::pcapng::PcapNg;
-use mtls_core::capture::{Decoder, Step};
+use mtls_core::capture::{Decoded, Decoder, Step};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok((pcap, header)) = Pcap::parse(data) {
@@ -20,8 +20,10 @@ fn walk<'a>(mut input: &'a [u8], mut step: impl FnMut(&'a [u8]) -> Step<'a>) {
     loop {
         let consumed = match step(input) {
             Step::Packet { consumed, packet } => {
-                if let Some(segment) = decoder.decode(&packet) {
-                    assert!(segment.payload.len() <= segment.len as usize);
+                match decoder.decode(&packet) {
+                    Some(Decoded::Segment(s)) => assert!(s.payload.len() <= s.len as usize),
+                    Some(Decoded::Datagram(d)) => assert!(d.payload.len() <= d.len as usize),
+                    None => {}
                 }
                 consumed
             }

@@ -137,6 +137,27 @@ pub enum ClientCertificate {
     Refused,
 }
 
+/// What carries a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// The name in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// What a TLS handshake showed.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -287,6 +308,9 @@ pub struct FlowRecord {
     /// The capture it came from, when several were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// What carries it.
+    #[serde(default)]
+    pub transport: Transport,
     /// Stable identity of the connection on every interface it crosses: both ISNs, in hexadecimal; absent mid-stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<SmolStr>,

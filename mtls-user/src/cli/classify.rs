@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{Classify, Format};
 use crate::output;
-use mtls_core::capture::{Capture, Decoder};
-use mtls_core::flow::{Event, FlowTable, Limits};
+use mtls_core::capture::{Capture, Decoded, Decoder};
+use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits};
 use mtls_core::record::FlowRecord;
 
 /// Flows of a table held before it is printed; beyond it, JSON lines are the way.
@@ -107,27 +107,41 @@ fn file(path: &Path, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
     let capture = Capture::open(path)?;
     let bar = progress(capture.size());
     let mut decoder = Decoder::default();
-    let mut table = FlowTable::new(Limits {
+    let limits = Limits {
         flows: 4 << 20,
         ..Limits::default()
-    });
+    };
+    let mut table = FlowTable::new(limits);
+    let mut datagrams = DatagramTable::new(limits);
+    let each = std::cell::RefCell::new(&mut each);
     let mut sink = |event, view: mtls_core::flow::View<'_>| {
         if event == Event::Closed {
-            each(view.record());
+            each.borrow_mut()(view.record());
+        }
+    };
+    let mut datagram_sink = |event, view: mtls_core::flow::DatagramView<'_>| {
+        if event == Event::Closed {
+            each.borrow_mut()(view.record());
         }
     };
     let summary = capture.read(
         |consumed| bar.set_position(consumed),
         |packet| {
-            if let Some(segment) = decoder.decode(packet) {
-                table.observe(&segment, &mut sink);
-                if decoder.segments.is_multiple_of(EXPIRE_EVERY) {
-                    table.expire(segment.time, &mut sink);
+            match decoder.decode(packet) {
+                Some(Decoded::Segment(segment)) => table.observe(&segment, &mut sink),
+                Some(Decoded::Datagram(datagram)) => {
+                    datagrams.observe(&datagram, &mut datagram_sink);
                 }
+                None => return,
+            }
+            if decoder.segments.is_multiple_of(EXPIRE_EVERY) {
+                table.expire(packet.time, &mut sink);
+                datagrams.expire(packet.time, &mut datagram_sink);
             }
         },
     );
     table.drain(&mut sink);
+    datagrams.drain(&mut datagram_sink);
     bar.finish_and_clear();
     let summary = summary.map_err(|error| error.context(format!("read {}", path.display())))?;
     let shown = path.display().to_string();

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use smol_str::SmolStr;
 
 use super::{safe, table};
-use mtls_core::record::{ClientCertificate, FlowRecord, Peer, Verdict};
+use mtls_core::record::{ClientCertificate, FlowRecord, Peer, Transport, Verdict};
 
 /// One line for one flow, in the manner of `linkerd viz tap`.
 pub(crate) fn flow_line(flow: &FlowRecord) -> String {
-    let mut line = format!("flow src={} dst={}", address(&flow.src), address(&flow.dst));
+    let mut line = format!("flow src={} dst={}", address(&flow.src), service(flow));
     // Writing to a String cannot fail.
     for (key, peer) in [("src_res", &flow.src), ("dst_res", &flow.dst)] {
         if let Some(name) = resource(peer) {
@@ -74,7 +74,7 @@ fn tls(flow: &FlowRecord) -> &'static str {
 /// The flows of a capture as a table.
 pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
     if flows.is_empty() {
-        return "no TCP flows\n".into();
+        return "no TCP and no UDP flows\n".into();
     }
     let files = flows.iter().any(|flow| flow.file.is_some());
     let mut header = Vec::new();
@@ -93,7 +93,7 @@ pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
         }
         cells.extend([
             address(&flow.src),
-            address(&flow.dst),
+            service(flow),
             flow.verdict.to_string(),
             flow.evidence.map_or("-".into(), |e| e.to_string()),
             safe(&flow.protocol).into_owned(),
@@ -147,6 +147,15 @@ fn text(value: Option<&SmolStr>) -> String {
 
 fn address(peer: &Peer) -> String {
     std::net::SocketAddr::new(peer.ip, peer.port).to_string()
+}
+
+/// The server, with what carries the flow beside the port where that is not TCP.
+fn service(flow: &FlowRecord) -> String {
+    let address = address(&flow.dst);
+    match flow.transport {
+        Transport::Tcp => address,
+        Transport::Udp => format!("{address}/udp"),
+    }
 }
 
 /// `namespace/name`, where the daemon knows it.

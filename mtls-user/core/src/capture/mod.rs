@@ -10,7 +10,7 @@ pub mod pcap;
 pub mod pcapng;
 pub mod reader;
 
-pub use packet::{Decoder, Skip, Skips};
+pub use packet::{Decoded, Decoder, Skip, Skips};
 pub use reader::{Capture, Summary};
 
 /// The most bytes that one packet or block of a capture may claim: far above any link's frame

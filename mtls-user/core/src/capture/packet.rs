@@ -1,4 +1,5 @@
-//! From a captured packet to a TCP segment: link layer, VLAN tags, IPv4 and IPv6, TCP.
+//! From a captured packet to a TCP segment or a UDP datagram: link layer, VLAN tags, IPv4 and
+//! IPv6, TCP, UDP.
 //!
 //! Everything is bounds-checked against what was captured, while lengths come from the IP header,
 //! so that a snap length shortens a segment's bytes but not its length.
@@ -9,7 +10,7 @@
 )]
 
 use super::{LinkType, Packet};
-use crate::wire::{Direction, Endpoint, Segment, TcpFlags};
+use crate::wire::{Datagram, Direction, Endpoint, Segment, TcpFlags};
 
 /// VLAN tags followed (a customer's within a provider's is two).
 const MAX_VLANS: usize = 4;
@@ -21,7 +22,7 @@ const MAX_EXTENSIONS: usize = 10;
 pub enum Skip {
     /// Neither IPv4 nor IPv6 (ARP, LLDP, …).
     NotIp,
-    /// IP, but not TCP.
+    /// IP, but neither TCP nor UDP.
     NotTcp,
     /// A fragment of an IP packet: fragments are not put together.
     Fragment,
@@ -69,13 +70,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// The TCP segment in `packet`, if there is one.
+    /// The TCP segment or UDP datagram in `packet`, if there is one.
     #[inline(always)]
-    pub fn decode<'a>(&mut self, packet: &Packet<'a>) -> Option<Segment<'a>> {
-        match segment(packet) {
-            Ok(segment) => {
+    pub fn decode<'a>(&mut self, packet: &Packet<'a>) -> Option<Decoded<'a>> {
+        match decoded(packet) {
+            Ok(decoded) => {
                 self.segments += 1;
-                Some(segment)
+                Some(decoded)
             }
             Err(skip) => {
                 let counter = match skip {
@@ -96,9 +97,27 @@ impl Decoder {
     }
 }
 
+/// What a packet was found to carry.
+#[derive(Clone, Copy, Debug)]
+pub enum Decoded<'a> {
+    /// TCP.
+    Segment(Segment<'a>),
+    /// UDP.
+    Datagram(Datagram<'a>),
+}
+
 /// The TCP segment in `packet`.
 #[inline(always)]
 pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
+    match decoded(packet)? {
+        Decoded::Segment(segment) => Ok(segment),
+        Decoded::Datagram(_) => Err(Skip::NotTcp),
+    }
+}
+
+/// The TCP segment or UDP datagram in `packet`.
+#[inline(always)]
+pub fn decoded<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
     let data = packet.data;
     let (start, kind) = match packet.link_type {
         LinkType::ETHERNET => ethertype(data, 12)?,
@@ -160,7 +179,7 @@ fn family(data: &[u8]) -> Result<Network, Skip> {
 }
 
 #[inline(always)]
-fn ipv4(time: u64, ip: &[u8], original: usize) -> Result<Segment<'_>, Skip> {
+fn ipv4(time: u64, ip: &[u8], original: usize) -> Result<Decoded<'_>, Skip> {
     let head = ip.first_chunk::<20>().ok_or(Skip::Short)?;
     let header = usize::from(head[0] & 0x0f) * 4;
     if header < 20 {
@@ -170,7 +189,7 @@ fn ipv4(time: u64, ip: &[u8], original: usize) -> Result<Segment<'_>, Skip> {
     if u16::from_be_bytes([head[6], head[7]]) & 0x3fff != 0 {
         return Err(Skip::Fragment);
     }
-    if head[9] != 6 {
+    if !matches!(head[9], 6 | 17) {
         return Err(Skip::NotTcp);
     }
     // A packet handed over by segmentation offload may say zero.
@@ -182,10 +201,14 @@ fn ipv4(time: u64, ip: &[u8], original: usize) -> Result<Segment<'_>, Skip> {
     let captured = ip.get(header..ip.len().min(total)).ok_or(Skip::Short)?;
     let src = [head[12], head[13], head[14], head[15]];
     let dst = [head[16], head[17], head[18], head[19]];
-    tcp(time, mapped(src), mapped(dst), captured, length)
+    let (src, dst) = (mapped(src), mapped(dst));
+    if head[9] == 17 {
+        return udp(time, src, dst, captured, length).map(Decoded::Datagram);
+    }
+    tcp(time, src, dst, captured, length).map(Decoded::Segment)
 }
 
-fn ipv6(time: u64, ip: &[u8], original: usize) -> Result<Segment<'_>, Skip> {
+fn ipv6(time: u64, ip: &[u8], original: usize) -> Result<Decoded<'_>, Skip> {
     let head = ip.first_chunk::<40>().ok_or(Skip::Short)?;
     // Zero is a jumbogram (RFC 2675) or the kernel's own BIG TCP.
     let total = match usize::from(u16::from_be_bytes([head[4], head[5]])) {
@@ -197,12 +220,15 @@ fn ipv6(time: u64, ip: &[u8], original: usize) -> Result<Segment<'_>, Skip> {
     let mut next = head[6];
     for _ in 0..MAX_EXTENSIONS {
         match next {
-            6 => {
+            6 | 17 => {
                 let length = total.checked_sub(at).ok_or(Skip::Malformed)?;
                 let captured = captured.get(at..).ok_or(Skip::Short)?;
                 let src = *head[8..].first_chunk::<16>().ok_or(Skip::Short)?;
                 let dst = *head[24..].first_chunk::<16>().ok_or(Skip::Short)?;
-                return tcp(time, src, dst, captured, length);
+                if next == 17 {
+                    return udp(time, src, dst, captured, length).map(Decoded::Datagram);
+                }
+                return tcp(time, src, dst, captured, length).map(Decoded::Segment);
             }
             // Hop-by-hop, routing, destination options, mobility, HIP, shim6: one length rule (RFC 6564).
             0 | 43 | 60 | 135 | 139 | 140 => {
@@ -267,6 +293,42 @@ fn tcp(
         isn: (None, None),
         midstream: false,
         again: false,
+        lost: false,
+    })
+}
+
+/// The datagram in `udp`, which an IP packet has `length` bytes for.
+fn udp(
+    time: u64,
+    src: [u8; 16],
+    dst: [u8; 16],
+    udp: &[u8],
+    length: usize,
+) -> Result<Datagram<'_>, Skip> {
+    let head = udp.first_chunk::<8>().ok_or(Skip::Short)?;
+    // Zero is a jumbogram's (RFC 2675 §4), or what segmentation offload has left to do.
+    let len = match usize::from(u16::from_be_bytes([head[4], head[5]])) {
+        0 => length.checked_sub(8),
+        n if n <= length => n.checked_sub(8),
+        _ => None,
+    };
+    let len = len.ok_or(Skip::Malformed)?;
+    let payload = udp.get(8..).unwrap_or_default();
+    Ok(Datagram {
+        time,
+        link: 0,
+        direction: Direction::Unknown,
+        src: Endpoint {
+            ip: src,
+            port: u16::from_be_bytes([head[0], head[1]]),
+        },
+        dst: Endpoint {
+            ip: dst,
+            port: u16::from_be_bytes([head[2], head[3]]),
+        },
+        len: u32::try_from(len).map_err(|_| Skip::Malformed)?,
+        payload: payload.get(..len).unwrap_or(payload),
+        midstream: false,
         lost: false,
     })
 }

@@ -13,6 +13,8 @@ pub(super) enum Reason {
     Text(&'static str),
     /// The length of the client's first encrypted record, and what follows from it.
     Record(u16, &'static str),
+    /// The length of a Handshake packet of the client's (QUIC), and what follows from it.
+    Packet(u16, &'static str),
     /// Who sent an alert in clear, and which.
     Alert(&'static str, u8),
     /// Words before the name of a protocol.
@@ -68,6 +70,10 @@ impl std::fmt::Display for Reason {
                 f.write_str(" bytes long: ")?;
                 f.write_str(text)
             }
+            Self::Packet(len, text) => write!(
+                f,
+                "the client's Handshake packet is {len} bytes long: {text}"
+            ),
             Self::Alert(who, code) => write!(
                 f,
                 "the {who} ended the handshake with the alert {}",
@@ -147,7 +153,9 @@ impl Call {
             (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
             | (Failed, Plaintext | Opaque) => true,
             (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
-            (Mtls | Tls, TlsUnproven) => new.reason == Reason::Text(LEFT),
+            (Mtls | Tls, TlsUnproven) => {
+                new.reason == Reason::Text(LEFT) || new.reason == Reason::Text(LATE)
+            }
             _ => false,
         }
     }
@@ -155,6 +163,10 @@ impl Call {
 
 /// The reason of the one revision to "unproven": the client was gone before it could be refused.
 pub(super) const LEFT: &str = "the client left before the server's answer to its flight: whether it was refused cannot be told";
+
+/// The reason of a revision to "unproven": packets of QUIC come in any order.
+pub(super) const LATE: &str =
+    "a Handshake packet of the client's came after its verdict, and is too long for a Finished";
 
 /// The reason of the one revision upwards.
 pub(super) const RENEGOTIATED: &str =

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use crate::mesh::{self, Mesh};
 use crate::wire::text;
 use crate::wire::tls::hello::{extension, protocols};
-use crate::wire::tls::{ClientHello, Ja4};
+use crate::wire::tls::{Carrier, ClientHello, Ja4};
 
 /// A ClientHello, as far as it is worth keeping.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) struct Hello {
 
 impl Hello {
     /// The hello sent to a server's `port`.
-    pub(super) fn new(hello: &ClientHello<'_>, port: u16) -> Self {
+    pub(super) fn new(hello: &ClientHello<'_>, port: u16, carrier: Carrier) -> Self {
         let alpn = hello.alpn.unwrap_or_default();
         let alpn = &alpn[..alpn.len().min(text::MAX)];
         let server_name = hello.server_name.map(text::clean);
@@ -42,7 +42,7 @@ impl Hello {
             }),
             server_name,
             alpn: protocols(alpn).map(text::clean).collect(),
-            ja4: Some(Ja4::of(hello).text()),
+            ja4: Some(Ja4::of(hello, carrier).text()),
             version: hello.highest_version(),
             external_psk: is_external(hello),
             early_data: hello.early_data,
@@ -62,9 +62,15 @@ impl Hello {
 }
 
 /// The number under which a hello is shared: of everything that [`Hello::new`] looks at.
-pub(super) fn name(hello: &ClientHello<'_>, port: u16, seed: &impl BuildHasher) -> u64 {
+pub(super) fn name(
+    hello: &ClientHello<'_>,
+    port: u16,
+    carrier: Carrier,
+    seed: &impl BuildHasher,
+) -> u64 {
     let mut state = seed.build_hasher();
-    (hello.version, hello.ciphers, Mesh::has_tunnel_at(port)).hash(&mut state);
+    (carrier, hello.version, hello.ciphers).hash(&mut state);
+    Mesh::has_tunnel_at(port).hash(&mut state);
     is_external(hello).hash(&mut state);
     for (kind, data) in hello.extensions() {
         state.write_u16(kind);

@@ -13,6 +13,7 @@
 mod api;
 mod call;
 mod classifier;
+mod datagram;
 mod exchange;
 mod hello;
 mod midstream;
@@ -27,4 +28,5 @@ mod watch;
 
 pub use api::{Context, Finding, Piece, Progress, Side};
 pub use classifier::Classifier;
+pub use datagram::{DatagramClassifier, Gram};
 pub use sessions::Sessions;

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use super::Context;
 use super::hello::{self, Hello};
-use crate::wire::tls::{Certificate, ClientHello};
+use crate::wire::tls::{Carrier, Certificate, ClientHello};
 
 /// How many sessions are remembered unless told otherwise.
 const CAPACITY: usize = 65_536;
@@ -134,12 +134,17 @@ impl Sessions {
     }
 
     /// What is kept of `hello`, sent to a server's `port`; made unless one like it came before.
-    pub(super) fn hello(&mut self, hello: &ClientHello<'_>, port: u16) -> Arc<Hello> {
-        let key = hello::name(hello, port, &self.seed);
+    pub(super) fn hello(
+        &mut self,
+        hello: &ClientHello<'_>,
+        port: u16,
+        carrier: Carrier,
+    ) -> Arc<Hello> {
+        let key = hello::name(hello, port, carrier, &self.seed);
         if let Some(known) = self.hellos.map.get(&key) {
             return known.clone();
         }
-        let made = Arc::new(Hello::new(hello, port));
+        let made = Arc::new(Hello::new(hello, port, carrier));
         self.hellos.insert(key, made.clone());
         made
     }
@@ -168,6 +173,15 @@ pub(super) fn remember_peers(context: &mut Context<'_>, name: Option<&str>, sess
             },
         );
     }
+}
+
+/// Remembers that a full handshake of these peers was completed that could have been either kind:
+/// a resumption may be of its session.
+pub(super) fn doubt_peers(context: &mut Context<'_>, name: Option<&str>, session: Session) {
+    let last = session;
+    let pair = Pair { last, mixed: true };
+    let key = peers(context, name);
+    context.sessions.by_peers.insert(key, pair);
 }
 
 /// What a TLS 1.3 resumption between these peers continues. Its ticket was encrypted when it was

@@ -4,6 +4,7 @@
 //! translated on the way, its two halves have different ends but the same pair of initial sequence
 //! numbers, and are told as one ([`View`]).
 
+mod datagrams;
 mod peers;
 mod slots;
 mod state;
@@ -20,6 +21,7 @@ use hashbrown::hash_table::Entry;
 
 use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
 use crate::wire::Segment;
+pub use datagrams::{DatagramTable, DatagramView};
 use peers::{End, Peers};
 use slots::{Hash, Hashed, Queue, Slots};
 pub use state::Flow;
@@ -38,6 +40,8 @@ pub struct Limits {
     pub flows: usize,
     /// A connection that was quiet for so long is closed.
     pub idle: Duration,
+    /// A flow of datagrams that was quiet for so long is over.
+    pub idle_datagrams: Duration,
     /// An ended connection still swallows its late packets for so long.
     pub linger: Duration,
     /// Sessions remembered for the sake of resumptions.
@@ -50,6 +54,7 @@ impl Default for Limits {
             flows: 262_144,
             // Above TCP's usual keep-alive of two hours.
             idle: Duration::from_mins(150),
+            idle_datagrams: Duration::from_secs(30),
             linger: Duration::from_secs(10),
             sessions: 65_536,
         }

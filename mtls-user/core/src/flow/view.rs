@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::Flow;
 use crate::classify::{Finding, Side};
-use crate::record::{Bytes, FlowRecord, Peer, SCHEMA, Verdict};
+use crate::record::{Bytes, FlowRecord, Peer, SCHEMA, Transport, Verdict};
 use crate::wire::{Direction, Endpoint, text};
 
 /// Stands for a connection that may be gone by now.
@@ -143,6 +143,7 @@ impl<'a> View<'a> {
         FlowRecord {
             schema: SCHEMA,
             file: None,
+            transport: Transport::Tcp,
             id: self.flow.isns().map(id),
             src: peer(client),
             dst: peer(server),

@@ -4,8 +4,11 @@
 //! handshake messages that are in clear.
 
 pub mod cursor;
+pub mod datagram;
+pub mod quic;
 pub mod segment;
 pub mod text;
 pub mod tls;
 
+pub use datagram::Datagram;
 pub use segment::{Direction, Endpoint, Segment, TcpFlags};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::pods::Facts;
-use mtls_core::record::{Bytes, HttpInfo, Origin, Peer, SCHEMA, TlsInfo, Workload};
+use mtls_core::record::{Bytes, HttpInfo, Origin, Peer, SCHEMA, TlsInfo, Transport, Workload};
 
 fn pod(name: &str, mesh: Option<(&'static str, Membership)>) -> Entry {
     Entry {
@@ -46,6 +46,7 @@ fn flow(verdict: Verdict, port: u16) -> FlowRecord {
     FlowRecord {
         schema: SCHEMA,
         file: None,
+        transport: Transport::Tcp,
         id: None,
         src: peer("10.0.0.1", 40_000),
         dst: peer("10.0.0.2", port),

@@ -86,7 +86,7 @@ mod tests {
 
     use super::super::{Entry, Source};
     use super::*;
-    use mtls_core::record::{Bytes, Origin, SCHEMA, Verdict, Workload};
+    use mtls_core::record::{Bytes, Origin, SCHEMA, Transport, Verdict, Workload};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -113,6 +113,7 @@ mod tests {
         FlowRecord {
             schema: SCHEMA,
             file: None,
+            transport: Transport::Tcp,
             id: None,
             src: peer(src),
             dst: peer(dst),

@@ -213,7 +213,7 @@ impl Tls {
     }
 }
 
-pub(super) fn null_cipher() -> Call {
+pub(in crate::classify) fn null_cipher() -> Call {
     Call::new(
         Verdict::Plaintext,
         Evidence::FirstBytes,

@@ -21,11 +21,11 @@ use crate::wire::cursor::Cursor;
 use crate::wire::text;
 use crate::wire::tls::hello::V2Hello;
 use crate::wire::tls::record::NotTls;
-use crate::wire::tls::{ClientHello, ContentType, RecordHeader, ServerHello};
+use crate::wire::tls::{Carrier, ClientHello, ContentType, RecordHeader, ServerHello};
 
 pub(super) use facts::Facts;
 use facts::{Alert, Answered, Chosen, FirstItem, Offered};
-pub(super) use judge::Ends;
+pub(super) use judge::{Ends, null_cipher};
 use messages::{Message, Messages};
 
 /// How many records of each side are remembered.
@@ -339,7 +339,7 @@ impl Tls {
                     Some(hello) => {
                         let first = facts.hello.take();
                         self.offered = Offered::new(&hello, context.sessions);
-                        let mut hello = context.sessions.hello(&hello, facts.port);
+                        let mut hello = context.sessions.hello(&hello, facts.port, Carrier::Tcp);
                         // The fingerprint is the first hello's.
                         if let Some(first) = first {
                             Arc::make_mut(&mut hello).ja4.clone_from(&first.ja4);

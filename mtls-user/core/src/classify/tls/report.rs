@@ -114,7 +114,7 @@ impl Facts {
 }
 
 impl Hello {
-    fn info(&self, info: &mut TlsInfo) {
+    pub(in crate::classify) fn info(&self, info: &mut TlsInfo) {
         info.sni.clone_from(&self.server_name);
         info.alpn_offered = self.alpn.clone();
         info.ja4.clone_from(&self.ja4);

@@ -68,10 +68,22 @@ pub struct ClientHello<'a> {
 impl<'a> ClientHello<'a> {
     /// The hello in the `body` of a handshake message of type 1.
     pub fn parse(body: &'a [u8]) -> Option<Self> {
+        Self::read(body, false)
+    }
+
+    /// The same of DTLS, which has a cookie in it (RFC 6347 §4.2.1) and counts versions downwards.
+    pub fn parse_dtls(body: &'a [u8]) -> Option<Self> {
+        Self::read(body, true)
+    }
+
+    fn read(body: &'a [u8], dtls: bool) -> Option<Self> {
         let mut c = Cursor::new(body);
         let version = c.u16()?;
         c.take(32)?;
         let session_id = c.vec8().filter(|id| id.len() <= 32)?;
+        if dtls {
+            c.vec8()?;
+        }
         let ciphers = c.vec16().filter(|list| list.len() >= 2)?;
         c.vec8().filter(|methods| !methods.is_empty())?;
         // Extensions came with TLS 1.0's successors; before, a hello ends here.
@@ -94,7 +106,12 @@ impl<'a> ClientHello<'a> {
         for (kind, data) in Extensions(Cursor::new(extensions)) {
             hello.extension(kind, data);
         }
-        (version >> 8 == 3 || version == 2).then_some(hello)
+        let known = if dtls {
+            is_dtls(version)
+        } else {
+            version >> 8 == 3 || version == 2
+        };
+        known.then_some(hello)
     }
 
     fn extension(&mut self, kind: u16, data: &'a [u8]) {
@@ -133,10 +150,13 @@ impl<'a> ClientHello<'a> {
 
     /// The highest version offered, grease aside.
     pub fn highest_version(&self) -> u16 {
-        u16s(self.versions)
-            .filter(|v| !is_grease(*v))
-            .max()
-            .unwrap_or(self.version)
+        let offered = u16s(self.versions).filter(|v| !is_grease(*v));
+        let highest = if is_dtls(self.version) {
+            offered.filter(|v| is_dtls(*v)).min()
+        } else {
+            offered.max()
+        };
+        highest.unwrap_or(self.version)
     }
 
     /// Whether the suite is among those offered.
@@ -207,6 +227,15 @@ pub struct ServerHello<'a> {
 impl<'a> ServerHello<'a> {
     /// The hello in the `body` of a handshake message of type 2.
     pub fn parse(body: &'a [u8]) -> Option<Self> {
+        Self::read(body).filter(|hello| matches!(hello.version >> 8, 3 | 0x7f))
+    }
+
+    /// The same of DTLS.
+    pub fn parse_dtls(body: &'a [u8]) -> Option<Self> {
+        Self::read(body).filter(|hello| is_dtls(hello.version))
+    }
+
+    fn read(body: &'a [u8]) -> Option<Self> {
         let mut c = Cursor::new(body);
         let version = c.u16()?;
         let random = c.take(32)?;
@@ -237,7 +266,7 @@ impl<'a> ServerHello<'a> {
                 _ => {}
             }
         }
-        (session_id.len() <= 32 && matches!(hello.version >> 8, 3 | 0x7f)).then_some(hello)
+        (session_id.len() <= 32).then_some(hello)
     }
 
     /// TLS 1.3, or a draft of it.
@@ -246,9 +275,14 @@ impl<'a> ServerHello<'a> {
     }
 }
 
-/// Whether a version number is TLS 1.3's or one of its drafts'.
+/// Whether a version number is TLS 1.3's or one of its drafts', or DTLS 1.3's.
 pub fn is_13(version: u16) -> bool {
-    version == 0x0304 || version >> 8 == 0x7f
+    matches!(version, 0x0304 | 0xfefc) || version >> 8 == 0x7f
+}
+
+/// Whether a version number is one of DTLS'.
+pub fn is_dtls(version: u16) -> bool {
+    matches!(version, 0xfeff | 0xfefd | 0xfefc)
 }
 
 /// An SSL 2.0 framed ClientHello (RFC 5246 appendix E.2), which may offer any version.

@@ -8,6 +8,17 @@ use super::hello::{ClientHello, extension, is_grease};
 use crate::wire::cursor::u16s;
 use crate::wire::text::hex;
 
+/// What a ClientHello came over: the first letter of its fingerprint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Carrier {
+    /// TLS over TCP.
+    Tcp = b't' as isize,
+    /// QUIC.
+    Quic = b'q' as isize,
+    /// DTLS.
+    Dtls = b'd' as isize,
+}
+
 /// A fingerprint in its binary form: 22 bytes instead of 36.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ja4 {
@@ -17,8 +28,8 @@ pub struct Ja4 {
 }
 
 impl Ja4 {
-    /// The fingerprint of `hello`, seen over TCP.
-    pub fn of(hello: &ClientHello<'_>) -> Self {
+    /// The fingerprint of `hello`, seen over `carrier`.
+    pub fn of(hello: &ClientHello<'_>, carrier: Carrier) -> Self {
         let mut ciphers: SmallVec<[u16; 64]> =
             u16s(hello.ciphers).filter(|c| !is_grease(*c)).collect();
         let mut extensions: SmallVec<[u16; 32]> = hello
@@ -42,7 +53,7 @@ impl Ja4 {
             .filter(|a| !is_grease(*a))
             .collect();
         Self {
-            head: [b't', v1, v2, domain, c1, c2, e1, e2, a1, a2],
+            head: [carrier as u8, v1, v2, domain, c1, c2, e1, e2, a1, a2],
             ciphers: hash(&ciphers, &[]),
             extensions: hash(&extensions, &algorithms),
         }
@@ -73,6 +84,9 @@ fn version(version: u16) -> [u8; 2] {
         0x0301 => *b"10",
         0x0300 => *b"s3",
         0x0002 => *b"s2",
+        0xfeff => *b"d1",
+        0xfefd => *b"d2",
+        0xfefc => *b"d3",
         _ => *b"00",
     }
 }

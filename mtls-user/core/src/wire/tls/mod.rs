@@ -8,5 +8,5 @@ pub mod record;
 
 pub use certificate::Certificate;
 pub use hello::{ClientHello, ServerHello};
-pub use ja4::Ja4;
+pub use ja4::{Carrier, Ja4};
 pub use record::{ContentType, RecordHeader};

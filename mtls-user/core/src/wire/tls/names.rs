@@ -12,6 +12,10 @@ pub fn version(version: u16) -> SmolStr {
         0x0302 => "1.1".into(),
         0x0303 => "1.2".into(),
         0x0304 => "1.3".into(),
+        // DTLS counts downwards.
+        0xfeff => "1.0".into(),
+        0xfefd => "1.2".into(),
+        0xfefc => "1.3".into(),
         v if v >> 8 == 0x7f => format_smolstr!("1.3-draft{}", v & 0xff),
         v => format_smolstr!("{v:#06x}"),
     }

@@ -1,0 +1,219 @@
+//! What the hellos of QUIC and DTLS show, and what a resumption continues.
+
+use std::sync::Arc;
+
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::classify::Context;
+use crate::classify::call::{Call, Reason};
+use crate::classify::hello::Hello;
+use crate::classify::sessions::{self, Origin, Session};
+use crate::record::{ClientCertificate, Evidence, TlsInfo, Verdict};
+use crate::wire::tls::names::{self, CipherKind};
+use crate::wire::tls::{Carrier, Certificate, ClientHello, ServerHello, hello};
+
+/// What the server chose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    pub(super) version: u16,
+    pub(super) cipher: u16,
+    pub(super) group: Option<u16>,
+    pub(super) psk: bool,
+}
+
+impl Chosen {
+    pub(super) fn is_13(&self) -> bool {
+        hello::is_13(self.version)
+    }
+
+    pub(super) fn kind(&self) -> CipherKind {
+        names::cipher_kind(self.cipher)
+    }
+
+    /// Bytes of the suite's hash, which a Finished of TLS 1.3 is as long as.
+    pub(super) fn hash(&self) -> u16 {
+        if self.cipher == 0x1302 { 48 } else { 32 }
+    }
+}
+
+/// What a handshake showed.
+#[derive(Debug, Default)]
+pub(super) struct Handshake {
+    /// The last ClientHello, with the fingerprint of the first.
+    pub(super) hello: Option<Arc<Hello>>,
+    pub(super) psk_offered: bool,
+    pub(super) chosen: Option<Chosen>,
+    /// The protocol that the server chose, where that is in clear.
+    pub(super) alpn: Option<SmolStr>,
+    /// The client's, then the server's certificate, where they are in clear.
+    pub(super) certificates: [Option<Arc<Certificate>>; 2],
+    /// Resumed; `None` where that is not known.
+    pub(super) resumed: Option<bool>,
+    pub(super) origin: Option<Origin>,
+    pub(super) alert: Option<u8>,
+    /// When it began, in nanoseconds since the Unix epoch.
+    pub(super) time: u64,
+    pub(super) completed: Option<bool>,
+    pub(super) remembered: bool,
+}
+
+impl Handshake {
+    /// A ClientHello, of which a second one may come.
+    pub(super) fn offered(
+        &mut self,
+        hello: &ClientHello<'_>,
+        carrier: Carrier,
+        context: &mut Context<'_>,
+    ) {
+        let first = self.hello.take();
+        let mut made = context.sessions.hello(hello, context.server.port, carrier);
+        if let Some(first) = first {
+            Arc::make_mut(&mut made).ja4.clone_from(&first.ja4);
+        }
+        self.psk_offered = hello.psk.is_some();
+        self.hello = Some(made);
+    }
+
+    /// The ServerHello.
+    pub(super) fn chose(&mut self, hello: &ServerHello<'_>) {
+        let chosen = Chosen {
+            version: hello.version,
+            cipher: hello.cipher,
+            group: hello.group,
+            psk: hello.psk.is_some() && hello.is_13(),
+        };
+        if chosen.is_13() {
+            self.resumed = Some(chosen.psk && !self.is_external());
+        }
+        self.alpn = hello.alpn.map(crate::wire::text::clean);
+        self.chosen = Some(chosen);
+    }
+
+    fn is_external(&self) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.external_psk)
+    }
+
+    /// The name under which these peers' sessions are remembered: tickets of TCP are not these.
+    fn name(&self, protocol: &str) -> SmolStr {
+        let hello = self.hello.as_ref();
+        let name = hello.and_then(|hello| hello.server_name.as_deref());
+        format_smolstr!("{protocol}:{}", name.unwrap_or_default())
+    }
+
+    /// The verdict on a TLS 1.3 handshake in which the server accepted a pre-shared key.
+    pub(super) fn by_psk(&mut self, protocol: &str, context: &Context<'_>) -> Call {
+        if self.is_external() {
+            return unproven("authenticated by a pre-shared key, not by certificates");
+        }
+        let name = self.name(protocol);
+        let origin = self
+            .origin
+            .get_or_insert_with(|| sessions::of_peers(context, Some(&name)));
+        let (session, verdict, words) = match origin {
+            Origin::Known(session) if session.mutual => (
+                session,
+                Verdict::Mtls,
+                "resumed; every full handshake of these peers that was seen was mutual, the last",
+            ),
+            Origin::Known(session) => (
+                session,
+                Verdict::Tls,
+                "resumed; no full handshake of these peers that was seen was mutual, the last",
+            ),
+            Origin::Mixed => {
+                return unproven(
+                    "resumed; not every full handshake of these peers could be told or was the same",
+                );
+            }
+            Origin::Unknown => return unproven("resumed; its full handshake was not seen"),
+        };
+        let age = self.time.saturating_sub(session.time) / 1_000_000_000;
+        let call = Call::new(
+            verdict,
+            Evidence::Resumption,
+            Reason::Age(words, age as u32),
+        );
+        if session.mutual {
+            call.with(ClientCertificate::Presented)
+        } else {
+            call
+        }
+    }
+
+    /// Remembers a completed full handshake for the sake of its resumptions.
+    pub(super) fn remember(&mut self, protocol: &str, verdict: Verdict, context: &mut Context<'_>) {
+        if self.resumed == Some(true) || std::mem::replace(&mut self.remembered, true) {
+            return;
+        }
+        let name = self.name(protocol);
+        let session = Session {
+            mutual: verdict == Verdict::Mtls,
+            time: self.time,
+            certificates: self.certificates.clone(),
+        };
+        match verdict {
+            Verdict::Mtls | Verdict::Tls => {
+                sessions::remember_peers(context, Some(&name), session);
+            }
+            _ => sessions::doubt_peers(context, Some(&name), session),
+        }
+    }
+
+    /// The same in the words of the JSON schema, beside the verdict that was made of it.
+    pub(super) fn info(&self, call: Option<&Call>) -> Box<TlsInfo> {
+        let mut info = Box::<TlsInfo>::default();
+        if let Some(hello) = &self.hello {
+            hello.info(&mut info);
+        }
+        info.resumed = self.resumed;
+        info.alpn.clone_from(&self.alpn);
+        info.external_psk = false;
+        if let Some(chosen) = &self.chosen {
+            info.version = Some(names::version(chosen.version));
+            info.cipher = Some(names::cipher(chosen.cipher));
+            info.group = chosen.group.map(names::group);
+            info.external_psk = if chosen.is_13() {
+                chosen.psk && self.is_external()
+            } else {
+                chosen.kind() == CipherKind::Psk && self.resumed != Some(true)
+            };
+            if let ([only], true) = (&*info.alpn_offered, chosen.is_13()) {
+                info.alpn = Some(only.clone());
+            }
+        }
+        info.completed = self.completed;
+        if let Some(call) = call {
+            info.client_certificate = call.certificate;
+            if call.verdict == Verdict::Failed {
+                info.completed = Some(false);
+            }
+        }
+        info.alert = self
+            .alert
+            .map(|code| SmolStr::new_static(names::alert(code)));
+        let mut certificates = &self.certificates;
+        if let Some(Origin::Known(session)) = &self.origin {
+            info.session_age = Some(self.time.saturating_sub(session.time) / 1_000_000_000);
+            certificates = &session.certificates;
+        }
+        let [client, server] = certificates;
+        if let Some(certificate) = client {
+            info.client_identity = Some(certificate.identity());
+            info.client_cert = Some(certificate.info(self.time).into());
+        }
+        if let Some(certificate) = server {
+            info.server_identity = Some(certificate.identity());
+            info.server_cert = Some(certificate.info(self.time).into());
+        }
+        info
+    }
+}
+
+/// TLS, and whether the client was authenticated cannot be told.
+pub(super) fn unproven(reason: &'static str) -> Call {
+    Call::new(
+        Verdict::TlsUnproven,
+        Evidence::HandshakeShape,
+        Reason::Text(reason),
+    )
+}

@@ -1,0 +1,263 @@
+//! One UDP flow's verdict: a pure function of the datagrams seen.
+//!
+//! A flow begins in its *opening*: its first datagrams, until they say what it is. QUIC is proven
+//! by the tag of its first Initial packet, DTLS by a ServerHello that answers a ClientHello, other
+//! protocols by what both sides say ([`named`]). No port is ever evidence.
+
+mod handshake;
+mod opening;
+mod quic;
+
+use smol_str::SmolStr;
+
+use super::api::{Context, Finding, Progress, Side};
+use super::call::{Call, Reason};
+use super::settled::contradicted;
+use super::tls::Broken;
+use crate::record::{Evidence, TlsInfo, Verdict};
+use crate::wire::quic::ConnectionId;
+use crate::wire::text;
+use opening::{Opening, Says};
+use quic::Quic;
+
+/// Readable bytes that no encrypted datagram begins with: a connection ID of 20 bytes may be text,
+/// and that so many behind it are is one case in 10^17.
+const READABLE: usize = 64;
+
+/// One datagram of a flow, or as much of it as was captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Gram<'a> {
+    /// The captured bytes: a prefix of the payload, maybe all of it.
+    pub bytes: &'a [u8],
+    /// Payload bytes that were on the wire.
+    pub len: usize,
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// What a protocol says of a flow beside its verdict.
+struct Part {
+    protocol: &'static str,
+    tls: Option<Box<TlsInfo>>,
+    notes: Vec<String>,
+}
+
+/// The state of one UDP flow.
+#[derive(Debug, Default)]
+pub struct DatagramClassifier {
+    /// The side taken for the server is the client.
+    swapped: bool,
+    state: State,
+    /// What the flow turned to after it was proven to be something else.
+    contradiction: Option<Call>,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Nothing was seen.
+    #[default]
+    Idle,
+    Opening(Box<Opening>),
+    Quic(Box<Quic>),
+    /// A protocol that is known, or not; the answer.
+    Named(Call, &'static str),
+}
+
+impl DatagramClassifier {
+    /// A flow of which nothing was seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a datagram of `side`'s. Datagrams may come in any order and twice, and be missing.
+    pub fn datagram(&mut self, side: Side, gram: Gram<'_>, context: &mut Context<'_>) -> Progress {
+        if gram.len == 0 {
+            return Progress::NeedMore;
+        }
+        let side = self.side(side);
+        let mut context = oriented(context, self.swapped);
+        if matches!(self.state, State::Idle) {
+            self.state = State::Opening(Box::default());
+        }
+        let news = match &mut self.state {
+            State::Idle => false,
+            State::Opening(opening) => {
+                let says = opening.take(side, &gram);
+                return self.opened(side, &gram, says, &mut context);
+            }
+            State::Quic(quic) => {
+                if is_readable(&gram) && self.contradiction.is_none() {
+                    self.contradiction = Some(readable());
+                    true
+                } else {
+                    quic.take(side, &gram, &mut context)
+                }
+            }
+            State::Named(..) => false,
+        };
+        match (news, self.is_done()) {
+            (true, _) => Progress::Changed,
+            (false, true) => Progress::Done,
+            (false, false) => Progress::NeedMore,
+        }
+    }
+
+    /// Acts on what the opening says.
+    fn opened(
+        &mut self,
+        side: Side,
+        gram: &Gram<'_>,
+        says: Says,
+        context: &mut Context<'_>,
+    ) -> Progress {
+        match says {
+            Says::Wait => Progress::NeedMore,
+            Says::Quic => {
+                // Who sends a client's first Initial packet is the client.
+                let mut context = oriented(context, side == Side::Server);
+                let Some(quic) = Quic::begin(gram, &mut context) else {
+                    return Progress::NeedMore;
+                };
+                self.swapped ^= side == Side::Server;
+                self.state = State::Quic(Box::new(quic));
+                Progress::NeedMore
+            }
+            Says::Is(call, protocol, swap) => {
+                self.swapped ^= swap;
+                self.state = State::Named(call, protocol);
+                Progress::Changed
+            }
+        }
+    }
+
+    /// The flow is forgotten: settles what can be settled. `lost`: samples of it were lost, so that
+    /// what is missing proves nothing.
+    pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        let mut context = oriented(context, self.swapped);
+        match &mut self.state {
+            State::Opening(opening) => {
+                let (call, protocol, swap) = opening.last(lost);
+                self.swapped ^= swap;
+                self.state = State::Named(call, protocol);
+            }
+            State::Quic(quic) => quic.finish(lost, &mut context),
+            State::Idle if lost => {
+                let call = Call::unobserved("samples of this flow were lost");
+                self.state = State::Named(call, "unknown");
+            }
+            State::Idle | State::Named(..) => {}
+        }
+    }
+
+    /// The verdict as far as it is known: `no-data` before any payload, `unobserved` while it is
+    /// not decided.
+    pub fn verdict(&self) -> Verdict {
+        match (&self.state, self.call()) {
+            (State::Idle, _) => Verdict::NoData,
+            (_, None) => Verdict::Unobserved,
+            (_, Some(call)) => call.verdict,
+        }
+    }
+
+    fn call(&self) -> Option<&Call> {
+        self.contradiction.as_ref().or(match &self.state {
+            State::Idle | State::Opening(_) => None,
+            State::Quic(quic) => quic.call(),
+            State::Named(call, _) => Some(call),
+        })
+    }
+
+    /// What is known so far. Builds strings: call it to report, not per datagram.
+    pub fn finding(&self) -> Finding {
+        let call = self.call();
+        let part = match &self.state {
+            State::Idle | State::Opening(_) => Part {
+                protocol: "unknown",
+                tls: None,
+                notes: Vec::new(),
+            },
+            State::Quic(quic) => quic.part(),
+            State::Named(_, protocol) => Part {
+                protocol,
+                tls: None,
+                notes: Vec::new(),
+            },
+        };
+        Finding {
+            verdict: self.verdict(),
+            evidence: call.and_then(|call| call.evidence),
+            reason: match (call, &self.state) {
+                (Some(call), _) => call.reason.text(),
+                (None, State::Idle) => SmolStr::new_static("no payload was seen"),
+                (None, State::Quic(_)) => SmolStr::new_static("the handshake is not over"),
+                (None, _) => SmolStr::new_static("not enough was seen yet"),
+            },
+            protocol: part.protocol,
+            tls: part.tls,
+            http: None,
+            notes: part.notes,
+        }
+    }
+
+    /// Decided; a contradiction may still revise it.
+    pub fn is_done(&self) -> bool {
+        match &self.state {
+            State::Idle | State::Opening(_) => false,
+            State::Quic(quic) => quic.is_done(),
+            State::Named(..) => true,
+        }
+    }
+
+    /// The content shows that the two sides are swapped. The finding is said in the right order
+    /// already; the caller swaps the addresses.
+    pub fn client_is_server(&self) -> bool {
+        self.swapped
+    }
+
+    /// The connection ID under which a client may go on from another address (QUIC), once the
+    /// server has accepted the client's flight.
+    pub fn connection_id(&self) -> Option<ConnectionId> {
+        match &self.state {
+            State::Quic(quic) => quic.server_id(),
+            _ => None,
+        }
+    }
+
+    /// What was seen is what a flow begins with.
+    pub fn is_from_start(&self) -> bool {
+        matches!(self.state, State::Quic(_))
+    }
+
+    fn side(&self, side: Side) -> Side {
+        if self.swapped { side.other() } else { side }
+    }
+}
+
+/// The same surroundings, with the client who behaves like one.
+fn oriented<'a>(context: &'a mut Context<'_>, swapped: bool) -> Context<'a> {
+    let (client, server) = if swapped {
+        (context.server, context.client)
+    } else {
+        (context.client, context.server)
+    };
+    Context {
+        client,
+        server,
+        sessions: context.sessions,
+    }
+}
+
+/// Bytes that no encrypted datagram begins with.
+fn is_readable(gram: &Gram<'_>) -> bool {
+    gram.bytes.get(..READABLE).is_some_and(text::is_text)
+}
+
+fn readable() -> Call {
+    let mut call = contradicted(Broken {
+        readable: true,
+        protocol: None,
+    });
+    call.reason = Reason::Text("what follows the handshake is readable text");
+    call.evidence = Some(Evidence::FirstBytes);
+    call
+}

@@ -1,0 +1,389 @@
+//! One QUIC connection: its hellos out of Initial packets, and the shape of its client's flight.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::crypto::Crypto;
+use super::flight::{Flight, Shape};
+use crate::classify::call::{Call, LATE, Reason};
+use crate::classify::datagram::handshake::{Handshake, unproven};
+use crate::classify::{Context, Side};
+use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::wire::cursor::Cursor;
+use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames};
+use crate::wire::tls::names::CipherKind;
+use crate::wire::tls::{Carrier, ClientHello, ServerHello};
+
+/// Initial packets that are opened of one connection, so that nobody buys work with packets.
+const OPENINGS: u8 = 64;
+/// Datagrams after the server's acceptance in which a length that tells may still come: of a
+/// retransmission, or late.
+const PATIENCE: u8 = 16;
+
+/// A stateless reset is no longer than it needs to be (RFC 9000 §10.3.3 asks for that).
+const LONGEST_RESET: usize = 42;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The client's connection ID.
+    pub(super) client_id: ConnectionId,
+    /// The one that a server's datagram had last, which may be another by now.
+    next_client_id: Option<ConnectionId>,
+    /// The server's, once it has told it.
+    pub(super) server_id: Option<ConnectionId>,
+    /// The one that the client made up for the server: the Initial keys follow from it.
+    keyed_by: ConnectionId,
+    pub(super) version: Version,
+    initials: Option<Box<Initials>>,
+    pub(super) handshake: Handshake,
+    pub(super) flight: Flight,
+    pub(super) retry: bool,
+    pub(super) negotiated: bool,
+    /// An Initial packet with CONNECTION_CLOSE: whose, and its code.
+    closed: Option<(Side, u64)>,
+    /// The hellos contradict themselves.
+    conflict: bool,
+    patience: u8,
+    pub(super) call: Option<Call>,
+}
+
+/// What is needed while Initial packets come.
+#[derive(Debug)]
+struct Initials {
+    keys: SmallVec<[(Version, InitialKeys); 1]>,
+    streams: [Crypto; 2],
+    /// Bytes of each stream that were read as messages.
+    read: [usize; 2],
+    openings: u8,
+}
+
+/// What an opened Initial packet held beside the hellos.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Seen {
+    /// Bytes of PADDING.
+    pub(super) padding: usize,
+}
+
+impl Connection {
+    /// The connection that `packet` begins, if it is a client's first Initial packet beyond doubt.
+    pub(super) fn begin(
+        packet: &Long<'_>,
+        time: u64,
+        context: &mut Context<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(Self, Seen)> {
+        let keys = InitialKeys::new(packet.version, &packet.dcid)?;
+        let mut connection = Self {
+            client_id: packet.scid,
+            next_client_id: None,
+            server_id: None,
+            keyed_by: packet.dcid,
+            version: packet.version,
+            initials: Some(Box::new(Initials {
+                keys: smallvec![(packet.version, keys)],
+                streams: Default::default(),
+                read: [0; 2],
+                openings: 0,
+            })),
+            handshake: Handshake {
+                time,
+                ..Handshake::default()
+            },
+            flight: Flight::default(),
+            retry: false,
+            negotiated: false,
+            closed: None,
+            conflict: false,
+            patience: PATIENCE,
+            call: None,
+        };
+        let seen = connection.initial(Side::Client, packet, context, scratch)?;
+        Some((connection, seen))
+    }
+
+    /// The client addresses this connection's server by that ID.
+    pub(super) fn is_addressed_by(&self, dcid: &ConnectionId) -> bool {
+        *dcid == self.keyed_by || self.server_id.is_none_or(|id| id == *dcid)
+    }
+
+    /// Nothing of the server's has confirmed it: a Retry or a Version Negotiation may begin it anew.
+    pub(super) fn is_young(&self) -> bool {
+        self.handshake.chosen.is_none() && !self.flight.has_begun()
+    }
+
+    /// Opens an Initial packet and takes in what it holds; `None` where it does not open.
+    pub(super) fn initial(
+        &mut self,
+        side: Side,
+        packet: &Long<'_>,
+        context: &mut Context<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Option<Seen> {
+        let initials = self.initials.as_mut()?;
+        initials.openings += 1;
+        if initials.openings > OPENINGS {
+            return None;
+        }
+        let known = initials.keys.iter().position(|(v, _)| *v == packet.version);
+        let known = match known {
+            Some(known) => known,
+            // Compatible negotiation goes on in the other version (RFC 9369 §4.1).
+            None => {
+                let keys = InitialKeys::new(packet.version, &self.keyed_by)?;
+                initials.keys.push((packet.version, keys));
+                initials.keys.len() - 1
+            }
+        };
+        let keys = &initials.keys[known].1;
+        let opened = match side {
+            Side::Client => keys.open_clients(packet, scratch),
+            Side::Server => keys.open_servers(packet, scratch),
+        }?;
+        let mut seen = Seen::default();
+        for frame in frames(opened.payload) {
+            match frame {
+                Frame::Padding(n) => seen.padding += n,
+                Frame::Crypto { offset, data } => {
+                    let stream = &mut initials.streams[side.index()];
+                    stream.add(offset, data);
+                    self.conflict |= stream.conflict;
+                }
+                Frame::Close(code) => {
+                    self.closed.get_or_insert((side, code));
+                }
+                Frame::Ping | Frame::Ack(_) | Frame::Invalid => {}
+            }
+        }
+        if side == Side::Server {
+            self.server_id = Some(packet.scid);
+            self.version = packet.version;
+        }
+        self.messages(side, context);
+        Some(seen)
+    }
+
+    /// Reads the messages that are complete.
+    fn messages(&mut self, side: Side, context: &mut Context<'_>) {
+        let Some(initials) = &mut self.initials else {
+            return;
+        };
+        let stream = &initials.streams[side.index()];
+        let read = &mut initials.read[side.index()];
+        loop {
+            let mut c = Cursor::new(stream.start().get(*read..).unwrap_or_default());
+            let before = c.len();
+            let (Some(kind), Some(body)) = (c.u8(), c.vec24()) else {
+                return;
+            };
+            *read += before - c.len();
+            match (side, kind) {
+                (Side::Client, 1) => match ClientHello::parse(body) {
+                    Some(hello) => self.handshake.offered(&hello, Carrier::Quic, context),
+                    None => self.conflict = true,
+                },
+                (Side::Server, 2) => match ServerHello::parse(body) {
+                    Some(hello) if hello.retry => {}
+                    Some(hello) => self.handshake.chose(&hello),
+                    None => self.conflict = true,
+                },
+                _ => self.conflict = true,
+            }
+        }
+    }
+
+    /// Whether a server's datagram, which begins with a short header and none of the connection IDs
+    /// that are known, is of this connection. A server that has forgotten it answers with a
+    /// stateless reset, which has random bytes there (RFC 9000 §10.3).
+    pub(super) fn is_no_reset(&mut self, bytes: &[u8]) -> bool {
+        if self.client_id.is_empty() {
+            return bytes.len() > LONGEST_RESET;
+        }
+        let id = bytes.get(1..=self.client_id.as_slice().len());
+        let id = id.and_then(ConnectionId::new);
+        let again = id.is_some() && id == self.next_client_id;
+        self.next_client_id = id;
+        again
+    }
+
+    /// Another datagram of this connection was looked at.
+    pub(super) fn looked_at(&mut self) {
+        if self.flight.accepted {
+            self.patience = self.patience.saturating_sub(1);
+        }
+    }
+
+    /// Decides, if that can be done. True when it is news.
+    pub(super) fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
+        let Some(call) = self.judge(over, context) else {
+            return false;
+        };
+        let news = match &mut self.call {
+            Some(old) if !old.may_become(&call) => false,
+            old => {
+                *old = Some(call);
+                true
+            }
+        };
+        if self.handshake.completed == Some(true) && self.patience == 0 {
+            self.initials = None;
+        }
+        news
+    }
+
+    /// The verdict; `over`: nothing more will come, and whether samples were lost.
+    fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
+        let is_over = over.is_some();
+        if self.conflict {
+            return is_over.then(|| unproven("its hellos contradict themselves"));
+        }
+        if let Some((side, code)) = self.closed
+            && !self.flight.client_done
+        {
+            return Some(self.closed_early(side, code));
+        }
+        let Some(chosen) = self.handshake.chosen else {
+            return if is_over { self.without_answer() } else { None };
+        };
+        if self.flight.accepted {
+            self.handshake.completed = Some(true);
+        }
+        if chosen.kind() == CipherKind::Null {
+            return Some(crate::classify::tls::null_cipher());
+        }
+        if chosen.psk {
+            return Some(self.handshake.by_psk("quic", context));
+        }
+        if self
+            .call
+            .as_ref()
+            .is_some_and(|call| call.verdict == Verdict::Tls)
+            && !matches!(self.flight.shape(Some(chosen.hash())), Shape::Finished(_))
+        {
+            return Some(unproven(LATE));
+        }
+        let shape = self.flight.shape(Some(chosen.hash()));
+        if self.flight.accepted {
+            let call = match shape {
+                Shape::Certificate(_) if !self.flight.client_went_on && !is_over => return None,
+                Shape::Padded | Shape::Strange(_) | Shape::Nothing
+                    if !is_over && self.patience > 0 =>
+                {
+                    return None;
+                }
+                shape => self.by_shape(shape, over == Some(true)),
+            };
+            self.handshake.remember("quic", call.verdict, context);
+            return Some(call);
+        }
+        is_over.then(|| self.not_accepted(shape, over == Some(true)))
+    }
+
+    /// What an accepted flight of that shape is.
+    fn by_shape(&self, shape: Shape, lost: bool) -> Call {
+        match shape {
+            Shape::Certificate(_) if !self.flight.client_went_on => {
+                unproven("the client sent nothing after its flight, which may have been a refusal")
+                    .with(ClientCertificate::Unknown)
+            }
+            Shape::Certificate(length) => Call::new(
+                Verdict::Mtls,
+                Evidence::HandshakeShape,
+                Reason::Packet(length, "it holds the client's certificate"),
+            )
+            .with(ClientCertificate::Presented),
+            Shape::Finished(_) if lost => {
+                unproven("samples were lost, and with them maybe the client's certificate")
+            }
+            Shape::Finished(length) => Call::new(
+                Verdict::Tls,
+                Evidence::HandshakeShape,
+                Reason::Packet(length, "it holds Finished, and no certificate"),
+            ),
+            Shape::Padded => unproven(
+                "the client hides it by padding: its Handshake packets fill their datagrams",
+            ),
+            Shape::Strange(length) => Call::new(
+                Verdict::TlsUnproven,
+                Evidence::HandshakeShape,
+                Reason::Packet(
+                    length,
+                    "neither Finished alone nor a certificate is so long",
+                ),
+            ),
+            Shape::Nothing => unproven("the client's flight was not seen"),
+        }
+    }
+
+    /// Over, and the server was not seen to accept the client's flight.
+    fn not_accepted(&mut self, shape: Shape, lost: bool) -> Call {
+        let flight = &self.flight;
+        // Acknowledgements, or a CONNECTION_CLOSE, are all that a client sends that gives up.
+        let gave_up = flight.has_begun() && !flight.client_done;
+        let refused = flight.client_done && flight.server_stayed
+            || gave_up && (flight.answered || shape == Shape::Nothing);
+        if refused && !lost {
+            self.handshake.completed = Some(false);
+            let certificate = match shape {
+                Shape::Certificate(_) => ClientCertificate::Refused,
+                _ => ClientCertificate::Unknown,
+            };
+            let reason = if flight.client_done {
+                "the server went on with the handshake after the client had finished it: a refusal"
+            } else {
+                "the client did not go on from the handshake to application data"
+            };
+            let evidence = Evidence::HandshakeShape;
+            return Call::new(Verdict::Failed, evidence, Reason::Text(reason)).with(certificate);
+        }
+        unproven(if lost {
+            "samples were lost in the handshake"
+        } else if flight.client_done {
+            "whether the server accepted the client's flight was not seen"
+        } else if flight.has_begun() {
+            "the end of the handshake was not seen"
+        } else {
+            "the client's flight was not seen"
+        })
+    }
+
+    /// Over, and no ServerHello was seen: the client alone tells, unless it offered a pre-shared key.
+    fn without_answer(&self) -> Option<Call> {
+        let alone = !self.flight.server_seen && !self.handshake.psk_offered;
+        let shape = self.flight.shape(None);
+        if alone && self.flight.client_done && self.handshake.hello.is_some() {
+            return Some(self.by_shape(shape, false));
+        }
+        Some(unproven("no ServerHello was seen"))
+    }
+
+    fn closed_early(&mut self, side: Side, code: u64) -> Call {
+        self.handshake.completed = Some(false);
+        let who = match side {
+            Side::Client => "client",
+            Side::Server => "server",
+        };
+        // RFC 9001 §4.8: an alert of TLS.
+        let reason = match u8::try_from(code.wrapping_sub(0x100)) {
+            Ok(alert) => {
+                self.handshake.alert = Some(alert);
+                Reason::Alert(who, alert)
+            }
+            Err(_) => Reason::Text(match side {
+                Side::Client => "the client closed the connection in the handshake",
+                Side::Server => "the server closed the connection in the handshake",
+            }),
+        };
+        Call::new(Verdict::Failed, Evidence::FirstBytes, reason)
+    }
+
+    /// The client begins anew in another version, as the server asked it to.
+    pub(super) fn is_renegotiated_by(&self, packet: &Long<'_>) -> bool {
+        self.is_young() && self.negotiated && packet.version != self.version
+    }
+
+    /// `packet` is this connection's that begins anew, and not that of another one on the same
+    /// addresses.
+    pub(super) fn restarts_by(&self, packet: &Long<'_>) -> bool {
+        self.is_young() && (self.negotiated || self.retry && self.client_id == packet.scid)
+    }
+}

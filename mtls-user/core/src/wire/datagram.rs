@@ -1,0 +1,27 @@
+//! One UDP datagram, wherever it was seen: what the kernel's samples and the packets of a capture
+//! file both become.
+
+use super::{Direction, Endpoint};
+
+/// One UDP datagram, or the part of it that was captured.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// The interface it was seen on (its index); 0 where there is none, as in a capture.
+    pub link: u32,
+    /// Which way it crossed that interface.
+    pub direction: Direction,
+    /// Sender.
+    pub src: Endpoint,
+    /// Receiver.
+    pub dst: Endpoint,
+    /// Payload bytes that were on the wire, captured or not.
+    pub len: u32,
+    /// The captured ones: a prefix of those, at most `len`.
+    pub payload: &'a [u8],
+    /// The flow was already running when the observer first met it.
+    pub midstream: bool,
+    /// Samples of this flow were lost before this one: what is missing proves nothing.
+    pub lost: bool,
+}
