@@ -5,6 +5,7 @@
 
 pub mod cursor;
 pub mod datagram;
+pub mod dtls;
 pub mod quic;
 pub mod segment;
 pub mod text;

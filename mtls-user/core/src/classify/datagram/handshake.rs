@@ -106,26 +106,57 @@ impl Handshake {
             return unproven("authenticated by a pre-shared key, not by certificates");
         }
         let name = self.name(protocol);
-        let origin = self
-            .origin
+        self.origin
             .get_or_insert_with(|| sessions::of_peers(context, Some(&name)));
-        let (session, verdict, words) = match origin {
-            Origin::Known(session) if session.mutual => (
-                session,
-                Verdict::Mtls,
-                "resumed; every full handshake of these peers that was seen was mutual, the last",
-            ),
-            Origin::Known(session) => (
-                session,
-                Verdict::Tls,
-                "resumed; no full handshake of these peers that was seen was mutual, the last",
-            ),
-            Origin::Mixed => {
+        self.inherited(
+            "resumed; every full handshake of these peers that was seen was mutual, the last",
+            "resumed; no full handshake of these peers that was seen was mutual, the last",
+        )
+    }
+
+    /// The verdict on a resumption of DTLS 1.2 or before, by the names that the client offered.
+    pub(super) fn by_name(&mut self, names: &[u64], context: &Context<'_>) -> Call {
+        if self.origin.is_none() {
+            let found = names.iter().find_map(|name| context.sessions.find(*name));
+            self.origin = Some(found.cloned().map_or(Origin::Unknown, Origin::Known));
+        }
+        self.inherited(
+            "resumed; the original handshake was mutual,",
+            "resumed; the original handshake was not mutual,",
+        )
+    }
+
+    /// Remembers a completed full handshake of DTLS 1.2 or before by its names, once.
+    pub(super) fn remember_as(
+        &mut self,
+        names: &[u64],
+        verdict: Verdict,
+        context: &mut Context<'_>,
+    ) {
+        if !matches!(verdict, Verdict::Mtls | Verdict::Tls) {
+            return;
+        }
+        for name in names {
+            let session = Session {
+                mutual: verdict == Verdict::Mtls,
+                time: self.time,
+                certificates: self.certificates.clone(),
+            };
+            context.sessions.remember(*name, session);
+        }
+    }
+
+    /// What a resumption takes over from what it continues.
+    fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
+        let (session, verdict, words) = match &self.origin {
+            Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
+            Some(Origin::Known(session)) => (session, Verdict::Tls, not),
+            Some(Origin::Mixed) => {
                 return unproven(
                     "resumed; not every full handshake of these peers could be told or was the same",
                 );
             }
-            Origin::Unknown => return unproven("resumed; its full handshake was not seen"),
+            _ => return unproven("resumed; its full handshake was not seen"),
         };
         let age = self.time.saturating_sub(session.time) / 1_000_000_000;
         let call = Call::new(

@@ -4,7 +4,9 @@
 //! by the tag of its first Initial packet, DTLS by a ServerHello that answers a ClientHello, other
 //! protocols by what both sides say ([`named`]). No port is ever evidence.
 
+mod dtls;
 mod handshake;
+mod named;
 mod opening;
 mod quic;
 
@@ -17,6 +19,7 @@ use super::tls::Broken;
 use crate::record::{Evidence, TlsInfo, Verdict};
 use crate::wire::quic::ConnectionId;
 use crate::wire::text;
+use dtls::Dtls;
 use opening::{Opening, Says};
 use quic::Quic;
 
@@ -59,6 +62,7 @@ enum State {
     Idle,
     Opening(Box<Opening>),
     Quic(Box<Quic>),
+    Dtls(Box<Dtls>),
     /// A protocol that is known, or not; the answer.
     Named(Call, &'static str),
 }
@@ -80,9 +84,9 @@ impl DatagramClassifier {
             self.state = State::Opening(Box::default());
         }
         let news = match &mut self.state {
-            State::Idle => false,
             State::Opening(opening) => {
-                let says = opening.take(side, &gram);
+                let ports = [context.client.port, context.server.port];
+                let says = opening.take(side, &gram, ports);
                 return self.opened(side, &gram, says, &mut context);
             }
             State::Quic(quic) => {
@@ -93,7 +97,12 @@ impl DatagramClassifier {
                     quic.take(side, &gram, &mut context)
                 }
             }
-            State::Named(..) => false,
+            State::Dtls(dtls) => dtls.take(side, &gram, &mut context),
+            // Peers find each other by STUN before they begin with DTLS.
+            State::Named(_, "stun" | "turn") if dtls::begins(&gram) => {
+                return self.opened(side, &gram, Says::Dtls, &mut context);
+            }
+            State::Idle | State::Named(..) => false,
         };
         match (news, self.is_done()) {
             (true, _) => Progress::Changed,
@@ -122,6 +131,15 @@ impl DatagramClassifier {
                 self.state = State::Quic(Box::new(quic));
                 Progress::NeedMore
             }
+            Says::Dtls => {
+                let swap = side == Side::Server;
+                let mut context = oriented(context, swap);
+                self.swapped ^= swap;
+                let mut dtls = Box::new(Dtls::new(gram.time));
+                dtls.take(Side::Client, gram, &mut context);
+                self.state = State::Dtls(dtls);
+                Progress::NeedMore
+            }
             Says::Is(call, protocol, swap) => {
                 self.swapped ^= swap;
                 self.state = State::Named(call, protocol);
@@ -136,13 +154,15 @@ impl DatagramClassifier {
         let mut context = oriented(context, self.swapped);
         match &mut self.state {
             State::Opening(opening) => {
-                let (call, protocol, swap) = opening.last(lost);
+                let ports = [context.client.port, context.server.port];
+                let (call, protocol, swap) = opening.last(ports, lost);
                 self.swapped ^= swap;
                 self.state = State::Named(call, protocol);
             }
             State::Quic(quic) => quic.finish(lost, &mut context),
+            State::Dtls(dtls) => dtls.finish(lost, &mut context),
             State::Idle if lost => {
-                let call = Call::unobserved("samples of this flow were lost");
+                let call = Call::unobserved(Reason::Text("samples of this flow were lost"));
                 self.state = State::Named(call, "unknown");
             }
             State::Idle | State::Named(..) => {}
@@ -163,6 +183,7 @@ impl DatagramClassifier {
         self.contradiction.as_ref().or(match &self.state {
             State::Idle | State::Opening(_) => None,
             State::Quic(quic) => quic.call(),
+            State::Dtls(dtls) => dtls.call(),
             State::Named(call, _) => Some(call),
         })
     }
@@ -177,6 +198,7 @@ impl DatagramClassifier {
                 notes: Vec::new(),
             },
             State::Quic(quic) => quic.part(),
+            State::Dtls(dtls) => dtls.part(),
             State::Named(_, protocol) => Part {
                 protocol,
                 tls: None,
@@ -189,7 +211,9 @@ impl DatagramClassifier {
             reason: match (call, &self.state) {
                 (Some(call), _) => call.reason.text(),
                 (None, State::Idle) => SmolStr::new_static("no payload was seen"),
-                (None, State::Quic(_)) => SmolStr::new_static("the handshake is not over"),
+                (None, State::Quic(_) | State::Dtls(_)) => {
+                    SmolStr::new_static("the handshake is not over")
+                }
                 (None, _) => SmolStr::new_static("not enough was seen yet"),
             },
             protocol: part.protocol,
@@ -204,6 +228,7 @@ impl DatagramClassifier {
         match &self.state {
             State::Idle | State::Opening(_) => false,
             State::Quic(quic) => quic.is_done(),
+            State::Dtls(dtls) => dtls.call().is_some(),
             State::Named(..) => true,
         }
     }
@@ -225,7 +250,7 @@ impl DatagramClassifier {
 
     /// What was seen is what a flow begins with.
     pub fn is_from_start(&self) -> bool {
-        matches!(self.state, State::Quic(_))
+        matches!(self.state, State::Quic(_) | State::Dtls(_))
     }
 
     fn side(&self, side: Side) -> Side {

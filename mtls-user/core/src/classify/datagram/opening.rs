@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Gram, quic};
+use super::named::{self, Found, Nature, Talk};
+use super::{Gram, dtls, quic};
 use crate::classify::Side;
-use crate::classify::call::{Call, Reason};
+use crate::classify::call::{Call, Reason, Words};
 use crate::record::{Evidence, Verdict};
 use crate::wire::quic::{Packet, packets};
 use crate::wire::text;
@@ -25,6 +26,13 @@ pub(super) struct Kept {
     pub(super) len: usize,
 }
 
+impl Kept {
+    /// The whole datagram, if that was captured and kept.
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        (self.bytes.len() == self.len).then_some(&*self.bytes)
+    }
+}
+
 /// What the opening says.
 #[derive(Debug)]
 pub(super) enum Says {
@@ -32,8 +40,25 @@ pub(super) enum Says {
     Wait,
     /// This datagram may begin a QUIC connection.
     Quic,
+    /// This datagram begins a DTLS handshake.
+    Dtls,
     /// The answer, the protocol's name, and whether the sides are swapped.
     Is(Call, &'static str, bool),
+}
+
+/// The verdict on a protocol that is known by name.
+fn call(name: &'static str, nature: Nature) -> Call {
+    let (verdict, reason) = match nature {
+        Nature::Plain => (Verdict::Plaintext, Reason::Named(Words::Plain, name)),
+        Nature::Sealed => (Verdict::Opaque, Reason::Named(Words::Encrypted, name)),
+        Nature::Unknown => (
+            Verdict::Opaque,
+            Reason::Text(
+                "RTP or SRTP: whether the payload is encrypted cannot be told from its headers",
+            ),
+        ),
+    };
+    Call::new(verdict, Evidence::FirstBytes, reason)
 }
 
 /// The first datagrams of both sides.
@@ -44,35 +69,69 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Takes in a datagram.
-    pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>) -> Says {
+    /// Takes in a datagram; `ports`: the client's and the server's.
+    pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, ports: [u16; 2]) -> Says {
         self.seen = self.seen.saturating_add(1);
+        if quic::begins(gram) {
+            self.keep(side, gram);
+            return Says::Quic;
+        }
+        if dtls::begins(gram) {
+            return Says::Dtls;
+        }
+        if self.keep(side, gram)
+            && let (Found::Sure(name, nature), swap) = self.named(ports)
+        {
+            return Says::Is(call(name, nature), name, swap);
+        }
+        if self.seen < ENOUGH {
+            return Says::Wait;
+        }
+        let (call, protocol, swap) = self.last(ports, false);
+        Says::Is(call, protocol, swap)
+    }
+
+    /// Keeps a datagram, if it is one of the first.
+    fn keep(&mut self, side: Side, gram: &Gram<'_>) -> bool {
         let kept = &mut self.kept[side.index()];
-        if kept.len() < KEPT {
+        let keep = kept.len() < KEPT;
+        if keep {
             let n = gram.bytes.len().min(BYTES);
             kept.push(Kept {
                 bytes: gram.bytes[..n].into(),
                 len: gram.len,
             });
         }
-        if quic::begins(gram) {
-            return Says::Quic;
-        }
-        if self.seen < ENOUGH {
-            return Says::Wait;
-        }
-        let (call, protocol, swap) = self.last(false);
-        Says::Is(call, protocol, swap)
+        keep
+    }
+
+    fn named(&self, ports: [u16; 2]) -> (Found, bool) {
+        named::identify(&Talk {
+            client: &self.kept[0],
+            server: &self.kept[1],
+            ports,
+        })
     }
 
     /// What it is when nothing more will come.
-    pub(super) fn last(&self, lost: bool) -> (Call, &'static str, bool) {
+    pub(super) fn last(&self, ports: [u16; 2], lost: bool) -> (Call, &'static str, bool) {
+        if let (Found::Sure(name, nature) | Found::Likely(name, nature), swap) = self.named(ports) {
+            return (call(name, nature), name, swap);
+        }
         if let Some((reason, protocol)) = self.looks_like_quic() {
-            return (Call::unobserved(reason), protocol, false);
+            return (Call::unobserved(Reason::Text(reason)), protocol, false);
+        }
+        if self.is_dtls() {
+            let call = Call::new(
+                Verdict::TlsUnproven,
+                Evidence::RecordFraming,
+                Reason::Text("its handshake was not seen"),
+            );
+            return (call, "dtls", false);
         }
         if lost {
             return (
-                Call::unobserved("samples of this flow were lost"),
+                Call::unobserved(Reason::Text("samples of this flow were lost")),
                 "unknown",
                 false,
             );
@@ -93,6 +152,19 @@ impl Opening {
         };
         let call = Call::new(verdict, Evidence::FirstBytes, Reason::Text(reason));
         (call, "unknown", false)
+    }
+
+    /// Three datagrams at least, all of which are encrypted records of DTLS to the last byte.
+    fn is_dtls(&self) -> bool {
+        let all = || self.kept.iter().flatten();
+        all().count() >= KEPT
+            && all().all(|kept| {
+                dtls::is_midstream(&Gram {
+                    bytes: &kept.bytes,
+                    len: kept.len,
+                    time: 0,
+                })
+            })
     }
 
     /// Headers as QUIC has them, of a connection whose first packets were not seen.

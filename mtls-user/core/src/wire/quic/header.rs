@@ -127,6 +127,8 @@ pub enum Packet<'a> {
     Foreign {
         /// The version.
         version: u32,
+        /// The sender's connection ID, if that is as short as those of QUIC versions 1 and 2.
+        scid: ConnectionId,
     },
     /// What may be a packet with a short header: the rest of the datagram.
     Short {
@@ -198,7 +200,15 @@ fn long(bytes: &[u8], len: usize) -> Option<(Packet<'_>, usize)> {
             .then_some((Packet::Negotiation { scid }, len));
     }
     let Some(version) = Version::of(number) else {
-        return Some((Packet::Foreign { version: number }, len));
+        let scid = ConnectionId::new(scid)?;
+        ConnectionId::new(dcid)?;
+        return Some((
+            Packet::Foreign {
+                version: number,
+                scid,
+            },
+            len,
+        ));
     };
     let kind = Kind::of(version, first);
     let mut packet = Long {
@@ -308,8 +318,8 @@ mod tests {
 
     #[test]
     fn version_2_rotates_the_kinds() {
-        let kinds = |version| [0xc0, 0xd0, 0xe0, 0xf0].map(|first| Kind::of(version, first));
         use Kind::{Handshake, Initial, Retry, ZeroRtt};
+        let kinds = |version| [0xc0, 0xd0, 0xe0, 0xf0].map(|first| Kind::of(version, first));
         assert_eq!(kinds(Version::V1), [Initial, ZeroRtt, Handshake, Retry]);
         assert_eq!(kinds(Version::V2), [Retry, Initial, ZeroRtt, Handshake]);
     }

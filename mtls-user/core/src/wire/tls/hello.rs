@@ -11,12 +11,14 @@ pub mod extension {
     pub const SERVER_NAME: u16 = 0;
     pub const ALPN: u16 = 16;
     pub const SIGNATURE_ALGORITHMS: u16 = 13;
+    pub const USE_SRTP: u16 = 14;
     pub const SESSION_TICKET: u16 = 35;
     pub const PRE_SHARED_KEY: u16 = 41;
     pub const EARLY_DATA: u16 = 42;
     pub const SUPPORTED_VERSIONS: u16 = 43;
     pub const POST_HANDSHAKE_AUTH: u16 = 49;
     pub const KEY_SHARE: u16 = 51;
+    pub const CONNECTION_ID: u16 = 54;
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
@@ -222,6 +224,8 @@ pub struct ServerHello<'a> {
     pub alpn: Option<&'a [u8]>,
     /// It asks for a second ClientHello.
     pub retry: bool,
+    /// All extensions, framing included.
+    pub extensions: &'a [u8],
 }
 
 impl<'a> ServerHello<'a> {
@@ -255,6 +259,7 @@ impl<'a> ServerHello<'a> {
             psk: None,
             alpn: None,
             retry: random == RETRY,
+            extensions,
         };
         for (kind, data) in Extensions(Cursor::new(extensions)) {
             let mut c = Cursor::new(data);
@@ -267,6 +272,11 @@ impl<'a> ServerHello<'a> {
             }
         }
         (session_id.len() <= 32).then_some(hello)
+    }
+
+    /// The extensions, each its number and its data, in order.
+    pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
+        Extensions(Cursor::new(self.extensions))
     }
 
     /// TLS 1.3, or a draft of it.

@@ -6,16 +6,13 @@ use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherKx, TlsCipherSuite};
 /// `1.3`, `1.2`, …, `ssl3`, `ssl2`, `1.3-draft23`.
 pub fn version(version: u16) -> SmolStr {
     match version {
+        // DTLS counts downwards.
         0x0002 => "ssl2".into(),
         0x0300 => "ssl3".into(),
-        0x0301 => "1.0".into(),
+        0x0301 | 0xfeff => "1.0".into(),
         0x0302 => "1.1".into(),
-        0x0303 => "1.2".into(),
-        0x0304 => "1.3".into(),
-        // DTLS counts downwards.
-        0xfeff => "1.0".into(),
-        0xfefd => "1.2".into(),
-        0xfefc => "1.3".into(),
+        0x0303 | 0xfefd => "1.2".into(),
+        0x0304 | 0xfefc => "1.3".into(),
         v if v >> 8 == 0x7f => format_smolstr!("1.3-draft{}", v & 0xff),
         v => format_smolstr!("{v:#06x}"),
     }

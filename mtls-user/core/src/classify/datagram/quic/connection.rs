@@ -125,14 +125,13 @@ impl Connection {
             return None;
         }
         let known = initials.keys.iter().position(|(v, _)| *v == packet.version);
-        let known = match known {
-            Some(known) => known,
+        let known = if let Some(known) = known {
+            known
+        } else {
             // Compatible negotiation goes on in the other version (RFC 9369 §4.1).
-            None => {
-                let keys = InitialKeys::new(packet.version, &self.keyed_by)?;
-                initials.keys.push((packet.version, keys));
-                initials.keys.len() - 1
-            }
+            let keys = InitialKeys::new(packet.version, &self.keyed_by)?;
+            initials.keys.push((packet.version, keys));
+            initials.keys.len() - 1
         };
         let keys = &initials.keys[known].1;
         let opened = match side {
@@ -242,7 +241,7 @@ impl Connection {
             return Some(self.closed_early(side, code));
         }
         let Some(chosen) = self.handshake.chosen else {
-            return if is_over { self.without_answer() } else { None };
+            return is_over.then(|| self.without_answer());
         };
         if self.flight.accepted {
             self.handshake.completed = Some(true);
@@ -347,13 +346,13 @@ impl Connection {
     }
 
     /// Over, and no ServerHello was seen: the client alone tells, unless it offered a pre-shared key.
-    fn without_answer(&self) -> Option<Call> {
+    fn without_answer(&self) -> Call {
         let alone = !self.flight.server_seen && !self.handshake.psk_offered;
         let shape = self.flight.shape(None);
         if alone && self.flight.client_done && self.handshake.hello.is_some() {
-            return Some(self.by_shape(shape, false));
+            return self.by_shape(shape, false);
         }
-        Some(unproven("no ServerHello was seen"))
+        unproven("no ServerHello was seen")
     }
 
     fn closed_early(&mut self, side: Side, code: u64) -> Call {

@@ -61,7 +61,7 @@ pub(super) enum Behind {
 
 /// What the client's flight holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Shape {
+pub(in crate::classify::datagram) enum Shape {
     /// A certificate; the length that shows it.
     Certificate(u16),
     /// Finished, and no certificate; the length that shows it.

@@ -12,6 +12,7 @@ use crate::classify::{Context, Side};
 use crate::record::{TlsInfo, Verdict};
 use crate::wire::quic::{ConnectionId, Kind, Long, Packet, packets};
 use connection::Connection;
+pub(super) use flight::Shape;
 use flight::{Around, Behind};
 
 /// Connections between the same addresses that are followed at a time.
@@ -98,15 +99,14 @@ impl Quic {
                     }
                     if packet.kind == Kind::Handshake {
                         let behind = match all.peek() {
-                            None => Behind::Nothing,
                             Some(Packet::Long(next)) if next.kind == Kind::Handshake => {
                                 Behind::Handshake
                             }
                             Some(Packet::Long(next)) => Behind::Bytes(next.length),
-                            Some(Packet::Short { len, .. }) => Behind::Bytes(*len),
-                            // What is no packet may as well be what the datagram is cut to.
-                            Some(Packet::Rest { len, zeros: true }) => Behind::Bytes(*len),
-                            Some(_) => Behind::Nothing,
+                            Some(Packet::Short { len, .. } | Packet::Rest { len, zeros: true }) => {
+                                Behind::Bytes(*len)
+                            }
+                            _ => Behind::Nothing,
                         };
                         match side {
                             Side::Client => flight.add(packet.length, behind, around),

@@ -1,0 +1,565 @@
+//! DTLS between two addresses.
+//!
+//! Until 1.2 the messages are in clear and numbered, so what the client sent is known even where
+//! datagrams are missing; in 1.3 lengths tell ([`shape`]).
+
+mod messages;
+mod shape;
+
+use crate::classify::call::{Call, Reason};
+use crate::classify::datagram::handshake::{Handshake, unproven};
+use crate::classify::datagram::quic::Shape;
+use crate::classify::datagram::{Gram, Part};
+use crate::classify::settled::contradicted;
+use crate::classify::tls::{Broken, null_cipher};
+use crate::classify::{Context, Side};
+use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::wire::cursor::Cursor;
+use crate::wire::dtls::{Fragment, Record, content, fragments, records};
+use crate::wire::text;
+use crate::wire::tls::hello::extension;
+use crate::wire::tls::names::CipherKind;
+use crate::wire::tls::{Carrier, ClientHello, ServerHello};
+use messages::Messages;
+use shape::Records;
+
+/// Bytes of a record's body that tell whether it is text.
+const LOOK: usize = 32;
+/// An encrypted alert of DTLS 1.3.
+const ALERT_13: u16 = 19;
+/// Datagrams that are no DTLS, STUN or media, after which the flow is not DTLS alone.
+const FOREIGN: u8 = 2;
+
+mod kind {
+    pub(super) const CLIENT_HELLO: u8 = 1;
+    pub(super) const SERVER_HELLO: u8 = 2;
+    pub(super) const HELLO_VERIFY_REQUEST: u8 = 3;
+    pub(super) const NEW_SESSION_TICKET: u8 = 4;
+    pub(super) const CERTIFICATE: u8 = 11;
+    pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
+    pub(super) const CERTIFICATE_REQUEST: u8 = 13;
+    pub(super) const SERVER_HELLO_DONE: u8 = 14;
+    pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
+}
+
+/// What names of sessions are remembered under: those of TLS over TCP are not these.
+const TICKET: u8 = 2;
+const SESSION_ID: u8 = 3;
+
+/// One flow of DTLS.
+#[derive(Debug, Default)]
+pub(super) struct Dtls {
+    handshake: Handshake,
+    messages: [Messages; 2],
+    /// The number of the client's last ClientHello.
+    hello: u16,
+    hellos: u8,
+    cookie: bool,
+    /// The client's Certificate: whether its list has something in it.
+    certificate: Option<bool>,
+    /// The number of the client's ClientKeyExchange.
+    key_exchange: Option<u16>,
+    /// The server has sent messages that only a full handshake has.
+    full: bool,
+    requested: bool,
+    /// Both sides have sent ChangeCipherSpec, or what is encrypted.
+    changed: [bool; 2],
+    /// The server has sent handshake messages or data that are encrypted, after the client's flight.
+    accepted: bool,
+    /// An alert; its side, and whether it is in clear.
+    alert: Option<(Side, Option<u8>)>,
+    server_seen: bool,
+    client_records: Records,
+    /// The lengths of connection IDs that the client and the server want to be called by.
+    ids: [Option<usize>; 2],
+    srtp: bool,
+    srtp_agreed: bool,
+    foreign: u8,
+    /// The names by which it may be resumed, and by which it resumes.
+    names: Vec<u64>,
+    resumes: Vec<u64>,
+    broken: Option<Broken>,
+    call: Option<Call>,
+}
+
+/// Whether a datagram begins with a ClientHello, or the start of one.
+pub(super) fn begins(gram: &Gram<'_>) -> bool {
+    let Some(Some(Record::Full {
+        content: content::HANDSHAKE,
+        epoch: 0,
+        body,
+        ..
+    })) = records(gram.bytes, gram.len, 0).next()
+    else {
+        return false;
+    };
+    // A version stands at the start of its first fragment; others come with it in the record.
+    matches!(fragments(body).next(), Some(Fragment { kind: kind::CLIENT_HELLO, offset, data, .. })
+        if offset > 0 || matches!(data, [0xfe, 0xff | 0xfd, ..]))
+}
+
+/// Whether every record of a datagram, to its last byte, is one of an encrypted epoch.
+pub(super) fn is_midstream(gram: &Gram<'_>) -> bool {
+    gram.bytes.len() == gram.len
+        && records(gram.bytes, gram.len, 0).all(|record| {
+            matches!(
+                record,
+                Some(Record::Full {
+                    content: 20..=23,
+                    epoch: 1..,
+                    len: 17..,
+                    ..
+                })
+            )
+        })
+}
+
+impl Dtls {
+    /// A flow that begins with a ClientHello.
+    pub(super) fn new(time: u64) -> Self {
+        Self {
+            handshake: Handshake {
+                time,
+                ..Handshake::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Takes in a datagram; true when the verdict is news.
+    pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, context: &mut Context<'_>) -> bool {
+        // What a side sends carries the ID that the other wants to be called by.
+        let id = self.ids[side.other().index()].unwrap_or(0);
+        for (at, record) in records(gram.bytes, gram.len, id).enumerate() {
+            match record {
+                Some(record) => self.record(side, record, context),
+                None if at == 0 => self.other(gram),
+                None => {}
+            }
+        }
+        self.evaluate(None, context)
+    }
+
+    /// A datagram that is not DTLS: STUN and media share the addresses (RFC 7983).
+    fn other(&mut self, gram: &Gram<'_>) {
+        let first = gram.bytes.first().copied().unwrap_or_default();
+        let expected = match first {
+            0..=3 => gram.bytes.get(4..8) == Some(&[0x21, 0x12, 0xa4, 0x42]),
+            64..=79 => true,
+            128..=191 => self.srtp,
+            _ => false,
+        };
+        let readable = gram.bytes.get(..LOOK).is_some_and(text::is_text);
+        if !expected {
+            self.foreign = self.foreign.saturating_add(1);
+        }
+        if readable || self.foreign >= FOREIGN {
+            self.broken.get_or_insert(Broken {
+                readable,
+                protocol: None,
+            });
+        }
+    }
+
+    fn record(&mut self, side: Side, record: Record<'_>, context: &mut Context<'_>) {
+        self.server_seen |= side == Side::Server;
+        match record {
+            Record::Full {
+                content: content::HANDSHAKE,
+                epoch: 0,
+                body,
+                ..
+            } => {
+                for fragment in fragments(body) {
+                    self.fragment(side, fragment, context);
+                }
+            }
+            Record::Full {
+                content: content::ALERT,
+                epoch: 0,
+                body: &[level, code],
+                ..
+            } if level == 2 || self.alert.is_none() && code != 0 => {
+                self.alert = Some((side, Some(code)));
+            }
+            Record::Full {
+                content: content::CHANGE_CIPHER_SPEC,
+                ..
+            } => self.changed[side.index()] = true,
+            Record::Full {
+                content,
+                epoch: 1..,
+                body,
+                ..
+            } => {
+                self.changed[side.index()] = true;
+                if body.get(..LOOK).is_some_and(text::is_text) {
+                    self.broken.get_or_insert(Broken {
+                        readable: true,
+                        protocol: None,
+                    });
+                }
+                match (side, content) {
+                    (_, content::ALERT) => {
+                        if self.alert.is_none() && !self.accepted {
+                            self.alert = Some((side, None));
+                        }
+                    }
+                    (Side::Server, _) => self.accepted |= self.flight_seen(),
+                    // In a resumption, the client's Finished is the last.
+                    (Side::Client, _) => self.accepted |= self.is_resumed(),
+                }
+            }
+            Record::Full { .. } => {}
+            Record::Unified { epoch, len } => self.encrypted(side, epoch, len),
+        }
+    }
+
+    /// An encrypted record of DTLS 1.3.
+    fn encrypted(&mut self, side: Side, epoch: u8, len: u16) {
+        match (side, epoch) {
+            (Side::Client, 2) => {
+                self.client_records.add(len);
+                if len == ALERT_13 && !self.accepted && self.alert.is_none() {
+                    self.alert = Some((side, None));
+                }
+            }
+            (Side::Client, _) => {
+                self.changed[0] = true;
+                self.client_records.divide(len);
+            }
+            (Side::Server, 2) => {
+                self.client_records.servers = self.client_records.servers.saturating_add(1);
+                if len == ALERT_13 && !self.accepted {
+                    self.alert = Some((side, None));
+                }
+            }
+            (Side::Server, 3) if len != ALERT_13 => {
+                self.changed[1] = true;
+                self.accepted |= self.client_records.has_begun();
+            }
+            (Side::Server, 3) if !self.accepted => self.alert = Some((side, None)),
+            (Side::Server, _) => {}
+        }
+    }
+
+    /// The client has sent what answers the server's flight (≤ 1.2).
+    fn flight_seen(&self) -> bool {
+        self.key_exchange.is_some() || self.certificate.is_some() || self.changed[0]
+    }
+
+    /// Neither side has sent what only a full handshake has, and both have gone on to what is
+    /// encrypted (≤ 1.2).
+    fn is_resumed(&self) -> bool {
+        !self.full
+            && self.key_exchange.is_none()
+            && self.certificate.is_none()
+            && self.changed == [true; 2]
+    }
+
+    fn fragment(&mut self, side: Side, fragment: Fragment<'_>, context: &mut Context<'_>) {
+        // The length of the list is there before the message is complete, and without its start.
+        if side == Side::Client && fragment.kind == kind::CERTIFICATE && fragment.len >= 3 {
+            self.certificate.get_or_insert(fragment.len > 3);
+        }
+        let mut messages = std::mem::take(&mut self.messages[side.index()]);
+        messages.add(fragment, |kind, number, body| {
+            self.message(side, kind, number, body, context);
+        });
+        self.messages[side.index()] = messages;
+    }
+
+    fn message(
+        &mut self,
+        side: Side,
+        kind: u8,
+        number: u16,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        match (side, kind) {
+            (Side::Client, kind::CLIENT_HELLO) => {
+                if let Some(hello) = ClientHello::parse_dtls(body) {
+                    self.offered(&hello, number, context);
+                }
+            }
+            (Side::Client, kind::CLIENT_KEY_EXCHANGE) => self.key_exchange = Some(number),
+            (Side::Server, kind::HELLO_VERIFY_REQUEST) => self.cookie = true,
+            (Side::Server, kind::SERVER_HELLO) => match ServerHello::parse_dtls(body) {
+                Some(hello) if !hello.retry => self.chose(&hello, context),
+                _ => {}
+            },
+            (Side::Server, kind::CERTIFICATE_REQUEST) => {
+                self.requested = true;
+                self.full = true;
+            }
+            (Side::Server, kind::SERVER_KEY_EXCHANGE | kind::SERVER_HELLO_DONE) => {
+                self.full = true;
+            }
+            (Side::Server, kind::NEW_SESSION_TICKET) => {
+                let mut c = Cursor::new(body);
+                if let Some(ticket) = c.u32().and_then(|_lifetime| c.vec16())
+                    && !ticket.is_empty()
+                {
+                    self.names.push(context.sessions.name(TICKET, ticket));
+                }
+            }
+            (_, kind::CERTIFICATE) => {
+                self.full |= side == Side::Server;
+                let mut c = Cursor::new(body);
+                if let Some(list) = c.vec24() {
+                    if side == Side::Client {
+                        self.certificate = Some(!list.is_empty());
+                    }
+                    let first = Cursor::new(list).vec24();
+                    self.handshake.certificates[side.index()] =
+                        first.and_then(|der| context.sessions.certificate(der));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn offered(&mut self, hello: &ClientHello<'_>, number: u16, context: &mut Context<'_>) {
+        if self.hellos > 0 && number < self.hello {
+            return;
+        }
+        self.hello = number;
+        self.hellos = self.hellos.saturating_add(1);
+        self.handshake.offered(hello, Carrier::Dtls, context);
+        self.resumes.clear();
+        for (kind, id) in [
+            (TICKET, hello.ticket.unwrap_or_default()),
+            (SESSION_ID, hello.session_id),
+        ] {
+            if !id.is_empty() {
+                self.resumes.push(context.sessions.name(kind, id));
+            }
+        }
+        for (kind, data) in hello.extensions() {
+            match kind {
+                extension::USE_SRTP => self.srtp = true,
+                extension::CONNECTION_ID => self.ids[0] = data.first().map(|n| usize::from(*n)),
+                _ => {}
+            }
+        }
+    }
+
+    fn chose(&mut self, hello: &ServerHello<'_>, context: &mut Context<'_>) {
+        self.handshake.chose(hello);
+        if !hello.is_13() && !hello.session_id.is_empty() {
+            let name = context.sessions.name(SESSION_ID, hello.session_id);
+            if !self.resumes.contains(&name) {
+                self.names.push(name);
+            }
+        }
+        let mut agreed = false;
+        for (kind, data) in hello.extensions() {
+            match kind {
+                extension::USE_SRTP => self.srtp_agreed = true,
+                extension::CONNECTION_ID => {
+                    agreed = true;
+                    self.ids[1] = data.first().map(|n| usize::from(*n));
+                }
+                _ => {}
+            }
+        }
+        if !agreed {
+            self.ids = [None; 2];
+        }
+    }
+
+    /// Settles what can be settled.
+    pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
+        self.evaluate(Some(lost), context);
+    }
+
+    fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
+        let call = match self.broken {
+            Some(broken) => Some(contradicted(broken)),
+            None => self.judge(over, context),
+        };
+        let Some(call) = call else { return false };
+        match &mut self.call {
+            Some(old) if !old.may_become(&call) => false,
+            old => {
+                *old = Some(call);
+                true
+            }
+        }
+    }
+
+    /// The verdict; `over`: nothing more will come, and whether samples were lost.
+    fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
+        if self.messages.iter().any(|side| side.conflict) {
+            return over.map(|_| unproven("its handshake messages contradict themselves"));
+        }
+        if self.accepted {
+            self.handshake.completed = Some(true);
+        }
+        if let Some(alert) = self.alert.filter(|_| !self.accepted) {
+            // What is encrypted may be another message until nothing else comes.
+            if alert.1.is_some() || over.is_some() {
+                return Some(self.ended_by(alert));
+            }
+        }
+        let Some(chosen) = self.handshake.chosen else {
+            return over.map(|_| unproven("no ServerHello was seen"));
+        };
+        if chosen.kind() == CipherKind::Null {
+            return Some(null_cipher());
+        }
+        if chosen.is_13() {
+            return self.modern(over, context);
+        }
+        if self.is_resumed() {
+            self.handshake.resumed = Some(true);
+            self.handshake.completed = Some(true);
+            return Some(self.handshake.by_name(&self.resumes, context));
+        }
+        let call = self
+            .classic(chosen.kind())
+            .or_else(|| over.map(|_| unproven("the client's flight was not seen")))?;
+        if self.handshake.completed == Some(true) {
+            self.handshake.resumed = Some(false);
+            let names = std::mem::take(&mut self.names);
+            self.handshake.remember_as(&names, call.verdict, context);
+        }
+        Some(call)
+    }
+
+    /// DTLS 1.2 and before: by the messages, which are numbered.
+    fn classic(&self, kind: CipherKind) -> Option<Call> {
+        let of = |verdict, words| Call::new(verdict, Evidence::Certificates, Reason::Text(words));
+        if self.certificate == Some(true) {
+            return Some(
+                of(Verdict::Mtls, "both sides sent certificates in clear")
+                    .with(ClientCertificate::Presented),
+            );
+        }
+        let key_exchange = self.key_exchange?;
+        Some(match (self.certificate, kind) {
+            (_, CipherKind::Psk) => {
+                unproven("authenticated by a pre-shared key, not by certificates")
+            }
+            (_, CipherKind::Anonymous) => unproven("the cipher suite authenticates nobody"),
+            (Some(_), _) => of(Verdict::Tls, "a certificate was asked for but not given")
+                .with(ClientCertificate::NotPresented),
+            // Nothing came between the hello and the key exchange.
+            (None, _) if key_exchange == self.hello + 1 => {
+                of(Verdict::Tls, "no certificate was asked for")
+                    .with(ClientCertificate::NotRequested)
+            }
+            (None, _) => return None,
+        })
+    }
+
+    /// DTLS 1.3: by the lengths of records.
+    fn modern(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
+        let chosen = self.handshake.chosen?;
+        if chosen.psk {
+            return Some(self.handshake.by_psk("dtls", context));
+        }
+        if !self.accepted && over.is_none() {
+            return None;
+        }
+        let record = |verdict, len, words| {
+            Call::new(
+                verdict,
+                Evidence::HandshakeShape,
+                Reason::Record(len, words),
+            )
+        };
+        let call = match self.client_records.shape(chosen.hash()) {
+            Shape::Certificate(len) => {
+                record(Verdict::Mtls, len, "it holds the client's certificate")
+                    .with(ClientCertificate::Presented)
+            }
+            Shape::Finished(_) if over == Some(true) => {
+                unproven("samples were lost, and with them maybe the client's certificate")
+            }
+            Shape::Finished(len) => {
+                record(Verdict::Tls, len, "it holds Finished, and no certificate")
+            }
+            Shape::Strange(len) => record(
+                Verdict::TlsUnproven,
+                len,
+                "neither Finished alone nor a certificate is so long",
+            ),
+            Shape::Padded => unproven("the client hides it by padding"),
+            Shape::Nothing => {
+                over?;
+                unproven("the client's flight was not seen")
+            }
+        };
+        if self.accepted {
+            self.handshake.remember("dtls", call.verdict, context);
+        } else if self.server_seen {
+            return Some(unproven(
+                "whether the server accepted the client's flight was not seen",
+            ));
+        }
+        Some(call)
+    }
+
+    fn ended_by(&mut self, (side, code): (Side, Option<u8>)) -> Call {
+        self.handshake.completed = Some(false);
+        let who = match side {
+            Side::Client => "client",
+            Side::Server => "server",
+        };
+        let reason = match code {
+            Some(code) => {
+                self.handshake.alert = Some(code);
+                Reason::Alert(who, code)
+            }
+            None => Reason::Text(match side {
+                Side::Client => "the client ended the handshake with an encrypted alert",
+                Side::Server => "the server ended the handshake with an encrypted alert",
+            }),
+        };
+        let shown = self.certificate.is_some()
+            || matches!(
+                self.client_records
+                    .shape(self.handshake.chosen.map_or(32, |c| c.hash())),
+                Shape::Certificate(_)
+            );
+        let certificate = if shown && side == Side::Server {
+            ClientCertificate::Refused
+        } else {
+            ClientCertificate::Unknown
+        };
+        Call::new(Verdict::Failed, Evidence::HandshakeShape, reason).with(certificate)
+    }
+
+    pub(super) fn call(&self) -> Option<&Call> {
+        self.call.as_ref()
+    }
+
+    /// What is said of it beside the verdict.
+    pub(super) fn part(&self) -> Part {
+        let mut notes = Vec::new();
+        if self.cookie {
+            notes.push("cookie: the server had the client prove its address".to_owned());
+        }
+        if self.srtp_agreed || self.srtp && self.handshake.chosen.is_some_and(|c| c.is_13()) {
+            notes.push(
+                "srtp: it makes keys for media (WebRTC); certificates there are self-signed and known by their fingerprints, not by an authority"
+                    .to_owned(),
+            );
+        }
+        let verdict = self.call.as_ref().map(|call| call.verdict);
+        if matches!(verdict, Some(Verdict::Mtls | Verdict::Tls))
+            && self.handshake.completed.is_none()
+        {
+            notes.push(
+                "unconfirmed: the server's answer to the client's flight was not seen".into(),
+            );
+        }
+        Part {
+            protocol: "dtls",
+            tls: Some(self.handshake.info(self.call.as_ref())),
+            notes,
+        }
+    }
+}

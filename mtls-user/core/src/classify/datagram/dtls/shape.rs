@@ -1,0 +1,148 @@
+//! DTLS 1.3, mutual or not, by the lengths of the client's records in the handshake's epoch.
+//!
+//! A handshake message is 12 bytes of header and its body; its record adds a byte and a tag of 16.
+//! So a Finished is 61 or 77 bytes long, by the hash of the suite; with an empty Certificate in the
+//! same record, 16 more. An acknowledgement of n records is 19 + 16·n bytes (RFC 9147 §7). All else
+//! that is as long as a certificate is one, unless it may be padding.
+
+use smallvec::SmallVec;
+
+use super::super::quic::Shape;
+
+/// Records that are remembered.
+const RECORDS: usize = 64;
+/// The least length of a record with a certificate in it; the smallest seen is 339.
+const CERTIFICATE: u16 = 200;
+/// What a record's body has beside its message.
+const OVERHEAD: u16 = 17;
+
+/// The client's records of the handshake's epoch.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    lens: SmallVec<[u16; 4]>,
+    overflow: bool,
+    /// The greatest common divisor of the lengths without the tag, those of application data
+    /// included.
+    block: u16,
+    /// Encrypted handshake records of the server's, which is what can be acknowledged.
+    pub(super) servers: u16,
+}
+
+impl Records {
+    /// A record of the handshake's epoch.
+    pub(super) fn add(&mut self, len: u16) {
+        self.divide(len);
+        if self.lens.len() < RECORDS {
+            self.lens.push(len);
+        } else {
+            self.overflow = true;
+        }
+    }
+
+    /// A record of another epoch, whose length shows whether the client pads.
+    pub(super) fn divide(&mut self, len: u16) {
+        self.block = gcd(self.block, len.saturating_sub(16));
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        !self.lens.is_empty()
+    }
+
+    /// It may acknowledge records: no more than the server has sent, and sent again.
+    fn is_ack(&self, len: u16) -> bool {
+        let ranges = len.saturating_sub(2 + OVERHEAD);
+        len >= 2 + OVERHEAD
+            && ranges.is_multiple_of(16)
+            && ranges / 16 <= self.servers.saturating_mul(2).saturating_add(8)
+    }
+
+    /// A Finished padded to blocks of some size would be as long.
+    fn is_padded(&self, len: u16, hash: u16) -> bool {
+        let inner = len.saturating_sub(16);
+        inner.is_multiple_of(16)
+            && self.block >= 16
+            && (12 + hash + 1).next_multiple_of(self.block) == inner
+    }
+
+    /// What the records seen so far say; `hash`: bytes of the suite's hash.
+    pub(super) fn shape(&self, hash: u16) -> Shape {
+        let finished = 12 + hash + OVERHEAD;
+        let mut found = Shape::Nothing;
+        for &len in &self.lens {
+            let this = match len {
+                _ if len == finished || len == finished + 16 => Shape::Finished(len),
+                // An empty Certificate alone; an alert.
+                33 | 19 => Shape::Nothing,
+                _ if self.is_ack(len) => Shape::Nothing,
+                CERTIFICATE.. if self.is_padded(len, hash) => Shape::Padded,
+                CERTIFICATE.. => return Shape::Certificate(len),
+                _ => Shape::Strange(len),
+            };
+            found = match (found, this) {
+                (Shape::Padded, _) | (_, Shape::Padded) => Shape::Padded,
+                (Shape::Strange(n), _) | (_, Shape::Strange(n)) => Shape::Strange(n),
+                (Shape::Nothing, this) => this,
+                (found, _) => found,
+            };
+        }
+        match found {
+            Shape::Finished(_) if self.overflow => Shape::Padded,
+            found => found,
+        }
+    }
+}
+
+fn gcd(a: u16, b: u16) -> u16 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(lens: &[u16], servers: u16) -> Shape {
+        let mut records = Records {
+            servers,
+            ..Records::default()
+        };
+        for len in lens {
+            records.add(*len);
+        }
+        records.shape(32)
+    }
+
+    #[test]
+    fn lengths_that_tell() {
+        for (lens, told) in [
+            (&[61][..], Shape::Finished(61)),
+            (&[33, 61], Shape::Finished(61)),
+            (&[77], Shape::Finished(77)),
+            (&[35, 61], Shape::Finished(61)),
+            (&[618], Shape::Certificate(618)),
+            (&[489, 117, 61], Shape::Certificate(489)),
+            (&[35, 51, 67], Shape::Nothing),
+            (&[61, 120], Shape::Strange(120)),
+            (&[], Shape::Nothing),
+        ] {
+            assert_eq!(shape(lens, 5), told, "{lens:?}");
+        }
+    }
+
+    /// An acknowledgement of many records is as long as a certificate.
+    #[test]
+    fn acknowledgements_are_no_certificates() {
+        assert_eq!(shape(&[19 + 16 * 20], 20), Shape::Nothing);
+        assert_eq!(
+            shape(&[19 + 16 * 40, 61], 5),
+            Shape::Certificate(19 + 16 * 40)
+        );
+    }
+
+    #[test]
+    fn padding_is_no_certificate() {
+        assert_eq!(shape(&[512 + 16], 5), Shape::Padded);
+        assert_eq!(shape(&[512 + 16, 512 + 16], 5), Shape::Padded);
+        // The other records show that there is no padding.
+        assert_eq!(shape(&[512 + 16, 61], 5), Shape::Certificate(528));
+    }
+}
