@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use jiff::{Span, SpanRelativeTo};
 
 /// Is the traffic between these pods really mutual TLS?
 #[derive(Parser, Debug)]
@@ -199,28 +200,26 @@ fn endpoint(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// `90s`, `10m`, `2h`, `500ms`; a bare number is seconds.
+/// `90s`, `10m`, `1h30m`, `500ms`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    const MAX: u64 = 366 * 86_400;
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "expected a time like 90s, 10m or 2h".to_string())?;
-    let seconds = match unit {
-        "ms" => return Ok(Duration::from_millis(number.min(MAX * 1_000))),
-        "" | "s" => Some(number),
-        "m" => number.checked_mul(60),
-        "h" => number.checked_mul(3_600),
-        "d" => number.checked_mul(86_400),
-        _ => return Err("expected a time like 90s, 10m or 2h".into()),
+    const MAX: Duration = Duration::from_secs(366 * 86_400);
+    let wrong = || "expected a time like 90s, 10m or 2h".to_owned();
+    let seconds;
+    let text = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        seconds = format!("{text}s");
+        &seconds
+    } else {
+        text
     };
-    seconds
-        .filter(|seconds| *seconds <= MAX)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "at most a year".into())
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let time = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| wrong())?;
+    let time = Duration::try_from(time).map_err(|_| wrong())?;
+    if time > MAX {
+        return Err("at most a year".into());
+    }
+    Ok(time)
 }
 
 #[cfg(test)]
@@ -239,6 +238,8 @@ mod tests {
         assert_eq!(duration("10m"), Ok(Duration::from_mins(10)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("2d"), Ok(Duration::from_hours(48)));
         for wrong in [
             "",
             "m",
