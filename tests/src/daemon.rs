@@ -1,5 +1,6 @@
 //! The real daemon, and its real command line as the way to ask it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -92,7 +93,7 @@ impl Daemon {
 
     /// `mtls edges -o json`.
     pub fn edges(&self) -> Result<Vec<Value>> {
-        match self.json(&["edges", "-o", "json"])? {
+        match self.json(&["edges", "-o", "json"])?["items"].take() {
             Value::Array(edges) => Ok(edges),
             other => bail!("edges are no array: {other}"),
         }
@@ -111,6 +112,36 @@ impl Daemon {
         serde_json::from_str(&answer.out).with_context(|| format!("mtls {args:?}: {}", answer.out))
     }
 
+    /// The edges between two names, one for each port, once their connections are as many of each
+    /// verdict, all ports together, and are all closed.
+    pub fn await_counts(&self, src: &str, dst: &str, wanted: &[(&str, u64)]) -> Result<Vec<Value>> {
+        let wanted: BTreeMap<_, _> = wanted.iter().map(|(v, n)| ((*v).to_owned(), *n)).collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut edges = self.edges()?;
+            edges.retain(|edge| edge["src"]["name"] == src && edge["dst"]["name"] == dst);
+            let mut counts = BTreeMap::new();
+            for (verdict, n) in edges
+                .iter()
+                .filter_map(|e| e["verdict_counts"].as_object())
+                .flatten()
+            {
+                *counts.entry(verdict.clone()).or_default() += n.as_u64().unwrap_or_default();
+            }
+            let open = edges.iter().any(|edge| edge["open_connections"] != 0);
+            if counts == wanted && !open {
+                return Ok(edges);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{counts:?} instead of {wanted:?} in {edges:#?}\n{}",
+                    self.process.told()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// The edge between two names, once `good` is content with it.
     pub fn await_edge(&self, src: &str, dst: &str, good: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
@@ -118,7 +149,7 @@ impl Daemon {
             let edges = self.edges()?;
             let between: Vec<_> = edges
                 .iter()
-                .filter(|edge| edge["src"] == src && edge["dst"] == dst)
+                .filter(|edge| edge["src"]["name"] == src && edge["dst"]["name"] == dst)
                 .collect();
             if between.len() > 1 {
                 bail!(
@@ -224,6 +255,7 @@ impl Tap {
 pub fn mtls(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Answer> {
     let mut command = Command::new(bin::mtls()?);
     command.args(args).env_remove("MTLS_SOCKET");
+    command.env("LC_ALL", "C.UTF-8");
     run(command)
 }
 

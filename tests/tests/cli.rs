@@ -138,7 +138,7 @@ fn status_adds_up() -> Result<()> {
         addr,
         &["--mode", "plain-http", "--connections", "20"],
     )?;
-    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+    daemon.await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
     let status = daemon.status()?;
     let count = |name: &str| status["kernel"]["counters"][name].as_u64().unwrap();
     let parts = [
@@ -237,11 +237,12 @@ fn doctor_finds_this_machine_fit_or_says_what_to_mend() -> Result<()> {
         return Ok(());
     }
     let answer = mtls(["doctor", "-o", "json"])?;
-    let checks: Vec<serde_json::Value> = serde_json::from_str(&answer.out)?;
+    let list: serde_json::Value = serde_json::from_str(&answer.out)?;
+    let checks = list["items"].as_array().unwrap();
     assert!(checks.len() >= 5, "{answer:?}");
     let failed = checks.iter().any(|check| check["state"] == "fail");
     assert_eq!(answer.code, Some(i32::from(failed)));
-    for check in &checks {
+    for check in checks {
         if check["state"] == "fail" {
             assert!(check["fix"].is_string(), "{check}");
         }

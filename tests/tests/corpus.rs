@@ -40,7 +40,7 @@ fn flows(files: impl Iterator<Item = PathBuf>) -> Result<BTreeMap<String, Vec<Va
         flows.entry(name).or_default().push(flow);
     }
     for flows in flows.values_mut() {
-        flows.sort_by_key(|flow| flow["first_seen"].as_u64());
+        flows.sort_by_key(|flow| flow["first_seen"].as_str().map(str::to_owned));
     }
     Ok(flows)
 }

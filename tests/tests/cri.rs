@@ -82,18 +82,23 @@ fn pods_have_the_names_and_workloads_that_their_labels_tell() -> Result<()> {
     assert_eq!(flow["dst"]["pod"], "db-0");
     // The server has a mesh's proxy, the client has none. A container comes after its pod, and a
     // runtime without events is asked for it every few seconds.
-    let expected = json!(["expected-mtls: peer-not-in-mesh: the client, shop/web-7d9c-x2x4z"]);
+    let expected = json!({
+        "expected": "mtls",
+        "outcome": "worse",
+        "cause": "peer-not-in-mesh",
+        "reason": "the client, shop/web-7d9c-x2x4z, is in no mesh",
+    });
     let deadline = Instant::now() + PATIENCE;
     loop {
         let port = ask(&web, at(db.ips[0], 8080))?;
         let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
-        if flow["notes"] == expected {
+        if flow["expectation"] == expected {
             break;
         }
         ensure!(Instant::now() < deadline, "{flow:#}");
         std::thread::sleep(Duration::from_millis(200));
     }
-    daemon.await_edge("web", "db", |edge| edge["dst_namespace"] == "data")?;
+    daemon.await_edge("web", "db", |edge| edge["dst"]["namespace"] == "data")?;
     let source = await_source(&daemon, |source| source["entries"] == 2)?;
     assert_eq!(source["error"], Value::Null);
     Ok(())
@@ -167,7 +172,7 @@ fn without_the_runtime_names_are_stale_and_with_it_again_they_are_not() -> Resul
     };
     let flow = told(&web)?;
     assert_eq!(flow["src"]["name"], "worker");
-    assert_eq!(flow["src"]["stale"], Value::Null);
+    assert_eq!(flow["src"]["stale_seconds"], Value::Null);
 
     runtime.pause()?;
     let source = await_source(&daemon, |source| source["error"] != Value::Null)?;
@@ -175,17 +180,17 @@ fn without_the_runtime_names_are_stale_and_with_it_again_they_are_not() -> Resul
     assert!(error.contains("containerd.sock"), "{error}");
     let flow = told(&web)?;
     assert_eq!(flow["src"]["name"], "worker");
-    assert!(flow["src"]["stale"].is_u64(), "{flow:#}");
+    assert!(flow["src"]["stale_seconds"].is_u64(), "{flow:#}");
     assert_eq!(
-        flow["dst"]["stale"],
+        flow["dst"]["stale_seconds"],
         Value::Null,
         "its name is from elsewhere"
     );
-    daemon.await_edge("worker", "db", |edge| edge["stale"].is_u64())?;
+    daemon.await_edge("worker", "db", |edge| edge["src"]["stale_seconds"].is_u64())?;
 
     runtime.resume()?;
     await_source(&daemon, |source| source["error"] == Value::Null)?;
-    assert_eq!(told(&web)?["src"]["stale"], Value::Null);
+    assert_eq!(told(&web)?["src"]["stale_seconds"], Value::Null);
     let late = runtime.pod("shop", "late")?;
     assert_eq!(told(&late)?["src"]["name"], "late");
     Ok(())
@@ -214,7 +219,9 @@ fn a_hundred_pods() -> Result<()> {
     }
     daemon.await_edge("pod099", "db", |_| true)?;
     let edges = daemon.edges()?;
-    let named = edges.iter().filter(|edge| edge["src_namespace"] == "load");
+    let named = edges
+        .iter()
+        .filter(|edge| edge["src"]["namespace"] == "load");
     assert_eq!(named.count(), PODS, "{edges:#?}");
     Ok(())
 }
@@ -247,7 +254,7 @@ fn a_second_interface_is_its_pods_too() -> Result<()> {
     assert_eq!(flow["dst"]["name"], "two-faced", "{flow:#}");
     // The node itself asked, with the kubelet's words.
     assert_eq!(flow["src"]["kind"], "node");
-    assert_eq!(flow["reason"], "kubelet-probe");
+    assert_eq!(flow["exempt"]["class"], "kubelet-probe");
     Ok(())
 }
 
@@ -303,20 +310,20 @@ fn runtime_and_api_complete_each_other_and_flows_outlive_both() -> Result<()> {
     let flow = told()?;
     assert_eq!(flow["src"]["name"], "worker", "{flow:#}");
     assert_eq!(flow["src"]["kind"], "deployment");
-    assert_eq!(flow["src"]["stale"], Value::Null);
+    assert_eq!(flow["src"]["stale_seconds"], Value::Null);
 
     api.fail(|faults| faults.down = true);
     runtime.pause()?;
     await_source(&daemon, |source| source["error"] != Value::Null)?;
     let deadline = Instant::now() + PATIENCE;
-    while !told()?["src"]["stale"].is_u64() {
+    while !told()?["src"]["stale_seconds"].is_u64() {
         ensure!(Instant::now() < deadline, "{:#}", told()?);
     }
     let flow = told()?;
     assert_eq!(flow["verdict"], "plaintext", "{flow:#}");
     assert_eq!(flow["src"]["name"], "worker");
     assert_eq!(flow["src"]["service_account"], "worker-sa");
-    daemon.await_edge("worker", "db", |edge| edge["stale"].is_u64())?;
+    daemon.await_edge("worker", "db", |edge| edge["src"]["stale_seconds"].is_u64())?;
     let table = daemon.ask(&["status"])?;
     assert!(table.out.contains("stale since"), "{}", table.out);
     runtime.resume()

@@ -23,33 +23,46 @@ fn the_worst_flow_names_the_edge_and_the_mix_is_shown() -> Result<()> {
         secure,
         &["--mode", "mtls", "--connections", "9"],
     )?;
-    let edge = daemon.await_edge("web", "db", |edge| edge["verdicts"]["mtls"] == 9)?;
-    assert_eq!(edge["secured"], true, "{edge:#}");
-    assert_eq!(edge["no_tls_reason"], json!(null));
+    let edge = daemon.await_edge("web", "db", |edge| edge["verdict_counts"]["mtls"] == 9)?;
+    assert_eq!(edge["mark"], "mutual", "{edge:#}");
 
     scene.connect(&scene.web, clear, &["--mode", "plain-http"])?;
-    let edge = daemon.await_edge("web", "db", |edge| edge["verdicts"]["plaintext"] == 1)?;
-    assert_eq!(edge["verdict"], "plaintext", "{edge:#}");
-    assert_eq!(edge["secured"], false);
-    assert_eq!(edge["verdicts"], json!({ "plaintext": 1, "mtls": 9 }));
+    let edges = daemon.await_counts("web", "db", &[("plaintext", 1), ("mtls", 9)])?;
+    let [clear, mutual] = edges.as_slice() else {
+        panic!("an edge for each port: {edges:#?}");
+    };
+    assert_eq!(
+        (&clear["dst"]["port"], &clear["mark"]),
+        (&json!(8080), &json!("clear"))
+    );
+    assert_eq!(
+        (&mutual["dst"]["port"], &mutual["mark"]),
+        (&json!(8443), &json!("mutual"))
+    );
+    assert_eq!(
+        mutual["coverage"],
+        json!({ "complete": 9, "partial": 0, "unobserved": 0 })
+    );
+    assert_eq!(mutual["reporter"], "both");
+    assert_eq!(mutual["tls_versions"]["values"], json!({ "1.3": 9 }));
 
     let table = daemon.ask(&["edges"])?.out;
     let mut lines = table.lines();
     let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();
-    assert_eq!(header, ["SRC", "DST", "SRC_NS", "DST_NS", "SECURED"]);
-    let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
-    let wanted = [
-        "web",
-        "db",
-        "shop",
-        "shop",
-        "×",
-        "plaintext",
-        "1,",
-        "mtls",
-        "9",
-    ];
-    assert_eq!(row, wanted);
+    assert_eq!(header, ["SRC", "DST", "PORT", "SRC_NS", "DST_NS", "STATUS"]);
+    // The worst first.
+    for wanted in [
+        "web db 8080 shop shop ✗ plaintext (1)",
+        "web db 8443 shop shop ✓ mTLS (9)",
+    ] {
+        let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+        assert_eq!(row.join(" "), wanted);
+    }
+    let summary = lines.next().unwrap();
+    assert!(
+        summary.ends_with("2 edges, 1 mutual, 1 in clear; 2 interfaces watched"),
+        "{summary}"
+    );
     assert_eq!(lines.next(), None);
     Ok(())
 }
@@ -79,21 +92,24 @@ fn each_pair_is_there_once_with_its_own_verdict() -> Result<()> {
         ("lone", "web", "plaintext"),
         ("db", "web", "plaintext"),
     ] {
-        let edge = daemon.await_edge(src, dst, |edge| edge["verdicts"] == json!({ verdict: 2 }))?;
+        let edge = daemon.await_edge(src, dst, |edge| {
+            edge["verdict_counts"] == json!({ verdict: 2 })
+        })?;
         assert_eq!(edge["verdict"], verdict);
-        assert_eq!(edge["src_kind"], "pod");
+        assert_eq!(edge["src"]["kind"], "pod");
         let namespace = match src {
-            "admin" => "ops",
-            "lone" => "",
-            _ => "shop",
+            "admin" => json!("ops"),
+            "lone" => json!(null),
+            _ => json!("shop"),
         };
-        assert_eq!(edge["src_namespace"], namespace);
+        assert_eq!(edge["src"]["namespace"], namespace);
     }
     let edges = daemon.edges()?;
     let pairs: BTreeSet<_> = edges
         .iter()
         .map(|edge| {
-            ["src_namespace", "src", "dst_namespace", "dst"].map(|key| edge[key].to_string())
+            let keys = ["/src/namespace", "/src/name", "/dst/namespace", "/dst/name"];
+            keys.map(|key| edge.pointer(key).map(ToString::to_string))
         })
         .collect();
     assert_eq!(pairs.len(), edges.len(), "{edges:#?}");
@@ -110,7 +126,7 @@ fn each_pair_is_there_once_with_its_own_verdict() -> Result<()> {
     assert_eq!(ops.lines().count(), 1, "{ops}");
     let wide = daemon.ask(&["edges", "-o", "wide"])?.out;
     let header: Vec<_> = wide.lines().next().unwrap().split_whitespace().collect();
-    for column in ["CLIENT_ID", "SERVER_ID", "SECURED", "FIRST", "LAST"] {
+    for column in ["CLIENT_ID", "SERVER_ID", "STATUS", "SEEN", "FIRST", "LAST"] {
         assert!(header.contains(&column), "{wide}");
     }
     assert!(
@@ -130,7 +146,7 @@ fn a_closed_connection_stays_listed_for_the_window() -> Result<()> {
     let addr = at(scene.db.v4(), 8080);
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
     scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
-    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+    daemon.await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
     std::thread::sleep(std::time::Duration::from_secs(1));
     assert_eq!(daemon.edges()?.len(), 1);
     std::thread::sleep(std::time::Duration::from_secs(3));
@@ -161,9 +177,9 @@ fn a_file_names_what_no_namespace_does() -> Result<()> {
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
     scene.probe(addr)?;
     let edge = daemon.await_edge("kubelet", &scene.db.v4().to_string(), |edge| {
-        edge["open"] == 0
+        edge["open_connections"] == 0
     })?;
-    assert_eq!(edge["src_namespace"], "kube-system");
-    assert_eq!(edge["dst_kind"], "unknown");
+    assert_eq!(edge["src"]["namespace"], "kube-system");
+    assert_eq!(edge["dst"]["kind"], "unknown");
     Ok(())
 }

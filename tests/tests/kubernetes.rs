@@ -97,7 +97,7 @@ fn pods_have_owners_accounts_and_meshes() -> Result<()> {
     assert_eq!(flow["src"]["kind"], "deployment");
     assert_eq!(flow["src"]["pod"], "web-7d9c5b-x2x4z");
     assert_eq!(flow["dst"]["service_account"], "db-sa");
-    assert_eq!(flow["notes"], Value::Null);
+    assert_eq!(flow["notes"], json!([]));
     // The namespace is put into a mesh: these pods started before.
     ground.api.apply(
         "namespaces",
@@ -106,11 +106,11 @@ fn pods_have_owners_accounts_and_meshes() -> Result<()> {
     ground.await_source("namespaces", |source| source["entries"] == 1)?;
     std::thread::sleep(Duration::from_millis(200));
     let flow = ground.request()?;
-    let note = flow["notes"][0].as_str().unwrap_or_default();
-    assert!(
-        note.starts_with("expected-mtls: started-before-injection: shop/web"),
-        "{flow:#}"
-    );
+    let expectation = &flow["expectation"];
+    assert_eq!(expectation["outcome"], "worse", "{flow:#}");
+    assert_eq!(expectation["cause"], "started-before-injection");
+    let reason = expectation["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("shop/web"), "{flow:#}");
     let asked = ground.api.asked();
     assert_eq!(asked.lists["pods"], 1, "{asked:?}");
     assert!(!asked.lists.contains_key("replicasets"), "{asked:?}");
@@ -130,26 +130,32 @@ fn an_identity_that_is_not_the_pods_is_noted() -> Result<()> {
     let addr = at(db.v4(), 8443);
     let _server = ground.scene.serve(db, addr, &["--mode", "mtls"])?;
     let tap = ground.daemon.tap()?;
-    let notes = || -> Result<Value> {
+    let mismatches = || -> Result<Value> {
         let args = ["--mode", "mtls", "--tls", "1.2"];
         let port = ground.scene.connect(web, addr, &args)?[0].local.port();
         let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
         assert_eq!(flow["verdict"], "mtls", "{flow:#}");
-        Ok(flow["notes"].clone())
+        Ok(flow["mismatches"].clone())
     };
     // Their certificates are of the accounts `web` and `db`, their pods run as others.
     let expected = json!([
-        "identity-mismatch: server is shop/db, expected shop/db-sa (pod shop/db-7d9c5b-x2x4z)",
-        "identity-mismatch: client is shop/web, expected shop/web-sa (pod shop/web-7d9c5b-x2x4z)",
+        {
+            "side": "server", "seen": "shop/db", "expected": "shop/db-sa",
+            "pod": "shop/db-7d9c5b-x2x4z",
+        },
+        {
+            "side": "client", "seen": "shop/web", "expected": "shop/web-sa",
+            "pod": "shop/web-7d9c5b-x2x4z",
+        },
     ]);
-    assert_eq!(notes()?, expected);
+    assert_eq!(mismatches()?, expected);
     for (name, ip) in [("web", web.v4()), ("db", db.v4())] {
         let mut object = pod("shop", name, NODE, &ip.to_string());
         object["spec"]["serviceAccountName"] = name.into();
         ground.api.apply("pods", object);
     }
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(notes()?, Value::Null);
+    assert_eq!(mismatches()?, json!([]));
     Ok(())
 }
 
@@ -206,11 +212,11 @@ fn names_outlive_an_outage_and_say_so() -> Result<()> {
     ground.await_source("kubernetes", |source| source["error"] != Value::Null)?;
     let flow = ground.request()?;
     assert_eq!(flow["src"]["name"], "web");
-    assert!(flow["src"]["stale"].is_u64(), "{flow:#}");
+    assert!(flow["src"]["stale_seconds"].is_u64(), "{flow:#}");
     assert_eq!(flow["verdict"], "plaintext", "classification goes on");
     ground.api.fail(|faults| faults.down = false);
     ground.await_pods(2)?;
-    assert_eq!(ground.request()?["src"]["stale"], Value::Null);
+    assert_eq!(ground.request()?["src"]["stale_seconds"], Value::Null);
     Ok(())
 }
 
@@ -358,7 +364,7 @@ fn ten_thousand_pods_of_a_cluster() -> Result<()> {
         return Ok(());
     }
     let ground = Ground::new(&["--cluster-names"], |_, _| {})?;
-    ground.await_source("kubernetes", |source| source["updated"] != 0)?;
+    ground.await_source("kubernetes", |source| source["updated"].is_string())?;
     let before = memory(ground.daemon.pid())?;
     let asked = ground.api.asked();
     ground.api.fail(|faults| faults.down = true);

@@ -25,7 +25,7 @@ fn a_veth_made_again_under_its_old_name_is_watched_again() -> Result<()> {
     for round in 1..=5 {
         scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
         daemon.await_edge("web", "db", |edge| {
-            edge["verdicts"] == json!({ "plaintext": round })
+            edge["verdict_counts"] == json!({ "plaintext": round })
         })?;
         for pod in [&scene.web, &scene.db] {
             pod.disconnect(&pod.veth())?;
@@ -50,7 +50,9 @@ fn a_daemon_that_was_killed_is_succeeded_by_another() -> Result<()> {
             one_program_each_way(pod, &daemon)?;
         }
         scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
-        daemon.await_edge("web", "db", |edge| edge["verdicts"] == json!({ "mtls": 1 }))?;
+        daemon.await_edge("web", "db", |edge| {
+            edge["verdict_counts"] == json!({ "mtls": 1 })
+        })?;
         assert_eq!(daemon.stop(Signal::SIGKILL)?.code(), None);
     }
     let daemon = Daemon::start(&scene.node)?;
@@ -77,7 +79,7 @@ fn two_hundred_veths_come_and_go_under_traffic_and_leave_nothing() -> Result<()>
     churn(&scene, 8)?;
     scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
     daemon.await_interfaces(2)?;
-    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+    daemon.await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
     let before = census::of(daemon.pid())?;
 
     let traffic = ["--mode", "mtls", "--connections", "1000000"];
@@ -121,13 +123,13 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         &["--mode", "plain-http", "--connections", "6000"],
     )?;
     kill(pid, Signal::SIGCONT)?;
-    daemon.await_edge("web", "db", |edge| edge["secured"] == json!(false))?;
+    daemon.await_edge("web", "db", |edge| edge["mark"] == "clear")?;
     // From here on nothing is missed.
     let back = at(scene.web.v4(), 8080);
     let _other = scene.serve(&scene.web, back, &["--mode", "plain-http"])?;
     scene.connect(&scene.db, back, &["--mode", "plain-http"])?;
     daemon.await_edge("db", "web", |edge| {
-        edge["open"] == 0 && edge["verdicts"] == json!({ "plaintext": 1 })
+        edge["open_connections"] == 0 && edge["verdict_counts"] == json!({ "plaintext": 1 })
     })?;
     let status = daemon.status()?;
     let counters = &status["kernel"]["counters"];
@@ -139,7 +141,7 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         count("sampled") + count("skipped") + lost.iter().sum::<u64>(),
         "{counters:#}"
     );
-    let charged = |interface: &Value| interface["lost"]["ring_full"].as_u64();
+    let charged = |interface: &Value| interface["lost"]["ring-full"].as_u64();
     let interfaces = status["kernel"]["interfaces"].as_array();
     assert_eq!(
         interfaces
@@ -192,7 +194,7 @@ fn programs_of_others_are_still_run() -> Result<()> {
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
     let daemon = Daemon::start(&scene.node)?;
     scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
-    daemon.await_edge("web", "db", |edge| edge["open"] == 0)?;
+    daemon.await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
 
     // What a CNI may have for a network policy, after ours on the same hook: it drops everything.
     tc(&format!("qdisc add dev {veth} clsact"))?;

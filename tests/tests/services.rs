@@ -50,7 +50,7 @@ fn a_call_to_a_service_is_one_flow_between_two_pods() -> Result<()> {
         assert_eq!(record["verdict"], "mtls", "{record:#}");
     }
     daemon.await_edge("web", "api", |edge| {
-        edge["verdicts"] == json!({ "mtls": 2 })
+        edge["verdict_counts"] == json!({ "mtls": 2 })
     })?;
     one_edge_of(&daemon, 2)
 }
@@ -84,7 +84,7 @@ fn a_call_whose_source_is_translated_too_is_one_flow() -> Result<()> {
         );
     }
     daemon.await_edge("web", "api", |edge| {
-        edge["verdicts"] == json!({ "mtls": 10 })
+        edge["verdict_counts"] == json!({ "mtls": 10 })
     })?;
     one_edge_of(&daemon, 10)
 }
@@ -103,7 +103,7 @@ fn a_pod_that_calls_itself_through_its_service_is_one_flow() -> Result<()> {
     let addr = at(SERVICE_V4.parse()?, 443);
     scene.connect(&api, addr, &["--mode", "plain-http"])?;
     daemon.await_edge("api", "api", |edge| {
-        edge["verdicts"] == json!({ "plaintext": 1 })
+        edge["verdict_counts"] == json!({ "plaintext": 1 })
     })?;
     one_edge_of(&daemon, 1)
 }

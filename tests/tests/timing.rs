@@ -72,7 +72,7 @@ fn the_first_flow_of_a_young_pod_carries_its_name() -> Result<()> {
         let pod = scene.node.pod("shop", &name)?;
         std::thread::sleep(Duration::from_millis(200));
         scene.connect(&pod, addr, &["--mode", "plain-http"])?;
-        daemon.await_edge(&name, "db", |edge| edge["open"] == 0)?;
+        daemon.await_edge(&name, "db", |edge| edge["open_connections"] == 0)?;
     }
     assert_eq!(daemon.edges()?.len(), 5);
     Ok(())

@@ -47,11 +47,23 @@ impl Watched {
     fn edge_is(&self, verdict: &str) -> Result<Value> {
         let edge = self
             .daemon
-            .await_edge("web", "db", |edge| edge["open"] == 0)?;
-        assert_eq!(edge["verdicts"], json!({ verdict: 1 }), "{edge:#}");
-        assert_eq!(edge["src_namespace"], "shop");
-        assert_eq!(edge["dst_namespace"], "shop");
-        assert_eq!(edge["secured"], verdict == "mtls");
+            .await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
+        let (counts, exempt) = match verdict {
+            "no-data" => (json!({}), json!({ "no-data": 1 })),
+            _ => (json!({ verdict: 1 }), json!({})),
+        };
+        assert_eq!(edge["verdict_counts"], counts, "{edge:#}");
+        assert_eq!(edge["exempt_counts"], exempt, "{edge:#}");
+        assert_eq!(edge["src"]["namespace"], "shop");
+        assert_eq!(edge["dst"]["namespace"], "shop");
+        let mark = match verdict {
+            "mtls" => json!("mutual"),
+            "tls" => json!("one-way"),
+            "plaintext" => json!("clear"),
+            "no-data" => json!(null),
+            _ => json!("unknown"),
+        };
+        assert_eq!(edge["mark"], mark);
         assert_eq!(self.daemon.edges()?.len(), 1);
         Ok(edge)
     }
@@ -130,8 +142,7 @@ fn a_client_without_the_certificate_that_was_asked_for_is_refused() -> Result<()
         assert!(!client.wait(PATIENCE)?.success());
         let record = watched.tap.find(|record| record["event"] == "closed")?;
         assert_eq!(record["verdict"], "failed", "TLS {version}: {record:#}");
-        let edge = watched.edge_is("failed")?;
-        assert_eq!(edge["secured"], false);
+        watched.edge_is("failed")?;
     }
     Ok(())
 }
@@ -213,10 +224,8 @@ fn openssl_is_told_as_rustls_is() -> Result<()> {
             }
         }
     }
-    let edge = watched
-        .daemon
-        .await_edge("web", "db", |edge| edge["open"] == 0)?;
-    assert_eq!(edge["verdicts"], json!({ "tls": 2, "mtls": 6 }), "{edge:#}");
+    let wanted = [("tls", 2), ("mtls", 6)];
+    watched.daemon.await_counts("web", "db", &wanted)?;
     Ok(())
 }
 
@@ -240,8 +249,8 @@ fn both_families_are_watched() -> Result<()> {
     // Two addresses of each, one pair of pods.
     let edge = watched
         .daemon
-        .await_edge("web", "db", |edge| edge["open"] == 0)?;
-    assert_eq!(edge["verdicts"], json!({ "mtls": 2 }), "{edge:#}");
+        .await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
+    assert_eq!(edge["verdict_counts"], json!({ "mtls": 2 }), "{edge:#}");
     assert_eq!(watched.daemon.edges()?.len(), 1);
     Ok(())
 }
@@ -283,8 +292,8 @@ fn a_connection_older_than_the_daemon_is_not_called_mutual() -> Result<()> {
     let daemon = Daemon::start(&scene.node)?;
     let tap = daemon.tap()?;
     let edge = daemon.await_edge("web", "db", |edge| edge["verdict"] == "tls-unproven")?;
-    assert_eq!(edge["secured"], false);
-    assert_eq!(edge["open"], 1);
+    assert_eq!(edge["mark"], "unknown");
+    assert_eq!(edge["open_connections"], 1);
     drop(client);
     let record = tap.find(|record| record["event"] == "closed")?;
     assert_eq!(record["verdict"], "tls-unproven", "{record:#}");

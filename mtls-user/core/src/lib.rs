@@ -1,11 +1,14 @@
 //! What a flow is, and how that is known: no input or output but capture files, no clock, no
 //! runtime, no unsafe code.
 //!
-//! The rooms, each knowing only those above it: [`record`] (the types of the answer), [`wire`]
+//! The rooms, each knowing only those above it: [`escape`] (text that is safe to show), [`record`]
+//! (the types of the answer), [`wire`]
 //! (parsers), [`mesh`] (what is known of each mesh), [`classify`] (one flow's verdict), [`flow`]
 //! (connections), [`capture`] (files).
 
 #![forbid(unsafe_code)]
+
+pub mod escape;
 
 pub mod record;
 

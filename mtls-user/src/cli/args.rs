@@ -78,6 +78,9 @@ pub(super) struct Daemon {
     /// A file of pod names: lines of `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
     #[arg(long, value_name = "FILE")]
     pods: Option<PathBuf>,
+    /// A file of exemptions: traffic that is known to be in clear, why, and until when.
+    #[arg(long, value_name = "FILE")]
+    exemptions: Option<PathBuf>,
     /// The container runtime's socket [default: where containerd, CRI-O and cri-dockerd listen].
     #[arg(long, value_name = "PATH", conflicts_with = "no_cri", value_parser = endpoint)]
     cri_endpoint: Option<PathBuf>,
@@ -116,6 +119,7 @@ impl Daemon {
             socket: self.socket.socket,
             netns_dir: self.netns_dir,
             pods: self.pods,
+            exemptions: self.exemptions,
             cri: !self.no_cri,
             cri_endpoint: self.cri_endpoint,
             kubernetes: mtls_node::pods::kubernetes::Options {

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     for path in &args.files {
         damaged |= !file(path, |mut record| {
             if several {
-                record.file = Some(path.display().to_string());
+                record.file = Some(path.display().to_string().into());
             }
             if lines {
                 if written.is_ok() {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     out.finish()?;
     match args.output {
         Format::Jsonl => {}
-        Format::Json => super::print_json(&rows, false)?,
+        Format::Json => super::print_json_list(None, &rows)?,
         Format::Table | Format::Wide => {
             super::print(&output::flows(&rows, args.output == Format::Wide))?;
         }

@@ -4,26 +4,28 @@ use std::process::ExitCode;
 
 use super::args::{Doctor, Format};
 use crate::output::table;
-use mtls_node::kernel::doctor::{State, checks};
+use mtls_core::record::CheckState as State;
+use mtls_node::kernel::doctor::checks;
 
 pub(super) fn run(args: &Doctor) -> anyhow::Result<ExitCode> {
     let checks = checks();
     match args.output {
-        Format::Json => super::print_json(&checks, false)?,
-        Format::Jsonl => super::print_json(&checks, true)?,
+        Format::Json => super::print_json_list(Some(mtls_node::pods::node_name(None)), &checks)?,
+        Format::Jsonl => super::print_json_lines(&checks)?,
         Format::Table | Format::Wide => {
-            let mut out = table(&["CHECK", "STATE", "FOUND", "MEND"]);
+            let mut out = table(&["CHECK", "STATE", "FOUND", "FIX"]);
             for check in &checks {
-                let state = match check.state {
-                    State::Ok => "ok",
-                    State::Warn => "warn",
-                    State::Fail => "FAIL",
+                let state = if check.state == State::Fail {
+                    "FAIL"
+                } else {
+                    check.state.as_str()
                 };
+                let fix = check.fix.clone().filter(|_| check.state != State::Ok);
                 out.add_row([
                     check.name.clone(),
                     state.into(),
                     check.found.clone(),
-                    check.fix.clone().unwrap_or_default(),
+                    fix.unwrap_or_default(),
                 ]);
             }
             super::print(&format!("{}\n", out.trim_fmt()))?;

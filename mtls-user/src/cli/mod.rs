@@ -14,7 +14,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use smol_str::SmolStr;
+
 use args::{Args, Verb};
+use mtls_core::record::{List, Time};
 
 /// No daemon could be asked.
 const NO_DAEMON: u8 = 3;
@@ -74,16 +77,18 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Prints rows as JSON: one array, or one object a line.
-fn print_json<T: serde::Serialize>(rows: &[T], lines: bool) -> anyhow::Result<()> {
+/// Prints rows as one JSON document.
+fn print_json_list<T: serde::Serialize>(node: Option<SmolStr>, rows: &[T]) -> anyhow::Result<()> {
+    let generated = Time::from_nanos(mtls_node::clock::now());
+    let list = List::new(node, generated, rows.iter().collect());
+    print_json_one(&list, true)
+}
+
+/// Prints rows as one JSON object a line.
+fn print_json_lines<T: serde::Serialize>(rows: &[T]) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    if lines {
-        for row in rows {
-            serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
-        }
-    } else {
-        serde_json::to_writer_pretty(&mut out, rows).map_err(io::Error::from)?;
+    for row in rows {
+        serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
     }
     out.flush()?;

@@ -4,29 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use http_body_util::BodyExt;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::args::{Format, Tap};
 use super::client;
 use crate::output;
-use mtls_core::record::{FlowRecord, Peer};
+use mtls_core::record::{Event, Peer, TapLine, Word};
 
 /// Longest line taken from the daemon.
 const MAX_LINE: usize = 1 << 20;
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Line {
-    Missed {
-        missed: u64,
-    },
-    Flow {
-        event: String,
-        #[serde(flatten)]
-        flow: Box<FlowRecord>,
-    },
-}
 
 pub(super) fn run(args: &Tap) -> anyhow::Result<ExitCode> {
     client::block_on(stream(args))?;
@@ -74,49 +60,43 @@ struct Printer<'a> {
     args: &'a Tap,
     count: u64,
     /// Flows already printed and still open: their close is not news.
-    classified: std::collections::HashSet<(Option<smol_str::SmolStr>, String)>,
+    classified: std::collections::HashSet<Option<u64>>,
 }
 
 impl Printer<'_> {
     /// Prints one event; false when that was the last wanted.
     fn line(&mut self, line: &[u8]) -> anyhow::Result<bool> {
-        let parsed = serde_json::from_slice(line).context(
+        let parsed = TapLine::read(line).context(
             "the daemon's answer is not understood: is it of the same version as this program?",
         )?;
-        let (event, flow) = match parsed {
-            Line::Missed { missed } => {
+        let flow = match parsed {
+            TapLine::Missed(missed) => {
+                let missed = missed.missed;
                 eprintln!("mtls: {missed} events were missed, as this reader was too slow");
                 return Ok(true);
             }
-            Line::Flow { event, flow } => (event, flow),
+            TapLine::Flow(flow) => flow,
         };
-        let within = |peer: &Peer| {
-            let namespace = peer.workload.as_ref().map(|w| w.namespace.as_str());
-            self.args
-                .namespace
-                .as_deref()
-                .is_none_or(|wanted| namespace == Some(wanted))
-        };
+        let wanted = self.args.namespace.as_deref();
+        let within = |peer: &Peer| wanted.is_none() || peer.namespace() == wanted;
         if !within(&flow.src) && !within(&flow.dst) {
             return Ok(true);
         }
         let json = matches!(self.args.output, Format::Json | Format::Jsonl);
         // People want each verdict once; programs get every event.
-        if !json && event == "updated" {
-            return Ok(true);
-        }
         if !json {
-            let ends = format!(
-                "{}:{} {}:{}",
-                flow.src.ip, flow.src.port, flow.dst.ip, flow.dst.port
-            );
-            let key = (flow.id.clone(), ends);
-            if event == "closed" {
-                if self.classified.remove(&key) {
-                    return Ok(true);
+            match flow.event.as_ref().and_then(Word::known) {
+                Some(Event::Updated) => return Ok(true),
+                Some(Event::Closed) => {
+                    if self.classified.remove(&flow.connection) {
+                        return Ok(true);
+                    }
                 }
-            } else if self.classified.len() < 65_536 {
-                self.classified.insert(key);
+                _ => {
+                    if self.classified.len() < 65_536 {
+                        self.classified.insert(flow.connection);
+                    }
+                }
             }
         }
         let mut text = if json {

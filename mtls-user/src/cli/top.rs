@@ -14,17 +14,15 @@ use ratatui::widgets::{Block, Cell, Row, Table, TableState};
 
 use super::args::Top as Args;
 use super::client;
-use crate::output::{ago, safe, secured};
-use mtls_core::record::Verdict;
-use mtls_node::daemon::status::Status;
-use mtls_node::edges::EdgeRow;
+use crate::output::{Style as Words, ago, edge_status, safe};
+use mtls_core::record::{EdgeList, EdgeRecord, Mark, Peer, Status, Word};
 
 /// How often the daemon is asked.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// What is shown.
 struct View {
-    rows: Vec<EdgeRow>,
+    rows: Vec<EdgeRecord>,
     status: Status,
     /// Why what is shown is not of now.
     trouble: Option<String>,
@@ -50,11 +48,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(args: &Args) -> anyhow::Result<(Vec<EdgeRow>, Status)> {
+fn ask(args: &Args) -> anyhow::Result<(Vec<EdgeRecord>, Status)> {
     client::block_on(async {
         let socket = &args.socket.socket;
-        let mut rows: Vec<EdgeRow> = client::get(socket, "/v1/edges").await?;
-        rows.sort_by_key(|row| row.verdict);
+        let list: EdgeList = client::get(socket, "/v1/edges").await?;
+        let mut rows = EdgeRecord::fold(list.items);
+        rows.sort_by_cached_key(|edge| (edge.mark.is_none(), edge.mark.clone()));
         Ok((rows, client::get(socket, "/v1/status").await?))
     })
 }
@@ -115,32 +114,39 @@ fn draw(frame: &mut Frame<'_>, view: &mut View) {
     frame.render_widget(Line::from(summary).bold(), head);
 
     let now = mtls_node::clock::now();
+    let words = Words::of_locale();
     let rows = view.rows.iter().map(|row| {
-        let place = |namespace: &str, name: &str| {
-            if namespace.is_empty() {
-                safe(name).into_owned()
-            } else {
-                format!("{}/{}", safe(namespace), safe(name))
+        let place = |peer: &Peer| {
+            let name = peer.name();
+            match peer.namespace() {
+                None => safe(&name).into_owned(),
+                Some(namespace) => format!("{}/{}", safe(namespace), safe(&name)),
             }
         };
+        let port = row
+            .dst
+            .port
+            .map_or_else(|| "-".to_owned(), |port| port.to_string());
         Row::new([
-            Cell::from(place(&row.src_namespace, &row.src)),
-            Cell::from(place(&row.dst_namespace, &row.dst)),
-            Cell::from(secured(row)).style(Style::new().fg(color(row.verdict))),
-            Cell::from(row.open.to_string()),
+            Cell::from(place(&row.src)),
+            Cell::from(place(&row.dst)),
+            Cell::from(port),
+            Cell::from(edge_status(row, words)).style(Style::new().fg(color(row.mark.as_ref()))),
+            Cell::from(row.open_connections.to_string()),
             Cell::from(ago(row.last_seen, now)),
-            Cell::from(safe(&row.reason).into_owned()),
+            Cell::from(safe(row.reason.as_deref().unwrap_or_default()).into_owned()),
         ])
     });
     let widths = [
         Constraint::Fill(2),
         Constraint::Fill(2),
+        Constraint::Length(5),
         Constraint::Fill(2),
         Constraint::Length(6),
         Constraint::Length(7),
         Constraint::Fill(4),
     ];
-    let header = ["SRC", "DST", "SECURED", "OPEN", "LAST", "REASON"];
+    let header = ["SRC", "DST", "PORT", "STATUS", "OPEN", "LAST", "REASON"];
     let table = Table::new(rows, widths)
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
@@ -154,12 +160,11 @@ fn draw(frame: &mut Frame<'_>, view: &mut View) {
     frame.render_widget(foot_line, foot);
 }
 
-fn color(verdict: Verdict) -> Color {
-    match verdict {
-        Verdict::Mtls => Color::Green,
-        Verdict::Plaintext | Verdict::Opaque | Verdict::Tls => Color::Red,
-        Verdict::Unobserved | Verdict::TlsUnproven | Verdict::Failed | Verdict::NoData => {
-            Color::Yellow
-        }
+fn color(mark: Option<&Word<Mark>>) -> Color {
+    match mark.map(Word::known) {
+        Some(Some(Mark::Mutual)) => Color::Green,
+        Some(Some(Mark::Clear)) => Color::Red,
+        Some(_) => Color::Yellow,
+        None => Color::Reset,
     }
 }

@@ -4,25 +4,34 @@ use std::fmt::Write as _;
 
 use smol_str::SmolStr;
 
+use super::text::value;
 use super::{safe, table};
-use mtls_core::record::{ClientCertificate, FlowRecord, Peer, Transport, Verdict};
+use mtls_core::record::{FlowRecord, Kind, Outcome, Peer, Transport, Verdict, Word};
 
-/// One line for one flow, in the manner of `linkerd viz tap`.
+/// One line for one flow, in the manner of `linkerd viz tap`: fields of logfmt, so that nothing that
+/// came over the wire can look like another field.
 pub(crate) fn flow_line(flow: &FlowRecord) -> String {
     let mut line = format!("flow src={} dst={}", address(&flow.src), service(flow));
     // Writing to a String cannot fail.
+    let mut field = |key: &str, text: &str| {
+        let _ = write!(line, " {key}={}", value(text));
+    };
     for (key, peer) in [("src_res", &flow.src), ("dst_res", &flow.dst)] {
         if let Some(name) = resource(peer) {
-            let _ = write!(line, " {key}={name}");
+            field(key, &name);
         }
     }
-    let _ = write!(line, " tls={} verdict={}", tls(flow), flow.verdict);
-    if let Some(evidence) = flow.evidence {
-        let _ = write!(line, " evidence={evidence}");
+    field("tls", tls(flow));
+    field("verdict", flow.verdict.as_str());
+    if let Some(evidence) = &flow.evidence {
+        field("evidence", evidence.as_str());
     }
-    let _ = write!(line, " protocol={}", safe(&flow.protocol));
+    if let Some(exempt) = &flow.exempt {
+        field("exempt", exempt.class.as_str());
+    }
+    field("protocol", &flow.protocol);
     if let Some(tls) = &flow.tls {
-        let fields = [
+        for (key, text) in [
             ("version", &tls.version),
             ("cipher", &tls.cipher),
             ("sni", &tls.sni),
@@ -31,43 +40,52 @@ pub(crate) fn flow_line(flow: &FlowRecord) -> String {
             ("server_id", &tls.server_identity),
             ("mesh", &tls.mesh),
             ("alert", &tls.alert),
-        ];
-        for (key, value) in fields {
-            if let Some(value) = value {
-                let _ = write!(line, " {key}={}", safe(value));
+        ] {
+            if let Some(text) = text {
+                field(key, text);
             }
         }
     }
     if let Some(http) = &flow.http {
-        let fields = [
+        for (key, text) in [
             (":method", &http.method),
             (":authority", &http.authority),
             (":path", &http.path),
-        ];
-        for (key, value) in fields {
-            if let Some(value) = value {
-                let _ = write!(line, " {key}={}", safe(value));
+        ] {
+            if let Some(text) = text {
+                field(key, text);
             }
         }
         if let Some(status) = http.status {
-            let _ = write!(line, " :status={status}");
+            field(":status", &status.to_string());
         }
     }
-    let _ = write!(line, " reason={:?}", safe(&flow.reason));
+    field("reason", &flow.reason);
+    if let Some(expectation) = &flow.expectation
+        && expectation.outcome != Outcome::NothingExpected
+    {
+        field("expected", expectation.outcome.as_str());
+        if let Some(reason) = &expectation.reason {
+            field("expected_reason", reason);
+        }
+    }
+    for mismatch in &flow.mismatches {
+        field("note", &mismatch.to_string());
+    }
     for note in &flow.notes {
-        let _ = write!(line, " note={:?}", safe(note));
+        field("note", note);
     }
     line
 }
 
-/// Linkerd's words where they fit: `true` is mutual TLS, `no_tls_from_remote` is plaintext, and
-/// TLS that is not the mesh's passes through.
+/// Linkerd's words where they fit: `true` is mutual TLS, `no_tls_from_remote` is plaintext.
 fn tls(flow: &FlowRecord) -> &'static str {
-    match flow.verdict {
-        Verdict::Mtls => "true",
-        Verdict::Plaintext => "no_tls_from_remote",
-        Verdict::Tls | Verdict::TlsUnproven => "passthru",
-        Verdict::Opaque | Verdict::Unobserved | Verdict::Failed | Verdict::NoData => "unknown",
+    match flow.verdict.known() {
+        Some(Verdict::Mtls) => "true",
+        Some(Verdict::Plaintext) => "no_tls_from_remote",
+        Some(Verdict::Tls) => "server-only",
+        Some(Verdict::TlsUnproven) => "client-unknown",
+        _ => "unknown",
     }
 }
 
@@ -94,26 +112,24 @@ pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
         cells.extend([
             address(&flow.src),
             service(flow),
-            flow.verdict.to_string(),
-            flow.evidence.map_or("-".into(), |e| e.to_string()),
+            safe(flow.verdict.as_str()).into_owned(),
+            text(flow.evidence.as_ref().map(Word::as_str)),
             safe(&flow.protocol).into_owned(),
             detail(flow),
         ]);
         if wide {
             let tls = flow.tls.as_ref();
-            let certificate = tls.map(|tls| match tls.client_certificate {
-                ClientCertificate::Unknown => "unknown",
-                ClientCertificate::NotRequested => "not-requested",
-                ClientCertificate::NotPresented => "not-presented",
-                ClientCertificate::Presented => "presented",
-                ClientCertificate::Refused => "refused",
-            });
+            let certificate = tls.map(|tls| safe(tls.client_certificate.as_str()).into_owned());
             cells.extend([
-                certificate.unwrap_or("-").into(),
-                text(tls.and_then(|tls| tls.client_identity.as_ref())),
-                text(tls.and_then(|tls| tls.server_identity.as_ref())),
+                certificate.unwrap_or_else(|| "-".into()),
+                text(tls.and_then(|tls| tls.client_identity.as_deref())),
+                text(tls.and_then(|tls| tls.server_identity.as_deref())),
                 safe(&flow.reason).into_owned(),
-                safe(&flow.notes.join("; ")).into_owned(),
+                flow.notes
+                    .iter()
+                    .map(|note| safe(note))
+                    .collect::<Vec<_>>()
+                    .join("; "),
             ]);
         }
         out.add_row(cells);
@@ -141,30 +157,35 @@ fn detail(flow: &FlowRecord) -> String {
     }
 }
 
-fn text(value: Option<&SmolStr>) -> String {
-    value.map_or("-".into(), |value| safe(value).into_owned())
+fn text(text: Option<&str>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| safe(text).into_owned())
 }
 
 fn address(peer: &Peer) -> String {
-    std::net::SocketAddr::new(peer.ip, peer.port).to_string()
+    match (peer.ip, peer.port) {
+        (Some(ip), Some(port)) => std::net::SocketAddr::new(ip, port).to_string(),
+        (Some(ip), None) => ip.to_string(),
+        _ => "-".into(),
+    }
 }
 
 /// The server, with what carries the flow beside the port where that is not TCP.
 fn service(flow: &FlowRecord) -> String {
     let address = address(&flow.dst);
-    match flow.transport {
-        Transport::Tcp => address,
-        Transport::Udp => format!("{address}/udp"),
+    if flow.transport == Transport::Tcp {
+        address
+    } else {
+        format!("{address}/{}", safe(flow.transport.as_str()))
     }
 }
 
-/// `namespace/name`, where the daemon knows it.
+/// `namespace/name`, `node/name`, where the daemon knows it.
 fn resource(peer: &Peer) -> Option<String> {
     let workload = peer.workload.as_ref()?;
-    let name = safe(&workload.name);
-    Some(if workload.namespace.is_empty() {
-        name.into_owned()
-    } else {
-        format!("{}/{name}", safe(&workload.namespace))
+    let name = &workload.name;
+    Some(match peer.namespace() {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None if peer.kind() == Some(Kind::Node) => format!("node/{name}"),
+        None => name.to_string(),
     })
 }

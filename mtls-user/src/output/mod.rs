@@ -2,8 +2,12 @@
 
 mod edges;
 mod flows;
+mod status;
+mod style;
 mod text;
 
-pub(crate) use edges::{edges, secured};
+pub(crate) use edges::{edges, status as edge_status};
 pub(crate) use flows::{flow_line, flows};
-pub(crate) use text::{ago, safe, table};
+pub(crate) use status::status;
+pub(crate) use style::Style;
+pub(crate) use text::{ago, safe, table, took};

@@ -3,36 +3,9 @@
 use smol_str::SmolStr;
 
 use super::Sessions;
-use crate::record::{Evidence, HttpInfo, TlsInfo, Verdict};
+pub use crate::record::Side;
+use crate::record::{Cause, Evidence, HttpInfo, TlsInfo, Verdict};
 use crate::wire::Endpoint;
-
-/// Which end of the connection sent something.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Side {
-    /// The end that opened the connection.
-    Client,
-    /// The end that accepted it.
-    Server,
-}
-
-impl Side {
-    /// Both ends.
-    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
-
-    /// The other end.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-
-    /// The index of what is kept per side.
-    pub(super) fn index(self) -> usize {
-        self as usize
-    }
-}
 
 /// Some bytes of one side's stream, or as much of them as was captured.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +52,9 @@ pub struct Finding {
     pub verdict: Verdict,
     /// How that is known.
     pub evidence: Option<Evidence>,
-    /// Why, in words.
+    /// Why, in a word.
+    pub cause: Cause,
+    /// Why, in a sentence.
     pub reason: SmolStr,
     /// `tls`, `http/1.1`, …; `unknown`.
     pub protocol: &'static str,

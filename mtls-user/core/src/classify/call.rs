@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use smol_str::SmolStr;
 
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 
 /// Why, in words; the words are made when they are asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +86,22 @@ impl std::fmt::Display for Reason {
 }
 
 impl Reason {
+    /// What a program can decide on.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Named(Words::Plain, _) => Cause::Unencrypted,
+            Self::Named(Words::Unanswered, _) => Cause::UpgradeUnanswered,
+            Self::Named(Words::Refused, _) => Cause::UpgradeDeclined,
+            Self::Named(Words::Encrypted, _) => Cause::OwnEncryption,
+            Self::Named(Words::Answered, _) => Cause::HelloAnsweredInClear,
+            Self::Named(Words::Contradicted, _) => Cause::Contradicted,
+            Self::Record(..) | Self::Packet(..) => Cause::FlightLength,
+            Self::Alert(..) => Cause::Alert,
+            Self::Age(..) => Cause::Resumed,
+            _ => Cause::Other,
+        }
+    }
+
     /// The words.
     pub(super) fn text(&self) -> SmolStr {
         match self {

@@ -7,7 +7,7 @@ use super::call::{Call, Reason};
 use super::open::Open;
 use super::settled::{Known, Settled, Via};
 use super::tls::Facts;
-use crate::record::{Evidence, Origin, Verdict};
+use crate::record::{Cause, Evidence, Origin, Verdict};
 
 /// The state of one flow.
 #[derive(Debug)]
@@ -105,6 +105,12 @@ impl Classifier {
         let mut finding = Finding {
             verdict: self.verdict(),
             evidence: call.and_then(|call| call.evidence),
+            cause: match (call, known) {
+                (Some(call), _) => call.reason.cause(),
+                (None, None) => Cause::NoPayload,
+                (None, _) if facts.is_some() => Cause::HandshakeNotOver,
+                (None, _) => Cause::NotDecided,
+            },
             reason: match (call, known) {
                 (Some(call), _) => call.reason.text(),
                 (None, None) => SmolStr::new_static("no payload was seen"),

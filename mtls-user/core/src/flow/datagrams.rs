@@ -14,7 +14,7 @@ use super::peers::{End, Peers};
 use super::slots::{Hash, Hashed};
 use super::{Event, FlowStats, Limits};
 use crate::classify::{Context, DatagramClassifier, Gram, Progress, Sessions, Side};
-use crate::record::{Bytes, FlowRecord, Origin, Peer, SCHEMA, Transport, Verdict};
+use crate::record::{Bytes, FlowRecord, Origin, Peer, Reporter, Time, Transport, Verdict};
 use crate::wire::quic::ConnectionId;
 use crate::wire::{Datagram, Direction, Endpoint};
 
@@ -42,6 +42,8 @@ struct Flow {
     bytes: [u64; 2],
     links: SmallVec<[u32; 2]>,
     crossing: Direction,
+    /// It was seen at the interface of the client's pod, and of the server's.
+    seen_at: [bool; 2],
     reported: Option<Verdict>,
     opened: bool,
     lost: bool,
@@ -153,6 +155,7 @@ impl DatagramTable {
             bytes: [0; 2],
             links: SmallVec::new(),
             crossing: Direction::Unknown,
+            seen_at: [false; 2],
             reported: None,
             opened: false,
             lost: false,
@@ -189,6 +192,12 @@ impl DatagramTable {
         flow.bytes[side as usize] += u64::from(datagram.len);
         if datagram.link != 0 && flow.links.len() < LINKS && !flow.links.contains(&datagram.link) {
             flow.links.push(datagram.link);
+        }
+        // What a pod sends leaves its interface.
+        match datagram.direction {
+            Direction::Egress => flow.seen_at[side.index()] = true,
+            Direction::Ingress => flow.seen_at[side.other().index()] = true,
+            Direction::Unknown => {}
         }
         if flow.crossing == Direction::Unknown {
             flow.crossing = match (side, datagram.direction) {
@@ -456,28 +465,30 @@ impl DatagramView<'_> {
         // Of a sampled flow, not every datagram is counted.
         let bytes = |n: u64| (!flow.sampled).then_some(n);
         FlowRecord {
-            schema: SCHEMA,
-            file: None,
-            transport: Transport::Udp,
+            connection: Some(flow.serial << 1 | 1),
+            transport: Transport::Udp.into(),
+            reporter: Reporter::of(flow.seen_at[first], flow.seen_at[second]),
             id: flow.id.map(|id| hexadecimal(&id)),
             src: peer(client),
             dst: peer(server),
-            verdict: finding.verdict,
-            evidence: finding.evidence,
+            verdict: finding.verdict.into(),
+            evidence: finding.evidence.map(Into::into),
+            cause: finding.cause.into(),
             reason: finding.reason,
             protocol: SmolStr::new_static(finding.protocol),
-            origin: flow.origin,
+            origin: flow.origin.into(),
+            lost: flow.lost,
             tls: finding.tls,
             http: finding.http,
             bytes: Bytes {
                 client: bytes(flow.bytes[first]),
                 server: bytes(flow.bytes[second]),
             },
-            first_seen: flow.first,
-            last_seen: flow.last,
-            closed: false,
+            first_seen: Time::from_nanos(flow.first),
+            last_seen: Time::from_nanos(flow.last),
             links: flow.links.to_vec(),
             notes: finding.notes,
+            ..FlowRecord::default()
         }
     }
 }
@@ -488,8 +499,8 @@ fn hexadecimal(id: &ConnectionId) -> SmolStr {
 
 fn peer(end: Endpoint) -> Peer {
     Peer {
-        ip: end.ip(),
-        port: end.port,
+        ip: Some(end.ip()),
+        port: Some(end.port),
         workload: None,
     }
 }

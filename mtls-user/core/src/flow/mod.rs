@@ -20,6 +20,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::classify::{Classifier, Context, Piece, Progress, Sessions};
+pub use crate::record::{Event, FlowStats};
 use crate::wire::Segment;
 pub use datagrams::{DatagramTable, DatagramView};
 use peers::{End, Peers};
@@ -59,40 +60,6 @@ impl Default for Limits {
             sessions: 65_536,
         }
     }
-}
-
-/// What happened to a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// Both ends answered each other, or payload was seen.
-    Opened,
-    /// Its verdict is known.
-    Classified,
-    /// A contradiction changed its verdict.
-    Revised,
-    /// More is known of it, and the verdict stands.
-    Updated,
-    /// It ended, or is forgotten; nothing more is said of it.
-    Closed,
-}
-
-/// Sizes and counts, for `mtls status`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub struct FlowStats {
-    /// Connections in the table, ended ones that linger included.
-    pub tracked: usize,
-    /// Connections ever opened.
-    pub seen: u64,
-    /// … that were given a verdict from evidence.
-    pub classified: u64,
-    /// … that ended without one.
-    pub undecided: u64,
-    /// … that were two halves, joined across an address translation.
-    pub joined: u64,
-    /// … that were forgotten because the table was full.
-    pub evicted: u64,
-    /// Segments that belong to no known connection and open none.
-    pub stray: u64,
 }
 
 /// Every connection that is known now.

@@ -28,6 +28,8 @@ pub struct Flow {
     links: [u32; LINKS],
     /// Which way the client's segments crossed the interface: `Egress` where it is the client's pod.
     pub(super) crossing: Direction,
+    /// It was seen at the interface of the client's pod, and of the server's.
+    pub(super) seen_at: [bool; 2],
     /// The other half.
     pub(super) partner: Option<u32>,
     /// The verdict last told.
@@ -83,6 +85,7 @@ impl Flow {
             last: segment.time,
             links: [0; LINKS],
             crossing: Direction::Unknown,
+            seen_at: [false; 2],
             partner: None,
             reported: None,
             secondary: false,
@@ -233,6 +236,12 @@ impl Flow {
             if *known == segment.link {
                 break;
             }
+        }
+        // What a pod sends leaves its interface.
+        match segment.direction {
+            Direction::Egress => self.seen_at[side.index()] = true,
+            Direction::Ingress => self.seen_at[side.other().index()] = true,
+            Direction::Unknown => {}
         }
         if self.crossing == Direction::Unknown {
             self.crossing = match (side, segment.direction) {

@@ -1,10 +1,11 @@
 //! A connection as it is told: one half, or two that are one.
 
+use sha2::Digest;
 use smol_str::SmolStr;
 
 use super::Flow;
 use crate::classify::{Finding, Side};
-use crate::record::{Bytes, FlowRecord, Peer, SCHEMA, Transport, Verdict};
+use crate::record::{Bytes, Cause, FlowRecord, Peer, Reporter, Time, Verdict, Word};
 use crate::wire::{Direction, Endpoint, text};
 
 /// Stands for a connection that may be gone by now.
@@ -114,6 +115,18 @@ impl<'a> View<'a> {
         links
     }
 
+    /// At which end it was seen, where that can be told.
+    pub fn reporter(&self) -> Option<Word<Reporter>> {
+        let halves = [Some(self.flow), self.other];
+        let at = |side: Side| {
+            halves.into_iter().flatten().any(|flow| {
+                let swapped = flow.classifier.client_is_server();
+                flow.seen_at[if swapped { side.other() } else { side }.index()]
+            })
+        };
+        Reporter::of(at(Side::Client), at(Side::Server))
+    }
+
     /// Nanoseconds since the Unix epoch of the first segment.
     pub fn first_seen(&self) -> u64 {
         self.other
@@ -131,9 +144,20 @@ impl<'a> View<'a> {
         self.flow.is_closed()
     }
 
+    /// A SYN, and a reset in place of the answer.
+    fn is_refused(&self) -> bool {
+        let [client, server] = [Side::Client, Side::Server].map(|side| self.flow.stream(side));
+        let answered = server.isn().is_some() || server.fin || client.fin;
+        self.flow.ended && client.isn().is_some() && !answered && self.verdict() == Verdict::NoData
+    }
+
     /// The line that is printed and streamed.
     pub fn record(&self) -> FlowRecord {
-        let finding = self.finding();
+        let mut finding = self.finding();
+        if self.is_refused() {
+            finding.cause = Cause::ConnectionRefused;
+            finding.reason = SmolStr::new_static("server refused the connection");
+        }
         let (client, server) = self.ends();
         let (first, second) = if self.flow.classifier.client_is_server() {
             (Side::Server, Side::Client)
@@ -141,38 +165,45 @@ impl<'a> View<'a> {
             (Side::Client, Side::Server)
         };
         FlowRecord {
-            schema: SCHEMA,
-            file: None,
-            transport: Transport::Tcp,
+            connection: Some(self.serial() << 1),
             id: self.flow.isns().map(id),
+            reporter: self.reporter(),
             src: peer(client),
             dst: peer(server),
-            verdict: finding.verdict,
-            evidence: finding.evidence,
+            service: self.service().map(|end| (end.ip(), end.port).into()),
+            verdict: finding.verdict.into(),
+            evidence: finding.evidence.map(Into::into),
+            cause: finding.cause.into(),
             reason: finding.reason,
             protocol: SmolStr::new_static(finding.protocol),
-            origin: self.flow.origin,
+            origin: self.flow.origin.into(),
+            lost: self.flow.lost || self.other.is_some_and(|other| other.lost),
             tls: finding.tls,
             http: finding.http,
             bytes: Bytes {
                 client: self.flow.stream(first).bytes(self.flow.sampled),
                 server: self.flow.stream(second).bytes(self.flow.sampled),
             },
-            first_seen: self.first_seen(),
-            last_seen: self.last_seen(),
+            first_seen: Time::from_nanos(self.first_seen()),
+            last_seen: Time::from_nanos(self.last_seen()),
             closed: self.flow.ended,
             links: self.links(),
             notes: finding.notes,
+            ..FlowRecord::default()
         }
     }
 }
 
-/// Both initial sequence numbers in hexadecimal.
+/// What both initial sequence numbers come to, the same on every node. Not the numbers themselves:
+/// whoever knows those of an open connection can forge segments of it.
 fn id((client, server): (u32, u32)) -> SmolStr {
-    let number = u64::from(client) << 32 | u64::from(server);
+    let hash = sha2::Sha256::new()
+        .chain_update(client.to_be_bytes())
+        .chain_update(server.to_be_bytes())
+        .finalize();
     let mut digits = [0; 16];
     for (at, digit) in digits.iter_mut().enumerate() {
-        *digit = text::hex((number >> (60 - 4 * at)) as u8);
+        *digit = text::hex(hash[at / 2] >> (4 * (1 - at % 2)));
     }
     SmolStr::new(std::str::from_utf8(&digits).unwrap_or_default())
 }
@@ -188,8 +219,8 @@ fn oriented(flow: &Flow) -> (Endpoint, Endpoint) {
 
 fn peer(end: Endpoint) -> Peer {
     Peer {
-        ip: end.ip(),
-        port: end.port,
+        ip: Some(end.ip()),
+        port: Some(end.port),
         workload: None,
     }
 }

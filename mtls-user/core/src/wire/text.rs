@@ -2,10 +2,12 @@
 
 use smol_str::SmolStr;
 
+use crate::escape::is_hidden;
+
 /// The longest string that is kept of anything from the wire, in bytes.
 pub const MAX: usize = 255;
 
-/// `bytes` as text: control characters, quotes of other encodings and invalid UTF-8 escaped as
+/// `bytes` as text: what is hidden and invalid UTF-8 escaped as
 /// `\u{…}` or `\x…`, cut after [`MAX`] bytes.
 pub fn clean(bytes: &[u8]) -> SmolStr {
     let cut = &bytes[..bytes.len().min(MAX)];
@@ -19,7 +21,7 @@ pub fn clean(bytes: &[u8]) -> SmolStr {
         for c in chunk.valid().chars() {
             if c == '\\' {
                 out.push_str("\\\\");
-            } else if c.is_control() || is_format(c) {
+            } else if is_hidden(c) {
                 out.extend(c.escape_unicode());
             } else {
                 out.push(c);
@@ -43,14 +45,6 @@ pub fn clean(bytes: &[u8]) -> SmolStr {
         out.truncate(end);
     }
     out.into()
-}
-
-/// Characters that print as nothing or turn the direction of what follows: a terminal would show
-/// something else than what is there.
-fn is_format(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The hexadecimal digit of the lower four bits of `nibble`.

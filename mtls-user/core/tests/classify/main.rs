@@ -8,7 +8,7 @@ mod properties;
 use cases::*;
 use flows::*;
 use mtls_core::classify::{Classifier, Context, Piece, Progress, Sessions, Side};
-use mtls_core::record::{ClientCertificate, Evidence, Origin, Verdict};
+use mtls_core::record::{ClientCertificate, Evidence, Origin, Validity, Verdict};
 
 #[test]
 fn every_case_is_what_it_is() {
@@ -62,7 +62,7 @@ fn what_a_handshake_showed() {
     assert_eq!(certificate.subject, "CN=web,O=shop");
     assert_eq!(certificate.sans[1], "dns:web.shop.svc");
     assert_eq!(certificate.key, "ecdsa-p256");
-    assert_eq!(certificate.validity, "valid");
+    assert_eq!(certificate.validity, Validity::Valid);
     assert_eq!(
         *tls.server_cert.unwrap().sans,
         ["dns:api.shop.svc", "ip:10.0.0.7"]

@@ -8,9 +8,10 @@ use anyhow::Context;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::latency::Latency;
-use super::status::KernelStatus;
+use super::status;
 use super::told;
 use crate::kernel::{Change, Kernel, Link, Links};
+use mtls_core::record::{KernelStatus, NotAttached};
 
 /// How long the programs' runs are measured after the start.
 const MEASURE_FIRST: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ pub(super) struct Attacher {
     refresher: Arc<Notify>,
     latency: Latency,
     /// Interfaces that could not be attached to, and why.
-    failed: HashMap<u32, (String, String)>,
+    failed: HashMap<u32, NotAttached>,
 }
 
 impl Attacher {
@@ -135,8 +136,11 @@ impl Attacher {
             }
             Err(error) => {
                 tracing::warn!(interface = %link.name, "not attached: {error:#}");
-                self.failed
-                    .insert(link.ifindex, (link.name.clone(), format!("{error:#}")));
+                let failure = NotAttached {
+                    name: link.name.clone(),
+                    reason: format!("{error:#}"),
+                };
+                self.failed.insert(link.ifindex, failure);
             }
         }
     }
@@ -151,11 +155,21 @@ impl Attacher {
 
     fn status(&self) -> KernelStatus {
         KernelStatus {
-            interfaces: self.kernel.attached(),
+            interfaces: self
+                .kernel
+                .attached()
+                .into_iter()
+                .map(status::interface)
+                .collect(),
             not_attached: self.failed.values().cloned().collect(),
             attach: self.latency.summary(),
-            counters: self.kernel.counters(),
-            programs: self.kernel.programs(),
+            counters: status::counters(self.kernel.counters()),
+            programs: self
+                .kernel
+                .programs()
+                .into_iter()
+                .map(status::program)
+                .collect(),
         }
     }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
+use smol_str::SmolStr;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::waiting::{Pending, Waiting, is_unnamed};
 use super::{Options, told};
 use crate::clock::now;
-use crate::edges::{EdgeRow, EdgeStats, EdgeTable, Seen};
+use crate::edges::EdgeTable;
 use crate::kernel::Events;
 use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, View};
-use mtls_core::record::{FlowRecord, Verdict};
+use mtls_core::record::{EdgeRecord, EdgeStats, FlowRecord, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
@@ -26,17 +26,8 @@ const MAX_UNNAMED: usize = 16_384;
 
 /// What the server asks.
 pub(super) enum Query {
-    Edges(oneshot::Sender<Vec<EdgeRow>>),
+    Edges(oneshot::Sender<Vec<EdgeRecord>>),
     Stats(oneshot::Sender<(FlowStats, EdgeStats)>),
-}
-
-/// A line of the tap.
-#[derive(serde::Serialize)]
-struct Told<'a> {
-    /// `classified`, `revised`, `updated` or `closed`.
-    event: &'static str,
-    #[serde(flatten)]
-    flow: &'a FlowRecord,
 }
 
 pub(super) struct Engine {
@@ -47,8 +38,9 @@ pub(super) struct Engine {
 /// What is written of flows.
 struct Ledger {
     edges: EdgeTable,
+    node: SmolStr,
     directory: Arc<Directory>,
-    tap: broadcast::Sender<Bytes>,
+    tap: broadcast::Sender<Arc<FlowRecord>>,
     refresher: Arc<Notify>,
     waiting: Waiting,
     /// Open flows told of although an end has no name yet.
@@ -62,13 +54,15 @@ struct Ledger {
 impl Engine {
     pub(super) fn new(
         options: &Options,
+        node: SmolStr,
         directory: Arc<Directory>,
         refresher: Arc<Notify>,
     ) -> Self {
         Self {
             flows: FlowTable::new(options.limits),
             ledger: Ledger {
-                edges: EdgeTable::new(options.window),
+                edges: EdgeTable::new(options.window, Some(node.clone())),
+                node,
                 directory,
                 tap: broadcast::Sender::new(TAP_BACKLOG),
                 refresher,
@@ -80,7 +74,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn tap(&self) -> broadcast::Sender<Bytes> {
+    pub(super) fn tap(&self) -> broadcast::Sender<Arc<FlowRecord>> {
         self.ledger.tap.clone()
     }
 
@@ -140,7 +134,7 @@ impl Engine {
         match query {
             Query::Edges(reply) => {
                 self.rename();
-                let _ = reply.send(self.ledger.edges.rows(now()));
+                let _ = reply.send(self.ledger.edges.records(now()));
             }
             Query::Stats(reply) => {
                 let _ = reply.send((self.flows.stats(), self.ledger.edges.stats()));
@@ -190,6 +184,8 @@ impl Ledger {
         let serial = view.serial();
         let deadline = view.first_seen() + PATIENCE;
         let mut record = view.record();
+        record.event = Some(event.into());
+        record.node = Some(self.node.clone());
         pods::name_flow(&self.directory, &mut record);
         if self.waiting.holds(serial) || (is_unnamed(&record) && now() < deadline) {
             self.refresher.notify_one();
@@ -200,11 +196,11 @@ impl Ledger {
                 record,
             });
             if let Some(oldest) = oldest {
-                self.tell(oldest.serial, oldest.event, &oldest.record);
+                self.tell(oldest.serial, oldest.event, oldest.record);
             }
             return;
         }
-        self.tell(serial, event, &record);
+        self.tell(serial, event, record);
     }
 
     /// There is somebody to look for names for: an idle daemon need not wake up for it.
@@ -223,39 +219,20 @@ impl Ledger {
                 // It came out of the queue, so it fits in again.
                 self.waiting.push(pending);
             } else {
-                self.tell(pending.serial, pending.event, &pending.record);
+                self.tell(pending.serial, pending.event, pending.record);
             }
         }
     }
 
-    fn tell(&mut self, flow: u64, event: Event, record: &FlowRecord) {
-        let word = match event {
-            Event::Opened => None,
-            Event::Classified => Some("classified"),
-            Event::Revised => Some("revised"),
-            Event::Updated => Some("updated"),
-            Event::Closed => Some("closed"),
-        };
-        // Written once for however many listen.
-        if let Some(event) = word
-            && self.tap.receiver_count() > 0
-            && let Ok(mut line) = serde_json::to_vec(&Told {
-                event,
-                flow: record,
-            })
-        {
-            line.push(b'\n');
-            let _ = self.tap.send(line.into());
+    fn tell(&mut self, flow: u64, event: Event, record: FlowRecord) {
+        self.count(flow, &record, event == Event::Closed);
+        // Whoever listens writes it down in its own way.
+        if event != Event::Opened && self.tap.receiver_count() > 0 {
+            let _ = self.tap.send(Arc::new(record));
         }
-        self.count(flow, record, event == Event::Closed);
     }
 
     fn count(&mut self, flow: u64, record: &FlowRecord, closed: bool) {
-        let (Some(src), Some(dst)) = (&record.src.workload, &record.dst.workload) else {
-            // Naming gives each end a name, if need be its address.
-            return;
-        };
-        let tls = record.tls.as_deref();
         if closed {
             self.unnamed.remove(&flow);
         } else if is_unnamed(record)
@@ -264,16 +241,6 @@ impl Ledger {
         {
             self.refresher.notify_one();
         }
-        self.edges.observe(&Seen {
-            flow,
-            src,
-            dst,
-            verdict: record.verdict,
-            reason: &record.reason,
-            client_id: tls.and_then(|tls| tls.client_identity.as_ref()),
-            server_id: tls.and_then(|tls| tls.server_identity.as_ref()),
-            time: record.last_seen,
-            closed,
-        });
+        self.edges.observe(record);
     }
 }

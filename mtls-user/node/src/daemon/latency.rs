@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use mtls_core::record::LatencySummary;
 
 /// Attachments remembered.
 const KEPT: usize = 1_024;
@@ -13,19 +13,6 @@ const KEPT: usize = 1_024;
 pub(super) struct Latency {
     count: u64,
     kept: VecDeque<u64>,
-}
-
-/// Percentiles over the latest 1,024, in microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct LatencySummary {
-    /// How many there ever were.
-    pub count: u64,
-    /// Median.
-    pub p50_us: u64,
-    /// 99th percentile.
-    pub p99_us: u64,
-    /// Longest.
-    pub max_us: u64,
 }
 
 impl Latency {

@@ -9,7 +9,7 @@ mod latency;
 mod names;
 mod server;
 mod socket;
-pub mod status;
+mod status;
 mod waiting;
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
 use crate::kernel::{Config, Kernel};
-use crate::pods::Directory;
+use crate::pods::{self, Declarations, Directory};
 use mtls_core::flow::Limits;
 
 /// Where the socket is unless told otherwise.
@@ -35,6 +35,8 @@ pub struct Options {
     pub netns_dir: PathBuf,
     /// A file of pod names.
     pub pods: Option<PathBuf>,
+    /// A file of exemptions.
+    pub exemptions: Option<PathBuf>,
     /// Ask the container runtime for names.
     pub cri: bool,
     /// The container runtime's socket; without one, those that runtimes use are tried.
@@ -73,6 +75,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let started = Instant::now();
     let socket = socket::Bound::new(&options.socket)?;
     let directory = Arc::new(Directory::new());
+    if let Some(path) = &options.exemptions {
+        directory.declare(Declarations::read(path)?);
+    }
+    let node = pods::node_name(options.kubernetes.node.as_deref());
     let names = names::Names::start(directory.clone(), &options).await?;
     let mut kernel = Kernel::load(&options.kernel)?;
     let events = kernel.events()?;
@@ -83,7 +89,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let (engine_tx, engine_rx) = mpsc::channel(64);
     let (attacher_tx, attacher_rx) = mpsc::channel(64);
-    let engine = engine::Engine::new(&options, directory.clone(), names.refresher());
+    let engine = engine::Engine::new(&options, node.clone(), directory.clone(), names.refresher());
     let tap = engine.tap();
     let engine = tokio::spawn(engine.run(events, engine_rx, stopped.clone()));
     let mut attacher =
@@ -95,6 +101,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         engine: engine_tx,
         attacher: attacher_tx,
         tap,
+        node,
         directory,
         socket: options.socket.clone(),
         window: options.window,

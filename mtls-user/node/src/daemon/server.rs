@@ -1,7 +1,7 @@
 //! The node's API on its socket: HTTP/1.1 and JSON.
 //!
-//! `GET /v1/edges`: an array of [`EdgeRow`](crate::edges::EdgeRow)s. `GET /v1/tap`: one JSON
-//! object a line for as long as the client listens. `GET /v1/status`: [`Status`].
+//! `GET /v1/edges`: an [`EdgeList`]. `GET /v1/tap`: a [`TapLine`] a line for as long as the client
+//! listens. `GET /v1/status`: [`Status`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,20 +14,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::status::Status;
 use super::{attacher, engine, told};
+use crate::clock::now;
 use crate::pods::Directory;
+use mtls_core::record::{
+    EdgeList, FlowRecord, KernelStatus, SCHEMA, Status, TapLine, Time, Watched,
+};
 
 /// What a request needs.
 pub(super) struct State {
     pub(super) engine: mpsc::Sender<engine::Query>,
     pub(super) attacher: mpsc::Sender<attacher::Query>,
-    pub(super) tap: broadcast::Sender<Bytes>,
+    pub(super) tap: broadcast::Sender<Arc<FlowRecord>>,
+    pub(super) node: SmolStr,
     pub(super) directory: Arc<Directory>,
     pub(super) socket: PathBuf,
     pub(super) window: Duration,
@@ -61,10 +66,32 @@ fn stopping() -> Response {
 async fn edges(state: Shared) -> Response {
     let (reply, answer) = oneshot::channel();
     let _ = state.engine.send(engine::Query::Edges(reply)).await;
-    match answer.await {
-        Ok(rows) => Json(rows).into_response(),
-        Err(_) => stopping(),
-    }
+    let Ok(items) = answer.await else {
+        return stopping();
+    };
+    let Some(kernel) = kernel(&state).await else {
+        return stopping();
+    };
+    Json(EdgeList {
+        schema: SCHEMA,
+        node: Some(state.node.clone()),
+        generated: Time::from_nanos(now()),
+        window_seconds: state.window.as_secs(),
+        watched: Watched {
+            interfaces: kernel.interfaces.len() as u64,
+            interfaces_failed: kernel.not_attached.len() as u64,
+            ..Watched::default()
+        },
+        items,
+    })
+    .into_response()
+}
+
+/// The attacher's part of the answer; `None` when it has stopped.
+async fn kernel(state: &State) -> Option<KernelStatus> {
+    let (reply, answer) = oneshot::channel();
+    let _ = state.attacher.send(attacher::Query::Status(reply)).await;
+    answer.await.ok()
 }
 
 async fn status(state: Shared) -> Response {
@@ -73,21 +100,24 @@ async fn status(state: Shared) -> Response {
     let Ok((flows, edges)) = answer.await else {
         return stopping();
     };
-    let (reply, answer) = oneshot::channel();
-    let _ = state.attacher.send(attacher::Query::Status(reply)).await;
-    let Ok(kernel) = answer.await else {
+    let Some(kernel) = kernel(&state).await else {
         return stopping();
     };
+    let generated = Time::from_nanos(now());
     Json(Status {
+        schema: SCHEMA,
+        node: Some(state.node.clone()),
+        generated,
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
-        uptime: state.started.elapsed().as_secs(),
+        uptime_seconds: state.started.elapsed().as_secs(),
         socket: state.socket.display().to_string(),
-        window: state.window.as_secs(),
+        window_seconds: state.window.as_secs(),
         kernel,
         flows,
         edges,
         sources: state.directory.health(),
+        exemptions: state.directory.declared().list(generated),
     })
     .into_response()
 }
@@ -95,6 +125,7 @@ async fn status(state: Shared) -> Response {
 async fn tap(state: Shared) -> Response {
     let mut events = state.tap.subscribe();
     let mut stopped = state.stopped.clone();
+    let node = state.node.clone();
     // The body's own little queue: a client that does not read holds up nobody else.
     let (lines, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(64);
     tokio::spawn(async move {
@@ -105,11 +136,15 @@ async fn tap(state: Shared) -> Response {
                 () = lines.closed() => break,
             };
             let line = match event {
-                Ok(line) => line,
-                Err(RecvError::Lagged(missed)) => format!("{{\"missed\":{missed}}}\n").into(),
+                Ok(flow) => TapLine::Flow(flow),
+                Err(RecvError::Lagged(missed)) => TapLine::missed(Some(node.clone()), missed),
                 Err(RecvError::Closed) => break,
             };
-            if lines.send(Ok(line)).await.is_err() {
+            let Ok(mut json) = serde_json::to_vec(&line) else {
+                continue;
+            };
+            json.push(b'\n');
+            if lines.send(Ok(json.into())).await.is_err() {
                 break;
             }
         }

@@ -1,48 +1,59 @@
-//! What `mtls status` is told; its JSON.
+//! The kernel's side of `mtls status`, in the words of the record.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-pub use super::latency::LatencySummary;
-use crate::edges::EdgeStats;
-use crate::kernel::{Attached, Counters, ProgramStats};
-use crate::pods::SourceHealth;
-use mtls_core::flow::FlowStats;
+use smol_str::SmolStr;
 
-/// The kernel's side.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KernelStatus {
-    /// Interfaces that are watched.
-    pub interfaces: Vec<Attached>,
-    /// Interfaces that should be but cannot, each with the reason.
-    pub not_attached: Vec<(String, String)>,
-    /// From the news of an interface to the programs on it.
-    pub attach: LatencySummary,
-    /// Segments by what became of them.
-    pub counters: Counters,
-    /// Each program's runs and their time, while they were measured: for ten seconds after the
-    /// start, then for one a minute.
-    pub programs: Vec<ProgramStats>,
+use crate::kernel::{self, Attached, Counters, Losses};
+use mtls_core::record::{Interface, Loss, ProgramStats, Word};
+
+/// An interface that is watched.
+pub(super) fn interface(attached: Attached) -> Interface {
+    Interface {
+        ifindex: attached.ifindex,
+        name: attached.name.into(),
+        mode: attached.mode.to_string().into(),
+        lost: losses(attached.lost),
+    }
 }
 
-/// All of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    /// Version of the daemon.
-    pub version: String,
-    /// Its process.
-    pub pid: u32,
-    /// Seconds it has run.
-    pub uptime: u64,
-    /// Where it answers.
-    pub socket: String,
-    /// Seconds for which a closed connection stays listed.
-    pub window: u64,
-    /// The kernel's side.
-    pub kernel: KernelStatus,
-    /// Connections.
-    pub flows: FlowStats,
-    /// Edges.
-    pub edges: EdgeStats,
-    /// Where names come from.
-    pub sources: Vec<SourceHealth>,
+fn losses(lost: Losses) -> BTreeMap<Word<Loss>, u64> {
+    BTreeMap::from([
+        (Loss::RingFull.into(), lost.ring_full),
+        (Loss::MapFull.into(), lost.map_full),
+        (Loss::Unreadable.into(), lost.unreadable),
+    ])
+}
+
+/// What running a program has cost.
+pub(super) fn program(stats: kernel::ProgramStats) -> ProgramStats {
+    ProgramStats {
+        name: stats.name,
+        id: stats.id,
+        run_count: stats.run_count,
+        run_time_ns: stats.run_time_ns,
+        instructions: stats.instructions,
+        verified_instructions: stats.verified_instructions,
+    }
+}
+
+/// The counters by their names: a new one appears in `mtls status` by itself.
+pub(super) fn counters(counters: Counters) -> BTreeMap<SmolStr, u64> {
+    let named = serde_json::to_value(counters).and_then(serde_json::from_value);
+    named.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_its_name() {
+        let counted = counters(Counters {
+            sampled: 7,
+            ..Counters::default()
+        });
+        assert_eq!(counted["sampled"], 7);
+        assert!(counted.len() >= 11, "{counted:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use mtls_core::flow::Event;
-use mtls_core::record::{FlowRecord, Workload};
+use mtls_core::record::{FlowRecord, Kind, Workload};
 
 /// Events held at a time; beyond it, the oldest goes without a name.
 const MAX: usize = 4_096;
@@ -18,7 +18,7 @@ pub(super) struct Pending {
 
 /// Of one end nothing is known but its address.
 pub(super) fn is_unnamed(record: &FlowRecord) -> bool {
-    let is_nameless = |workload: &Workload| workload.kind == "unknown";
+    let is_nameless = |workload: &Workload| workload.kind == Kind::Unknown;
     [&record.src, &record.dst]
         .into_iter()
         .any(|peer| peer.workload.as_ref().is_none_or(is_nameless))

@@ -1,14 +1,17 @@
 //! Who talks to whom, and how: flows added up to edges between workloads over a window of time.
 //!
-//! An open flow counts for as long as it is open; a closed one stays counted until the window has
-//! passed over its end. The worst flow decides what an edge is called, so one connection in clear
+//! An open connection counts for as long as it is open; a closed one stays counted until the window
+//! has passed over its end. The worst one decides what an edge is called, so one connection in clear
 //! is not hidden by a thousand that were not.
 
+mod class;
 mod row;
 mod window;
 
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -16,163 +19,165 @@ use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 use smol_str::SmolStr;
 
-use mtls_core::record::{Verdict, Workload};
-pub use row::{EdgeRow, EdgeStats};
-use window::Window;
+use class::{Class, Profile};
+use mtls_core::record::{
+    EdgeRecord, EdgeStats, Event, FlowRecord, Reporter, Transport, Word, Workload,
+};
+use window::Step;
 
-/// Most edges kept; beyond it, the edge that was quiet longest goes.
+/// Most edges kept; beyond it, one of little worth goes.
 const MAX_EDGES: usize = 65_536;
+/// Edges that are looked at to find one that can go.
+const LOOKED_AT: usize = 64;
+/// Most classes of connections of one edge that are told apart by all that is known of them.
+const MAX_CLASSES: usize = 64;
 
-/// A flow as the edge table needs to know it.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    /// The flow, for as long as this process runs.
-    pub flow: u64,
-    /// The client.
-    pub src: &'a Workload,
-    /// The server.
-    pub dst: &'a Workload,
-    /// What it is said to be now.
-    pub verdict: Verdict,
-    /// Why, in words.
-    pub reason: &'a SmolStr,
-    /// The client's identity where the wire showed it.
-    pub client_id: Option<&'a SmolStr>,
-    /// The server's identity where the wire showed it.
-    pub server_id: Option<&'a SmolStr>,
-    /// Nanoseconds since the Unix epoch.
-    pub time: u64,
-    /// The flow has ended: nothing more will come of it.
-    pub closed: bool,
-}
-
-/// Namespace and name of both ends.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// What makes an edge beside its two ends.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Key {
-    src: (SmolStr, SmolStr),
-    dst: (SmolStr, SmolStr),
-}
-
-impl Key {
-    fn new(seen: &Seen<'_>) -> Self {
-        let end = |workload: &Workload| (workload.namespace.clone(), workload.name.clone());
-        Self {
-            src: end(seen.src),
-            dst: end(seen.dst),
-        }
-    }
-
-    fn is_of(&self, seen: &Seen<'_>) -> bool {
-        let is = |end: &(SmolStr, SmolStr), workload: &Workload| {
-            end.1 == workload.name && end.0 == workload.namespace
-        };
-        is(&self.src, seen.src) && is(&self.dst, seen.dst)
-    }
+    reporter: Option<Word<Reporter>>,
+    transport: Word<Transport>,
+    port: u16,
 }
 
 #[derive(Debug)]
 struct Edge {
+    /// Tells it from one that had its place before.
+    serial: u64,
     key: Key,
     src: Workload,
     dst: Workload,
-    window: Window,
-    /// Per verdict, the reason of the latest flow that had it.
-    reasons: BTreeMap<Verdict, SmolStr>,
-    client_id: Option<SmolStr>,
-    server_id: Option<SmolStr>,
-    first_seen: u64,
+    classes: Slab<Class>,
+    /// Nanoseconds since the Unix epoch.
     last_seen: u64,
+}
+
+/// Where an open connection is counted.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    edge: usize,
+    serial: u64,
+    class: usize,
 }
 
 /// All edges of the window.
 #[derive(Debug)]
 pub struct EdgeTable {
-    window: Duration,
+    step: Step,
+    node: Option<SmolStr>,
     edges: Slab<Edge>,
     hasher: RandomState,
     /// Where in `edges` each key's edge is.
     index: HashTable<usize>,
-    /// Where in `edges` each open flow is counted, and as what.
-    open: HashMap<u64, (usize, Verdict)>,
+    /// Open connections by their number.
+    open: HashMap<u64, Place>,
+    serial: u64,
+    /// Where the search for an edge that can go was last.
+    hand: usize,
     evicted: u64,
 }
 
 impl EdgeTable {
-    /// An empty table over `window`.
-    pub fn new(window: Duration) -> Self {
+    /// An empty table over `window`, of `node`.
+    pub fn new(window: Duration, node: Option<SmolStr>) -> Self {
         Self {
-            window,
+            step: Step::of(window),
+            node,
             edges: Slab::new(),
             hasher: RandomState::default(),
             index: HashTable::new(),
             open: HashMap::new(),
+            serial: 0,
+            hand: 0,
             evicted: 0,
         }
     }
 
-    /// Takes in what is now known of a flow: new, revised, or closed.
-    pub fn observe(&mut self, seen: &Seen<'_>) {
-        if let Some((at, verdict)) = self.open.remove(&seen.flow) {
-            let edge = &mut self.edges[at];
-            edge.window.leave(verdict);
-            // A flow that turned out to be between others leaves no empty edge behind.
-            if edge.window.is_empty() && !edge.key.is_of(seen) {
-                self.remove(at);
-            }
+    /// Takes in what is now known of a flow that both ends have names in: new, revised, or closed.
+    pub fn observe(&mut self, flow: &FlowRecord) {
+        let (Some(src), Some(dst)) = (&flow.src.workload, &flow.dst.workload) else {
+            return;
+        };
+        let key = Key {
+            reporter: flow.reporter.clone(),
+            transport: flow.transport.clone(),
+            port: flow.dst.port.unwrap_or_default(),
+        };
+        if let Some(number) = flow.connection
+            && let Some(place) = self.open.remove(&number)
+        {
+            self.leave(place, (&key, src, dst));
         }
-        let at = self.find(seen);
+        let at = self.find((&key, src, dst));
         let edge = &mut self.edges[at];
-        edge.first_seen = edge.first_seen.min(seen.time);
-        edge.last_seen = edge.last_seen.max(seen.time);
-        renew(&mut edge.src, seen.src);
-        renew(&mut edge.dst, seen.dst);
-        for (known, now) in [
-            (&mut edge.client_id, seen.client_id),
-            (&mut edge.server_id, seen.server_id),
-        ] {
-            if now.is_some() && known.as_ref() != now {
-                *known = now.cloned();
+        renew(&mut edge.src, src);
+        renew(&mut edge.dst, dst);
+        let time = flow.last_seen.as_nanos();
+        edge.last_seen = edge.last_seen.max(time);
+        let class = edge.class_of(flow);
+        let counted = &mut edge.classes[class];
+        counted.renew(flow);
+        match flow.connection {
+            Some(number) if flow.event != Some(Event::Closed.into()) => {
+                counted.window.enter();
+                let serial = edge.serial;
+                let place = Place {
+                    edge: at,
+                    serial,
+                    class,
+                };
+                self.open.insert(number, place);
             }
-        }
-        renew(edge.reasons.entry(seen.verdict).or_default(), seen.reason);
-        if seen.closed {
-            edge.window.close(seen.verdict, seen.time);
-        } else {
-            edge.window.enter(seen.verdict);
-            self.open.insert(seen.flow, (at, seen.verdict));
+            _ => counted.window.close(time, self.step),
         }
     }
 
-    /// Where the flow's edge is, made when there is none.
-    fn find(&mut self, seen: &Seen<'_>) -> usize {
-        let hash = hash_of(&self.hasher, seen.src, seen.dst);
+    /// An open connection is counted elsewhere from now on.
+    fn leave(&mut self, place: Place, next: Ends<'_>) {
+        let edge = self.edges.get_mut(place.edge);
+        // The edge may have been given up meanwhile.
+        let Some(edge) = edge.filter(|edge| edge.serial == place.serial) else {
+            return;
+        };
+        let class = &mut edge.classes[place.class];
+        class.window.leave();
+        if class.window.is_empty() {
+            edge.classes.remove(place.class);
+        }
+        // A flow that turned out to be between others leaves no empty edge behind.
+        if edge.classes.is_empty() && !edge.is_of(next) {
+            self.remove(place.edge);
+        }
+    }
+
+    /// Where the edge is, made when there is none.
+    fn find(&mut self, ends: Ends<'_>) -> usize {
+        let hash = hash_of(&self.hasher, ends);
         let edges = &self.edges;
-        if let Some(at) = self.index.find(hash, |at| edges[*at].key.is_of(seen)) {
+        if let Some(at) = self.index.find(hash, |at| edges[*at].is_of(ends)) {
             return *at;
         }
         if self.edges.len() >= MAX_EDGES {
             self.evict();
         }
+        self.serial += 1;
         let at = self.edges.insert(Edge {
-            key: Key::new(seen),
-            src: seen.src.clone(),
-            dst: seen.dst.clone(),
-            window: Window::new(self.window),
-            reasons: BTreeMap::new(),
-            client_id: None,
-            server_id: None,
-            first_seen: seen.time,
-            last_seen: seen.time,
+            serial: self.serial,
+            key: ends.0.clone(),
+            src: ends.1.clone(),
+            dst: ends.2.clone(),
+            classes: Slab::new(),
+            last_seen: 0,
         });
         let (edges, hasher) = (&self.edges, &self.hasher);
-        let rehash = |at: &usize| hash_of(hasher, &edges[*at].src, &edges[*at].dst);
-        self.index.insert_unique(hash, at, rehash);
+        self.index
+            .insert_unique(hash, at, |at| hash_of(hasher, edges[*at].ends()));
         at
     }
 
     fn remove(&mut self, at: usize) {
         let edge = self.edges.remove(at);
-        let hash = hash_of(&self.hasher, &edge.src, &edge.dst);
+        let hash = hash_of(&self.hasher, edge.ends());
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == at) {
             entry.remove();
         }
@@ -180,10 +185,14 @@ impl EdgeTable {
 
     /// Lets go of what the window has passed over. `now` in nanoseconds since the Unix epoch.
     pub fn expire(&mut self, now: u64) {
+        let step = self.step;
         let mut empty = Vec::new();
         for (at, edge) in &mut self.edges {
-            edge.window.advance(now);
-            if edge.window.is_empty() {
+            edge.classes.retain(|_, class| {
+                class.window.advance(now, step);
+                !class.window.is_empty()
+            });
+            if edge.classes.is_empty() {
                 empty.push(at);
             }
         }
@@ -192,170 +201,89 @@ impl EdgeTable {
         }
     }
 
-    /// The edges as of `now`, by namespace and name.
-    pub fn rows(&mut self, now: u64) -> Vec<EdgeRow> {
+    /// The edges as of `now`, in no order.
+    pub fn records(&mut self, now: u64) -> Vec<EdgeRecord> {
         self.expire(now);
-        let mut edges: Vec<_> = self.edges.iter().map(|(_, edge)| edge).collect();
-        edges.sort_by_key(|edge| &edge.key);
-        edges.into_iter().map(Edge::row).collect()
+        let edges = self.edges.iter();
+        edges
+            .map(|(_, edge)| edge.record(self.node.as_ref()))
+            .collect()
     }
 
     /// Sizes, for `mtls status`.
     pub fn stats(&self) -> EdgeStats {
         EdgeStats {
             edges: self.edges.len(),
-            open_flows: self.open.len(),
+            open_connections: self.open.len(),
             evicted: self.evicted,
         }
     }
 
-    /// Forgets the edge that was quiet longest; its open flows are counted anew when they next speak.
+    /// Gives up the edge of least worth among some, of those the one that was quiet longest. Its
+    /// open connections are counted anew when they next speak.
     fn evict(&mut self) {
-        let quietest = self.edges.iter().min_by_key(|(_, edge)| edge.last_seen);
-        if let Some((at, _)) = quietest {
+        // Full as it is, the table has no holes to speak of.
+        let some = (0..LOOKED_AT).map(|n| (self.hand + n) % MAX_EDGES);
+        let worthless = some
+            .filter_map(|at| self.edges.get(at).map(|edge| (at, edge)))
+            .min_by_key(|(_, edge)| (row::worth(edge), edge.last_seen))
+            .map(|(at, _)| at);
+        self.hand = (self.hand + LOOKED_AT) % MAX_EDGES;
+        if let Some(at) = worthless {
             self.remove(at);
-            self.open.retain(|_, (edge, _)| *edge != at);
             self.evicted += 1;
         }
     }
 }
 
-/// The hash of an edge's key, which is part of its two ends.
-fn hash_of(hasher: &RandomState, src: &Workload, dst: &Workload) -> u64 {
-    hasher.hash_one((&src.namespace, &src.name, &dst.namespace, &dst.name))
+/// What an edge is known by.
+type Ends<'a> = (&'a Key, &'a Workload, &'a Workload);
+
+impl Edge {
+    fn ends(&self) -> Ends<'_> {
+        (&self.key, &self.src, &self.dst)
+    }
+
+    fn is_of(&self, (key, src, dst): Ends<'_>) -> bool {
+        let is = |own: &Workload, end: &Workload| {
+            own.name == end.name && own.namespace == end.namespace && own.kind == end.kind
+        };
+        self.key == *key && is(&self.src, src) && is(&self.dst, dst)
+    }
+
+    /// Where the connections are counted that are as `flow` is.
+    fn class_of(&mut self, flow: &FlowRecord) -> usize {
+        let mut profile = Profile::of(flow);
+        let find = |classes: &Slab<Class>, profile: &Profile| {
+            let mut all = classes.iter();
+            all.find(|(_, class)| class.profile == *profile)
+                .map(|(at, _)| at)
+        };
+        if let Some(at) = find(&self.classes, &profile) {
+            return at;
+        }
+        if self.classes.len() >= MAX_CLASSES {
+            profile.details = None;
+            if let Some(at) = find(&self.classes, &profile) {
+                return at;
+            }
+        }
+        self.classes.insert(Class::new(profile, flow))
+    }
+}
+
+fn hash_of(hasher: &RandomState, (key, src, dst): Ends<'_>) -> u64 {
+    let mut state = hasher.build_hasher();
+    key.hash(&mut state);
+    for end in [src, dst] {
+        (&end.namespace, &end.name, &end.kind).hash(&mut state);
+    }
+    state.finish()
 }
 
 /// What is known is seldom new.
 fn renew<T: Clone + PartialEq>(known: &mut T, now: &T) {
     if known != now {
         known.clone_from(now);
-    }
-}
-
-impl Edge {
-    fn row(&self) -> EdgeRow {
-        let verdicts = self.window.counts();
-        let worst = row::worst(&verdicts);
-        EdgeRow {
-            src: self.src.name.clone(),
-            src_namespace: self.src.namespace.clone(),
-            src_kind: self.src.kind.clone(),
-            dst: self.dst.name.clone(),
-            dst_namespace: self.dst.namespace.clone(),
-            dst_kind: self.dst.kind.clone(),
-            src_service_account: self.src.service_account.clone(),
-            dst_service_account: self.dst.service_account.clone(),
-            client_id: self.client_id.clone(),
-            server_id: self.server_id.clone(),
-            secured: worst == Verdict::Mtls,
-            verdict: worst,
-            reason: self.reasons.get(&worst).cloned().unwrap_or_default(),
-            no_tls_reason: (worst == Verdict::Plaintext)
-                .then(|| self.reasons.get(&worst).cloned().unwrap_or_default()),
-            verdicts,
-            open: self.window.open(),
-            first_seen: self.first_seen,
-            last_seen: self.last_seen,
-            stale: self.src.stale.max(self.dst.stale),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn workload(name: &str) -> Workload {
-        Workload {
-            name: name.into(),
-            namespace: "shop".into(),
-            kind: "pod".into(),
-            ..Workload::default()
-        }
-    }
-
-    fn between(
-        table: &mut EdgeTable,
-        ends: [&str; 2],
-        (flow, verdict, time, closed): (u64, Verdict, u64, bool),
-    ) {
-        let [src, dst] = ends.map(workload);
-        table.observe(&Seen {
-            flow,
-            src: &src,
-            dst: &dst,
-            verdict,
-            reason: &verdict.as_str().into(),
-            client_id: None,
-            server_id: None,
-            time,
-            closed,
-        });
-    }
-
-    fn observe(table: &mut EdgeTable, flow: u64, verdict: Verdict, time: u64, closed: bool) {
-        between(table, ["web", "db"], (flow, verdict, time, closed));
-    }
-
-    #[test]
-    fn the_worst_flow_names_the_edge_and_the_mix_is_kept() {
-        let mut table = EdgeTable::new(Duration::from_mins(1));
-        for flow in 0..9 {
-            observe(&mut table, flow, Verdict::Mtls, SECOND, true);
-        }
-        observe(&mut table, 9, Verdict::Plaintext, SECOND, false);
-        let rows = table.rows(SECOND);
-        assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].verdict, Verdict::Plaintext);
-        assert!(!rows[0].secured);
-        assert_eq!(rows[0].verdicts[&Verdict::Mtls], 9);
-        assert_eq!(rows[0].verdicts[&Verdict::Plaintext], 1);
-        assert_eq!(rows[0].no_tls_reason.as_deref(), Some("plaintext"));
-    }
-
-    #[test]
-    fn a_revised_flow_counts_once() {
-        let mut table = EdgeTable::new(Duration::from_mins(1));
-        observe(&mut table, 1, Verdict::Mtls, SECOND, false);
-        observe(&mut table, 1, Verdict::Plaintext, 2 * SECOND, false);
-        observe(&mut table, 1, Verdict::Plaintext, 3 * SECOND, true);
-        let rows = table.rows(3 * SECOND);
-        assert_eq!(rows[0].verdicts, BTreeMap::from([(Verdict::Plaintext, 1)]));
-        assert_eq!(table.stats().open_flows, 0);
-    }
-
-    #[test]
-    fn closed_flows_stay_for_the_window_and_open_ones_for_as_long_as_they_are_open() {
-        let mut table = EdgeTable::new(Duration::from_mins(1));
-        observe(&mut table, 1, Verdict::Mtls, SECOND, true);
-        assert_eq!(table.rows(59 * SECOND).len(), 1);
-        assert_eq!(table.rows(200 * SECOND).len(), 0);
-        observe(&mut table, 2, Verdict::Tls, 200 * SECOND, false);
-        assert_eq!(table.rows(9_000 * SECOND).len(), 1);
-    }
-
-    #[test]
-    fn an_edge_of_failed_handshakes_alone_is_not_secured() {
-        let mut table = EdgeTable::new(Duration::from_mins(1));
-        observe(&mut table, 1, Verdict::Failed, SECOND, true);
-        assert!(!table.rows(SECOND)[0].secured);
-        observe(&mut table, 2, Verdict::Mtls, SECOND, true);
-        assert!(
-            table.rows(SECOND)[0].secured,
-            "a refused handshake exposed nothing"
-        );
-    }
-
-    #[test]
-    fn a_flow_that_gets_its_name_late_moves_to_the_right_edge() {
-        let mut table = EdgeTable::new(Duration::from_mins(1));
-        let early = (1, Verdict::Mtls, SECOND, false);
-        between(&mut table, ["web", "10.0.0.7"], early);
-        observe(&mut table, 1, Verdict::Mtls, 2 * SECOND, false);
-        let rows = table.rows(2 * SECOND);
-        assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].dst, "db");
     }
 }

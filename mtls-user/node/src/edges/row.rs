@@ -1,79 +1,143 @@
-//! One edge as it is told: the daemon's JSON and the row of the table.
+//! One edge as it is told.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use mtls_core::record::Verdict;
+use mtls_core::record::{
+    EdgeRecord, Expectation, Kind, Mark, Outcome, Peer, Span, Tally, Word, Workload, severity,
+};
 
-/// One edge. The first fields are those of `linkerd viz edges -o json`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct EdgeRow {
-    /// The client's workload.
-    pub src: SmolStr,
-    /// Its namespace.
-    pub src_namespace: SmolStr,
-    /// The server's workload.
-    pub dst: SmolStr,
-    /// Its namespace.
-    pub dst_namespace: SmolStr,
-    /// The client's identity, as the wire showed it.
-    pub client_id: Option<SmolStr>,
-    /// The server's identity, as the wire showed it.
-    pub server_id: Option<SmolStr>,
-    /// Why the worst flow is not TLS, when it is plaintext.
-    pub no_tls_reason: Option<SmolStr>,
-    /// Every flow that carried data was mutual TLS.
-    pub secured: bool,
-    /// The worst verdict among the flows.
-    pub verdict: Verdict,
-    /// The reason of that verdict.
-    pub reason: SmolStr,
-    /// Flows of the window per verdict.
-    pub verdicts: BTreeMap<Verdict, u64>,
-    /// Flows that are open now.
-    pub open: u64,
-    /// Nanoseconds since the Unix epoch.
-    pub first_seen: u64,
-    /// Nanoseconds since the Unix epoch.
-    pub last_seen: u64,
-    /// What the client is: `pod`, `deployment`, `service`, `node`, `external`, `unknown`.
-    pub src_kind: SmolStr,
-    /// What the server is.
-    pub dst_kind: SmolStr,
-    /// The client's service account, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub src_service_account: Option<SmolStr>,
-    /// The server's service account, where it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dst_service_account: Option<SmolStr>,
-    /// Seconds since the names were last known to be right, when their source is out of reach.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stale: Option<u64>,
+use super::Edge;
+use super::class::{Class, Details, Seen};
+
+impl Edge {
+    pub(super) fn record(&self, node: Option<&SmolStr>) -> EdgeRecord {
+        let mut record = EdgeRecord {
+            node: node.cloned(),
+            reporter: self.key.reporter.clone(),
+            transport: self.key.transport.clone(),
+            src: peer(&self.src, None),
+            dst: peer(&self.dst, Some(self.key.port)),
+            ..EdgeRecord::default()
+        };
+        let mut span = None::<Span>;
+        let mut worst = None::<&Class>;
+        let mut least = None::<&Expectation>;
+        let mut exposed = None::<Mark>;
+        for (_, class) in &self.classes {
+            let n = class.window.count();
+            if n == 0 {
+                continue;
+            }
+            add(&mut record, class, n);
+            span.get_or_insert(class.span).widen(class.span);
+            if class.profile.exempt.is_some() {
+                continue;
+            }
+            if worst.is_none_or(|worst| precedes(class, worst)) {
+                worst = Some(class);
+            }
+            exposed = [exposed, class.profile.mark()].into_iter().flatten().min();
+            if let Some(expectation) = &class.expectation
+                && least.is_none_or(|least| rank(expectation) < rank(least))
+            {
+                least = Some(expectation);
+            }
+        }
+        let span = span.unwrap_or_default();
+        record.first_seen = span.first_seen;
+        record.last_seen = span.last_seen;
+        if let Some(worst) = worst {
+            record.verdict = Some(worst.profile.verdict.clone());
+            record.cause = Some(worst.profile.cause.clone());
+            record.reason = Some(worst.reason.clone());
+            // Failed handshakes alone show nothing good either.
+            record.mark = Some(exposed.unwrap_or(Mark::Unknown).into());
+        }
+        record.expectation = least.cloned();
+        record
+    }
 }
 
-/// Sizes of the edge table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct EdgeStats {
-    /// Edges of the window.
-    pub edges: usize,
-    /// Open flows counted in them.
-    pub open_flows: usize,
-    /// Edges forgotten because the table was full.
-    pub evicted: u64,
+/// Counts `n` connections of a class.
+fn add(record: &mut EdgeRecord, class: &Class, n: u64) {
+    let profile = &class.profile;
+    record.connections += n;
+    record.open_connections += class.window.open();
+    match profile.seen {
+        Seen::Complete => record.coverage.complete += n,
+        Seen::Partial => record.coverage.partial += n,
+        Seen::Unobserved => record.coverage.unobserved += n,
+    }
+    record.mismatches += if profile.mismatch { n } else { 0 };
+    if let Some(exempt) = &profile.exempt {
+        *record.exempt_counts.entry(exempt.clone()).or_default() += n;
+    } else {
+        let verdict = &profile.verdict;
+        *record.verdict_counts.entry(verdict.clone()).or_default() += n;
+        *record
+            .cause_counts
+            .entry(profile.cause.clone())
+            .or_default() += n;
+        let seen = record.verdict_seen.entry(verdict.clone());
+        seen.or_insert(class.span).widen(class.span);
+    }
+    tally(record, profile.details.as_ref(), n);
 }
 
-/// The verdict that names an edge: the worst of the flows that carried data, else of all.
-///
-/// A failed handshake and an empty connection expose nothing, so they do not spoil an edge; but an
-/// edge of which nothing else is known is not called secure on their account either.
-pub(super) fn worst(verdicts: &BTreeMap<Verdict, u64>) -> Verdict {
-    let carried = |v: &&Verdict| !matches!(v, Verdict::Failed | Verdict::NoData);
-    verdicts
-        .keys()
-        .find(carried)
-        .or_else(|| verdicts.keys().next())
-        .copied()
-        .unwrap_or(Verdict::Unobserved)
+fn tally(record: &mut EdgeRecord, details: Option<&Details>, n: u64) {
+    let Some(details) = details else {
+        record.protocols.other += n;
+        return;
+    };
+    record.protocols.add(&details.protocol, n);
+    let tallies: [(&mut Tally, &Option<SmolStr>); 5] = [
+        (&mut record.tls_versions, &details.version),
+        (&mut record.ciphers, &details.cipher),
+        (&mut record.groups, &details.group),
+        (&mut record.client_identities, &details.client_identity),
+        (&mut record.server_identities, &details.server_identity),
+    ];
+    for (tally, value) in tallies {
+        if let Some(value) = value {
+            tally.add(value, n);
+        }
+    }
+}
+
+/// Whether `class` names the edge rather than `worst`.
+fn precedes(class: &Class, worst: &Class) -> bool {
+    let this = severity(&class.profile.verdict);
+    let that = severity(&worst.profile.verdict);
+    this < that || this == that && class.span.last_seen > worst.span.last_seen
+}
+
+fn rank(expectation: &Expectation) -> Outcome {
+    expectation.outcome.known().unwrap_or(Outcome::Worse)
+}
+
+/// An end of an edge. Its address is told where that is its name.
+fn peer(workload: &Workload, port: Option<u16>) -> Peer {
+    let is_address = matches!(workload.kind, Word::Known(Kind::External | Kind::Unknown));
+    Peer {
+        ip: is_address.then(|| workload.name.parse().ok()).flatten(),
+        port,
+        workload: Some(workload.clone()),
+    }
+}
+
+/// How readily an edge is given up when the table is full: the lowest first. What is in clear goes
+/// last, so that nobody can push it out with edges that are not.
+pub(super) fn worth(edge: &Edge) -> u8 {
+    let marks = edge.classes.iter().map(|(_, class)| class.profile.mark());
+    let is_external = [&edge.src, &edge.dst]
+        .into_iter()
+        .any(|end| end.kind == Kind::External);
+    match marks.flatten().min() {
+        None => 0,
+        Some(Mark::Mutual) => 1,
+        Some(Mark::Clear) => 5,
+        Some(_) if is_external => 2,
+        Some(Mark::OneWay) => 3,
+        Some(Mark::Unknown) => 4,
+    }
 }

@@ -1,80 +1,73 @@
-//! Counts of flows per verdict over a sliding window, in constant space.
+//! Counts of connections over a sliding window, in constant space.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use mtls_core::record::Verdict;
-
-/// The window moves in this many steps: a closed flow is forgotten at most one step late.
+/// The window moves in this many steps: a closed connection is forgotten at most one step late.
 const STEPS: u64 = 30;
 
-type Counts = [u64; Verdict::ALL.len()];
+/// How long the window is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step(u64);
 
-/// How many flows had which verdict: the open ones, and those that closed within the window.
-#[derive(Debug)]
+impl Step {
+    /// Of a window of `span`.
+    pub(super) fn of(span: Duration) -> Self {
+        Self((span.as_nanos() as u64 / STEPS).max(1))
+    }
+
+    fn at(self, time: u64) -> u64 {
+        time / self.0
+    }
+}
+
+/// How many connections there are: the open ones, and those that closed within the window.
+#[derive(Debug, Default)]
 pub(super) struct Window {
-    step: u64,
-    open: Counts,
-    /// Closed flows by step of the clock, oldest first; at most `STEPS + 1` of them.
-    closed: VecDeque<(u64, Counts)>,
+    open: u64,
+    /// Closed ones by step of the clock, oldest first; at most `STEPS + 1` of them.
+    closed: VecDeque<(u64, u64)>,
 }
 
 impl Window {
-    pub(super) fn new(span: Duration) -> Self {
-        let step = (span.as_nanos() as u64 / STEPS).max(1);
-        Self {
-            step,
-            open: Counts::default(),
-            closed: VecDeque::new(),
-        }
+    pub(super) fn enter(&mut self) {
+        self.open += 1;
     }
 
-    pub(super) fn enter(&mut self, verdict: Verdict) {
-        self.open[verdict as usize] += 1;
+    pub(super) fn leave(&mut self) {
+        self.open = self.open.saturating_sub(1);
     }
 
-    pub(super) fn leave(&mut self, verdict: Verdict) {
-        self.open[verdict as usize] = self.open[verdict as usize].saturating_sub(1);
-    }
-
-    pub(super) fn close(&mut self, verdict: Verdict, time: u64) {
-        let at = time / self.step;
+    /// A connection that is not among the open ones closed at `time` (nanoseconds since the Unix
+    /// epoch).
+    pub(super) fn close(&mut self, time: u64, step: Step) {
+        let at = step.at(time);
         // Events of several interfaces arrive a little out of order: an older one joins the newest step.
-        if self.closed.back().is_none_or(|(last, _)| *last < at) {
-            self.closed.push_back((at, Counts::default()));
+        match self.closed.back_mut() {
+            Some((last, count)) if *last >= at => *count += 1,
+            _ => self.closed.push_back((at, 1)),
         }
-        if let Some((_, counts)) = self.closed.back_mut() {
-            counts[verdict as usize] += 1;
-        }
-        self.advance(time);
+        self.advance(time, step);
     }
 
-    pub(super) fn advance(&mut self, now: u64) {
-        let oldest = (now / self.step).saturating_sub(STEPS);
+    /// Forgets what the window has passed over.
+    pub(super) fn advance(&mut self, now: u64, step: Step) {
+        let oldest = step.at(now).saturating_sub(STEPS);
         while self.closed.front().is_some_and(|(at, _)| *at < oldest) {
             self.closed.pop_front();
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.closed.is_empty() && self.open.iter().all(|n| *n == 0)
+        self.open == 0 && self.closed.is_empty()
     }
 
     pub(super) fn open(&self) -> u64 {
-        self.open.iter().sum()
+        self.open
     }
 
-    pub(super) fn counts(&self) -> BTreeMap<Verdict, u64> {
-        let mut sum = self.open;
-        for (_, counts) in &self.closed {
-            for (total, n) in sum.iter_mut().zip(counts) {
-                *total += n;
-            }
-        }
-        Verdict::ALL
-            .into_iter()
-            .map(|v| (v, sum[v as usize]))
-            .filter(|(_, n)| *n > 0)
-            .collect()
+    /// Open and closed ones.
+    pub(super) fn count(&self) -> u64 {
+        self.open + self.closed.iter().map(|(_, n)| n).sum::<u64>()
     }
 }

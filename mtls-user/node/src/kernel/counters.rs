@@ -34,6 +34,7 @@ pub struct Counters {
     /// Flows met in midstream.
     pub midstream: u64,
     /// Directions looked at again after they were done.
+    #[serde(rename = "resampled")]
     pub again: u64,
 }
 

@@ -2,32 +2,7 @@
 
 use std::fs;
 
-use serde::{Deserialize, Serialize};
-
-/// How a check ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// Works, with less.
-    Warn,
-    /// The daemon will not start.
-    Fail,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Check {
-    /// What.
-    pub name: String,
-    /// How it is.
-    pub state: State,
-    /// What was found.
-    pub found: String,
-    /// What to do about it.
-    pub fix: Option<String>,
-}
+use mtls_core::record::{Check, CheckState as State};
 
 /// Looks at everything.
 pub fn checks() -> Vec<Check> {
@@ -48,7 +23,7 @@ pub fn checks() -> Vec<Check> {
 fn check(name: &str, state: State, found: impl Into<String>, fix: Option<&str>) -> Check {
     Check {
         name: name.to_owned(),
-        state,
+        state: state.into(),
         found: found.into(),
         fix: fix.map(str::to_owned),
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use smol_str::SmolStr;
 
 use super::mesh::Mesh;
-use mtls_core::record::Workload;
+use mtls_core::record::{Kind, Workload};
 
 /// Longest name taken; Kubernetes allows 253.
 pub(super) const MAX_NAME: usize = 253;
@@ -54,7 +54,7 @@ pub struct Facts {
 impl Entry {
     /// Whether this is the node itself.
     pub fn is_node(&self) -> bool {
-        self.workload.kind == "node"
+        self.workload.kind == Kind::Node
     }
 
     /// `NAMESPACE/NAME`, for messages.
@@ -67,14 +67,14 @@ impl Entry {
     }
 }
 
-/// A name as it may go to outputs: bounded, and without control characters.
+/// A name as it may go to outputs: bounded, and with nothing hidden in it.
 pub(super) fn clean(text: &str) -> SmolStr {
     bounded(text, MAX_NAME).into()
 }
 
 fn bounded(text: &str, max: usize) -> String {
     let end = text.floor_char_boundary(max);
-    text[..end].replace(char::is_control, "\u{fffd}")
+    text[..end].replace(mtls_core::escape::is_hidden, "\u{fffd}")
 }
 
 /// The labels worth keeping.

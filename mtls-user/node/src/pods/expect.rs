@@ -1,11 +1,15 @@
-//! What was to be expected of a flow between two pods, against what was seen: the kubelet's
-//! probes, identities that are not the pod's, and plaintext where a mesh should be.
+//! What was to be expected of a flow between two pods, against what was seen: identities that are
+//! not the pod's, and plaintext where a mesh should be.
+
+use smol_str::{SmolStr, format_smolstr};
 
 use super::Entry;
 use super::identity::{self, Account};
 use super::mesh::{Membership, Mesh};
 use mtls_core::mesh::{self as known, Sidecar};
-use mtls_core::record::{FlowRecord, Verdict};
+use mtls_core::record::{
+    Exempt, Expectation, Expected, FlowRecord, Mismatch, Outcome, Side, Unmet, Verdict,
+};
 
 /// What is known of the mesh that a pod is in.
 fn sidecar(mesh: &Mesh) -> Option<&'static Sidecar> {
@@ -14,42 +18,24 @@ fn sidecar(mesh: &Mesh) -> Option<&'static Sidecar> {
         .map(|(_, sidecar)| sidecar)
 }
 
-/// Writes down what of `record` is not as it should be between `src` and `dst`.
+/// Writes down what of `record` is not as it should be between `src` and `dst`. What the flow is, and
+/// why, stays as the classifier said.
 pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) {
-    let probe = is_probe(record, src);
-    if probe {
-        record.reason = "kubelet-probe".into();
-    }
     let tls = record.tls.as_deref();
     let seen = |named: fn(&mtls_core::record::TlsInfo) -> Option<&str>| tls.and_then(named);
     let server =
         seen(|tls| tls.server_identity.as_deref()).or_else(|| seen(|tls| tls.sni.as_deref()));
     let client = seen(|tls| tls.client_identity.as_deref());
     let mismatches = [
-        mismatch("server", server, dst),
-        mismatch("client", client, src),
+        mismatch(Side::Server, server, dst),
+        mismatch(Side::Client, client, src),
     ];
-    record.notes.extend(mismatches.into_iter().flatten());
-    if matches!(record.verdict, Verdict::Plaintext | Verdict::Opaque) {
-        let unmet = unmet(record, src, dst, probe);
-        record.notes.extend(unmet);
-    }
-}
-
-/// The kubelet asks in clear, from the node's own address. Both are needed: anybody can claim to
-/// be the kubelet, and the node has other things to say.
-fn is_probe(record: &FlowRecord, src: Option<&Entry>) -> bool {
-    record.verdict == Verdict::Plaintext
-        && src.is_some_and(Entry::is_node)
-        && agent(record).is_some_and(|agent| agent.starts_with("kube-probe"))
-}
-
-fn agent(record: &FlowRecord) -> Option<&str> {
-    record.http.as_ref()?.user_agent.as_deref()
+    record.mismatches = mismatches.into_iter().flatten().collect();
+    record.expectation = Some(expectation(record, src, dst));
 }
 
 /// An identity that is not that of the pod it was met at.
-fn mismatch(side: &str, identity: Option<&str>, pod: Option<&Entry>) -> Option<String> {
+fn mismatch(side: Side, identity: Option<&str>, pod: Option<&Entry>) -> Option<Mismatch> {
     let seen = identity::account(identity?)?;
     let pod = pod?;
     // Behind an address of a Service or of a node can be any pod.
@@ -58,57 +44,84 @@ fn mismatch(side: &str, identity: Option<&str>, pod: Option<&Entry>) -> Option<S
         return None;
     }
     let namespace = pod.workload.namespace.as_str();
-    let Some(name) = &pod.workload.service_account else {
+    let expected = match &pod.workload.service_account {
+        Some(name) => {
+            let expected = Account { namespace, name };
+            (seen != expected).then(|| format_smolstr!("{expected}"))
+        }
         // Its namespace is known all the same.
-        return (seen.namespace != namespace).then(|| {
-            format!(
-                "identity-mismatch: {side} is {seen}, expected an account of {namespace} (pod {})",
-                pod.title()
-            )
-        });
+        None => (seen.namespace != namespace).then(|| format_smolstr!("an account of {namespace}")),
     };
-    let expected = Account { namespace, name };
-    (seen != expected).then(|| {
-        format!(
-            "identity-mismatch: {side} is {seen}, expected {expected} (pod {})",
-            pod.title()
-        )
+    Some(Mismatch {
+        side: side.into(),
+        seen: format_smolstr!("{seen}"),
+        expected: expected?,
+        pod: pod.title().into(),
     })
 }
 
-/// Why a flow with an end in a mesh went unprotected, as far as can be told.
-fn unmet(
-    record: &FlowRecord,
-    src: Option<&Entry>,
-    dst: Option<&Entry>,
-    probe: bool,
-) -> Option<String> {
+/// Why it was expected so, or was not met: in a word and in a sentence.
+type Why = (Unmet, SmolStr);
+
+/// What the mesh of either end makes one expect of the flow, and what came of it.
+fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Expectation {
     let (from, to) = (mesh(src), mesh(dst));
     if from.is_none() && to.is_none() {
-        return None;
+        return Expectation::default();
     }
-    let why = if probe {
-        "kubelet-probe".into()
-    } else {
-        ports(record.dst.port, from, to)
-            .or_else(|| agent(record).and_then(scrape))
-            .or_else(|| ends(src, dst))
-            .unwrap_or_else(|| unexplained(record.dst.port, to))
+    let port = record.dst.port.unwrap_or_default();
+    let left_alone = ports(port, from, to).or_else(|| by_nature(record));
+    let expected = match left_alone {
+        Some(_) => Expected::Plaintext,
+        None => Expected::Mtls,
     };
-    Some(format!("expected-mtls: {why}"))
+    let (outcome, why) = match (record.verdict.known(), left_alone) {
+        (Some(Verdict::Plaintext | Verdict::Opaque), Some(why)) => (Outcome::AsExpected, Some(why)),
+        (Some(Verdict::Plaintext | Verdict::Opaque), None) => {
+            let why = ends(src, dst).unwrap_or_else(|| unexplained(port, to));
+            (Outcome::Worse, Some(why))
+        }
+        (Some(Verdict::Mtls), Some(why)) => (Outcome::Better, Some(why)),
+        (Some(Verdict::Mtls), None) => (Outcome::AsExpected, None),
+        (Some(Verdict::Tls), None) => match ends(src, dst) {
+            // The mesh cannot be at both ends: the TLS is the workload's own.
+            Some(_) => return Expectation::default(),
+            None => (Outcome::Worse, Some(unexplained(port, to))),
+        },
+        (_, why) => (Outcome::Undecided, why),
+    };
+    let (cause, reason) = why.unzip();
+    Expectation {
+        expected: Some(expected.into()),
+        outcome: outcome.into(),
+        cause: cause.map(Into::into),
+        reason,
+    }
+}
+
+/// Probes and scrapes are in clear in a mesh as well.
+fn by_nature(record: &FlowRecord) -> Option<Why> {
+    match record.exempt.as_ref()?.class.known()? {
+        Exempt::KubeletProbe => Some((Unmet::KubeletProbe, "a probe of the kubelet".into())),
+        Exempt::Scrape => Some((Unmet::Scrape, "a collector of metrics".into())),
+        _ => None,
+    }
 }
 
 /// Both ends are in the mesh. An opaque port is carried in the mesh's TLS all the same, unless the
 /// client's side was not told that it is one.
-fn unexplained(port: u16, to: Option<&Mesh>) -> String {
+fn unexplained(port: u16, to: Option<&Mesh>) -> Why {
     let opaque = to.is_some_and(|mesh| {
         let by_default = |sidecar: &Sidecar| sidecar.opaque_by_default.contains(&port);
         mesh.opaque.contains(port) || sidecar(mesh).is_some_and(by_default)
     });
     if opaque {
-        format!("opaque-port {port}: both ends are in the mesh, but it was not carried by it")
+        let why = format_smolstr!(
+            "port {port} is opaque to the mesh that both ends are in, and was not carried by it"
+        );
+        (Unmet::OpaquePort, why)
     } else {
-        "both ends are in the mesh: unexplained".into()
+        (Unmet::Unexplained, "both ends are in the mesh".into())
     }
 }
 
@@ -117,57 +130,62 @@ fn mesh(end: Option<&Entry>) -> Option<&Mesh> {
 }
 
 /// A port that a mesh was told to leave alone, or uses in clear itself.
-fn ports(port: u16, from: Option<&Mesh>, to: Option<&Mesh>) -> Option<String> {
+fn ports(port: u16, from: Option<&Mesh>, to: Option<&Mesh>) -> Option<Why> {
+    let skipped = |side| {
+        let why = format_smolstr!("the mesh leaves port {port} alone, {side}");
+        (Unmet::PortSkipped, why)
+    };
     let by_default = |sidecar: &Sidecar| sidecar.skipped_by_default.contains(&port);
     if let Some(mesh) = to {
         if sidecar(mesh).is_some_and(|sidecar| sidecar.admin_ports.contains(&port)) {
-            return Some(format!("mesh-admin-port {port} of {}", mesh.name));
+            let why = format_smolstr!("port {port} is {}'s own", mesh.name);
+            return Some((Unmet::MeshAdminPort, why));
         }
         if mesh.skip_inbound.contains(port) || sidecar(mesh).is_some_and(by_default) {
-            return Some(format!("port-skipped: {port}, inbound"));
+            return Some(skipped("inbound"));
         }
     }
     if let Some(mesh) = from
         && (mesh.skip_outbound.contains(port) || sidecar(mesh).is_some_and(by_default))
     {
-        return Some(format!("port-skipped: {port}, outbound"));
+        return Some(skipped("outbound"));
     }
     None
 }
 
-fn scrape(agent: &str) -> Option<String> {
-    let agent = agent.split('/').next()?;
-    ["Prometheus", "vmagent", "Grafana"]
-        .iter()
-        .any(|known| agent.starts_with(known))
-        .then(|| format!("scrape by {agent}"))
-}
-
 /// What the ends are that a mesh cannot reach, or has not reached yet.
-fn ends(src: Option<&Entry>, dst: Option<&Entry>) -> Option<String> {
-    for (side, end) in [("client", src), ("server", dst)] {
+fn ends(src: Option<&Entry>, dst: Option<&Entry>) -> Option<Why> {
+    for (side, end) in [(Side::Client, src), (Side::Server, dst)] {
         let Some(entry) = end else {
-            return Some(format!("peer-not-in-mesh: the {side} is no known pod"));
+            let why = format_smolstr!("the {side} is no known pod");
+            return Some((Unmet::PeerNotInMesh, why));
         };
+        let title = entry.title();
         if entry.is_node() || entry.facts.host_network {
-            return Some(format!("host-network: the {side} is {}", entry.title()));
+            let why = format_smolstr!("the {side}, {title}, is on the network of its node");
+            return Some((Unmet::HostNetwork, why));
         }
         match &entry.facts.mesh {
             None => {
-                return Some(format!("peer-not-in-mesh: the {side}, {}", entry.title()));
+                let why = format_smolstr!("the {side}, {title}, is in no mesh");
+                return Some((Unmet::PeerNotInMesh, why));
             }
             Some(mesh) if mesh.membership == Membership::Requested => {
-                return Some(format!(
-                    "started-before-injection: {} has no {} proxy; restart it",
-                    entry.title(),
-                    mesh.name
-                ));
+                let why = format_smolstr!("{title} has no {} proxy: restart it", mesh.name);
+                return Some((Unmet::StartedBeforeInjection, why));
             }
             Some(_) => {}
         }
     }
     let (from, to) = (mesh(src)?, mesh(dst)?);
-    (from.name != to.name).then(|| format!("different-meshes: {} and {}", from.name, to.name))
+    let why = || {
+        format_smolstr!(
+            "the ends are in different meshes: {}, {}",
+            from.name,
+            to.name
+        )
+    };
+    (from.name != to.name).then(|| (Unmet::DifferentMeshes, why()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::pods::Facts;
-use mtls_core::record::{Bytes, HttpInfo, Origin, Peer, SCHEMA, TlsInfo, Transport, Workload};
+use mtls_core::record::{Exemption, Peer, TlsInfo, Workload};
 
 fn pod(name: &str, mesh: Option<(&'static str, Membership)>) -> Entry {
     Entry {
@@ -39,40 +39,17 @@ fn node() -> Entry {
 
 fn flow(verdict: Verdict, port: u16) -> FlowRecord {
     let peer = |ip: &str, port| Peer {
-        ip: ip.parse().unwrap(),
-        port,
+        ip: ip.parse().ok(),
+        port: Some(port),
         workload: None,
     };
     FlowRecord {
-        schema: SCHEMA,
-        file: None,
-        transport: Transport::Tcp,
-        id: None,
         src: peer("10.0.0.1", 40_000),
         dst: peer("10.0.0.2", port),
-        verdict,
-        evidence: None,
+        verdict: verdict.into(),
         reason: "HTTP/1.1 in clear".into(),
         protocol: "http/1.1".into(),
-        origin: Origin::Syn,
-        tls: None,
-        http: None,
-        bytes: Bytes::default(),
-        first_seen: 1,
-        last_seen: 2,
-        closed: false,
-        links: Vec::new(),
-        notes: Vec::new(),
-    }
-}
-
-fn asked_by(agent: &str, port: u16) -> FlowRecord {
-    FlowRecord {
-        http: Some(HttpInfo {
-            user_agent: Some(agent.into()),
-            ..HttpInfo::default()
-        }),
-        ..flow(Verdict::Plaintext, port)
+        ..FlowRecord::default()
     }
 }
 
@@ -87,38 +64,38 @@ fn with_identities(server: Option<&str>, client: Option<&str>) -> FlowRecord {
     }
 }
 
-fn notes(mut record: FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Vec<String> {
+fn mismatches(mut record: FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Vec<String> {
     annotate(&mut record, src, dst);
-    record.notes
+    record.mismatches.iter().map(ToString::to_string).collect()
+}
+
+fn expected(mut record: FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Expectation {
+    annotate(&mut record, src, dst);
+    assert_eq!(
+        record.reason, "HTTP/1.1 in clear",
+        "that is the classifier's"
+    );
+    record.expectation.unwrap()
 }
 
 #[test]
-fn a_probe_comes_from_the_node_and_says_so() {
-    let (node, web) = (node(), pod("web", None));
-    let mut record = asked_by("kube-probe/1.31", 8080);
-    annotate(&mut record, Some(&node), Some(&web));
-    assert_eq!(record.reason, "kubelet-probe");
-    assert!(record.notes.is_empty());
-
-    let mut pretender = asked_by("kube-probe/1.31", 8080);
-    annotate(&mut pretender, Some(&web), Some(&web));
-    assert_eq!(pretender.reason, "HTTP/1.1 in clear");
-
+fn a_probe_is_in_clear_as_it_should_be() {
+    let node = node();
     let meshed = pod("db", Some(("linkerd", Membership::Sidecar)));
-    assert_eq!(
-        notes(
-            asked_by("kube-probe/1.31", 8080),
-            Some(&node),
-            Some(&meshed)
-        ),
-        ["expected-mtls: kubelet-probe"]
-    );
+    let mut probe = flow(Verdict::Plaintext, 8080);
+    probe.exempt = Some(Exemption::from(Exempt::KubeletProbe));
+    let expectation = expected(probe.clone(), Some(&node), Some(&meshed));
+    assert_eq!(expectation.outcome, Outcome::AsExpected);
+    assert_eq!(expectation.cause, Some(Unmet::KubeletProbe.into()));
+    let lone = pod("lone", None);
+    let expectation = expected(probe, Some(&node), Some(&lone));
+    assert_eq!(expectation.outcome, Outcome::NothingExpected);
 }
 
 #[test]
 fn an_identity_must_be_that_of_the_pod() {
     let (web, db) = (pod("web", None), pod("db", None));
-    let of = |server, client| notes(with_identities(server, client), Some(&web), Some(&db));
+    let of = |server, client| mismatches(with_identities(server, client), Some(&web), Some(&db));
     let db_sa = "db-sa.shop.serviceaccount.identity.linkerd.cluster.local";
     let web_sa = "spiffe://cluster.local/ns/shop/sa/web-sa";
     assert!(of(Some(db_sa), Some(web_sa)).is_empty());
@@ -138,18 +115,18 @@ fn an_identity_at_an_address_without_one_is_not_judged() {
     let identity = Some("spiffe://c/ns/evil/sa/x");
     let mut service = pod("db", None);
     service.workload.pod = None;
-    assert!(notes(with_identities(identity, None), None, Some(&service)).is_empty());
-    assert!(notes(with_identities(identity, None), None, None).is_empty());
+    assert!(mismatches(with_identities(identity, None), None, Some(&service)).is_empty());
+    assert!(mismatches(with_identities(identity, None), None, None).is_empty());
 
     let mut nameless = pod("db", None);
     nameless.workload.service_account = None;
     assert_eq!(
-        notes(with_identities(identity, None), None, Some(&nameless)).len(),
+        mismatches(with_identities(identity, None), None, Some(&nameless)).len(),
         1,
         "its namespace is known"
     );
     let same = Some("spiffe://c/ns/shop/sa/anything");
-    assert!(notes(with_identities(same, None), None, Some(&nameless)).is_empty());
+    assert!(mismatches(with_identities(same, None), None, Some(&nameless)).is_empty());
 }
 
 #[test]
@@ -157,7 +134,7 @@ fn a_linkerd_name_in_the_sni_is_an_identity() {
     let db = pod("db", None);
     let mut record = with_identities(None, None);
     record.tls.as_mut().unwrap().sni = Some("other.shop.serviceaccount.identity.l.c".into());
-    assert!(notes(record, None, Some(&db))[0].starts_with("identity-mismatch: server"));
+    assert!(mismatches(record, None, Some(&db))[0].starts_with("identity-mismatch: server"));
 }
 
 #[test]
@@ -169,83 +146,118 @@ fn plaintext_in_a_mesh_has_its_reason() {
     let mut host = pod("host", None);
     host.facts.host_network = true;
     let node = node();
-    let clear = |port| flow(Verdict::Plaintext, port);
-    for (record, src, dst, why) in [
+    let both = (Some(&web), Some(&db));
+    for (port, (src, dst), outcome, cause, why) in [
         (
-            clear(4191),
-            Some(&lone),
-            Some(&db),
-            "mesh-admin-port 4191 of linkerd",
+            4191,
+            (Some(&lone), Some(&db)),
+            Outcome::AsExpected,
+            Unmet::MeshAdminPort,
+            "port 4191 is linkerd's own",
         ),
         (
-            clear(4567),
-            Some(&web),
-            Some(&db),
-            "port-skipped: 4567, inbound",
+            4567,
+            both,
+            Outcome::AsExpected,
+            Unmet::PortSkipped,
+            "the mesh leaves port 4567 alone, inbound",
         ),
         (
-            clear(9001),
-            Some(&web),
-            Some(&db),
-            "port-skipped: 9001, inbound",
+            9001,
+            both,
+            Outcome::AsExpected,
+            Unmet::PortSkipped,
+            "the mesh leaves port 9001 alone, inbound",
         ),
         (
-            clear(7000),
-            Some(&web),
-            Some(&lone),
-            "port-skipped: 7000, outbound",
+            7000,
+            (Some(&web), Some(&lone)),
+            Outcome::AsExpected,
+            Unmet::PortSkipped,
+            "the mesh leaves port 7000 alone, outbound",
         ),
         (
-            asked_by("Prometheus/3", 8080),
-            Some(&lone),
-            Some(&db),
-            "scrape by Prometheus",
+            80,
+            (Some(&web), Some(&lone)),
+            Outcome::Worse,
+            Unmet::PeerNotInMesh,
+            "the server, shop/lone, is in no mesh",
         ),
         (
-            clear(80),
-            Some(&web),
-            Some(&lone),
-            "peer-not-in-mesh: the server, shop/lone",
+            80,
+            (None, Some(&db)),
+            Outcome::Worse,
+            Unmet::PeerNotInMesh,
+            "the client is no known pod",
         ),
         (
-            clear(80),
-            None,
-            Some(&db),
-            "peer-not-in-mesh: the client is no known pod",
+            80,
+            (Some(&host), Some(&db)),
+            Outcome::Worse,
+            Unmet::HostNetwork,
+            "the client, shop/host, is on the network of its node",
         ),
         (
-            clear(80),
-            Some(&host),
-            Some(&db),
-            "host-network: the client is shop/host",
+            80,
+            (Some(&node), Some(&db)),
+            Outcome::Worse,
+            Unmet::HostNetwork,
+            "the client, node1, is on the network of its node",
         ),
         (
-            clear(80),
-            Some(&node),
-            Some(&db),
-            "host-network: the client is node1",
+            80,
+            (Some(&web), Some(&late)),
+            Outcome::Worse,
+            Unmet::StartedBeforeInjection,
+            "shop/late has no linkerd proxy: restart it",
         ),
         (
-            clear(80),
-            Some(&web),
-            Some(&late),
-            "started-before-injection: shop/late has no linkerd proxy; restart it",
+            80,
+            (Some(&web), Some(&istio)),
+            Outcome::Worse,
+            Unmet::DifferentMeshes,
+            "the ends are in different meshes: linkerd, istio",
         ),
         (
-            clear(80),
-            Some(&web),
-            Some(&istio),
-            "different-meshes: linkerd and istio",
+            80,
+            both,
+            Outcome::Worse,
+            Unmet::Unexplained,
+            "both ends are in the mesh",
         ),
         (
-            clear(80),
-            Some(&web),
-            Some(&db),
-            "both ends are in the mesh: unexplained",
+            5432,
+            both,
+            Outcome::Worse,
+            Unmet::OpaquePort,
+            "port 5432 is opaque to the mesh that both ends are in, and was not carried by it",
         ),
     ] {
-        assert_eq!(notes(record, src, dst), [format!("expected-mtls: {why}")]);
+        let expectation = expected(flow(Verdict::Plaintext, port), src, dst);
+        assert_eq!(expectation.outcome, outcome, "{why}");
+        assert_eq!(expectation.cause, Some(cause.into()), "{why}");
+        assert_eq!(expectation.reason.as_deref(), Some(why));
     }
-    assert!(notes(flow(Verdict::Mtls, 80), Some(&web), Some(&lone)).is_empty());
-    assert!(notes(clear(80), Some(&lone), Some(&lone)).is_empty());
+    for (verdict, port, (src, dst), outcome) in [
+        (Verdict::Mtls, 80, both, Outcome::AsExpected),
+        (Verdict::Mtls, 4567, both, Outcome::Better),
+        (Verdict::Tls, 80, both, Outcome::Worse),
+        // TLS to what no mesh reaches is the workload's own.
+        (
+            Verdict::Tls,
+            443,
+            (Some(&web), None),
+            Outcome::NothingExpected,
+        ),
+        (Verdict::Unobserved, 80, both, Outcome::Undecided),
+        (
+            Verdict::Plaintext,
+            80,
+            (Some(&lone), Some(&lone)),
+            Outcome::NothingExpected,
+        ),
+    ] {
+        let expectation = expected(flow(verdict, port), src, dst);
+        assert_eq!(expectation.outcome, outcome, "{verdict} {port}");
+    }
 }

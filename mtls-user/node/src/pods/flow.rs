@@ -2,34 +2,39 @@
 
 use std::net::IpAddr;
 
-use super::{Directory, Found, expect, snapshot};
+use super::{Directory, Found, exempt, expect, snapshot};
 use mtls_core::record::{FlowRecord, Peer};
 
 /// How notes begin that are written here.
-const OWN_NOTES: [&str; 3] = ["unknown-pod: ", "identity-mismatch: ", "expected-mtls: "];
+const OWN_NOTES: [&str; 2] = ["unknown-pod: ", exempt::EXPIRED];
 
 /// Names both ends, and notes what is not as it should be between them. A flow may be named again,
 /// when more names are known.
 pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     let own = |note: &str| OWN_NOTES.iter().any(|own| note.starts_with(own));
     record.notes.retain(|note| !own(note));
-    let time = record.last_seen;
-    let find = |peer: &Peer| directory.find(peer.ip, peer.port, time);
-    let (src, dst) = (find(&record.src), find(&record.dst));
+    let (Some(src_ip), Some(dst_ip)) = (record.src.ip, record.dst.ip) else {
+        return;
+    };
+    let time = record.last_seen.as_nanos();
+    let find = |ip: IpAddr, peer: &Peer| directory.find(ip, peer.port.unwrap_or_default(), time);
+    let (src, dst) = (find(src_ip, &record.src), find(dst_ip, &record.dst));
     let links = &record.links;
-    let (src, src_note) = behind(directory, record.src.ip, src, dst.as_ref(), links, time);
-    let (dst, dst_note) = behind(directory, record.dst.ip, dst, src.as_ref(), links, time);
+    let (src, src_note) = behind(directory, src_ip, src, dst.as_ref(), links, time);
+    let (dst, dst_note) = behind(directory, dst_ip, dst, src.as_ref(), links, time);
     record
         .notes
         .extend([src_note, dst_note].into_iter().flatten());
-    let workload = |found: &Option<Found>, peer: &Peer| match found {
+    let workload = |found: &Option<Found>, ip| match found {
         Some(found) => found.workload(time),
-        None => snapshot::nameless(peer.ip),
+        None => snapshot::nameless(ip),
     };
-    record.src.workload = Some(workload(&src, &record.src));
-    record.dst.workload = Some(workload(&dst, &record.dst));
+    record.src.workload = Some(workload(&src, src_ip));
+    record.dst.workload = Some(workload(&dst, dst_ip));
     let entry = |found: &Option<Found>| found.as_ref().map(|found| found.entry.clone());
-    expect::annotate(record, entry(&src).as_deref(), entry(&dst).as_deref());
+    let (src, dst) = (entry(&src), entry(&dst));
+    exempt::annotate(record, src.as_deref(), &directory.declared());
+    expect::annotate(record, src.as_deref(), dst.as_deref());
 }
 
 /// Holds the name that an address has against the interfaces that its flow crossed. An address
@@ -86,7 +91,7 @@ mod tests {
 
     use super::super::{Entry, Source};
     use super::*;
-    use mtls_core::record::{Bytes, Origin, SCHEMA, Transport, Verdict, Workload};
+    use mtls_core::record::{Kind, Time, Verdict, Workload};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -94,7 +99,7 @@ mod tests {
         Entry {
             workload: Workload {
                 name: name.into(),
-                kind: "pod".into(),
+                kind: Kind::Pod.into(),
                 pod: Some(name.into()),
                 ..Workload::default()
             },
@@ -106,30 +111,18 @@ mod tests {
 
     fn flow(src: &str, dst: &str, links: &[u32]) -> FlowRecord {
         let peer = |ip: &str| Peer {
-            ip: ip.parse().unwrap(),
-            port: 80,
+            ip: ip.parse().ok(),
+            port: Some(80),
             workload: None,
         };
         FlowRecord {
-            schema: SCHEMA,
-            file: None,
-            transport: Transport::Tcp,
-            id: None,
             src: peer(src),
             dst: peer(dst),
-            verdict: Verdict::Mtls,
-            evidence: None,
-            reason: "".into(),
-            protocol: "tls".into(),
-            origin: Origin::Syn,
-            tls: None,
-            http: None,
-            bytes: Bytes::default(),
-            first_seen: 2 * SECOND,
-            last_seen: 2 * SECOND,
-            closed: false,
+            verdict: Verdict::Mtls.into(),
+            first_seen: Time::from_nanos(2 * SECOND),
+            last_seen: Time::from_nanos(2 * SECOND),
             links: links.into(),
-            notes: Vec::new(),
+            ..FlowRecord::default()
         }
     }
 

@@ -2,6 +2,7 @@
 //! knows its owner and its service account.
 
 use super::{Entry, Source};
+use mtls_core::record::Kind;
 
 /// Whether both are about the same pod, and not about one of the same name later on.
 pub(super) fn same_pod(a: &Entry, b: &Entry) -> bool {
@@ -46,7 +47,7 @@ fn authority(source: Source) -> u8 {
 
 /// Gives `best` what it lacks and `other` has.
 fn fill(best: &mut Entry, other: &Entry) {
-    if best.workload.kind == "pod" && other.workload.kind != "pod" {
+    if best.workload.kind == Kind::Pod && other.workload.kind != Kind::Pod {
         best.workload.kind.clone_from(&other.workload.kind);
         best.workload.name.clone_from(&other.workload.name);
     }

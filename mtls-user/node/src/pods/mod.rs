@@ -4,7 +4,9 @@
 //! away, as the last events of a pod come after its end. Looking a name up takes no lock.
 
 pub mod cri;
+mod declared;
 mod entry;
+mod exempt;
 pub mod expect;
 mod file;
 mod flow;
@@ -28,15 +30,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use declared::Declarations;
 pub use entry::{ANY, Entry, Facts};
 pub use file::read as read_file;
 pub use flow::name_flow;
-use mtls_core::record::Workload;
+use mtls_core::record::{SourceHealth, Time, Workload};
 pub use netns::scan as scan_namespaces;
-pub use node::addresses as node_addresses;
+pub use node::{addresses as node_addresses, name as node_name};
 pub use snapshot::Found;
 use snapshot::{Claim, Snapshot};
 
@@ -81,20 +83,6 @@ impl Source {
     }
 }
 
-/// How a source is, for `mtls status`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct SourceHealth {
-    /// `netns`, `file`, …
-    pub name: String,
-    /// Entries that hold now.
-    pub entries: usize,
-    /// Nanoseconds since the Unix epoch of the last good answer; 0 before the first.
-    pub updated: u64,
-    /// What went wrong since; the entries are as they were then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
 #[derive(Debug, Default)]
 struct Known {
     /// What holds now, and since when.
@@ -116,12 +104,23 @@ struct Ended {
 pub struct Directory {
     sources: Mutex<BTreeMap<Source, Known>>,
     snapshot: ArcSwap<Snapshot>,
+    declared: ArcSwap<Declarations>,
 }
 
 impl Directory {
     /// An empty directory.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What the operator has declared to be exempt.
+    pub fn declared(&self) -> Arc<Declarations> {
+        self.declared.load_full()
+    }
+
+    /// The operator declares these, and nothing else, to be exempt.
+    pub fn declare(&self, declared: Declarations) {
+        self.declared.store(Arc::new(declared));
     }
 
     /// `source` knows exactly these entries as of `now` (nanoseconds since the Unix epoch).
@@ -211,7 +210,7 @@ impl Directory {
             .map(|(source, known)| SourceHealth {
                 name: source.as_str().into(),
                 entries: known.holding.len(),
-                updated: known.updated,
+                updated: (known.updated > 0).then(|| Time::from_nanos(known.updated)),
                 error: known.error.clone(),
             })
             .collect()

@@ -3,9 +3,20 @@
 use std::net::IpAddr;
 
 use anyhow::Context;
+use smol_str::SmolStr;
 
 use super::Entry;
-use mtls_core::record::Workload;
+use mtls_core::record::{Kind, Workload};
+
+/// This node's name: as Kubernetes calls it, else the host's.
+pub fn name(kubernetes: Option<&str>) -> SmolStr {
+    let host = || nix::unistd::gethostname().ok()?.into_string().ok();
+    kubernetes
+        .map(str::to_owned)
+        .or_else(host)
+        .filter(|name| !name.chars().any(char::is_control))
+        .map_or_else(|| SmolStr::new_static("node"), Into::into)
+}
 
 /// The addresses of the namespace this process runs in, as one entry.
 pub fn addresses() -> anyhow::Result<Entry> {
@@ -20,15 +31,10 @@ pub fn addresses() -> anyhow::Result<Entry> {
             }
         })
         .collect();
-    let name = nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .filter(|name| !name.chars().any(char::is_control))
-        .unwrap_or_else(|| "node".into());
     Ok(Entry {
         workload: Workload {
-            name: name.into(),
-            kind: "node".into(),
+            name: name(None),
+            kind: Kind::Node.into(),
             ..Workload::default()
         },
         addresses,

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
+use mtls_core::record::{Kind, Word};
+
 /// A workload: `deployment`, `web`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Owner {
-    pub(super) kind: SmolStr,
+    pub(super) kind: Word<Kind>,
     pub(super) name: SmolStr,
 }
 

@@ -9,12 +9,7 @@ use smallvec::SmallVec;
 use smol_str::ToSmolStr;
 
 use super::{ANY, Entry, Source};
-use mtls_core::record::Workload;
-
-/// Kind of an address of which nothing is known but that it is of a private network.
-const UNKNOWN: &str = "unknown";
-/// Kind of an address outside of every private network.
-const EXTERNAL: &str = "external";
+use mtls_core::record::{Kind, Workload};
 
 /// That an entry held an address, or a part of it, for a time.
 #[derive(Clone, Debug)]
@@ -118,7 +113,12 @@ pub(super) fn nameless(ip: IpAddr) -> Workload {
     let ip = ip.to_canonical();
     Workload {
         name: ip.to_smolstr(),
-        kind: if is_private(ip) { UNKNOWN } else { EXTERNAL }.into(),
+        kind: if is_private(ip) {
+            Kind::Unknown
+        } else {
+            Kind::External
+        }
+        .into(),
         ..Workload::default()
     }
 }

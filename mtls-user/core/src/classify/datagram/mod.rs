@@ -16,7 +16,7 @@ use super::api::{Context, Finding, Progress, Side};
 use super::call::{Call, Reason};
 use super::settled::contradicted;
 use super::tls::Broken;
-use crate::record::{Evidence, TlsInfo, Verdict};
+use crate::record::{Cause, Evidence, TlsInfo, Verdict};
 use crate::wire::quic::ConnectionId;
 use crate::wire::text;
 use dtls::Dtls;
@@ -208,6 +208,12 @@ impl DatagramClassifier {
         Finding {
             verdict: self.verdict(),
             evidence: call.and_then(|call| call.evidence),
+            cause: match (call, &self.state) {
+                (Some(call), _) => call.reason.cause(),
+                (None, State::Idle) => Cause::NoPayload,
+                (None, State::Quic(_) | State::Dtls(_)) => Cause::HandshakeNotOver,
+                (None, _) => Cause::NotDecided,
+            },
             reason: match (call, &self.state) {
                 (Some(call), _) => call.reason.text(),
                 (None, State::Idle) => SmolStr::new_static("no payload was seen"),

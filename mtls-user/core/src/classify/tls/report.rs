@@ -42,7 +42,7 @@ impl Facts {
             info.external_psk = false;
         }
         if let Some(call) = call {
-            info.client_certificate = call.certificate;
+            info.client_certificate = call.certificate.into();
             if call.verdict == Verdict::Failed {
                 info.completed = Some(false);
             }

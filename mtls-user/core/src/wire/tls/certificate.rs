@@ -4,7 +4,7 @@ use smol_str::{SmolStr, format_smolstr};
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey;
 
-use crate::record::CertificateInfo;
+use crate::record::{CertificateInfo, Time, Validity};
 use crate::wire::text;
 
 /// The most names that are kept of one certificate.
@@ -23,8 +23,8 @@ impl Certificate {
         let mut info = CertificateInfo {
             subject: name(cert.subject()).into(),
             issuer: name(cert.issuer()).into(),
-            not_before: cert.validity().not_before.timestamp(),
-            not_after: cert.validity().not_after.timestamp(),
+            not_before: Time::from_seconds(cert.validity().not_before.timestamp()),
+            not_after: Time::from_seconds(cert.validity().not_after.timestamp()),
             key: key(&cert),
             ..CertificateInfo::default()
         };
@@ -45,13 +45,13 @@ impl Certificate {
 
     /// What it says, judged at `time` (nanoseconds since the Unix epoch).
     pub fn info(&self, time: u64) -> CertificateInfo {
-        let seconds = (time / 1_000_000_000) as i64;
-        let validity = if seconds < self.info.not_before {
-            "not-yet-valid"
-        } else if seconds > self.info.not_after {
-            "expired"
+        let time = Time::from_seconds((time / 1_000_000_000) as i64);
+        let validity = if time < self.info.not_before {
+            Validity::NotYetValid
+        } else if time > self.info.not_after {
+            Validity::Expired
         } else {
-            "valid"
+            Validity::Valid
         };
         CertificateInfo {
             validity: validity.into(),

@@ -243,7 +243,10 @@ mod tests {
     fn a_pod_has_its_owner_and_its_account() {
         let entries = read(web());
         let workload = &entries[0].workload;
-        assert_eq!((&*workload.kind, &*workload.name), ("deployment", "web"));
+        assert_eq!(
+            (workload.kind.as_str(), &*workload.name),
+            ("deployment", "web")
+        );
         assert_eq!(workload.pod.as_deref(), Some("web-7d9c-x2x4z"));
         assert_eq!(workload.service_account.as_deref(), Some("web-sa"));
         assert_eq!(entries[0].addresses.len(), 2);

@@ -1,0 +1,90 @@
+//! Text that is safe wherever it is shown: on a terminal, in a log line, in a table.
+
+use std::borrow::Cow;
+
+/// Whether a character is obeyed or passed over by whatever shows it: controls, marks of direction,
+/// and what prints as nothing (Unicode 17: Cc, Cf, Zl, Zp, Default_Ignorable_Code_Point).
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}' | '\u{891}' | '\u{8e2}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// `text` with what is hidden written as `\u{…}`, and cut after about `max` bytes.
+pub fn escape(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max && !text.chars().any(is_hidden) {
+        return text.into();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if out.len() >= max {
+            out.push('…');
+            break;
+        }
+        if is_hidden(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+/// `text` as the value of a `key=value` line: escaped, and quoted where it could be taken for more
+/// than one word or for a quoted one.
+pub fn value(text: &str, max: usize) -> Cow<'_, str> {
+    let escaped = escape(text, max);
+    let is_one_word = !escaped.is_empty()
+        && !escaped.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '=' | '\''));
+    if is_one_word {
+        return escaped;
+    }
+    let mut out = String::with_capacity(escaped.len() + 2);
+    out.push('"');
+    for c in escaped.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 256;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_gets_through() {
+        assert_eq!(escape("web.shop", MAX), "web.shop");
+        assert_eq!(escape("a\u{1b}[2Jb\n", MAX), "a\\u{1b}[2Jb\\u{a}");
+        assert_eq!(escape("\u{202e}gnp", MAX), "\\u{202e}gnp");
+        for hidden in ["\u{200b}", "\u{2066}", "\u{3164}", "\u{e0041}", "\u{9b}"] {
+            assert!(escape(hidden, MAX).is_ascii(), "{hidden:?}");
+        }
+        assert!(escape(&"é".repeat(10_000), MAX).len() < 300);
+        assert!(escape(&"\u{1b}".repeat(10_000), MAX).len() < 300);
+    }
+
+    #[test]
+    fn a_value_cannot_write_another_field() {
+        assert_eq!(value("web.shop", MAX), "web.shop");
+        assert_eq!(
+            value("x tls=true verdict=mtls", MAX),
+            "\"x tls=true verdict=mtls\""
+        );
+        assert_eq!(value("a\" b=\"c", MAX), "\"a\\\" b=\\\"c\"");
+        assert_eq!(value("a\u{a0}b=c", MAX), "\"a\u{a0}b=c\"");
+        assert_eq!(value("", MAX), "\"\"");
+        assert_eq!(value("a\nb", MAX), "a\\u{a}b");
+    }
+}

@@ -1,0 +1,46 @@
+//! Why a verdict is what it is, as something a program can decide on and count.
+
+use super::word::vocabulary;
+
+vocabulary! {
+    /// The reason of a verdict; `reason` beside it says the same in a sentence, with the lengths,
+    /// names and ages of the case.
+    Cause or Other {
+        /// A reason that has no word of its own yet.
+        Other = "other",
+        /// No payload was seen.
+        NoPayload = "no-payload",
+        /// The server answered the connection's SYN with a reset.
+        ConnectionRefused = "connection-refused",
+        /// Not enough was seen yet.
+        NotDecided = "not-decided",
+        /// The handshake is not over.
+        HandshakeNotOver = "handshake-not-over",
+        /// Samples of the flow were lost.
+        SamplesLost = "samples-lost",
+        /// The flow is older than the observation, and nothing tells what it is.
+        StartNotSeen = "start-not-seen",
+        /// A protocol in clear.
+        Unencrypted = "unencrypted",
+        /// The client asked for TLS, and the server declined.
+        UpgradeDeclined = "upgrade-declined",
+        /// The client asked for TLS, and what came of it was not seen.
+        UpgradeUnanswered = "upgrade-unanswered",
+        /// Encrypted by the protocol's own means, not by TLS.
+        OwnEncryption = "own-encryption",
+        /// The server answered a ClientHello in clear.
+        HelloAnsweredInClear = "hello-answered-in-clear",
+        /// What follows TLS records is no TLS.
+        Contradicted = "contradicted",
+        /// The length of the client's first encrypted flight tells, or does not.
+        FlightLength = "flight-length",
+        /// An alert ended the handshake.
+        Alert = "alert",
+        /// The session continues one whose handshake was seen.
+        Resumed = "resumed",
+        /// The client authenticated in a renegotiation.
+        Renegotiated = "renegotiated",
+        /// The client left before the server answered its flight.
+        ClientLeft = "client-left",
+    }
+}

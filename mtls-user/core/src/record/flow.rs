@@ -1,0 +1,286 @@
+//! One flow: what `mtls classify` prints, `mtls tap` streams and every sink of the daemon is handed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{
+    Cause, Event, Evidence, Exempt, Expected, HttpInfo, Mark, Origin, Outcome, Peer, Reporter,
+    SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Verdict, Word,
+};
+
+/// Bytes of payload per direction, from sequence numbers; null where that cannot be known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Bytes {
+    /// From the client to the server.
+    pub client: Option<u64>,
+    /// From the server to the client.
+    pub server: Option<u64>,
+}
+
+/// Why a flow is left out of what names its edge.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Exemption {
+    /// The class.
+    pub class: Word<Exempt>,
+    /// The operator's own words, of a declared one.
+    #[serde(default)]
+    pub reason: Option<SmolStr>,
+    /// Until when a declared one holds; null where it has no end.
+    #[serde(default)]
+    pub until: Option<Time>,
+}
+
+impl From<Exempt> for Exemption {
+    fn from(class: Exempt) -> Self {
+        Self {
+            class: class.into(),
+            reason: None,
+            until: None,
+        }
+    }
+}
+
+/// What was to be expected of a flow, held against what was seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Expectation {
+    /// What was expected; null where nothing is.
+    #[serde(default)]
+    pub expected: Option<Word<Expected>>,
+    /// How what was seen compares.
+    pub outcome: Word<Outcome>,
+    /// Why it was expected so, or was not met, as far as can be told.
+    #[serde(default)]
+    pub cause: Option<Word<Unmet>>,
+    /// The same in a sentence.
+    #[serde(default)]
+    pub reason: Option<SmolStr>,
+}
+
+impl Default for Expectation {
+    fn default() -> Self {
+        Self {
+            expected: None,
+            outcome: Outcome::NothingExpected.into(),
+            cause: None,
+            reason: None,
+        }
+    }
+}
+
+/// An identity that is not that of the pod it was met at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Mismatch {
+    /// Whose identity it is.
+    pub side: Word<Side>,
+    /// The identity that was seen.
+    pub seen: SmolStr,
+    /// The one that the pod has.
+    pub expected: SmolStr,
+    /// The pod.
+    pub pod: SmolStr,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "identity-mismatch: {} is {}, expected {} (pod {})",
+            self.side, self.seen, self.expected, self.pod
+        )
+    }
+}
+
+/// One flow.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FlowRecord {
+    /// Version of the schema.
+    pub schema: u32,
+    /// What happened to it; null in what `mtls classify` prints, which is the end of every flow.
+    #[serde(default)]
+    pub event: Option<Word<Event>>,
+    /// The node that saw it; null in what `mtls classify` prints.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// The capture it came from, when several were read.
+    #[serde(default)]
+    pub file: Option<SmolStr>,
+    /// Number of the connection for as long as the daemon runs: all of its events have it.
+    #[serde(default)]
+    pub connection: Option<u64>,
+    /// The connection's identity on every interface and node that it crosses: 16 hexadecimal digits
+    /// made of both initial sequence numbers. Null when the start was not seen.
+    #[serde(default)]
+    pub id: Option<SmolStr>,
+    /// At which end it was seen; null where that cannot be told, as in a capture.
+    #[serde(default)]
+    pub reporter: Option<Word<Reporter>>,
+    /// What carries it.
+    #[serde(default)]
+    pub transport: Word<Transport>,
+    /// The client.
+    pub src: Peer,
+    /// The server.
+    pub dst: Peer,
+    /// The address that the client connected to, where it is not the server's own: a Service's.
+    #[serde(default)]
+    pub service: Option<std::net::SocketAddr>,
+    /// What the flow is.
+    pub verdict: Word<Verdict>,
+    /// How that is known; null for `no-data` and `unobserved`.
+    #[serde(default)]
+    pub evidence: Option<Word<Evidence>>,
+    /// Why, in a word.
+    #[serde(default)]
+    pub cause: Word<Cause>,
+    /// Why, in a sentence.
+    pub reason: SmolStr,
+    /// Why it is left out of what names its edge; null where it is not.
+    #[serde(default)]
+    pub exempt: Option<Exemption>,
+    /// What was expected of it; null where nobody has looked, as in a capture.
+    #[serde(default)]
+    pub expectation: Option<Expectation>,
+    /// `tls`, `http/1.1`, `postgresql`, …; `unknown`.
+    pub protocol: SmolStr,
+    /// Whether the start was seen.
+    #[serde(default)]
+    pub origin: Word<Origin>,
+    /// Samples of it were lost, or may have been.
+    #[serde(default)]
+    pub lost: bool,
+    /// What the handshake showed.
+    #[serde(default)]
+    pub tls: Option<Box<TlsInfo>>,
+    /// What plaintext HTTP showed.
+    #[serde(default)]
+    pub http: Option<HttpInfo>,
+    /// Payload bytes.
+    #[serde(default)]
+    pub bytes: Bytes,
+    /// The first packet seen.
+    pub first_seen: Time,
+    /// The last packet seen (of a flow sampled in the kernel: the last sample).
+    pub last_seen: Time,
+    /// The connection was seen to end.
+    #[serde(default)]
+    pub closed: bool,
+    /// Indexes of the node's interfaces that it was seen on.
+    #[serde(default)]
+    pub links: Vec<u32>,
+    /// Identities that are not those of the pods they were met at.
+    #[serde(default)]
+    pub mismatches: Vec<Mismatch>,
+    /// Things worth an operator's eye that do not change the verdict: a word, a colon, a sentence.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Default for FlowRecord {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            event: None,
+            node: None,
+            file: None,
+            connection: None,
+            id: None,
+            reporter: None,
+            transport: Transport::Tcp.into(),
+            src: Peer::default(),
+            dst: Peer::default(),
+            service: None,
+            verdict: Verdict::Unobserved.into(),
+            evidence: None,
+            cause: Cause::NotDecided.into(),
+            reason: SmolStr::default(),
+            exempt: None,
+            expectation: None,
+            protocol: SmolStr::new_static("unknown"),
+            origin: Origin::Midstream.into(),
+            lost: false,
+            tls: None,
+            http: None,
+            bytes: Bytes::default(),
+            first_seen: Time::default(),
+            last_seen: Time::default(),
+            closed: false,
+            links: Vec::new(),
+            mismatches: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl FlowRecord {
+    /// Whether everything was seen from the connection's start to now.
+    pub fn is_complete(&self) -> bool {
+        self.origin == Origin::Syn && !self.lost && self.verdict != Verdict::Unobserved
+    }
+
+    /// What it comes to by itself; `None` where it is exempt, or exposed nothing as its handshake
+    /// failed.
+    pub fn mark(&self) -> Option<Mark> {
+        match self.exempt {
+            Some(_) => None,
+            None => Mark::of(&self.verdict, self.is_complete()),
+        }
+    }
+}
+
+impl Mark {
+    /// What a connection of this verdict comes to; `None` where it exposed nothing, as its handshake
+    /// failed. `complete`: it was seen from its start, and nothing of it was lost.
+    pub fn of(verdict: &Word<Verdict>, complete: bool) -> Option<Self> {
+        Some(match verdict.known() {
+            Some(Verdict::Plaintext) => Self::Clear,
+            Some(Verdict::Tls) => Self::OneWay,
+            Some(Verdict::Mtls) if complete => Self::Mutual,
+            Some(Verdict::Failed) => return None,
+            // A verdict of a later version is not one that this one can vouch for.
+            _ => Self::Unknown,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_mutual_flow_that_was_seen_whole_has_the_good_mark() {
+        let flow = |verdict: Verdict, origin: Origin, lost| {
+            let flow = FlowRecord {
+                verdict: verdict.into(),
+                origin: origin.into(),
+                lost,
+                ..FlowRecord::default()
+            };
+            flow.mark()
+        };
+        assert_eq!(flow(Verdict::Mtls, Origin::Syn, false), Some(Mark::Mutual));
+        assert_eq!(flow(Verdict::Mtls, Origin::Syn, true), Some(Mark::Unknown));
+        let late = flow(Verdict::Mtls, Origin::Midstream, false);
+        assert_eq!(late, Some(Mark::Unknown));
+        for verdict in Verdict::ALL {
+            let good = flow(verdict, Origin::Syn, false) == Some(Mark::Mutual);
+            assert_eq!(good, verdict == Verdict::Mtls, "{verdict}");
+        }
+        assert_eq!(
+            Mark::of(&Word::Other("quantum-safe".into()), true),
+            Some(Mark::Unknown)
+        );
+    }
+
+    #[test]
+    fn an_old_reader_reads_a_new_record() {
+        let mut json = serde_json::to_value(FlowRecord::default()).unwrap();
+        json["verdict"] = "quantum-safe".into();
+        json["transport"] = "sctp".into();
+        json["news"] = serde_json::json!({"of": ["a later", "version"]});
+        let read: FlowRecord = serde_json::from_value(json).unwrap();
+        assert_eq!(read.verdict.as_str(), "quantum-safe");
+        assert_eq!(read.transport.as_str(), "sctp");
+    }
+}

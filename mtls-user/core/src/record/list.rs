@@ -1,0 +1,69 @@
+//! What stands around a list.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{EdgeRecord, SCHEMA, Time};
+
+/// A list, who made it and when.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct List<T> {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node that it is of; null where it is of none, as of a capture.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// What it holds.
+    pub items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// A list made now.
+    pub fn new(node: Option<SmolStr>, generated: Time, items: Vec<T>) -> Self {
+        Self {
+            schema: SCHEMA,
+            node,
+            generated,
+            items,
+        }
+    }
+}
+
+/// How much of a node's traffic can be seen at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Watched {
+    /// Interfaces that are watched.
+    pub interfaces: u64,
+    /// Interfaces that should be and cannot.
+    pub interfaces_failed: u64,
+    /// Samples that were lost within the window, whatever the reason; null where that is not known.
+    pub samples_lost: Option<u64>,
+    /// Pods of the node, where a source knows them all.
+    pub pods: Option<u64>,
+    /// Pods of the node with an interface that is watched.
+    pub pods_watched: Option<u64>,
+}
+
+/// The edges of a node.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EdgeList {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// Seconds for which a closed connection counts.
+    #[serde(default)]
+    pub window_seconds: u64,
+    /// How much could be seen.
+    #[serde(default)]
+    pub watched: Watched,
+    /// The edges.
+    pub items: Vec<EdgeRecord>,
+}

@@ -1,0 +1,40 @@
+//! The record: everything that a program reads of `mtls`, typed once.
+//!
+//! These types are the JSON of `mtls classify`, of the daemon's socket and of every verb alike
+//! ([`SCHEMA`]; `docs/schema.md` explains them, `docs/schema.json` is generated from them). What the
+//! rest of the program writes are the vocabularies' enums; what it reads are [`Word`]s of them, so
+//! that an old client reads a new daemon.
+
+mod cause;
+mod content;
+mod edge;
+mod flow;
+mod list;
+mod nullable;
+mod peer;
+mod status;
+mod tap;
+mod time;
+mod word;
+mod words;
+
+pub use cause::Cause;
+pub use content::{CertificateInfo, HttpInfo, TlsInfo};
+pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
+pub use flow::{Bytes, Exemption, Expectation, FlowRecord, Mismatch};
+pub use list::{EdgeList, List, Watched};
+pub use peer::{Peer, Workload};
+pub use status::{
+    Check, CheckState, Declared, EdgeStats, FlowStats, Interface, KernelStatus, LatencySummary,
+    NotAttached, ProgramStats, SourceHealth, Status,
+};
+pub use tap::{Missed, TapLine};
+pub use time::Time;
+pub use word::{Vocabulary, Word};
+pub use words::{
+    ClientCertificate, Event, Evidence, Exempt, Expected, Kind, Loss, Mark, Origin, Outcome,
+    Reporter, Side, Transport, Unmet, Validity, Verdict,
+};
+
+/// Version of the JSON schema; goes up when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 2;

@@ -1,0 +1,224 @@
+//! What `mtls status` and `mtls doctor` are told.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::word::vocabulary;
+use super::{Loss, SCHEMA, Time, Word};
+
+/// The daemon's state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Status {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node.
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// Version of the daemon.
+    pub version: SmolStr,
+    /// Its process.
+    pub pid: u32,
+    /// For how long it has run.
+    pub uptime_seconds: u64,
+    /// Where it answers.
+    pub socket: String,
+    /// Seconds for which a closed connection stays listed.
+    pub window_seconds: u64,
+    /// The kernel's side.
+    pub kernel: KernelStatus,
+    /// Connections.
+    pub flows: FlowStats,
+    /// Edges.
+    pub edges: EdgeStats,
+    /// Where names come from.
+    pub sources: Vec<SourceHealth>,
+    /// The exemptions that the operator has declared.
+    pub exemptions: Vec<Declared>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            node: None,
+            generated: Time::default(),
+            version: SmolStr::default(),
+            pid: 0,
+            uptime_seconds: 0,
+            socket: String::new(),
+            window_seconds: 0,
+            kernel: KernelStatus::default(),
+            flows: FlowStats::default(),
+            edges: EdgeStats::default(),
+            sources: Vec::new(),
+            exemptions: Vec::new(),
+        }
+    }
+}
+
+/// The kernel's side of the daemon.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct KernelStatus {
+    /// Interfaces that are watched.
+    pub interfaces: Vec<Interface>,
+    /// Interfaces that should be and cannot.
+    pub not_attached: Vec<NotAttached>,
+    /// From the news of an interface to the programs on it.
+    pub attach: LatencySummary,
+    /// Segments by what became of them.
+    pub counters: BTreeMap<SmolStr, u64>,
+    /// Each program's runs and their time, while they were measured.
+    pub programs: Vec<ProgramStats>,
+}
+
+/// An interface that is watched.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Interface {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name when it was attached to.
+    pub name: SmolStr,
+    /// How: `tcx` or `clsact`.
+    pub mode: SmolStr,
+    /// Samples lost on it, as far as the kernel still knows, by reason.
+    pub lost: BTreeMap<Word<Loss>, u64>,
+}
+
+/// An interface that should be watched and cannot.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NotAttached {
+    /// Its name.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// Percentiles over the latest 1,024 attachments, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LatencySummary {
+    /// How many there ever were.
+    pub count: u64,
+    /// Median.
+    pub p50_us: u64,
+    /// 99th percentile.
+    pub p99_us: u64,
+    /// Longest.
+    pub max_us: u64,
+}
+
+/// What running one kernel program has cost.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProgramStats {
+    /// Its name.
+    pub name: String,
+    /// The kernel's number for it.
+    pub id: u32,
+    /// Times it ran since measuring began.
+    pub run_count: u64,
+    /// Nanoseconds that took.
+    pub run_time_ns: u64,
+    /// Its length, once translated by the kernel.
+    pub instructions: u32,
+    /// Instructions that the verifier walked through; Linux 5.16 and later.
+    pub verified_instructions: Option<u32>,
+}
+
+/// Sizes and counts of the flow table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct FlowStats {
+    /// Connections in the table, ended ones that linger included.
+    pub tracked: usize,
+    /// Connections ever opened.
+    pub seen: u64,
+    /// … that were given a verdict from evidence.
+    pub classified: u64,
+    /// … that ended without one.
+    pub undecided: u64,
+    /// … that were two halves, merged across an address translation.
+    pub joined: u64,
+    /// … that were forgotten because the table was full.
+    pub evicted: u64,
+    /// Segments that belong to no known connection and open none.
+    pub stray: u64,
+}
+
+/// Sizes of the edge table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EdgeStats {
+    /// Edges of the window.
+    pub edges: usize,
+    /// Open connections counted in them.
+    pub open_connections: usize,
+    /// Edges forgotten because the table was full.
+    pub evicted: u64,
+}
+
+/// How a source of names is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SourceHealth {
+    /// `netns`, `file`, …
+    pub name: String,
+    /// Entries that hold now.
+    pub entries: usize,
+    /// The last good answer; null before the first.
+    pub updated: Option<Time>,
+    /// What went wrong since; the entries are as they were then.
+    pub error: Option<String>,
+}
+
+/// An exemption that the operator has declared.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Declared {
+    /// The servers' namespace; null for any.
+    pub namespace: Option<SmolStr>,
+    /// The servers' workload, service or pod; null for any.
+    pub workload: Option<SmolStr>,
+    /// The servers' port; null for any.
+    pub port: Option<u16>,
+    /// Why.
+    pub reason: SmolStr,
+    /// When it ends; null for never.
+    pub until: Option<Time>,
+    /// It is past its date, and exempts nothing any more.
+    pub expired: bool,
+}
+
+vocabulary! {
+    /// How a check of `mtls doctor` ended.
+    CheckState or Ok {
+        /// As it should be.
+        Ok = "ok",
+        /// Works, with less.
+        Warn = "warn",
+        /// The daemon will not start.
+        Fail = "fail",
+    }
+}
+
+/// One thing that `mtls doctor` has looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// How it is.
+    pub state: Word<CheckState>,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+}

@@ -1,0 +1,164 @@
+//! Flows that are left out of what names their edge: a connection that carried nothing, a refused
+//! port, the kubelet's probes, the scraping of metrics, and what the operator has declared.
+
+use super::Entry;
+use super::declared::Declarations;
+use mtls_core::record::{Cause, Exempt, Exemption, FlowRecord, Verdict};
+
+/// What collectors of metrics call themselves.
+const COLLECTORS: [&str; 3] = ["Prometheus", "vmagent", "Grafana"];
+
+/// Writes down whether the flow is exempt, and which declaration of the operator's is past its date.
+pub(super) fn annotate(record: &mut FlowRecord, src: Option<&Entry>, declared: &Declarations) {
+    record.exempt = by_nature(record, src).map(Exemption::from);
+    // What is mutual needs no excuse.
+    if record.exempt.is_some() || record.verdict == Verdict::Mtls {
+        return;
+    }
+    if let Some(declaration) = declared.find(record, record.last_seen) {
+        record.exempt = Some(Exemption {
+            class: Exempt::Declared.into(),
+            reason: Some(declaration.reason.clone()),
+            until: declaration.until,
+        });
+    } else if let Some(expired) = declared.find_expired(record, record.last_seen) {
+        let until = expired.until.map(|until| until.to_string());
+        let until = until.unwrap_or_default();
+        record
+            .notes
+            .push(format!("{EXPIRED}{} (until {until})", expired.reason));
+    }
+}
+
+/// How the note begins that a declaration is past its date.
+pub(super) const EXPIRED: &str = "exemption-expired: ";
+
+fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
+    let is_kubelet = src.is_some_and(Entry::is_node);
+    match record.verdict.known()? {
+        Verdict::NoData if record.cause == Cause::ConnectionRefused => Some(Exempt::Refused),
+        // `tcpSocket`: the connection is made, and left.
+        Verdict::NoData if is_kubelet && record.closed => Some(Exempt::KubeletProbe),
+        Verdict::NoData => Some(Exempt::NoData),
+        // The same of a server that says by an alert that it misses a ClientHello.
+        Verdict::Failed if is_kubelet && record.bytes.client == Some(0) => {
+            Some(Exempt::KubeletProbe)
+        }
+        // `httpGet`. Anybody can claim to be the kubelet, and the node has other things to say.
+        Verdict::Plaintext if is_kubelet && asked_by(record, &["kube-probe"]) => {
+            Some(Exempt::KubeletProbe)
+        }
+        Verdict::Plaintext if is_scrape(record) => Some(Exempt::Scrape),
+        _ => None,
+    }
+}
+
+fn asked_by(record: &FlowRecord, agents: &[&str]) -> bool {
+    let agent = record
+        .http
+        .as_ref()
+        .and_then(|http| http.user_agent.as_deref());
+    let product = agent.and_then(|agent| agent.split('/').next());
+    product.is_some_and(|product| agents.iter().any(|known| product.starts_with(known)))
+}
+
+/// A collector of metrics asks for metrics.
+fn is_scrape(record: &FlowRecord) -> bool {
+    let Some(http) = &record.http else {
+        return false;
+    };
+    let path = http.path.as_deref().unwrap_or_default();
+    let is_metrics = path
+        .split('/')
+        .any(|part| matches!(part, "metrics" | "federate"));
+    http.method.as_deref() == Some("GET") && is_metrics && asked_by(record, &COLLECTORS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mtls_core::record::{Bytes, HttpInfo, Kind, Peer, Workload};
+
+    fn node() -> Entry {
+        Entry {
+            workload: Workload {
+                name: "node-1".into(),
+                kind: Kind::Node.into(),
+                ..Workload::default()
+            },
+            ..Entry::default()
+        }
+    }
+
+    fn class(mut record: FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
+        annotate(&mut record, src, &Declarations::default());
+        record.exempt.and_then(|exempt| exempt.class.known())
+    }
+
+    fn flow(verdict: Verdict) -> FlowRecord {
+        FlowRecord {
+            verdict: verdict.into(),
+            closed: true,
+            bytes: Bytes {
+                client: Some(0),
+                server: Some(7),
+            },
+            dst: Peer {
+                port: Some(8443),
+                ..Peer::default()
+            },
+            ..FlowRecord::default()
+        }
+    }
+
+    fn asked(agent: &str, method: &str, path: &str) -> FlowRecord {
+        FlowRecord {
+            http: Some(HttpInfo {
+                method: Some(method.into()),
+                path: Some(path.into()),
+                user_agent: Some(agent.into()),
+                ..HttpInfo::default()
+            }),
+            ..flow(Verdict::Plaintext)
+        }
+    }
+
+    #[test]
+    fn probes_come_from_the_node() {
+        let (node, other) = (node(), Entry::default());
+        let probe = || asked("kube-probe/1.31", "GET", "/healthz");
+        assert_eq!(class(probe(), Some(&node)), Some(Exempt::KubeletProbe));
+        assert_eq!(class(probe(), Some(&other)), None, "anybody can say so");
+        assert_eq!(class(probe(), None), None);
+        // A probe of a TCP port, and of a TLS server that answers with an alert.
+        for verdict in [Verdict::NoData, Verdict::Failed] {
+            let probe = class(flow(verdict), Some(&node));
+            assert_eq!(probe, Some(Exempt::KubeletProbe), "{verdict}");
+        }
+        assert_eq!(class(flow(Verdict::Failed), Some(&other)), None);
+        let mut handshake = flow(Verdict::Failed);
+        handshake.bytes.client = Some(517);
+        assert_eq!(class(handshake, Some(&node)), None);
+    }
+
+    #[test]
+    fn a_scrape_is_a_question_for_metrics() {
+        let prometheus = |method, path| class(asked("Prometheus/3.1", method, path), None);
+        assert_eq!(prometheus("GET", "/metrics"), Some(Exempt::Scrape));
+        assert_eq!(prometheus("GET", "/metrics/cadvisor"), Some(Exempt::Scrape));
+        assert_eq!(prometheus("POST", "/metrics"), None);
+        assert_eq!(prometheus("GET", "/accounts"), None);
+        assert_eq!(class(asked("curl/8", "GET", "/metrics"), None), None);
+    }
+
+    #[test]
+    fn what_carried_nothing_is_a_class_of_its_own() {
+        let mut refused = flow(Verdict::NoData);
+        refused.cause = Cause::ConnectionRefused.into();
+        assert_eq!(class(refused, None), Some(Exempt::Refused));
+        assert_eq!(class(flow(Verdict::NoData), None), Some(Exempt::NoData));
+        for verdict in [Verdict::Unobserved, Verdict::Opaque, Verdict::Plaintext] {
+            assert_eq!(class(flow(verdict), None), None, "{verdict}");
+        }
+    }
+}

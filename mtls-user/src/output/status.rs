@@ -1,0 +1,132 @@
+//! The text of `mtls status`.
+
+use std::fmt::Write as _;
+
+use super::{ago, safe, table, took};
+use mtls_core::record::{NotAttached, Status};
+
+/// All that `mtls status` shows.
+pub(crate) fn status(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut out, status);
+    out
+}
+
+fn write(out: &mut String, status: &Status) -> std::fmt::Result {
+    writeln!(
+        out,
+        "mtls {} · process {} · up {} · {}",
+        safe(&status.version),
+        status.pid,
+        took(status.uptime_seconds),
+        safe(&status.socket)
+    )?;
+    let flows = &status.flows;
+    writeln!(
+        out,
+        "\nflows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
+        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
+    )?;
+    writeln!(
+        out,
+        "edges: {} over the last {}",
+        status.edges.edges,
+        took(status.window_seconds)
+    )?;
+    let attach = &status.kernel.attach;
+    writeln!(
+        out,
+        "attached: {} interfaces; {} attachments took {} µs (median), {} µs (p99)\n",
+        status.kernel.interfaces.len(),
+        attach.count,
+        attach.p50_us,
+        attach.p99_us
+    )?;
+    let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST"]);
+    for interface in &status.kernel.interfaces {
+        interfaces.add_row([
+            safe(&interface.name).into_owned(),
+            interface.ifindex.to_string(),
+            safe(&interface.mode).into_owned(),
+            interface.lost.values().sum::<u64>().to_string(),
+        ]);
+    }
+    for NotAttached { name, reason } in &status.kernel.not_attached {
+        interfaces.add_row([
+            safe(name).into_owned(),
+            "-".into(),
+            format!("not attached: {}", safe(reason)),
+            "-".into(),
+        ]);
+    }
+    writeln!(out, "{}\n", interfaces.trim_fmt())?;
+    let mut programs = table(&["PROGRAM", "RUNS", "TIME", "TIME/RUN"]);
+    for program in &status.kernel.programs {
+        let each = program.run_time_ns.checked_div(program.run_count);
+        programs.add_row([
+            safe(&program.name).into_owned(),
+            program.run_count.to_string(),
+            format!("{:.3}s", program.run_time_ns as f64 / 1e9),
+            each.map_or("-".into(), |ns| format!("{ns} ns")),
+        ]);
+    }
+    writeln!(out, "{}\n", programs.trim_fmt())?;
+    let mut counters = table(&["COUNTER", "SEGMENTS"]);
+    for (name, value) in &status.kernel.counters {
+        counters.add_row([safe(name).into_owned(), value.to_string()]);
+    }
+    writeln!(out, "{}\n", counters.trim_fmt())?;
+    let mut sources = table(&["NAME SOURCE", "ENTRIES", "STATE"]);
+    for source in &status.sources {
+        let state = match &source.error {
+            None => "ok".into(),
+            Some(error) => match source.updated {
+                None => format!("never: {}", safe(error)),
+                Some(updated) => {
+                    let ago = ago(updated, status.generated.as_nanos());
+                    format!("stale since {ago} ago: {}", safe(error))
+                }
+            },
+        };
+        sources.add_row([
+            safe(&source.name).into_owned(),
+            source.entries.to_string(),
+            state,
+        ]);
+    }
+    writeln!(out, "{}", sources.trim_fmt())?;
+    exemptions(out, status)
+}
+
+/// What the operator has declared, and what of it is past its date.
+fn exemptions(out: &mut String, status: &Status) -> std::fmt::Result {
+    if status.exemptions.is_empty() {
+        return Ok(());
+    }
+    let mut table = table(&["EXEMPTION", "PORT", "UNTIL", "REASON"]);
+    for declared in &status.exemptions {
+        let any = |name: Option<&str>| {
+            name.map_or_else(|| "*".to_owned(), |name| safe(name).into_owned())
+        };
+        let until = declared.until.map(|until| until.to_string());
+        let until = until.map_or_else(|| "-".to_owned(), |until| until[..10].to_owned());
+        table.add_row([
+            format!(
+                "{}/{}",
+                any(declared.namespace.as_deref()),
+                any(declared.workload.as_deref())
+            ),
+            declared
+                .port
+                .map_or_else(|| "*".to_owned(), |port| port.to_string()),
+            if declared.expired {
+                format!("{until} EXPIRED")
+            } else {
+                until
+            },
+            safe(&declared.reason).into_owned(),
+        ]);
+    }
+    writeln!(out, "\n{}", table.trim_fmt())
+}
