@@ -214,7 +214,7 @@ impl Handshake {
         }
         info.completed = self.completed;
         if let Some(call) = call {
-            info.client_certificate = call.certificate;
+            info.client_certificate = call.certificate.into();
             if call.verdict == Verdict::Failed {
                 info.completed = Some(false);
             }
