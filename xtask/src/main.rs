@@ -1,5 +1,6 @@
 //! What a newcomer runs: `cargo xtask demo`, then `cargo xtask test`.
 
+mod accuracy;
 mod apiserver;
 mod bench;
 mod build;
@@ -36,6 +37,8 @@ enum Task {
     Deny(deny::Args),
     /// Write the output that the documentation shows anew; needs root.
     Docs,
+    /// Print how right the verdicts on the corpus are, and write it to docs/accuracy.md.
+    Accuracy,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
     /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Task::Corpus(args) => corpus::run(&args),
         Task::Deny(args) => deny::run(&args),
         Task::Docs => docs::run(),
+        Task::Accuracy => accuracy::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),
         Task::Vm(args) => vm::run(&args),

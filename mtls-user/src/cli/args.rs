@@ -58,6 +58,8 @@ pub(super) struct Classify {
     /// How to write the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
+    #[command(flatten)]
+    pub(super) resumptions: Resumptions,
 }
 
 /// Where the daemon answers.
@@ -111,6 +113,23 @@ pub(super) struct Daemon {
     /// Most connections remembered at a time.
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), value_name = "N")]
     max_flows: u32,
+    #[command(flatten)]
+    resumptions: Resumptions,
+}
+
+/// How TLS 1.3 resumptions are judged.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Resumptions {
+    /// Leave TLS 1.3 resumptions unproven: do not give them the verdict of the last full handshake
+    /// of the same client and server.
+    #[arg(long)]
+    no_inherit: bool,
+}
+
+impl Resumptions {
+    pub(super) fn inherit(self) -> bool {
+        !self.no_inherit
+    }
 }
 
 impl Daemon {
@@ -136,6 +155,7 @@ impl Daemon {
             },
             limits: mtls_core::flow::Limits {
                 flows: self.max_flows as usize,
+                inherit: self.resumptions.inherit(),
                 ..mtls_core::flow::Limits::default()
             },
         }

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     let several = args.files.len() > 1;
     let mut damaged = false;
     for path in &args.files {
-        damaged |= !file(path, |mut record| {
+        damaged |= !file(path, args.resumptions.inherit(), |mut record| {
             if several {
                 record.file = Some(path.display().to_string().into());
             }
@@ -103,12 +103,13 @@ impl<W: Write> Lines<W> {
 }
 
 /// Classifies one capture; false when it breaks off.
-fn file(path: &Path, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
+fn file(path: &Path, inherit: bool, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
     let capture = Capture::open(path)?;
     let bar = progress(capture.size());
     let mut decoder = Decoder::default();
     let limits = Limits {
         flows: 4 << 20,
+        inherit,
         ..Limits::default()
     };
     let mut table = FlowTable::new(limits);

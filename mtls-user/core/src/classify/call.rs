@@ -11,7 +11,15 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 pub(super) enum Reason {
     /// As it stands.
     Text(&'static str),
-    /// The length of the client's first encrypted record, and what follows from it.
+    /// What the client sent, and the length of the record that shows it.
+    Flight(&'static str, u16),
+    /// The server asked for no certificate.
+    NotRequested,
+    /// The server asked for a certificate, and the client has none.
+    NotPresented,
+    /// The length of the client's first encrypted record, which padding may explain.
+    Padded(u16),
+    /// The length of the client's first encrypted record, and why it proves nothing.
     Record(u16, &'static str),
     /// The length of a Handshake packet of the client's (QUIC), and what follows from it.
     Packet(u16, &'static str),
@@ -64,11 +72,24 @@ impl std::fmt::Display for Reason {
         match self {
             Self::Text(text) => f.write_str(text),
             // The most frequent: piece by piece, without the formatting of a whole.
-            Self::Record(len, text) => {
-                f.write_str("the client's first encrypted record is ")?;
+            Self::Flight(what, len) => {
+                f.write_str("client sent ")?;
+                f.write_str(what)?;
+                f.write_str(" (inferred from ")?;
+                f.write_str(article(*len))?;
                 len.fmt(f)?;
-                f.write_str(" bytes long: ")?;
-                f.write_str(text)
+                f.write_str("-byte encrypted record)")
+            }
+            Self::NotRequested => f.write_str("server did not request a client certificate"),
+            Self::NotPresented => {
+                f.write_str("server requested a client certificate; client sent none")
+            }
+            Self::Padded(len) => write!(
+                f,
+                "padding cannot be excluded: the client's {len}-byte encrypted record may hold a certificate or not"
+            ),
+            Self::Record(len, text) => {
+                write!(f, "client's first encrypted record has {len} bytes: {text}")
             }
             Self::Packet(len, text) => write!(
                 f,
@@ -76,12 +97,22 @@ impl std::fmt::Display for Reason {
             ),
             Self::Alert(who, code) => write!(
                 f,
-                "the {who} ended the handshake with the alert {}",
+                "{who} ended the handshake with the alert {}",
                 crate::wire::tls::names::alert(*code)
             ),
             Self::Named(words, name) => words.write(name, f),
-            Self::Age(text, seconds) => write!(f, "{text} {seconds} s before"),
+            Self::Age(text, seconds) => write!(f, "{text}, {seconds} s before"),
         }
+    }
+}
+
+/// The article that a number is spoken with.
+fn article(n: u16) -> &'static str {
+    match n {
+        8 | 11 | 18 | 80..=89 | 800..=899 | 8000..=8999 | 11_000..=11_999 | 18_000..=18_999 => {
+            "an "
+        }
+        _ => "a ",
     }
 }
 
@@ -95,7 +126,10 @@ impl Reason {
             Self::Named(Words::Encrypted, _) => Cause::OwnEncryption,
             Self::Named(Words::Answered, _) => Cause::HelloAnsweredInClear,
             Self::Named(Words::Contradicted, _) => Cause::Contradicted,
-            Self::Record(..) | Self::Packet(..) => Cause::FlightLength,
+            Self::Flight(..) | Self::Record(..) | Self::Packet(..) => Cause::FlightLength,
+            Self::NotRequested => Cause::NotRequested,
+            Self::NotPresented => Cause::NotPresented,
+            Self::Padded(_) => Cause::PaddingNotExcluded,
             Self::Alert(..) => Cause::Alert,
             Self::Age(..) => Cause::Resumed,
             _ => Cause::Other,
@@ -178,7 +212,8 @@ impl Call {
 }
 
 /// The reason of the one revision to "unproven": the client was gone before it could be refused.
-pub(super) const LEFT: &str = "the client left before the server's answer to its flight: whether it was refused cannot be told";
+pub(super) const LEFT: &str =
+    "client left before the server answered its flight: it may have been refused";
 
 /// The reason of a revision to "unproven": packets of QUIC come in any order.
 pub(super) const LATE: &str =
@@ -186,4 +221,4 @@ pub(super) const LATE: &str =
 
 /// The reason of the one revision upwards.
 pub(super) const RENEGOTIATED: &str =
-    "the client authenticated in a renegotiation; what it sent before was not mutual";
+    "client sent a certificate in a renegotiation; what came before was not mutual";

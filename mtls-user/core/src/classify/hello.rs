@@ -26,6 +26,54 @@ pub(super) struct Hello {
     pub(super) post_handshake_auth: bool,
     pub(super) ech: bool,
     pub(super) framed_as_v2: bool,
+    /// An extension that it has twice.
+    pub(super) duplicate: Option<u16>,
+    /// What it offers that changes the lengths of its encrypted flight.
+    pub(super) flight: Flight,
+}
+
+/// What a ClientHello offers that changes the lengths of the flight that follows it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Flight {
+    /// A raw public key instead of an X.509 certificate (RFC 7250 §3).
+    pub(super) raw_key: bool,
+    /// Application settings, which the client sends in EncryptedExtensions of its own ahead of
+    /// everything else (draft-vvv-tls-alps §4).
+    pub(super) settings: bool,
+    /// A channel ID: a key and a signature, 136 bytes in all (draft-balfanz-tls-channelid).
+    pub(super) channel_id: bool,
+    /// OpenSSL's order of extensions. It sends one message a record, and since 3.4 it may pad these
+    /// to another block than application data (`SSL_CTX_set_block_padding_ex`).
+    pub(super) openssl: bool,
+    /// Bytes of the hash of the suite that was chosen: a Finished is as long. None where it is not
+    /// known.
+    pub(super) hash: Option<u16>,
+}
+
+/// A raw public key, as a kind of certificate (RFC 7250 §7).
+const RAW_PUBLIC_KEY: u8 = 2;
+
+impl Flight {
+    fn of(hello: &ClientHello<'_>) -> Self {
+        let mut flight = Self {
+            raw_key: hello.client_certificate_types.contains(&RAW_PUBLIC_KEY),
+            ..Self::default()
+        };
+        let mut encrypts_then_macs = false;
+        for (kind, _) in hello.extensions() {
+            match kind {
+                extension::APPLICATION_SETTINGS | extension::APPLICATION_SETTINGS_OLD => {
+                    flight.settings = true;
+                }
+                extension::CHANNEL_ID => flight.channel_id = true,
+                extension::ENCRYPT_THEN_MAC => encrypts_then_macs = true,
+                extension::EXTENDED_MASTER_SECRET => flight.openssl |= encrypts_then_macs,
+                extension::SIGNED_CERTIFICATE_TIMESTAMP => {}
+                _ => encrypts_then_macs = false,
+            }
+        }
+        flight
+    }
 }
 
 impl Hello {
@@ -49,6 +97,8 @@ impl Hello {
             post_handshake_auth: hello.post_handshake_auth,
             ech: hello.ech,
             framed_as_v2: false,
+            duplicate: hello.duplicate,
+            flight: Flight::of(hello),
         }
     }
 
@@ -80,6 +130,7 @@ pub(super) fn name(
                 | extension::ALPN
                 | extension::SIGNATURE_ALGORITHMS
                 | extension::SUPPORTED_VERSIONS
+                | extension::CLIENT_CERTIFICATE_TYPE
         ) {
             data.hash(&mut state);
         }

@@ -334,6 +334,10 @@ impl Open {
             self.walk(side, !lost, context);
         }
         self.evaluate(context);
+        if matches!(self.phase, Phase::Opening) && opening::may_be_tls(self.streams[0].prefix()) {
+            let reason = Reason::Text("too few bytes were sent to know what they are");
+            self.fresh(Call::unobserved(reason));
+        }
         let missed = self.streams.iter().any(Stream::has_hole);
         let midstream = self.midstream.is_some();
         if matches!(self.phase, Phase::Opening) && !lost {

@@ -31,14 +31,14 @@ const TEXT: usize = 16;
 /// not change it.
 pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
     if !client.is_empty() && may_be_handshake(client, 1) {
-        return match client.len() {
-            // A server that spoke first and then is spoken to in TLS: not the start of a TLS
-            // connection, but an upgrade.
-            6.. => match protocols::identify(client, server) {
-                upgrade @ Match::Upgrade(_) => Look::Known(upgrade),
-                _ => Look::Tls,
-            },
-            _ => Look::Wait,
+        if !is_handshake(client, 1) {
+            return Look::Wait;
+        }
+        // A server that spoke first and then is spoken to in TLS: not the start of a TLS
+        // connection, but an upgrade.
+        return match protocols::identify(client, server) {
+            upgrade @ Match::Upgrade(_) => Look::Known(upgrade),
+            _ => Look::Tls,
         };
     }
     let v2 = V2Hello::at(client);
@@ -78,6 +78,11 @@ pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
 /// Whether these are the first bytes of a side that opened the connection.
 pub(super) fn is_client(bytes: &[u8]) -> bool {
     is_handshake(bytes, 1) || matches!(protocols::http1::request(bytes), Match::Yes(_))
+}
+
+/// Whether too few bytes are there to say whether a ClientHello begins.
+pub(super) fn may_be_tls(client: &[u8]) -> bool {
+    !client.is_empty() && may_be_handshake(client, 1) && !is_handshake(client, 1)
 }
 
 /// Whether a server whose client sent nothing gave up with a TLS alert.

@@ -30,13 +30,14 @@ pub(super) struct Session {
     pub(super) certificates: [Option<Arc<Certificate>>; 2],
 }
 
-/// The full handshakes between one client and one server.
-#[derive(Debug)]
-struct Pair {
-    last: Session,
-    /// Both kinds were seen: which of them is resumed cannot be told.
-    mixed: bool,
-}
+/// Lengths of a server's records among which its tickets are; zero where there are fewer.
+pub(super) type Tickets = [u16; 8];
+
+/// Where lengths do not show: any ticket may be among them.
+pub(super) const ANY: Tickets = [u16::MAX; 8];
+
+/// The last full handshake of each kind between one client and one server, server-only and mutual.
+type Pair = [Option<(Session, Tickets)>; 2];
 
 /// What a resumption continues.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub(super) enum Origin {
     Mixed,
     /// None that was seen.
     Unknown,
+    /// Not to be asked for.
+    Off,
 }
 
 /// A map that forgets its oldest entries.
@@ -84,6 +87,8 @@ pub struct Sessions {
     /// Seeded per table: who sends cannot choose a ticket that looks like another.
     seed: RandomState,
     by_name: Bounded<Session>,
+    /// A TLS 1.3 resumption is given the verdict of its peers' last full handshake.
+    inherits: bool,
     by_peers: Bounded<Pair>,
     certificates: Bounded<Option<Arc<Certificate>>>,
     hellos: Bounded<Arc<Hello>>,
@@ -91,16 +96,20 @@ pub struct Sessions {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self::new(CAPACITY)
+        Self::new(CAPACITY, true)
     }
 }
 
 impl Sessions {
-    /// Remembers at most `capacity` sessions; the oldest are forgotten first.
-    pub fn new(capacity: usize) -> Self {
+    /// Remembers at most `capacity` sessions; the oldest are forgotten first. `inherits`: whether
+    /// a TLS 1.3 resumption, whose ticket nobody but its peers can read, is given the verdict of the
+    /// last full handshake of the same client and server, unless the ticket's length speaks against
+    /// that. Without, it is `tls-unproven`.
+    pub fn new(capacity: usize, inherits: bool) -> Self {
         Self {
             seed: RandomState::default(),
             by_name: Bounded::new(capacity),
+            inherits,
             by_peers: Bounded::new(capacity),
             certificates: Bounded::new(CERTIFICATES.min(capacity)),
             hellos: Bounded::new(HELLOS.min(capacity)),
@@ -158,38 +167,90 @@ fn peers(context: &Context<'_>, server_name: Option<&str>) -> u64 {
 }
 
 /// Remembers that a full TLS 1.3 handshake of these peers was completed.
-pub(super) fn remember_peers(context: &mut Context<'_>, name: Option<&str>, session: Session) {
+pub(super) fn remember_peers(
+    context: &mut Context<'_>,
+    name: Option<&str>,
+    session: Session,
+    tickets: Tickets,
+) {
     let key = peers(context, name);
     let pairs = &mut context.sessions.by_peers;
+    let kind = usize::from(session.mutual);
     if let Some(pair) = pairs.map.get_mut(&key) {
-        pair.mixed |= pair.last.mutual != session.mutual;
-        pair.last = session;
+        pair[kind] = Some((session, tickets));
     } else {
-        pairs.insert(
-            key,
-            Pair {
-                last: session,
-                mixed: false,
-            },
-        );
+        let mut pair = [None, None];
+        pair[kind] = Some((session, tickets));
+        pairs.insert(key, pair);
     }
 }
 
 /// Remembers that a full handshake of these peers was completed that could have been either kind:
 /// a resumption may be of its session.
 pub(super) fn doubt_peers(context: &mut Context<'_>, name: Option<&str>, session: Session) {
-    let last = session;
-    let pair = Pair { last, mixed: true };
     let key = peers(context, name);
-    context.sessions.by_peers.insert(key, pair);
+    let either = Some((session, ANY));
+    context
+        .sessions
+        .by_peers
+        .insert(key, [either.clone(), either]);
 }
 
-/// What a TLS 1.3 resumption between these peers continues. Its ticket was encrypted when it was
-/// given, so all that can be said is what their full handshakes were.
-pub(super) fn of_peers(context: &Context<'_>, name: Option<&str>) -> Origin {
-    match context.sessions.by_peers.map.get(&peers(context, name)) {
-        Some(pair) if pair.mixed => Origin::Mixed,
-        Some(pair) => Origin::Known(pair.last.clone()),
-        None => Origin::Unknown,
+/// What a TLS 1.3 resumption between these peers continues, by a ticket of this many bytes. It was
+/// encrypted when it was given, so all that can be said is what their full handshakes were, and
+/// whether a ticket of that length can have been given in them.
+pub(super) fn of_peers(context: &Context<'_>, name: Option<&str>, ticket: Option<u16>) -> Origin {
+    if !context.sessions.inherits {
+        return Origin::Off;
+    }
+    let pair = context.sessions.by_peers.map.get(&peers(context, name));
+    let may_be = |(_, tickets): &&(Session, Tickets)| {
+        *tickets == ANY
+            || ticket.is_some_and(|ticket| tickets.iter().any(|len| may_hold(*len, ticket)))
+    };
+    let [server_only, mutual] =
+        [0, 1].map(|kind| pair.and_then(|pair| pair[kind].as_ref().filter(may_be)));
+    match (server_only, mutual) {
+        (Some(_), Some(_)) => Origin::Mixed,
+        (Some((session, _)), None) | (None, Some((session, _))) => Origin::Known(session.clone()),
+        (None, None) => Origin::Unknown,
+    }
+}
+
+/// Whether an encrypted record of `len` bytes may be tickets of about `ticket` bytes each (RFC 8446
+/// §4.6.1): header, lifetime, age, a nonce of up to 32 bytes, two lengths, an extension of 8 bytes;
+/// content type and tag. The ticket of a later resumption may be some bytes longer or shorter.
+fn may_hold(len: u16, ticket: u16) -> bool {
+    const LEAST: u32 = 4 + 4 + 4 + 1 + 2 + 2;
+    const MOST: u32 = LEAST + 32 + 8;
+    const SLACK: u32 = 32;
+    let (len, ticket) = (u32::from(len), u32::from(ticket));
+    // BoringSSL puts both of its two into one record.
+    (1..=2).any(|count| {
+        let each = len.saturating_sub(17) / count + SLACK;
+        (ticket + LEAST..=ticket + MOST + 2 * SLACK).contains(&each)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lengths of tickets and of the records that brought them, as servers send them.
+    #[test]
+    fn records_that_hold_a_ticket() {
+        // OpenSSL, server-only and mutual; two of BoringSSL's in one record; rustls' stateful ones.
+        for (len, ticket) in [(250, 208), (1050, 1008), (2 * 217 + 17, 176), (103, 32)] {
+            assert!(may_hold(len, ticket), "{len} {ticket}");
+        }
+        for (len, ticket) in [
+            (1050, 208),
+            (250, 1008),
+            (0, 208),
+            (19, 32),
+            (250, u16::MAX),
+        ] {
+            assert!(!may_hold(len, ticket), "{len} {ticket}");
+        }
     }
 }

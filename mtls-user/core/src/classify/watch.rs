@@ -29,8 +29,8 @@ pub(super) enum Sight {
     Nothing,
     /// No TLS.
     Broken(Broken),
-    /// The client's part of a renegotiation of so many bytes, its hello aside.
-    Renegotiated(u32),
+    /// The end of a renegotiation, and the bytes of the flight that it ended.
+    Renegotiated(u16),
 }
 
 impl Watch {
@@ -82,8 +82,8 @@ impl Watch {
             self.carried_len = 0;
             self.next += header.size();
             match header.content {
-                ContentType::Handshake => self.sealed.add(header.len),
-                ContentType::ChangeCipherSpec => renegotiated = self.sealed.end(),
+                ContentType::Handshake => self.sealed.add(header.len, piece.ack),
+                ContentType::ChangeCipherSpec => renegotiated = self.sealed.end(piece.ack),
                 _ => {}
             }
             let skip = (self.next - at).min(bytes.len() as u64) as usize;

@@ -96,7 +96,7 @@ impl DatagramTable {
             id_lengths: 0,
             queue: VecDeque::new(),
             hasher: foldhash::fast::RandomState::default(),
-            sessions: Sessions::new(limits.sessions),
+            sessions: Sessions::new(limits.sessions, limits.inherit),
             serial: 0,
             stats: FlowStats::default(),
         }

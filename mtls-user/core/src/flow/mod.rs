@@ -47,6 +47,9 @@ pub struct Limits {
     pub linger: Duration,
     /// Sessions remembered for the sake of resumptions.
     pub sessions: usize,
+    /// A TLS 1.3 resumption is given the verdict of its peers' last full handshake
+    /// ([`Sessions::new`]).
+    pub inherit: bool,
 }
 
 impl Default for Limits {
@@ -58,6 +61,7 @@ impl Default for Limits {
             idle_datagrams: Duration::from_secs(30),
             linger: Duration::from_secs(10),
             sessions: 65_536,
+            inherit: true,
         }
     }
 }
@@ -83,7 +87,7 @@ impl FlowTable {
             slots: Slots::default(),
             hasher: foldhash::fast::RandomState::default(),
             pairs: HashTable::new(),
-            sessions: Sessions::new(limits.sessions),
+            sessions: Sessions::new(limits.sessions, limits.inherit),
             serial: 0,
             stats: FlowStats::default(),
         }

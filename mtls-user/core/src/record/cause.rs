@@ -34,6 +34,12 @@ vocabulary! {
         Contradicted = "contradicted",
         /// The length of the client's first encrypted flight tells, or does not.
         FlightLength = "flight-length",
+        /// The server did not request a client certificate.
+        NotRequested = "not-requested",
+        /// The server requested a client certificate, and the client sent none.
+        NotPresented = "not-presented",
+        /// The client's encrypted flight may be a certificate, or something padded to its length.
+        PaddingNotExcluded = "padding-not-excluded",
         /// An alert ended the handshake.
         Alert = "alert",
         /// The session continues one whose handshake was seen.

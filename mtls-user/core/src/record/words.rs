@@ -35,8 +35,11 @@ vocabulary! {
         HandshakeShape = "handshake-shape",
         /// A mesh's fingerprint: its own claim, weaker than the two above.
         Mesh = "mesh",
-        /// Resumption of a session whose verdict is known.
+        /// Resumption of a session whose verdict is known, by a ticket or a session id seen in clear.
         Resumption = "resumption",
+        /// TLS 1.3: a resumption that was given the verdict of the last full handshake of the same
+        /// client and server. Weaker than `resumption`: its ticket was encrypted when it was given.
+        Inherited = "inherited",
         /// Record framing of a stream whose handshake was not seen.
         RecordFraming = "record-framing",
         /// An in-band upgrade, accepted or refused.

@@ -39,6 +39,18 @@ pub(crate) fn cases() -> Vec<Case> {
         early_data: true,
         ..psk
     };
+    let openssl = Offer {
+        openssl: true,
+        ..plain
+    };
+    let raw_key = Offer {
+        raw_key: true,
+        ..plain
+    };
+    let settings = Offer {
+        settings: true,
+        ..plain
+    };
     let http = "GET /items?id=1 HTTP/1.1\r\nHost: api\r\nUser-Agent: curl/8\r\n\r\n";
     let mut starttls = vec![
         s("220 mx ESMTP\r\n"),
@@ -138,7 +150,91 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             "1.3 padded",
-            tls13(plain, false, &[528, 528, 528]),
+            tls13_with_request(plain, false, &[528, 528, 528], 528),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 padded to a block of any size",
+            tls13_with_request(plain, false, &[216], 416),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 OpenSSL, the handshake padded apart",
+            tls13(openssl, false, &[528]),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 OpenSSL, mutual",
+            tls13(openssl, false, &[869, 96, 69]),
+            Mtls,
+            HandshakeShape,
+            Presented,
+            "tls",
+        ),
+        case(
+            "1.3 a raw public key",
+            tls13(raw_key, false, &[121, 96, 69]),
+            Mtls,
+            HandshakeShape,
+            Presented,
+            "tls",
+        ),
+        case(
+            "1.3 lengths of a raw public key that was not offered",
+            tls13(plain, false, &[121, 96, 69]),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 application settings, not asked",
+            tls13(settings, false, &[63]),
+            Tls,
+            HandshakeShape,
+            NotRequested,
+            "tls",
+        ),
+        case(
+            "1.3 application settings as long as a certificate",
+            tls13(settings, false, &[887]),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 early data refused and gone on with",
+            vec![
+                c(client_hello(early)),
+                c([ccs(), sealed(1300)].concat()),
+                s(server_flight_13(false)),
+                c([sealed(3017), sealed(53), sealed(90)].concat()),
+                s([sealed(250), sealed(1200)].concat()),
+            ],
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
+            "1.3 early data refused, mutual",
+            vec![
+                c(client_hello(early)),
+                c([ccs(), sealed(1300)].concat()),
+                s(server_flight_13(false)),
+                c([sealed(869), sealed(96), sealed(53), sealed(90)].concat()),
+                s([sealed(250), sealed(1200)].concat()),
+            ],
             TlsUnproven,
             HandshakeShape,
             Unknown,

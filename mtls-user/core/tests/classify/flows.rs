@@ -75,6 +75,12 @@ pub(crate) struct Offer<'a> {
     pub(crate) psk: Option<(u16, u32)>,
     pub(crate) early_data: bool,
     pub(crate) post_handshake_auth: bool,
+    /// OpenSSL's pair of extensions, encrypt_then_mac and extended_master_secret.
+    pub(crate) openssl: bool,
+    /// A raw public key as the client's certificate.
+    pub(crate) raw_key: bool,
+    /// Application settings for HTTP/2.
+    pub(crate) settings: bool,
 }
 
 pub(crate) fn client_hello(offer: Offer<'_>) -> Vec<u8> {
@@ -90,6 +96,16 @@ pub(crate) fn client_hello(offer: Offer<'_>) -> Vec<u8> {
             .flat_map(|p| std::iter::once(p.len() as u8).chain(p.bytes()))
             .collect();
         extensions.extend(extension(16, &vec16(&list)));
+    }
+    if offer.openssl {
+        extensions.extend(extension(22, &[]));
+        extensions.extend(extension(23, &[]));
+    }
+    if offer.raw_key {
+        extensions.extend(extension(19, &[2, 2, 0]));
+    }
+    if offer.settings {
+        extensions.extend(extension(17613, &vec16(b"\x02h2")));
     }
     extensions.extend(extension(13, &vec16(&[4, 3, 8, 4])));
     if let Some(ticket) = offer.ticket {
@@ -227,12 +243,22 @@ pub(crate) fn server_end_12(ticket: Option<&[u8]>) -> Vec<u8> {
 
 /// A TLS 1.3 connection whose client sends records of these lengths.
 pub(crate) fn tls13(offer: Offer<'_>, psk: bool, records: &[u16]) -> Script {
+    tls13_with_request(offer, psk, records, 200)
+}
+
+/// As [`tls13`], the client's application data being one record of `request` bytes.
+pub(crate) fn tls13_with_request(
+    offer: Offer<'_>,
+    psk: bool,
+    records: &[u16],
+    request: u16,
+) -> Script {
     let flight: Vec<u8> = records.iter().flat_map(|len| sealed(*len)).collect();
     vec![
         c(client_hello(offer)),
         s(server_flight_13(psk)),
         c([ccs(), flight].concat()),
-        c(sealed(200)),
+        c(sealed(request)),
         s([sealed(250), sealed(250)].concat()),
         s(sealed(1200)),
     ]

@@ -147,7 +147,27 @@ fn a_resumption_in_1_3_inherits_from_its_peers() {
     let (finding, _) = run_at(&resumed, NOW, &mut sessions);
     assert_eq!(
         (finding.verdict, finding.evidence),
-        (Verdict::Mtls, Some(Evidence::Resumption))
+        (Verdict::Mtls, Some(Evidence::Inherited))
+    );
+
+    // A ticket far longer than any that was given: of a session that was not seen.
+    let longer = Offer {
+        psk: Some((704, 77)),
+        ..offer
+    };
+    let longer = deliver(&tls13(longer, true, &[53]), 1448);
+    let (finding, _) = run_at(&longer, NOW, &mut sessions);
+    assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+
+    // Switched off.
+    let mut off = Sessions::new(1024, false);
+    run_at(&full(&[1000, 281, 53]), NOW, &mut off);
+    let (finding, _) = run_at(&resumed, NOW, &mut off);
+    assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+    assert!(
+        finding.reason.contains("switched off"),
+        "{}",
+        finding.reason
     );
 
     let elsewhere = Offer {

@@ -107,10 +107,11 @@ impl Handshake {
         }
         let name = self.name(protocol);
         self.origin
-            .get_or_insert_with(|| sessions::of_peers(context, Some(&name)));
+            .get_or_insert_with(|| sessions::of_peers(context, Some(&name), None));
         self.inherited(
-            "resumed; every full handshake of these peers that was seen was mutual, the last",
-            "resumed; no full handshake of these peers that was seen was mutual, the last",
+            Evidence::Inherited,
+            "resumed; inherited from the last full handshake of these peers, which was mutual",
+            "resumed; inherited from the last full handshake of these peers, which was not mutual",
         )
     }
 
@@ -121,8 +122,9 @@ impl Handshake {
             self.origin = Some(found.cloned().map_or(Origin::Unknown, Origin::Known));
         }
         self.inherited(
-            "resumed; the original handshake was mutual,",
-            "resumed; the original handshake was not mutual,",
+            Evidence::Resumption,
+            "resumed; the original handshake was mutual",
+            "resumed; the original handshake was not mutual",
         )
     }
 
@@ -147,7 +149,7 @@ impl Handshake {
     }
 
     /// What a resumption takes over from what it continues.
-    fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
+    fn inherited(&self, evidence: Evidence, mutual: &'static str, not: &'static str) -> Call {
         let (session, verdict, words) = match &self.origin {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
@@ -156,14 +158,11 @@ impl Handshake {
                     "resumed; not every full handshake of these peers could be told or was the same",
                 );
             }
+            Some(Origin::Off) => return unproven("resumed; inheriting a verdict is switched off"),
             _ => return unproven("resumed; its full handshake was not seen"),
         };
         let age = self.time.saturating_sub(session.time) / 1_000_000_000;
-        let call = Call::new(
-            verdict,
-            Evidence::Resumption,
-            Reason::Age(words, age as u32),
-        );
+        let call = Call::new(verdict, evidence, Reason::Age(words, age as u32));
         if session.mutual {
             call.with(ClientCertificate::Presented)
         } else {
@@ -184,7 +183,7 @@ impl Handshake {
         };
         match verdict {
             Verdict::Mtls | Verdict::Tls => {
-                sessions::remember_peers(context, Some(&name), session);
+                sessions::remember_peers(context, Some(&name), session, sessions::ANY);
             }
             _ => sessions::doubt_peers(context, Some(&name), session),
         }

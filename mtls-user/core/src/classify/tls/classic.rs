@@ -11,7 +11,7 @@ use crate::wire::tls::names::{self, CipherKind};
 
 impl Facts {
     /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
-    pub(in crate::classify) fn renegotiate(&mut self, bytes: u32) -> Option<Call> {
+    pub(in crate::classify) fn renegotiate(&mut self, bytes: u16) -> Option<Call> {
         let chosen = self.chosen.as_ref().filter(|c| !c.is_13())?;
         self.renegotiated = true;
         // A key exchange on curves is short; other kinds are as long as a certificate.
@@ -44,12 +44,12 @@ impl Tls {
         if self.facts.completed.is_none() && ends.is_over(Side::Client) && silent {
             self.facts.completed = Some(false);
             return Some(self.failed(Reason::Text(
-                "the client closed the connection in the handshake",
+                "client closed the connection during the handshake",
             )));
         }
         if self.facts.completed == Some(false) {
             return Some(self.failed(Reason::Text(match self.facts.first {
-                None => "the connection was closed in the handshake",
+                None => "connection closed during the handshake",
                 Some(_) => CLOSED,
             })));
         }
@@ -59,8 +59,9 @@ impl Tls {
             }
             self.find_origin(context);
             let call = self.inherited(
-                "resumed; the original handshake was mutual,",
-                "resumed; the original handshake was not mutual,",
+                Evidence::Resumption,
+                "resumed; the original handshake was mutual",
+                "resumed; the original handshake was not mutual",
             );
             self.remember_names(call.verdict, context);
             return Some(call);
@@ -70,18 +71,22 @@ impl Tls {
         Some(call)
     }
 
-    pub(super) fn by_messages(&self, kind: CipherKind) -> Option<Call> {
+    fn by_messages(&self, kind: CipherKind) -> Option<Call> {
         let of = |verdict, words| Call::new(verdict, Evidence::Certificates, Reason::Text(words));
         let first = self.facts.first?;
         Some(match (first, kind) {
             (FirstItem::Unreadable | FirstItem::ChangeCipherSpec, _) => return None,
             (_, CipherKind::Null) => null_cipher(),
             (FirstItem::Certificate, _) => {
-                of(Verdict::Mtls, "both sides sent certificates in clear")
-                    .with(ClientCertificate::Presented)
+                let words = if self.facts.certificates()[1].is_some() {
+                    "both sides sent certificates"
+                } else {
+                    "client sent a certificate"
+                };
+                of(Verdict::Mtls, words).with(ClientCertificate::Presented)
             }
             (FirstItem::NoCertificate, _) => {
-                of(Verdict::Tls, "a certificate was asked for but not given")
+                Call::new(Verdict::Tls, Evidence::Certificates, Reason::NotPresented)
                     .with(ClientCertificate::NotPresented)
             }
             (FirstItem::KeyExchange, CipherKind::Psk) => {
@@ -90,18 +95,20 @@ impl Tls {
             (FirstItem::KeyExchange, CipherKind::Anonymous) => {
                 self.unproven("the cipher suite authenticates nobody")
             }
-            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.renegotiated => Call::new(
-                Verdict::Mtls,
-                Evidence::HandshakeShape,
-                Reason::Text(RENEGOTIATED),
-            )
-            .with(ClientCertificate::Presented),
+            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.authenticated_late => {
+                Call::new(
+                    Verdict::Mtls,
+                    Evidence::HandshakeShape,
+                    Reason::Text(RENEGOTIATED),
+                )
+                .with(ClientCertificate::Presented)
+            }
             (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.no_certificate => {
-                of(Verdict::Tls, "a certificate was asked for but not given")
+                Call::new(Verdict::Tls, Evidence::Certificates, Reason::NotPresented)
                     .with(ClientCertificate::NotPresented)
             }
             (FirstItem::KeyExchange, CipherKind::Ordinary) => {
-                of(Verdict::Tls, "no certificate was asked for")
+                Call::new(Verdict::Tls, Evidence::Certificates, Reason::NotRequested)
                     .with(ClientCertificate::NotRequested)
             }
         })

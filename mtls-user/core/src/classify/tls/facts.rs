@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use crate::classify::Side;
 use crate::classify::hello::Hello;
 use crate::classify::sessions::{Origin, Sessions};
+use crate::wire::cursor::u16s;
 use crate::wire::tls::hello;
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{Certificate, ClientHello, ServerHello};
@@ -15,16 +16,15 @@ use crate::wire::tls::{Certificate, ClientHello, ServerHello};
 pub(super) const TICKET: u8 = 0;
 pub(super) const SESSION_ID: u8 = 1;
 
-/// `TLS_AES_128_CCM_8_SHA256`.
-const CCM_8: u16 = 0x1305;
-
 /// What of the hellos is needed until the handshake is over.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
-    /// A pre-shared key.
-    pub(super) psk: bool,
-    /// `TLS_AES_128_CCM_8_SHA256`, whose records are shorter.
+    /// A pre-shared key: the length of the first identity.
+    pub(super) psk: Option<u16>,
+    /// A suite whose records are shorter.
     pub(super) short_tag: bool,
+    /// A suite of TLS 1.3 that encrypts nothing.
+    pub(super) null: bool,
     /// The name of the session ticket.
     pub(super) ticket: Option<u64>,
     /// The name of the session id.
@@ -35,8 +35,9 @@ impl Offered {
     pub(super) fn new(hello: &ClientHello<'_>, sessions: &Sessions) -> Self {
         let name = |kind, id: &[u8]| (!id.is_empty()).then(|| sessions.name(kind, id));
         Self {
-            psk: hello.psk.is_some(),
-            short_tag: hello.offers(CCM_8),
+            psk: hello.psk.map(|psk| psk.identity_len),
+            short_tag: u16s(hello.ciphers).any(names::has_short_tag),
+            null: u16s(hello.ciphers).any(names::is_integrity_only),
             ticket: name(TICKET, hello.ticket.unwrap_or_default()),
             session: name(SESSION_ID, hello.session_id),
         }
@@ -60,7 +61,8 @@ pub(super) struct Chosen {
     pub(super) version: u16,
     pub(super) cipher: u16,
     pub(super) group: Option<u16>,
-    pub(super) psk: bool,
+    /// Which of the pre-shared keys offered, counted from zero.
+    pub(super) psk: Option<u16>,
     /// What the cipher suite means for who is authenticated.
     pub(super) kind: CipherKind,
 }
@@ -71,7 +73,7 @@ impl Chosen {
             version: hello.version,
             cipher: hello.cipher,
             group: hello.group,
-            psk: hello.psk.is_some() && hello.is_13(),
+            psk: hello.psk.filter(|_| hello.is_13()),
             kind: names::cipher_kind(hello.cipher),
         }
     }
@@ -137,6 +139,8 @@ pub(in crate::classify) struct Facts {
     /// The server's port.
     pub(super) port: u16,
     pub(super) hellos: u8,
+    /// What claimed to be a ClientHello is none.
+    pub(super) malformed: bool,
     pub(super) retried: bool,
     pub(super) first: Option<FirstItem>,
     pub(super) requested: bool,

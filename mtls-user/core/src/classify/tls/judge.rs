@@ -4,18 +4,19 @@
 //! turn "not yet" into a decision, and change a decision only where they contradict it
 //! ([`Call::may_become`]).
 
-use super::facts::{Chosen, FirstItem};
-use super::{Broken, Tls};
+use smallvec::SmallVec;
+
+use super::facts::{Chosen, FirstItem, Offered};
+use super::{Broken, Tls, shape};
 use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
 use crate::classify::settled::contradicted;
 use crate::classify::{Context, Side};
 use crate::record::{ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::ContentType;
-use crate::wire::tls::names::CipherKind;
 
 /// Why a handshake failed that the server gave no answer to.
-pub(super) const CLOSED: &str = "the server closed the connection after the client's flight";
+pub(super) const CLOSED: &str = "server closed the connection after the client's flight";
 
 /// How the connection ended, as far as it did.
 #[derive(Clone, Copy, Default, Debug)]
@@ -144,36 +145,62 @@ impl Tls {
     }
 
     fn without_server_hello(&self, ends: &Ends) -> Option<Call> {
+        if self.facts.malformed && (ends.over || ends.is_over(Side::Server)) {
+            let reason = Reason::Text("what claims to be a ClientHello is none");
+            return Some(Call::new(Verdict::Opaque, Evidence::FirstBytes, reason));
+        }
         if ends.is_over(Side::Server) && !self.lanes[1].messages.is_poisoned() {
             return Some(self.failed(Reason::Text(
-                "the server closed the connection without a ServerHello",
+                "server closed the connection without a ServerHello",
             )));
         }
-        // TLS 1.3's records are the only encrypted ones that can follow a ClientHello without a
-        // readable message; the client's direction is enough when no pre-shared key is in play.
         let hello = self.facts.hello.as_ref().filter(|_| ends.over)?;
-        let alone = !self.offered.psk && !self.offered.short_tag && !hello.early_data;
-        let encrypted = self.lanes[0]
-            .records
-            .first()
-            .is_some_and(|r| r.content == ContentType::ApplicationData);
-        let by_messages = matches!(
-            self.facts.first,
-            Some(FirstItem::Certificate | FirstItem::NoCertificate)
-        );
-        if by_messages {
-            return self.by_messages(CipherKind::Ordinary);
+        // TLS 1.2 shows what the client sent, but neither the suite, which may encrypt nothing, nor
+        // whether the server had a certificate.
+        match self.facts.first {
+            Some(FirstItem::Certificate) => {
+                let words = "client sent a certificate, but the server's side was not seen";
+                return Some(self.unproven(words).with(ClientCertificate::Presented));
+            }
+            Some(FirstItem::NoCertificate) => {
+                let words = "client sent no certificate, and the server's side was not seen";
+                return Some(self.unproven(words).with(ClientCertificate::NotPresented));
+            }
+            _ => {}
         }
-        if !(alone && encrypted && hello.version >= 0x0304) {
+        // TLS 1.3's records are the only encrypted ones that can follow a ClientHello without a
+        // readable message; the client's direction is enough when it offered no pre-shared key and
+        // no suite that encrypts nothing.
+        let Offered {
+            psk,
+            short_tag,
+            null,
+            ..
+        } = self.offered;
+        let first = self.lanes[0].records.first()?;
+        let encrypted = first.content == ContentType::ApplicationData;
+        if psk.is_some()
+            || short_tag
+            || null
+            || hello.early_data
+            || !encrypted
+            || hello.version < 0x0304
+        {
             return None;
         }
-        let lengths: Vec<u16> = self.lanes[0].records.iter().map(|r| r.len).collect();
-        let mut call = self.by_shape(*lengths.first()?, &lengths, true)?;
+        let lengths: SmallVec<[u16; 8]> = self.lanes[0].records.iter().map(|r| r.len).collect();
+        let mut call = self.by_shape(first.len, shape::judge(&lengths, true, hello.flight))?;
         call.evidence = Some(Evidence::HandshakeShape);
         Some(call)
     }
 
-    pub(super) fn inherited(&self, mutual: &'static str, not: &'static str) -> Call {
+    /// The verdict of the session that this one continues.
+    pub(super) fn inherited(
+        &self,
+        evidence: Evidence,
+        mutual: &'static str,
+        not: &'static str,
+    ) -> Call {
         let (session, verdict, words) = match self.facts.origin() {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
@@ -182,14 +209,13 @@ impl Tls {
                     "resumed; these peers have had both mutual and server-only handshakes",
                 );
             }
+            Some(Origin::Off) => {
+                return self.unproven("resumed; inheriting a verdict is switched off");
+            }
             _ => return self.unproven("resumed; its full handshake was not seen"),
         };
         let age = self.facts.time.saturating_sub(session.time) / 1_000_000_000;
-        let call = Call::new(
-            verdict,
-            Evidence::Resumption,
-            Reason::Age(words, age as u32),
-        );
+        let call = Call::new(verdict, evidence, Reason::Age(words, age as u32));
         if session.mutual {
             call.with(ClientCertificate::Presented)
         } else {

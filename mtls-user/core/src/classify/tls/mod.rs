@@ -6,7 +6,9 @@ mod facts;
 mod judge;
 mod messages;
 mod modern;
+mod padding;
 mod report;
+mod sealed;
 mod shape;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub(super) use facts::Facts;
 use facts::{Alert, Answered, Chosen, FirstItem, Offered};
 pub(super) use judge::{Ends, null_cipher};
 use messages::{Message, Messages};
+pub(super) use sealed::Sealed;
 
 /// How many records of each side are remembered.
 const RECORDS: usize = 8;
@@ -68,29 +71,6 @@ pub(super) struct Broken {
     pub(super) readable: bool,
     /// The protocol, where it is known.
     pub(super) protocol: Option<&'static str>,
-}
-
-/// Encrypted handshake records since the last ChangeCipherSpec (≤ 1.2): Finished, and the messages
-/// of a renegotiation, of which the first is its ClientHello.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Sealed {
-    records: u8,
-    bytes: u32,
-}
-
-impl Sealed {
-    pub(super) fn add(&mut self, len: u16) {
-        if self.records >= 2 {
-            self.bytes = self.bytes.saturating_add(len.into());
-        }
-        self.records = self.records.saturating_add(1);
-    }
-
-    /// At ChangeCipherSpec: the bytes of the renegotiation that it ends, if it ends one.
-    pub(super) fn end(&mut self) -> Option<u32> {
-        let Self { records, bytes } = std::mem::take(self);
-        (records > 2).then_some(bytes)
-    }
 }
 
 /// One side's records.
@@ -274,8 +254,9 @@ impl Tls {
         let lane = &mut self.lanes[side.index()];
         match (record.content, body) {
             (ContentType::ChangeCipherSpec, _) => {
+                let ended = lane.sealed.end(Some(record.ack));
                 if side == Side::Client {
-                    if let Some(bytes) = lane.sealed.end() {
+                    if let Some(bytes) = ended {
                         self.facts.renegotiate(bytes);
                     }
                     self.facts.first(FirstItem::ChangeCipherSpec);
@@ -301,12 +282,14 @@ impl Tls {
         }
         let lane = &mut self.lanes[side.index()];
         if record.content == ContentType::Handshake {
-            lane.sealed.add(record.len);
+            lane.sealed.add(record.len, Some(record.ack));
         }
         if lane.records.len() == RECORDS {
-            match side {
-                Side::Client => return,
-                Side::Server => drop(lane.records.remove(0)),
+            match (side, lane.records.last()) {
+                // A shorter one than the last speaks against padding.
+                (Side::Client, Some(last)) if record.len >= last.len => return,
+                (Side::Client, _) => drop(lane.records.pop()),
+                (Side::Server, _) => drop(lane.records.remove(0)),
             }
         }
         lane.records.push(record);
@@ -335,18 +318,17 @@ impl Tls {
                 facts.first = None;
                 let lane = &mut self.lanes[side.index()];
                 lane.records.clear();
-                match message.complete().and_then(ClientHello::parse) {
-                    Some(hello) => {
-                        let first = facts.hello.take();
-                        self.offered = Offered::new(&hello, context.sessions);
-                        let mut hello = context.sessions.hello(&hello, facts.port, Carrier::Tcp);
-                        // The fingerprint is the first hello's.
-                        if let Some(first) = first {
-                            Arc::make_mut(&mut hello).ja4.clone_from(&first.ja4);
-                        }
-                        facts.hello = Some(hello);
+                let first = facts.hello.take();
+                let parsed = message.complete().and_then(ClientHello::parse);
+                facts.malformed = parsed.is_none() && message.complete().is_some();
+                if let Some(hello) = parsed {
+                    self.offered = Offered::new(&hello, context.sessions);
+                    let mut hello = context.sessions.hello(&hello, facts.port, Carrier::Tcp);
+                    // The fingerprint is the first hello's.
+                    if let Some(first) = first {
+                        Arc::make_mut(&mut hello).ja4.clone_from(&first.ja4);
                     }
-                    None => facts.hello = None,
+                    facts.hello = Some(hello);
                 }
             }
             (Side::Client, kind::CERTIFICATE) => {

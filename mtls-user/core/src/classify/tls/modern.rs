@@ -4,9 +4,10 @@ use super::judge::{CLOSED, Ends, null_cipher};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
 use crate::classify::call::{Call, LEFT, Reason};
-use crate::classify::sessions::{self, Session};
+use crate::classify::hello::Flight;
+use crate::classify::sessions::{self, Session, Tickets};
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Verdict};
+use crate::record::{ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{ContentType, RecordHeader};
 
@@ -21,7 +22,7 @@ enum Outcome {
     NotYet,
 }
 
-const REFUSED: &str = "the server ended the handshake with an encrypted alert";
+const REFUSED: &str = "server ended the handshake with an encrypted alert";
 
 impl Tls {
     pub(super) fn modern(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
@@ -36,17 +37,27 @@ impl Tls {
         let early = |r: &&Record| {
             hello.early_data && (r.ack < self.answered.end || r.start < ends.unanswered)
         };
-        let flight = self.lanes[0].records.iter().skip_while(early);
-        let first = flight.clone().next().copied();
+        let records = self.lanes[0].records.iter().skip_while(early);
+        let first = records.clone().next().copied();
         let lengths: smallvec::SmallVec<[u16; 8]> =
-            flight.map(|r| r.len.saturating_add(short_tag)).collect();
-        let psk = chosen.psk;
+            records.map(|r| r.len.saturating_add(short_tag)).collect();
+        let (psk, early) = (chosen.psk, hello.early_data);
+        let flight = Flight {
+            hash: names::hash_len(chosen.cipher),
+            ..hello.flight
+        };
+        let judged = |complete| {
+            if early {
+                shape::judge_behind_early_data(&lengths, complete, flight)
+            } else {
+                shape::judge(&lengths, complete, flight)
+            }
+        };
         let mut outcome = first.map_or(Outcome::NotYet, |first| {
             self.outcome(&first, short_tag, ends)
         });
         // A client that was asked for nothing is not refused: what ends the connection says goodbye.
-        if matches!(outcome, Outcome::Refused(_)) && shape::judge(&lengths, true) == Shape::NotAsked
-        {
+        if matches!(outcome, Outcome::Refused(_)) && judged(true) == Shape::NotAsked {
             outcome = Outcome::NotYet;
         }
         if matches!(outcome, Outcome::Accepted | Outcome::Refused(_)) {
@@ -55,27 +66,30 @@ impl Tls {
         if self.facts.chosen.as_ref()?.kind == CipherKind::Null {
             return first.map(|_| null_cipher());
         }
-        if psk {
-            return Some(self.resumed(context));
+        if let Some(chosen) = psk {
+            return Some(self.resumed(chosen, context));
         }
         let over = ends.complete(Side::Client) || ends.over && !ends.hole[0];
         let Some(first) = first else {
             return ends.is_over(Side::Client).then(|| {
                 self.failed(Reason::Text(
-                    "the client closed the connection in the handshake",
+                    "client closed the connection during the handshake",
                 ))
             });
         };
         if first.content != ContentType::ApplicationData {
             return Some(self.unproven("the client's flight is not encrypted as TLS 1.3 wants it"));
         }
-        let mut call = self.by_shape(first.len, &lengths, over)?;
+        let shape = judged(over);
+        let mut call = self.by_shape(first.len, shape)?;
         // Of nothing there is nothing to refuse.
         if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
             return Some(self.unproven(LEFT).with(call.certificate));
         }
+        // Whatever a padded flight held, nothing came of it.
+        let is_flight = matches!(call.verdict, Verdict::Mtls | Verdict::Tls);
         if let Outcome::Refused(reason) = outcome
-            && matches!(call.verdict, Verdict::Mtls | Verdict::Tls)
+            && (is_flight || matches!(shape, Shape::Padded | Shape::Fragments))
         {
             call = self
                 .failed(Reason::Text(reason))
@@ -84,33 +98,55 @@ impl Tls {
                     _ => ClientCertificate::Refused,
                 });
         } else if outcome == Outcome::Accepted {
-            self.remember_peers(call.verdict, context);
+            self.remember_peers(call.verdict, &first, context);
         }
         Some(call)
     }
 
-    /// `first`: the length of the first record as it was on the wire; `lengths`: of all, as they
-    /// would be with an ordinary tag.
-    pub(super) fn by_shape(&self, first: u16, lengths: &[u16], complete: bool) -> Option<Call> {
-        let of = |verdict, words| Call::new(verdict, self.evidence(), Reason::Record(first, words));
-        Some(match shape::judge(lengths, complete) {
-            Shape::Certificate => of(Verdict::Mtls, "it holds the client's certificate")
+    /// `first`: the length of the first record as it was on the wire.
+    pub(super) fn by_shape(&self, first: u16, shape: Shape) -> Option<Call> {
+        let of = |verdict, reason| Call::new(verdict, self.evidence(), reason);
+        Some(match shape {
+            Shape::Certificate => of(Verdict::Mtls, Reason::Flight("a certificate", first))
                 .with(ClientCertificate::Presented),
-            Shape::RawKey => of(Verdict::Mtls, "it holds the client's raw public key")
+            Shape::RawKey => of(Verdict::Mtls, Reason::Flight("a raw public key", first))
                 .with(ClientCertificate::Presented),
-            Shape::NotAsked => of(Verdict::Tls, "Finished alone, no certificate was asked for")
-                .with(ClientCertificate::NotRequested),
-            Shape::NotGiven => of(
-                Verdict::Tls,
-                "an empty list, a certificate was asked for but not given",
-            )
-            .with(ClientCertificate::NotPresented),
-            Shape::Alert => of(Verdict::Failed, "an alert"),
-            Shape::Padded => of(
-                Verdict::TlsUnproven,
-                "padding or tiny fragments hide whether it holds a certificate",
+            Shape::NotAsked => {
+                of(Verdict::Tls, Reason::NotRequested).with(ClientCertificate::NotRequested)
+            }
+            Shape::NotGiven => {
+                of(Verdict::Tls, Reason::NotPresented).with(ClientCertificate::NotPresented)
+            }
+            Shape::Alert => of(
+                Verdict::Failed,
+                Reason::Text("client ended the handshake with an encrypted alert"),
             ),
-            Shape::Unknown => of(Verdict::TlsUnproven, "no known stack's flight begins so"),
+            Shape::Padded => of(Verdict::TlsUnproven, Reason::Padded(first)),
+            Shape::Fragments => of(
+                Verdict::TlsUnproven,
+                Reason::Record(
+                    first,
+                    "fragments this small hide whether there is a certificate",
+                ),
+            ),
+            Shape::EarlyData => of(
+                Verdict::TlsUnproven,
+                Reason::Record(
+                    first,
+                    "this may be a certificate, or early data that the server refused",
+                ),
+            ),
+            Shape::Settings => of(
+                Verdict::TlsUnproven,
+                Reason::Record(
+                    first,
+                    "this may be a certificate, or application settings (ALPS)",
+                ),
+            ),
+            Shape::Unknown => of(
+                Verdict::TlsUnproven,
+                Reason::Record(first, "no known TLS library starts its encrypted flight so"),
+            ),
             Shape::NeedMore => return None,
         })
     }
@@ -156,7 +192,7 @@ impl Tls {
     }
 
     /// A pre-shared key was accepted: nobody shows a certificate.
-    fn resumed(&mut self, context: &Context<'_>) -> Call {
+    fn resumed(&mut self, chosen: u16, context: &Context<'_>) -> Call {
         if self
             .facts
             .hello
@@ -171,23 +207,31 @@ impl Tls {
                 .hello
                 .as_ref()
                 .and_then(|h| h.server_name.as_deref());
-            self.facts.rest().origin = Some(sessions::of_peers(context, name));
+            // Of the other identities the lengths were not kept.
+            let ticket = self.offered.psk.filter(|_| chosen == 0);
+            self.facts.rest().origin = Some(sessions::of_peers(context, name, ticket));
         }
         self.inherited(
-            "resumed; the last full handshake of these peers was mutual,",
-            "resumed; the last full handshake of these peers was not mutual,",
+            Evidence::Inherited,
+            "resumed; inherited from the last full handshake of these peers, which was mutual",
+            "resumed; inherited from the last full handshake of these peers, which was not mutual",
         )
     }
 
-    fn remember_peers(&mut self, verdict: Verdict, context: &mut Context<'_>) {
-        if let Some(session) = self.session(verdict) {
-            let name = self
-                .facts
-                .hello
-                .as_ref()
-                .and_then(|h| h.server_name.as_deref());
-            sessions::remember_peers(context, name, session);
+    fn remember_peers(&mut self, verdict: Verdict, first: &Record, context: &mut Context<'_>) {
+        let Some(session) = self.session(verdict) else {
+            return;
+        };
+        // A server that asks for a certificate gives no ticket before it has it.
+        let given = |r: &&Record| !session.mutual || r.ack >= first.end();
+        let mut tickets = Tickets::default();
+        let records = self.lanes[1].records.iter().filter(given);
+        for (slot, record) in tickets.iter_mut().zip(records) {
+            *slot = record.len;
         }
+        let hello = self.facts.hello.as_ref();
+        let name = hello.and_then(|h| h.server_name.as_deref());
+        sessions::remember_peers(context, name, session, tickets);
     }
 
     /// This handshake as a session to remember: once, and only when it is a full one.

@@ -24,13 +24,13 @@ impl Facts {
             info.cipher = Some(names::cipher(chosen.cipher));
             info.group = chosen.group.map(names::group);
             let resumed = if chosen.is_13() {
-                Some(chosen.psk && !info.external_psk)
+                Some(chosen.psk.is_some() && !info.external_psk)
             } else {
                 self.first.map(|first| first == FirstItem::ChangeCipherSpec)
             };
             info.resumed = resumed;
             if chosen.is_13() {
-                info.external_psk &= chosen.psk;
+                info.external_psk &= chosen.psk.is_some();
                 if let [only] = &*info.alpn_offered {
                     info.alpn = Some(only.clone());
                 }
@@ -98,6 +98,12 @@ impl Facts {
                     "post-handshake-authentication: the client offers it, and nothing on the wire would show it"
                         .to_owned(),
                 );
+            }
+            if let Some(kind) = hello.duplicate {
+                let name = names::extension(kind);
+                notes.push(format!(
+                    "duplicate-extension: the ClientHello has {name} twice, which RFC 8446 §4.2 forbids; the first one is shown"
+                ));
             }
             if hello.framed_as_v2 {
                 let version = names::version(hello.version);

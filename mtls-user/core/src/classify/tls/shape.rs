@@ -1,10 +1,14 @@
 //! TLS 1.3, mutual or not: the lengths of the client's encrypted records decide.
 //!
 //! A record with n bytes of handshake messages is n + 1 + 16 bytes long: the inner content type
-//! and the AEAD's tag (the caller adds the eight bytes that `TLS_AES_128_CCM_8_SHA256` saves). A
+//! and the AEAD's tag (the caller adds the eight bytes that suites with short tags save). A
 //! client that was asked for no certificate sends Finished alone; one that has none sends an empty
 //! Certificate before it; each has its own small set of lengths, also on the stacks that pad
-//! (Java's JSSE adds 16 bytes, mbedTLS rounds up to 16). A certificate is far longer.
+//! (Java's JSSE adds 16 bytes, mbedTLS rounds up to 16). A certificate is far longer, and so is a
+//! Finished that is padded to a large block: a later record tells them apart ([`super::padding`]).
+
+use super::padding::{self, ONE_BLOCK};
+use crate::classify::hello::Flight;
 
 /// What the first record holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,59 +17,79 @@ pub(super) enum Shape {
     Certificate,
     /// A raw public key (RFC 7250).
     RawKey,
-    /// Finished alone: no certificate was asked for.
+    /// Finished alone, or behind application settings: no certificate was asked for.
     NotAsked,
     /// An empty Certificate: asked for, none given.
     NotGiven,
     /// An alert.
     Alert,
-    /// Padding or tiny fragments hide what it is.
+    /// A certificate, or a Finished that is padded to a block of that length.
     Padded,
+    /// Fragments too small to say anything.
+    Fragments,
+    /// Early data that the server refused, or a certificate.
+    EarlyData,
+    /// Application settings, or a certificate.
+    Settings,
     /// No length that a known stack sends.
     Unknown,
-    /// More records will tell.
+    /// The next records decide.
     NeedMore,
 }
 
-/// Finished alone: SHA-256 and SHA-384; with JSSE's padding; with mbedTLS'.
-fn is_finished(len: u16) -> bool {
-    matches!(len, 53 | 69 | 85 | 64 | 80)
+/// The length of a Finished alone: as it is; with JSSE's padding of 16 bytes; rounded up to 16, as
+/// mbedTLS does it.
+fn is_finished(len: u16, hash: Option<u16>) -> bool {
+    let fits = |hash: u16| {
+        let inner = hash + 4 + 1;
+        [inner, inner + 16, inner.next_multiple_of(16)].contains(&len.saturating_sub(16))
+    };
+    hash.map_or_else(|| fits(32) || fits(48), fits)
 }
 
 /// Judges by the lengths of the client's encrypted records after its last ClientHello.
 /// `complete`: there will be no more of them.
-pub(super) fn judge(records: &[u16], complete: bool) -> Shape {
+pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
     let Some(&first) = records.first() else {
         return Shape::NeedMore;
     };
     let all = complete || records.len() >= 3;
     match first {
+        // Rounded up to 16; or to 64, and then an empty Certificate is as long.
         80 => match records {
-            [80, 80, 80, ..] => Shape::Padded,
+            [80, 80, 80, ..] => Shape::Fragments,
+            [80, 80] if complete => Shape::Fragments,
             [80] | [80, 80] if !all => Shape::NeedMore,
-            _ => Shape::NotAsked,
+            _ if is_finished(first, flight.hash) => Shape::NotAsked,
+            _ => Shape::Unknown,
         },
-        53 | 69 | 85 | 64 => Shape::NotAsked,
-        25 | 41 | 61 | 77 => Shape::NotGiven,
+        _ if is_finished(first, flight.hash) => Shape::NotAsked,
+        // EncryptedExtensions with an empty list of settings, as Chrome sends it.
+        63 | 79 if flight.settings && is_finished(first - 10, flight.hash) => Shape::NotAsked,
+        25 | 41 => Shape::NotGiven,
+        // Together with a Finished.
+        61 | 77 if is_finished(first - 8, flight.hash) => Shape::NotGiven,
         32 => match records.get(1) {
-            Some(second) if is_finished(*second) => Shape::NotGiven,
+            Some(second) if is_finished(*second, flight.hash) => Shape::NotGiven,
             Some(_) => Shape::Alert,
             None if complete => Shape::Alert,
             None => Shape::NeedMore,
         },
         19 | 35 => Shape::Alert,
-        150.. => match padding(records) {
-            Padding::No => Shape::Certificate,
-            Padding::Maybe if !all => Shape::NeedMore,
-            Padding::Maybe => Shape::Padded,
-        },
+        // Finished behind a channel ID, and behind settings as well.
+        189 | 205 | 199 | 215 if flight.channel_id => Shape::Unknown,
+        ONE_BLOCK.. if flight.settings => Shape::Settings,
+        ONE_BLOCK.. if is_certificate(records, flight) => Shape::Certificate,
+        ONE_BLOCK.. if complete => Shape::Padded,
+        ONE_BLOCK.. => Shape::NeedMore,
         // Too short for an X.509 certificate: a raw public key, if a CertificateVerify and a
         // Finished follow.
-        74..=149 => match records {
-            [_, second, third, ..] if *second >= 89 && is_finished(*third) => {
-                match padding(records) {
-                    Padding::No => Shape::RawKey,
-                    Padding::Maybe => Shape::Padded,
+        74.. if flight.raw_key => match records {
+            [_, second, third, ..] if *second >= 89 && is_finished(*third, flight.hash) => {
+                if padding::explains(&records[..3]) {
+                    Shape::Padded
+                } else {
+                    Shape::RawKey
                 }
             }
             [_, second, ..] if *second < 89 => Shape::Unknown,
@@ -76,34 +100,29 @@ pub(super) fn judge(records: &[u16], complete: bool) -> Shape {
     }
 }
 
-enum Padding {
-    No,
-    Maybe,
+/// Whether a first record of a certificate's length is one.
+fn is_certificate(records: &[u16], flight: Flight) -> bool {
+    if flight.openssl {
+        // Application data says nothing of how the handshake was padded: only the Finished does,
+        // or the other two messages of the flight.
+        let (start, rest) = (&records[..records.len().min(3)], &records[1..]);
+        return rest.iter().any(|len| is_finished(*len, flight.hash))
+            || start.len() == 3 && padding::is_in_blocks(start);
+    }
+    padding::is_excluded(records)
 }
 
-/// Whether the client may be padding its records to a block, so that a Finished is as long as the
-/// first record. Once it is not, further records cannot make it so: their common divisor only
-/// gets smaller.
-fn padding(records: &[u16]) -> Padding {
-    let inner = |len: u16| len.saturating_sub(16);
-    let first = records.first().map_or(0, |len| inner(*len));
-    if !first.is_multiple_of(16) {
-        return Padding::No;
+/// Judges where early data was offered and refused. The client may go on with it when its TCP has
+/// acknowledged the ServerHello that it has not read yet, so only what early data hardly is as long
+/// as is the start of its flight.
+pub(super) fn judge_behind_early_data(records: &[u16], complete: bool, flight: Flight) -> Shape {
+    match judge(records, complete, flight) {
+        Shape::NeedMore if records.is_empty() => Shape::NeedMore,
+        kept @ (Shape::NotAsked | Shape::NotGiven) => kept,
+        Shape::Alert if complete && records.len() == 1 => Shape::Alert,
+        Shape::NeedMore if !complete && records[0] < ONE_BLOCK => Shape::NeedMore,
+        _ => Shape::EarlyData,
     }
-    let block = records
-        .iter()
-        .take(3)
-        .fold(0, |block, len| gcd(block, inner(*len)));
-    let as_long = |finished: u16| block != 0 && finished.next_multiple_of(block) == first;
-    if as_long(32 + 4 + 1) || as_long(48 + 4 + 1) {
-        Padding::Maybe
-    } else {
-        Padding::No
-    }
-}
-
-fn gcd(a: u16, b: u16) -> u16 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Whether a record of the server's may be an encrypted alert: plain, with mbedTLS' padding, with
@@ -115,6 +134,26 @@ pub(super) fn is_alert(len: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Flight = Flight {
+        raw_key: false,
+        settings: false,
+        channel_id: false,
+        openssl: false,
+        hash: None,
+    };
+    const RAW_KEY: Flight = Flight {
+        raw_key: true,
+        ..PLAIN
+    };
+    const SETTINGS: Flight = Flight {
+        settings: true,
+        ..PLAIN
+    };
+    const OPENSSL: Flight = Flight {
+        openssl: true,
+        ..PLAIN
+    };
 
     #[test]
     fn the_first_record_decides() {
@@ -129,66 +168,150 @@ mod tests {
             (77, Shape::NotGiven),
             (19, Shape::Alert),
             (35, Shape::Alert),
-            (150, Shape::Certificate),
-            (223, Shape::Certificate),
-            (2311, Shape::Certificate),
             (30, Shape::Unknown),
             (73, Shape::Unknown),
+            (100, Shape::Unknown),
             (80, Shape::NeedMore),
             (32, Shape::NeedMore),
+            (150, Shape::NeedMore),
+            (223, Shape::NeedMore),
             (1040, Shape::NeedMore),
-            (100, Shape::NeedMore),
         ] {
-            assert_eq!(judge(&[first], false), shape, "{first}");
+            assert_eq!(judge(&[first], false, PLAIN), shape, "{first}");
         }
-        assert_eq!(judge(&[], true), Shape::NeedMore);
+        assert_eq!(judge(&[], true, PLAIN), Shape::NeedMore);
     }
 
     #[test]
     fn mbedtls_rounds_up() {
-        assert_eq!(judge(&[32, 64], false), Shape::NotGiven);
-        assert_eq!(judge(&[32, 100], false), Shape::Alert);
-        assert_eq!(judge(&[32], true), Shape::Alert);
-        assert_eq!(judge(&[80, 48], false), Shape::NotAsked);
-        assert_eq!(judge(&[80], true), Shape::NotAsked);
+        assert_eq!(judge(&[32, 64], false, PLAIN), Shape::NotGiven);
+        assert_eq!(judge(&[32, 100], false, PLAIN), Shape::Alert);
+        assert_eq!(judge(&[32], true, PLAIN), Shape::Alert);
+        assert_eq!(judge(&[80, 48], false, PLAIN), Shape::NotAsked);
+        assert_eq!(judge(&[80], true, PLAIN), Shape::NotAsked);
+    }
+
+    /// An empty Certificate that is padded to a block is as long as the other hash's Finished.
+    #[test]
+    fn the_hash_says_which_finished() {
+        let of = |first: &[u16], hash| {
+            judge(
+                first,
+                true,
+                Flight {
+                    hash: Some(hash),
+                    ..PLAIN
+                },
+            )
+        };
+        for (first, sha256, sha384) in [
+            (53, Shape::NotAsked, Shape::Unknown),
+            (64, Shape::NotAsked, Shape::Unknown),
+            (69, Shape::NotAsked, Shape::NotAsked),
+            (85, Shape::Unknown, Shape::NotAsked),
+            (80, Shape::Unknown, Shape::NotAsked),
+            (61, Shape::NotGiven, Shape::Unknown),
+            (77, Shape::NotGiven, Shape::NotGiven),
+        ] {
+            assert_eq!(of(&[first], 32), sha256, "{first}");
+            assert_eq!(of(&[first], 48), sha384, "{first}");
+        }
+        assert_eq!(of(&[80, 80], 48), Shape::Fragments);
     }
 
     #[test]
     fn padding_is_never_mutual() {
-        // Blocks of 512: a Finished alone, then application data.
-        assert_eq!(judge(&[528, 528, 528], false), Shape::Padded);
-        assert_eq!(judge(&[528], true), Shape::Padded);
-        // The same block, but a first record that no Finished is as long as.
-        assert_eq!(judge(&[1040, 528], false), Shape::Certificate);
+        // A Finished padded to a block, then application data: any block.
+        for first in ONE_BLOCK..2000 {
+            let block = first - 16;
+            for flight in [PLAIN, OPENSSL, RAW_KEY] {
+                for records in [&[first][..], &[first; 8], &[first, first, first + block]] {
+                    assert_eq!(judge(records, true, flight), Shape::Padded, "{records:?}");
+                    assert_eq!(judge(records, false, flight), Shape::NeedMore);
+                }
+            }
+        }
+        // Longer than one block: no Finished.
+        assert_eq!(judge(&[1040, 528], false, PLAIN), Shape::Certificate);
+        assert_eq!(judge(&[1040, 528, 528], false, OPENSSL), Shape::Certificate);
         // A multiple of 16 by chance.
-        assert_eq!(judge(&[1040, 53], false), Shape::Certificate);
+        assert_eq!(judge(&[1040, 53], false, PLAIN), Shape::Certificate);
         // The smallest fragments that RFC 8449 allows.
-        assert_eq!(judge(&[80, 80, 80], false), Shape::Padded);
+        assert_eq!(judge(&[80, 80, 80], false, PLAIN), Shape::Fragments);
+    }
+
+    /// OpenSSL may pad the handshake alone: then shorter application data proves nothing.
+    #[test]
+    fn handshake_padded_apart() {
+        assert_eq!(judge(&[516, 90, 35, 19], true, OPENSSL), Shape::Padded);
+        assert_eq!(judge(&[516, 516, 90, 19], true, OPENSSL), Shape::Padded);
+        assert_eq!(judge(&[869, 96, 69], false, OPENSSL), Shape::Certificate);
+        let fragments = [529, 365, 96, 69];
+        assert_eq!(judge(&fragments, false, OPENSSL), Shape::Certificate);
     }
 
     #[test]
-    fn raw_public_keys() {
-        assert_eq!(judge(&[74, 89, 53], false), Shape::RawKey);
-        assert_eq!(judge(&[121, 97, 69], false), Shape::RawKey);
-        assert_eq!(judge(&[74, 40], false), Shape::Unknown);
-        assert_eq!(judge(&[121, 97, 500], false), Shape::Unknown);
-        assert_eq!(judge(&[121, 97], true), Shape::Unknown);
+    fn raw_public_keys_only_where_offered() {
+        assert_eq!(judge(&[74, 89, 53], false, RAW_KEY), Shape::RawKey);
+        assert_eq!(judge(&[121, 97, 69], false, RAW_KEY), Shape::RawKey);
+        assert_eq!(judge(&[74, 40], false, RAW_KEY), Shape::Unknown);
+        assert_eq!(judge(&[121, 97, 500], false, RAW_KEY), Shape::Unknown);
+        assert_eq!(judge(&[121, 97], true, RAW_KEY), Shape::Unknown);
+        // Padded to 37 bytes: Finished, then application data.
+        assert_eq!(judge(&[90, 90, 53], false, RAW_KEY), Shape::Padded);
+        for flight in [PLAIN, SETTINGS, OPENSSL] {
+            assert_eq!(judge(&[121, 97, 69], false, flight), Shape::Unknown);
+        }
+    }
+
+    #[test]
+    fn settings_lengthen_the_flight() {
+        assert_eq!(judge(&[63], false, SETTINGS), Shape::NotAsked);
+        assert_eq!(judge(&[79, 120, 53], false, SETTINGS), Shape::NotAsked);
+        assert_eq!(judge(&[63], false, PLAIN), Shape::Unknown);
+        assert_eq!(judge(&[887, 53], false, SETTINGS), Shape::Settings);
+    }
+
+    #[test]
+    fn a_channel_id_is_no_certificate() {
+        let offered = Flight {
+            channel_id: true,
+            ..PLAIN
+        };
+        assert_eq!(judge(&[189, 90], false, offered), Shape::Unknown);
+        assert_eq!(judge(&[887, 90], false, offered), Shape::Certificate);
+    }
+
+    #[test]
+    fn refused_early_data() {
+        let judge = |records, complete| judge_behind_early_data(records, complete, OPENSSL);
+        assert_eq!(judge(&[], false), Shape::NeedMore);
+        assert_eq!(judge(&[69, 300], false), Shape::NotAsked);
+        assert_eq!(judge(&[25, 69], false), Shape::NotGiven);
+        assert_eq!(judge(&[19], true), Shape::Alert);
+        for records in [&[3017, 69][..], &[712, 96, 69], &[19, 69], &[100], &[1040]] {
+            assert_eq!(judge(records, false), Shape::EarlyData, "{records:?}");
+        }
     }
 
     /// Once decided, more records never change the decision.
     #[test]
     fn monotone() {
         let lengths: Vec<u16> = (17..100).chain((100..1300).step_by(4)).collect();
-        for &a in &lengths {
-            let one = judge(&[a], false);
-            for &b in &lengths {
-                let two = judge(&[a, b], false);
-                assert!(one == Shape::NeedMore || one == two, "{a} {b}");
-                for c in [16, 19, 53, 64, 69, 80, 89, 144, 272, 528, 1040] {
-                    let three = judge(&[a, b, c], false);
-                    assert!(two == Shape::NeedMore || two == three, "{a} {b} {c}");
-                    assert_ne!(three, Shape::NeedMore, "{a} {b} {c}");
-                    assert_eq!(judge(&[a, b, c, 7], false), three);
+        for flight in [PLAIN, RAW_KEY, SETTINGS, OPENSSL] {
+            let judge = |records: &[u16]| judge(records, false, flight);
+            for &a in &lengths {
+                let one = judge(&[a]);
+                for &b in &lengths {
+                    let two = judge(&[a, b]);
+                    assert!(one == Shape::NeedMore || one == two, "{a} {b}");
+                    for c in [16, 19, 53, 64, 69, 80, 89, 144, 272, 528, 1040] {
+                        let three = judge(&[a, b, c]);
+                        assert!(two == Shape::NeedMore || two == three, "{a} {b} {c}");
+                        assert!(three != Shape::NeedMore || a >= ONE_BLOCK, "{a} {b} {c}");
+                        let four = judge(&[a, b, c, 7]);
+                        assert!(three == Shape::NeedMore || three == four, "{a} {b} {c}");
+                    }
                 }
             }
         }

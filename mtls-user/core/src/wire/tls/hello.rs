@@ -10,6 +10,10 @@ pub mod extension {
     #![expect(missing_docs, reason = "the names are IANA's")]
     pub const SERVER_NAME: u16 = 0;
     pub const ALPN: u16 = 16;
+    pub const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
+    pub const CLIENT_CERTIFICATE_TYPE: u16 = 19;
+    pub const ENCRYPT_THEN_MAC: u16 = 22;
+    pub const EXTENDED_MASTER_SECRET: u16 = 23;
     pub const SIGNATURE_ALGORITHMS: u16 = 13;
     pub const USE_SRTP: u16 = 14;
     pub const SESSION_TICKET: u16 = 35;
@@ -19,6 +23,11 @@ pub mod extension {
     pub const POST_HANDSHAKE_AUTH: u16 = 49;
     pub const KEY_SHARE: u16 = 51;
     pub const CONNECTION_ID: u16 = 54;
+    /// Application settings (draft-vvv-tls-alps), as Chrome numbered it until 2024 and since.
+    pub const APPLICATION_SETTINGS_OLD: u16 = 17513;
+    pub const APPLICATION_SETTINGS: u16 = 17613;
+    /// draft-balfanz-tls-channelid.
+    pub const CHANNEL_ID: u16 = 30032;
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
@@ -26,6 +35,20 @@ pub mod extension {
 pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
+
+/// The extensions that are read of a ClientHello.
+const READ: [u16; 10] = [
+    extension::SERVER_NAME,
+    extension::ALPN,
+    extension::SIGNATURE_ALGORITHMS,
+    extension::CLIENT_CERTIFICATE_TYPE,
+    extension::SESSION_TICKET,
+    extension::PRE_SHARED_KEY,
+    extension::EARLY_DATA,
+    extension::SUPPORTED_VERSIONS,
+    extension::POST_HANDSHAKE_AUTH,
+    extension::ENCRYPTED_CLIENT_HELLO,
+];
 
 /// The first pre-shared key that a client offers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +88,10 @@ pub struct ClientHello<'a> {
     pub post_handshake_auth: bool,
     /// Encrypted ClientHello, or grease that looks like it.
     pub ech: bool,
+    /// Kinds of certificates the client may present, one byte each (RFC 7250 §3).
+    pub client_certificate_types: &'a [u8],
+    /// An extension read here that came twice, which RFC 8446 §4.2 forbids: the first one counts.
+    pub duplicate: Option<u16>,
 }
 
 impl<'a> ClientHello<'a> {
@@ -104,9 +131,19 @@ impl<'a> ClientHello<'a> {
             early_data: false,
             post_handshake_auth: false,
             ech: false,
+            client_certificate_types: &[],
+            duplicate: None,
         };
+        let mut seen = 0;
         for (kind, data) in Extensions(Cursor::new(extensions)) {
-            hello.extension(kind, data);
+            let bit = READ.iter().position(|read| *read == kind);
+            let bit = bit.map_or(0, |at| 1_u32 << at);
+            if seen & bit != 0 {
+                hello.duplicate.get_or_insert(kind);
+            } else if bit != 0 {
+                hello.extension(kind, data);
+            }
+            seen |= bit;
         }
         let known = if dtls {
             is_dtls(version)
@@ -136,6 +173,9 @@ impl<'a> ClientHello<'a> {
             extension::EARLY_DATA => self.early_data = true,
             extension::POST_HANDSHAKE_AUTH => self.post_handshake_auth = true,
             extension::ENCRYPTED_CLIENT_HELLO => self.ech = true,
+            extension::CLIENT_CERTIFICATE_TYPE => {
+                self.client_certificate_types = c.vec8().unwrap_or_default();
+            }
             _ => {}
         }
     }

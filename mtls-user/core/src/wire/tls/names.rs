@@ -3,6 +3,8 @@
 use smol_str::{SmolStr, format_smolstr};
 use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherKx, TlsCipherSuite};
 
+use super::hello::extension;
+
 /// `1.3`, `1.2`, …, `ssl3`, `ssl2`, `1.3-draft23`.
 pub fn version(version: u16) -> SmolStr {
     match version {
@@ -39,10 +41,23 @@ pub enum CipherKind {
     Null,
 }
 
+/// Bytes of a TLS 1.3 suite's hash (RFC 8446 §B.4).
+pub fn hash_len(cipher: u16) -> Option<u16> {
+    match cipher {
+        0x1301 | 0x1303..=0x1305 => Some(32),
+        0x1302 => Some(48),
+        _ => None,
+    }
+}
+
+/// Whether a suite is one of TLS 1.3 that encrypts nothing (RFC 9150).
+pub fn is_integrity_only(cipher: u16) -> bool {
+    matches!(cipher, 0xc0b4 | 0xc0b5)
+}
+
 /// The kind of a cipher suite.
 pub fn cipher_kind(id: u16) -> CipherKind {
-    // Integrity-only suites of TLS 1.3 (RFC 9150).
-    if matches!(id, 0xc0b4 | 0xc0b5) {
+    if is_integrity_only(id) {
         return CipherKind::Null;
     }
     let Some(suite) = TlsCipherSuite::from_id(id) else {
@@ -61,9 +76,28 @@ pub fn cipher_kind(id: u16) -> CipherKind {
     }
 }
 
-/// Whether records of a TLS 1.3 suite are eight bytes shorter than all others'.
+/// Whether a TLS 1.3 suite has a tag of eight bytes, where all others have sixteen:
+/// `TLS_AES_128_CCM_8_SHA256`, and those of Magma (RFC 9367 §4.1).
 pub fn has_short_tag(cipher: u16) -> bool {
-    cipher == 0x1305
+    matches!(cipher, 0x1305 | 0xc104 | 0xc106)
+}
+
+/// The IANA name of an extension that is read here.
+pub fn extension(id: u16) -> SmolStr {
+    match id {
+        extension::SERVER_NAME => "server_name",
+        extension::ALPN => "application_layer_protocol_negotiation",
+        extension::SIGNATURE_ALGORITHMS => "signature_algorithms",
+        extension::CLIENT_CERTIFICATE_TYPE => "client_certificate_type",
+        extension::SESSION_TICKET => "session_ticket",
+        extension::PRE_SHARED_KEY => "pre_shared_key",
+        extension::EARLY_DATA => "early_data",
+        extension::SUPPORTED_VERSIONS => "supported_versions",
+        extension::POST_HANDSHAKE_AUTH => "post_handshake_auth",
+        extension::ENCRYPTED_CLIENT_HELLO => "encrypted_client_hello",
+        _ => return format_smolstr!("{id}"),
+    }
+    .into()
 }
 
 /// The IANA name of a named group.

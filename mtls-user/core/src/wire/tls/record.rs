@@ -71,29 +71,48 @@ impl RecordHeader {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotTls;
 
-/// Whether `bytes` begin with a record that carries a handshake message of type `message`.
+/// Whether `bytes` begin with a record that carries a handshake message of type `message`, as far
+/// as a hello shows at its start.
 pub fn is_handshake(bytes: &[u8], message: u8) -> bool {
-    bytes.len() > RecordHeader::LEN && may_be_handshake(bytes, message)
+    // Up to the hello's version, unless the record is shorter.
+    let wanted = match bytes {
+        [_, _, _, high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])).clamp(1, 6),
+        _ => return false,
+    };
+    bytes.len() >= RecordHeader::LEN + wanted && may_be_handshake(bytes, message)
 }
 
 /// Whether `bytes` may be the start of a record that carries a handshake message of type
 /// `message`: false as soon as one byte says otherwise.
 pub fn may_be_handshake(bytes: &[u8], message: u8) -> bool {
-    let [mut kind, mut major, mut minor, mut first] = [true; 4];
-    if let Some(b) = bytes.first() {
-        kind = *b == 22;
-    }
-    if let Some(b) = bytes.get(1) {
-        major = *b == 3;
-    }
-    if let Some(b) = bytes.get(2) {
-        minor = *b <= 4;
-    }
-    if let Some(b) = bytes.get(5) {
-        first = *b == message;
-    }
-    kind && major && minor && first
+    let end = match bytes {
+        [_, _, _, high, low, ..] => {
+            RecordHeader::LEN + usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => RecordHeader::LEN,
+    };
+    // The message's length has three bytes, of which hellos use two; behind it stands the version,
+    // which drafts numbered as they liked in the ServerHello.
+    let fits = |(at, byte): (usize, u8)| match at {
+        0 => byte == 22,
+        1 => byte == 3,
+        2 => byte <= 4,
+        5 => byte == message,
+        6 => byte == 0,
+        9 => byte == 3 || byte == 0 || message != CLIENT_HELLO,
+        10 => byte <= 4 || message != CLIENT_HELLO,
+        _ => true,
+    };
+    bytes
+        .iter()
+        .copied()
+        .enumerate()
+        .take(11.min(end))
+        .all(fits)
 }
+
+/// The type of a ClientHello.
+const CLIENT_HELLO: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -123,12 +142,21 @@ mod tests {
 
     #[test]
     fn a_prefix_of_a_hello_may_be_one() {
-        let hello = [22, 3, 1, 2, 0, 1];
+        let hello = [22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
         for n in 0..=hello.len() {
             assert!(may_be_handshake(&hello[..n], 1));
             assert_eq!(is_handshake(&hello[..n], 1), n == hello.len());
         }
         assert!(!may_be_handshake(&hello, 2));
         assert!(!may_be_handshake(b"G", 1));
+        // A record header and noise.
+        for (at, byte) in [(6, 1), (9, 6), (10, 0x11)] {
+            let mut noise = hello;
+            noise[at] = byte;
+            assert!(!may_be_handshake(&noise, 1), "{at}");
+        }
+        // A hello in records of one byte.
+        let crumbs = [22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 1, 0];
+        assert!(is_handshake(&crumbs[..6], 1) && is_handshake(&crumbs, 1));
     }
 }

@@ -1,0 +1,153 @@
+//! `cargo xtask accuracy`: the corpus' verdicts beside what the peers knew, as a page.
+//!
+//! Every capture of `tests/corpus` is read by the core, packet by packet. A flow is *right* when its
+//! verdict is the truth, *undecided* when it is `tls-unproven` or `unobserved` and says why, and
+//! *wrong* otherwise. Exit status 1 while one is wrong.
+
+mod flows;
+mod page;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use mtls_core::record::Verdict;
+
+use flows::{Flow, read};
+
+/// A flow, and what it is.
+struct Case {
+    version: String,
+    kind: String,
+    client: String,
+    flow: Flow,
+}
+
+/// How a verdict stands to the truth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Score {
+    Right,
+    Undecided,
+    Wrong,
+}
+
+impl Case {
+    fn score(&self) -> Score {
+        let verdict = self.flow.finding.verdict;
+        if Some(verdict) == truth(&self.kind) {
+            Score::Right
+        } else if matches!(verdict, Verdict::TlsUnproven | Verdict::Unobserved) {
+            Score::Undecided
+        } else {
+            Score::Wrong
+        }
+    }
+
+    /// The client presented no certificate, or it was not taken.
+    fn is_false_secure(&self) -> bool {
+        self.flow.finding.verdict == Verdict::Mtls && truth(&self.kind) != Some(Verdict::Mtls)
+    }
+
+    fn is_false_plaintext(&self) -> bool {
+        matches!(
+            self.flow.finding.verdict,
+            Verdict::Plaintext | Verdict::Opaque
+        )
+    }
+}
+
+/// The verdict that a kind of handshake deserves; none where no observer can know, as of a key that
+/// both sides had before.
+fn truth(kind: &str) -> Option<Verdict> {
+    let of = |kinds: &[&str]| kinds.contains(&kind);
+    if of(&["mutual", "padded-mutual", "resumed-mutual", "renegotiated"]) {
+        Some(Verdict::Mtls)
+    } else if of(&[
+        "server-only",
+        "padded-server-only",
+        "requested-none",
+        "resumed-server-only",
+        "post-handshake",
+    ]) {
+        Some(Verdict::Tls)
+    } else if of(&[
+        "refused",
+        "rejected",
+        "no-common-version",
+        "no-common-cipher",
+    ]) {
+        Some(Verdict::Failed)
+    } else {
+        None
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+    let cases = handshakes(&corpus)?;
+    let others = protocols(&corpus)?;
+    print!("{}", page::page(&cases, &others)?);
+    let wrong = cases.iter().any(|case| case.score() == Score::Wrong)
+        || others.iter().any(|other| !other.is_right());
+    Ok(ExitCode::from(u8::from(wrong)))
+}
+
+/// The flows of `truth.csv`: a row a capture, whose flows' kinds stand between `+`.
+fn handshakes(corpus: &Path) -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for row in rows(&corpus.join("truth.csv"))? {
+        let [file, client, _server, version, kinds] = &row[..] else {
+            anyhow::bail!("{row:?} is no row of truth.csv");
+        };
+        let flows = read(&corpus.join("pcap").join(file))?;
+        let kinds: Vec<&str> = kinds.split('+').collect();
+        anyhow::ensure!(
+            flows.len() == kinds.len(),
+            "{file} has {} flows",
+            flows.len()
+        );
+        for (flow, kind) in flows.into_iter().zip(kinds) {
+            let (version, client) = (version.clone(), client.clone());
+            let kind = kind.to_owned();
+            cases.push(Case {
+                version,
+                kind,
+                client,
+                flow,
+            });
+        }
+    }
+    Ok(cases)
+}
+
+/// A connection of another protocol, and its verdict.
+struct Other {
+    verdict: String,
+    flow: Flow,
+}
+
+impl Other {
+    fn is_right(&self) -> bool {
+        self.flow.finding.verdict.as_str() == self.verdict
+    }
+}
+
+/// The connections of `protocols.csv`, one a capture.
+fn protocols(corpus: &Path) -> Result<Vec<Other>> {
+    let mut others = Vec::new();
+    for row in rows(&corpus.join("protocols.csv"))? {
+        let path = corpus.join("protocols").join(&row[0]);
+        let flow = read(&path)?
+            .pop()
+            .with_context(|| format!("{} has no flow", row[0]))?;
+        let verdict = row[1].clone();
+        others.push(Other { verdict, flow });
+    }
+    Ok(others)
+}
+
+fn rows(path: &Path) -> Result<Vec<Vec<String>>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let row = |line: &str| line.split(',').map(str::to_owned).collect();
+    Ok(text.lines().skip(1).map(row).collect())
+}
