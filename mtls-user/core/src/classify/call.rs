@@ -40,6 +40,8 @@ pub(super) enum Words {
     Refused,
     /// The client asked for TLS in it; what came of that was not seen.
     Unanswered,
+    /// It may yet turn to TLS.
+    Undecided,
     /// It encrypts by itself.
     Encrypted,
     /// A ClientHello was answered in it.
@@ -57,6 +59,7 @@ impl Words {
                 f,
                 "client asked for TLS; what came of it was not seen ({name})"
             ),
+            Self::Undecided => write!(f, "{name}, of which too little was seen to tell"),
             Self::Encrypted => write!(f, "encrypted by {name} itself, not by TLS"),
             Self::Answered => write!(
                 f,

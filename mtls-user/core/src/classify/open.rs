@@ -362,7 +362,7 @@ impl Open {
     /// Nothing more will come, and the first bytes have not said what it is.
     fn conclude(&mut self, missed: bool, context: &mut Context<'_>) {
         let [client, server] = &self.streams;
-        let look = opening::last_look(client.prefix(), server.prefix());
+        let look = self.last_look(client.prefix(), server.prefix());
         let is_known = matches!(look, Look::Known(_));
         let nothing = |stream: &Stream| stream.prefix().is_empty() && !stream.has_hole();
         if let Some(midstream) = &self.midstream {
@@ -383,6 +383,29 @@ impl Open {
             self.decide(look);
         }
         self.evaluate(context);
+    }
+
+    /// What the first bytes are when no more will come. Where the connection was not seen to end, what
+    /// could still turn to TLS, or be sealed, is not plaintext yet; HTTP is, once it is known.
+    fn last_look(&self, client: &[u8], server: &[u8]) -> Look {
+        let closed = self.reset || self.streams.iter().any(|stream| stream.end.is_some());
+        let last = opening::last_look(client, server);
+        match opening::look(client, server) {
+            // In the middle of a stream a greeting may be an answer.
+            Look::Wait if self.midstream.is_some() => Look::Wait,
+            _ if closed => last,
+            Look::Known(Match::Likely(name))
+                if name.starts_with("http/") && !client.starts_with(b"CONNECT ") =>
+            {
+                last
+            }
+            // The server alone has said what it is.
+            Look::Wait if client.is_empty() => match last {
+                Look::Known(Match::Yes(name)) => Look::Known(Match::Likely(name)),
+                _ => Look::Wait,
+            },
+            undecided => undecided,
+        }
     }
 
     pub(super) fn settle(mut self: Box<Self>) -> Settled {

@@ -3,6 +3,7 @@
 mod cases;
 mod endings;
 mod flows;
+mod joined;
 mod properties;
 
 use cases::*;

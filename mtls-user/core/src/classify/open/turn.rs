@@ -214,6 +214,17 @@ impl Open {
                 name,
                 Call::unobserved(Reason::Named(Words::Unanswered, name)),
             ),
+            Look::Known(Match::Likely(name)) => (
+                name,
+                Call::unobserved(Reason::Named(Words::Undecided, name)),
+            ),
+            Look::Known(Match::Declined(name)) => {
+                (name, Call::unobserved(Reason::Named(Words::Refused, name)))
+            }
+            Look::Wait => (
+                self.known.protocol,
+                Call::unobserved(Reason::Text("too little was seen to tell")),
+            ),
             Look::Text => ("unknown", {
                 let reason = Reason::Text("unencrypted text of an unknown protocol");
                 Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason)

@@ -63,7 +63,7 @@ fn ldap(client: &[u8], server: &[u8]) -> Match {
         if rest.len() < size {
             return Match::Likely(NAME);
         }
-        if operation == EXTENDED && content.windows(START_TLS.len()).any(|w| w == START_TLS) {
+        if asks_for_tls(operation, content) {
             return if rest.len() > size {
                 follows(client, at + size, NAME, None)
             } else if has_declined(server, id) {
@@ -73,15 +73,24 @@ fn ldap(client: &[u8], server: &[u8]) -> Match {
             };
         }
         bound |= operation == BIND && may_seal(content);
-        let public = match operation {
-            BIND => is_anonymous(content) || may_seal(content),
-            SEARCH => is_of_the_server(content),
-            _ => false,
-        };
-        if !public {
+        if !may_precede_tls(operation, content) {
             return Match::Yes(NAME);
         }
         at += size;
+    }
+}
+
+/// Whether a request asks for TLS.
+fn asks_for_tls(operation: u8, content: &[u8]) -> bool {
+    operation == EXTENDED && content.windows(START_TLS.len()).any(|w| w == START_TLS)
+}
+
+/// Whether a request says nothing of worth, so that TLS, or sealing, may still come.
+pub(super) fn may_precede_tls(operation: u8, content: &[u8]) -> bool {
+    match operation {
+        BIND => is_anonymous(content) || may_seal(content),
+        SEARCH => is_of_the_server(content),
+        _ => asks_for_tls(operation, content),
     }
 }
 

@@ -403,14 +403,14 @@ pub(in crate::classify) fn greeting(server: &[u8]) -> Option<&'static str> {
 /// Whether this is a line of a dialogue that may still turn to TLS: a reply, or a command that comes
 /// before a decision.
 pub(super) fn may_precede_tls(line: &[u8]) -> bool {
+    let code = |line: &[u8]| line[..3].iter().all(u8::is_ascii_digit);
     let reply = match line {
-        [a, b, c, b' ' | b'-', ..] => [a, b, c].iter().all(|d| d.is_ascii_digit()),
-        [b'*' | b'+', b' ', ..]
-        | [b'+', b'O', b'K', ..]
-        | [b'-', b'E', b'R', b'R', ..]
-        | [b':' | b'"', ..]
-        | [b'O', b'K', b' ' | b'\r', ..] => true,
-        _ => false,
+        [_, _, _, b' ' | b'-', ..] if code(line) => true,
+        // A line of a list, where each comes by itself.
+        [b' ' | b':' | b'"', ..] | [b'*' | b'+', b' ', ..] => true,
+        _ => ["+OK", "-ERR", "OK", "NO", "ERR"]
+            .iter()
+            .any(|word| begins_with_word(line, word)),
     };
     reply || is_command(line, |d, is| is(d.upgrade) || is(d.neutral))
 }

@@ -18,7 +18,8 @@ pub(in crate::classify) fn name(side: Side, bytes: &[u8]) -> Option<&'static str
         },
         Side::Server => match http1::response(bytes) {
             Match::Yes(name) => Some(name),
-            _ => lines::greeting(bytes),
+            // Redis answers like this.
+            _ => lines::greeting(bytes).filter(|_| !bytes.starts_with(b"+OK\r")),
         },
     }
 }

@@ -231,20 +231,22 @@ fn amqp(walk: &mut Walk<'_>) -> bool {
 fn ldap(walk: &mut Walk<'_>) -> bool {
     let mut rest = walk.bytes;
     let mut last = None;
+    let mut settles = false;
     while !rest.is_empty() {
-        let Message::Of(number, operation, _, size) = ldap::message(rest) else {
+        let Message::Of(number, operation, content, size) = ldap::message(rest) else {
             return false;
         };
         if ldap::is_request(operation) != (walk.side == Side::Client) || size > rest.len() {
             return false;
         }
         rest = &rest[size..];
+        settles |= !ldap::may_precede_tls(operation, content);
         last = Some(number);
     }
     match walk.side {
         Side::Client => {
             *walk.number = last;
-            true
+            settles
         }
         Side::Server => last == *walk.number && last.is_some(),
     }

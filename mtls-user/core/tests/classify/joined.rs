@@ -1,0 +1,133 @@
+//! Recorded connections of which not everything was seen: joined at every packet, cut off behind every
+//! packet, without each one of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mtls_core::capture::{Decoder, LinkType, Packet};
+use mtls_core::flow::{Event, FlowTable, Limits, View};
+use mtls_core::record::{FlowRecord, Verdict};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus")
+}
+
+/// The frames of a capture in the classic format, written on a little-endian machine.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut frames = Vec::new();
+    let mut rest = &bytes[24..];
+    while let Some((head, behind)) = rest.split_first_chunk::<16>() {
+        let len = u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize;
+        frames.push(behind[..len].to_vec());
+        rest = &behind[len..];
+    }
+    frames
+}
+
+/// What is said of the connection of which these frames were seen.
+fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<FlowRecord> {
+    let mut decoder = Decoder::default();
+    let mut table = FlowTable::new(Limits::default());
+    let mut found = Vec::new();
+    let mut sink = |event: Event, view: View<'_>| {
+        if event == Event::Closed {
+            found.push(view.record());
+        }
+    };
+    for (i, data) in frames.enumerate() {
+        let packet = Packet {
+            time: 1_700_000_000_000_000_000 + i as u64 * 1_000_000,
+            link_type: LinkType::ETHERNET,
+            data,
+            original: data.len(),
+        };
+        if let Some(segment) = decoder.decode(&packet) {
+            table.observe(&segment, &mut sink);
+        }
+    }
+    table.drain(&mut sink);
+    found
+}
+
+/// Whether a part of a connection may be called so when the whole of it is `whole`.
+fn may_be(whole: &str, part: Verdict) -> bool {
+    match whole {
+        "mtls" => !matches!(part, Verdict::Plaintext | Verdict::Opaque | Verdict::Tls),
+        "tls" => !matches!(part, Verdict::Plaintext | Verdict::Opaque | Verdict::Mtls),
+        "plaintext" => !matches!(part, Verdict::Mtls | Verdict::Tls),
+        "opaque" => !matches!(part, Verdict::Mtls | Verdict::Tls | Verdict::Plaintext),
+        _ => part != Verdict::Mtls,
+    }
+}
+
+#[test]
+fn a_part_of_a_connection_never_misleads() {
+    let table = std::fs::read_to_string(corpus().join("protocols.csv")).unwrap();
+    let mut wrong = Vec::new();
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for row in table.lines().skip(1) {
+        let row: Vec<&str> = row.split(',').collect();
+        let (file, verdict, protocol) = (row[0], row[1], row[3]);
+        let frames = frames(&corpus().join("protocols").join(file));
+        // Plaintext that TLS follows may be all of it that was missed.
+        let [whole] = &classify(frames.iter())[..] else {
+            panic!("{file} is not one connection");
+        };
+        let tls_follows = whole
+            .notes
+            .iter()
+            .any(|note| note.starts_with("tls-too-late"));
+        let mut check = |what: &str, k: usize, found: Vec<FlowRecord>| {
+            for part in found {
+                let name = part.protocol.to_string();
+                let is_plain = part.verdict == Verdict::Plaintext;
+                let fits = may_be(verdict, part.verdict) || tls_follows && !is_plain;
+                let named =
+                    [protocol, "unknown"].contains(&&*name) || is_carrier(file, protocol, &name);
+                // A script that goes on in clear after the server agreed to seal.
+                let is_scripted = file.starts_with("postgres-gssenc-accepted-G");
+                if !fits && !is_scripted || is_plain && !named {
+                    let reason = &part.reason;
+                    wrong.push(format!(
+                        "{file} ({verdict} {protocol}) {what} {k}: {} {name}: {reason}",
+                        part.verdict
+                    ));
+                }
+                if what == "joined at" && is_plain {
+                    *names.entry(name).or_default() += 1;
+                }
+            }
+        };
+        for k in 1..frames.len() {
+            check("joined at", k, classify(frames[k..].iter()));
+            check("cut off behind", k, classify(frames[..k].iter()));
+            let others = frames.iter().enumerate().filter(|(i, _)| *i != k);
+            check("without", k, classify(others.map(|(_, frame)| frame)));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    // Most of what is joined behind its start is still named.
+    let unknown = names.remove("unknown").unwrap_or_default();
+    let named: usize = names.values().sum();
+    assert!(
+        named > 3 * unknown,
+        "{named} named, {unknown} not: {names:?}"
+    );
+}
+
+/// Whether a name is that of what carries a protocol, or of what came before it.
+fn is_carrier(file: &str, protocol: &str, name: &str) -> bool {
+    match name {
+        "http/2" => protocol == "grpc",
+        "http/1.1" | "http/1.0" => {
+            ["websocket", "h2c", "grpc"].contains(&protocol) || file.starts_with("http-connect")
+        }
+        _ => false,
+    }
+}
