@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use mtls_core::capture::packet::Decoded;
 use mtls_core::capture::{Decoder, LinkType, Packet};
 use mtls_core::flow::{Event, FlowTable, Limits, View};
 use mtls_core::record::{FlowRecord, Verdict};
@@ -42,7 +43,7 @@ fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<FlowRecord> {
             data,
             original: data.len(),
         };
-        if let Some(segment) = decoder.decode(&packet) {
+        if let Some(Decoded::Segment(segment)) = decoder.decode(&packet) {
             table.observe(&segment, &mut sink);
         }
     }
@@ -125,6 +126,7 @@ fn a_part_of_a_connection_never_misleads() {
 fn is_carrier(file: &str, protocol: &str, name: &str) -> bool {
     match name {
         "http/2" => protocol == "grpc",
+        "postgresql" => protocol == "postgresql-gssapi",
         "http/1.1" | "http/1.0" => {
             ["websocket", "h2c", "grpc"].contains(&protocol) || file.starts_with("http-connect")
         }
