@@ -15,11 +15,11 @@ fn corpus() -> PathBuf {
 
 /// The frames of a capture in the classic format, written on a little-endian machine.
 fn frames(path: &Path) -> Vec<Vec<u8>> {
-    let bytes = std::fs::read(path).unwrap();
+    let bytes = std::fs::read(path).expect("read a recording");
     let mut frames = Vec::new();
     let mut rest = &bytes[24..];
     while let Some((head, behind)) = rest.split_first_chunk::<16>() {
-        let len = u32::from_le_bytes(head[8..12].try_into().unwrap()) as usize;
+        let len = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
         frames.push(behind[..len].to_vec());
         rest = &behind[len..];
     }
