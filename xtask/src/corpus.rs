@@ -17,10 +17,21 @@ pub(crate) struct Args {
     /// Only handshakes whose file's name contains this, such as `1.3-resumed`.
     #[arg(long)]
     only: Option<String>,
+    /// The corpus of QUIC and DTLS instead, which needs no root.
+    #[arg(long)]
+    datagrams: bool,
 }
+
+/// Captured QUIC and DTLS, and `truth.csv`.
+const DATAGRAMS: &str = "tests/datagrams";
+/// The stacks that live in Python.
+const PYTHON: [&str; 2] = ["aioquic==1.7.2", "python-mbedtls==2.10.1"];
 
 /// Writes the captures anew; some twenty minutes for all.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.datagrams {
+        return datagrams(args);
+    }
     if !build::is_root() {
         bail!("this makes network namespaces, for which it needs root: run it with sudo");
     }
@@ -35,4 +46,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut corpus = Command::new(build::program("mtls-corpus")?);
     build::run(corpus.arg(build::root().join(CORPUS)).args(&args.only))
+}
+
+/// Makes the corpus of datagrams with stacks from Debian, PyPI and Go's proxy; some three minutes.
+fn datagrams(args: &Args) -> anyhow::Result<()> {
+    setup::stacks()?;
+    let python = build::root().join("target/datagrams-python");
+    if !python.join("bin/python").exists() {
+        build::run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
+    }
+    let mut pip = Command::new(python.join("bin/pip"));
+    build::run(pip.args(["install", "--quiet"]).args(PYTHON))?;
+    let at = build::root().join(DATAGRAMS);
+    let mut make = Command::new(python.join("bin/python"));
+    make.arg(at.join("make.py")).arg(at.join("corpus"));
+    if let Some(only) = &args.only {
+        make.arg("--only").arg(only);
+    }
+    build::run(&mut make)
 }

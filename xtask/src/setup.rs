@@ -82,6 +82,9 @@ const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/javac", "default-jdk-headless"),
     ("/usr/bin/go", "golang-go"),
     ("/usr/bin/dumpcap", "wireshark-common"),
+    ("/usr/bin/gtlsclient", "ngtcp2-client"),
+    ("/usr/sbin/gtlsserver", "ngtcp2-server"),
+    ("/usr/bin/python3", "python3-venv"),
 ];
 /// What `cargo xtask bench classify` compares with, and pins to a core with.
 const RIVALS: &[(&str, &str)] = &[

@@ -9,6 +9,7 @@ pub mod packet;
 pub mod pcap;
 pub mod pcapng;
 pub mod reader;
+mod tunnel;
 
 pub use packet::{Decoded, Decoder, Skip, Skips};
 pub use reader::{Capture, Summary};

@@ -9,11 +9,13 @@
     reason = "a segment handed from function to function is copied each time, right after it was written"
 )]
 
-use super::{LinkType, Packet};
+use super::{LinkType, Packet, tunnel};
 use crate::wire::{Datagram, Direction, Endpoint, Segment, TcpFlags};
 
 /// VLAN tags followed (a customer's within a provider's is two).
 const MAX_VLANS: usize = 4;
+/// Tunnels followed: a cluster's within a provider's.
+const MAX_TUNNELS: usize = 2;
 /// IPv6 extension headers followed; RFC 8200 §4.1 wants each at most once, destination options twice.
 const MAX_EXTENSIONS: usize = 10;
 
@@ -115,9 +117,30 @@ pub fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
     }
 }
 
-/// The TCP segment or UDP datagram in `packet`.
+/// The TCP segment or UDP datagram in `packet`, or in a tunnel that encrypts nothing in it.
 #[inline(always)]
 pub fn decoded<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
+    let mut found = outer(packet)?;
+    for _ in 0..MAX_TUNNELS {
+        let Decoded::Datagram(datagram) = &found else {
+            break;
+        };
+        let (payload, len) = (datagram.payload, datagram.len as usize);
+        let Some((link_type, data)) = tunnel::inner(payload, len) else {
+            break;
+        };
+        found = outer(&Packet {
+            time: packet.time,
+            link_type,
+            data,
+            original: len - (payload.len() - data.len()),
+        })?;
+    }
+    Ok(found)
+}
+
+#[inline(always)]
+fn outer<'a>(packet: &Packet<'a>) -> Result<Decoded<'a>, Skip> {
     let data = packet.data;
     let (start, kind) = match packet.link_type {
         LinkType::ETHERNET => ethertype(data, 12)?,

@@ -83,7 +83,11 @@ fn a_part_of_a_connection_never_misleads() {
             for part in found {
                 let name = part.protocol.to_string();
                 let is_plain = part.verdict == Verdict::Plaintext;
-                let fits = may_be(verdict, part.verdict) || tls_follows && !is_plain;
+                let fits = part
+                    .verdict
+                    .known()
+                    .is_some_and(|found| may_be(verdict, found))
+                    || tls_follows && !is_plain;
                 let named =
                     [protocol, "unknown"].contains(&&*name) || is_carrier(file, protocol, &name);
                 // A script that goes on in clear after the server agreed to seal.

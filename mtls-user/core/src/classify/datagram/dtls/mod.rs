@@ -114,6 +114,22 @@ pub(super) fn is_midstream(gram: &Gram<'_>) -> bool {
         })
 }
 
+/// Whether the list in a Certificate message, of which this is the start, has something in it;
+/// `None` where its lengths contradict each other.
+fn has_certificate(fragment: &Fragment<'_>) -> Option<bool> {
+    let mut c = Cursor::new(fragment.data);
+    let list = c.u24()?;
+    if list + 3 != fragment.len {
+        return None;
+    }
+    if list == 0 {
+        return Some(false);
+    }
+    // A certificate, or a raw public key, is a SEQUENCE of DER.
+    let first = c.u24()?;
+    (first + 3 <= list && c.u8()? == 0x30).then_some(true)
+}
+
 impl Dtls {
     /// A flow that begins with a ClientHello.
     pub(super) fn new(time: u64) -> Self {
@@ -258,9 +274,9 @@ impl Dtls {
     }
 
     fn fragment(&mut self, side: Side, fragment: Fragment<'_>, context: &mut Context<'_>) {
-        // The length of the list is there before the message is complete, and without its start.
-        if side == Side::Client && fragment.kind == kind::CERTIFICATE && fragment.len >= 3 {
-            self.certificate.get_or_insert(fragment.len > 3);
+        // The start of a list is there before the message is complete.
+        if side == Side::Client && fragment.kind == kind::CERTIFICATE && fragment.offset == 0 {
+            self.certificate = self.certificate.or(has_certificate(&fragment));
         }
         let mut messages = std::mem::take(&mut self.messages[side.index()]);
         messages.add(fragment, |kind, number, body| {
@@ -308,9 +324,6 @@ impl Dtls {
                 self.full |= side == Side::Server;
                 let mut c = Cursor::new(body);
                 if let Some(list) = c.vec24() {
-                    if side == Side::Client {
-                        self.certificate = Some(!list.is_empty());
-                    }
                     let first = Cursor::new(list).vec24();
                     self.handshake.certificates[side.index()] =
                         first.and_then(|der| context.sessions.certificate(der));
