@@ -14,6 +14,7 @@ pub mod corpus;
 pub mod cri;
 pub mod daemon;
 pub mod netns;
+pub mod nodes;
 pub mod peer;
 pub mod pki;
 pub mod process;

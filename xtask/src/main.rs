@@ -2,13 +2,18 @@
 
 mod accuracy;
 mod apiserver;
+mod arm64;
 mod bench;
 mod build;
+mod chart;
+mod cluster;
 mod corpus;
 mod demo;
 mod deny;
 mod docs;
 mod fuzz;
+mod image;
+mod oci;
 mod setup;
 mod test;
 mod vm;
@@ -41,8 +46,14 @@ enum Task {
     Accuracy,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
-    /// Run the tests that need a real Kubernetes API; builds one with Go, which takes long.
+    /// Run the tests that need a real Kubernetes API; builds one with Go, which takes minutes.
     Apiserver,
+    /// A real Kubernetes of two nodes on this machine; needs root.
+    Cluster(cluster::Args),
+    /// Make what is made of the Helm chart, and check it.
+    Chart(chart::Args),
+    /// Make the container image.
+    Image(image::Args),
     /// Run it on older kernels, in virtual machines.
     Vm(vm::Vm),
     /// Measure.
@@ -60,6 +71,9 @@ fn main() -> anyhow::Result<()> {
         Task::Accuracy => accuracy::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),
+        Task::Cluster(args) => cluster::run(&args),
+        Task::Chart(args) => chart::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }

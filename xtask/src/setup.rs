@@ -74,6 +74,17 @@ const CLUSTER: &[(&str, &str)] = &[
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/openssl", "openssl"),
 ];
+/// What the nodes of `cargo xtask cluster` are made of, beside Kubernetes itself.
+const NODES: &[(&str, &str)] = &[
+    ("/usr/sbin/iptables", "iptables"),
+    ("/usr/bin/pip", "python3-pip"),
+    ("/usr/bin/unzip", "unzip"),
+];
+/// What `cargo xtask image --arch arm64` builds with.
+const ARM64: &[(&str, &str)] = &[
+    ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
+];
 /// The TLS stacks of `cargo xtask corpus`, beside rustls.
 const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/openssl", "openssl"),
@@ -184,6 +195,32 @@ pub(crate) fn cluster() -> anyhow::Result<()> {
         return Ok(());
     }
     tools("tools for a Kubernetes API", CLUSTER)
+}
+
+/// Installs what the nodes of a cluster are made of, beyond what `run` does.
+pub(crate) fn nodes() -> anyhow::Result<()> {
+    cluster()?;
+    if !Path::new("/etc/debian_version").exists() {
+        say("iptables, pip and unzip have to be on the path");
+        return Ok(());
+    }
+    tools("tools for a cluster", NODES)
+}
+
+/// Installs the compiler for 64-bit ARM, beyond what `run` does, and lets apt know of its packages.
+pub(crate) fn arm64() -> anyhow::Result<()> {
+    run()?;
+    if !Path::new("/etc/debian_version").exists() {
+        bail!("the cross build takes Debian's packages: run this on Debian");
+    }
+    tools("a compiler for arm64", ARM64)?;
+    let known = output("dpkg", &["--print-foreign-architectures"]).unwrap_or_default();
+    if !known.lines().any(|line| line == "arm64") {
+        step("letting apt know of arm64");
+        checked(Command::new("dpkg").args(["--add-architecture", "arm64"]))?;
+        apt(&["update"])?;
+    }
+    Ok(())
 }
 
 /// Installs the TLS stacks that the corpus is made with, beyond what `run` does.

@@ -11,6 +11,12 @@ pub(crate) struct Args {
     /// Let tests pass that cannot run here, and say which.
     #[arg(long)]
     allow_skip: bool,
+    /// Run the tests on a real Kubernetes of two nodes instead, which is started for them.
+    #[arg(long, conflicts_with = "allow_skip")]
+    cluster: bool,
+    /// How the image for the cluster is built; see `cargo xtask image`.
+    #[arg(long, default_value = "dev", value_parser = ["dist", "release", "dev"], requires = "cluster")]
+    image_profile: String,
     /// For `cargo test`: `--test lifecycle`, `-- --nocapture`.
     #[arg(
         trailing_var_arg = true,
@@ -22,6 +28,9 @@ pub(crate) struct Args {
 
 /// Runs the tests; an error when one fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if args.cluster {
+        return crate::cluster::test(&args.image_profile, &args.rest);
+    }
     let root = build::is_root();
     if !root && !args.allow_skip {
         bail!(

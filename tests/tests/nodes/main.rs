@@ -1,0 +1,428 @@
+//! The chart, installed on a real Kubernetes of two nodes, with real pods that talk through Services.
+//! `cargo xtask test --cluster` starts the cluster and runs these, one after the other.
+
+mod shop;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mtls_tests::nodes::{MTLS, Nodes, edge, items, until};
+use serde_json::Value;
+
+use shop::{CALLS, SHOP, client};
+
+/// Connections of each kind by each way.
+const N: u64 = 5;
+
+/// The cluster with the chart and the shop in it, made by whoever asks first.
+fn cluster() -> Result<&'static Nodes> {
+    static READY: OnceLock<std::result::Result<Nodes, String>> = OnceLock::new();
+    let ready = READY.get_or_init(|| open().map_err(|error| format!("{error:#}")));
+    ready.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn open() -> Result<Nodes> {
+    let nodes = Nodes::new()?;
+    nodes.kubectl(&["create", "namespace", MTLS])?;
+    let label = "pod-security.kubernetes.io/enforce=privileged";
+    nodes.kubectl(&["label", "namespace", MTLS, label])?;
+    install(&nodes, &[]).with_context(|| nodes.pods(MTLS))?;
+    shop::open(&nodes)?;
+    Ok(nodes)
+}
+
+/// Installs or upgrades the chart, and waits for its daemons.
+fn install(nodes: &Nodes, args: &[&str]) -> Result<()> {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart");
+    let upgrade = ["upgrade", "--install", MTLS, chart, "-n", MTLS];
+    // Two nodes at a time are both there are.
+    let fixed = ["--wait", "--timeout", "100s"];
+    nodes.helm(&[&upgrade[..], &fixed, args].concat())?;
+    Ok(())
+}
+
+/// Runs a client's script to its end; how many connections were answered.
+fn run_client(nodes: &Nodes, name: &str, script: &str) -> Result<u64> {
+    nodes.apply(&client(name, &format!("{CALLS}\n{script}")).to_string())?;
+    until(&format!("the pod {name} to be done"), || {
+        let log = nodes.kubectl(&["logs", "-n", SHOP, name])?;
+        let answered = log.lines().filter(|line| *line == "answered").count() as u64;
+        Ok(log.lines().any(|line| line == "done").then_some(answered))
+    })
+}
+
+/// How many connections an edge has of each verdict, as JSON.
+fn verdicts(edges: &[Value], src: &str, dst: &str) -> Result<Value> {
+    let edge = edge(edges, src, dst).with_context(|| {
+        let known: Vec<_> = edges
+            .iter()
+            .map(|edge| format!("{} → {}", edge["src"], edge["dst"]));
+        format!(
+            "no edge {src} → {dst} among {}",
+            Vec::from_iter(known).join(", ")
+        )
+    })?;
+    Ok(edge["verdicts"].clone())
+}
+
+/// Waits until an edge has exactly these verdicts.
+fn expect(nodes: &Nodes, node: &str, src: &str, dst: &str, wanted: &Value) -> Result<()> {
+    let mut last = Value::Null;
+    let found = until(&format!("{src} → {dst} on {node}"), || {
+        last = verdicts(&nodes.edges(node)?, src, dst)?;
+        Ok((last == *wanted).then_some(()))
+    });
+    found.with_context(|| format!("{last} instead of {wanted}"))
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn every_connection_is_what_it_is_on_both_nodes_and_counted_once() -> Result<()> {
+    let nodes = cluster()?;
+    for (way, suffix) in [("by-cluster-ip", ""), ("by-headless", "-headless")] {
+        let script = format!(
+            "for i in $(seq {N}); do mtls13 mutual{suffix}; mtls12 mutual{suffix}; mtls13 near{suffix}
+             tls single{suffix}; http plain{suffix}; mail mail{suffix}; done"
+        );
+        assert_eq!(
+            run_client(nodes, way, &script)?,
+            6 * N,
+            "{way}: not all were answered"
+        );
+        for node in ["node1", "node2"] {
+            let far = [
+                ("mutual", "mtls", 2 * N),
+                ("single", "tls", N),
+                ("plain", "plaintext", N),
+                ("mail", "plaintext", N),
+            ];
+            for (server, verdict, count) in far {
+                let wanted = serde_json::json!({verdict: count});
+                expect(nodes, node, way, server, &wanted).context(node)?;
+            }
+        }
+        // Both ends are on node1: it sees each of these connections twice.
+        expect(nodes, "node1", way, "near", &serde_json::json!({"mtls": N}))?;
+        let edges = nodes.edges("node1")?;
+        let mail = edge(&edges, way, "mail").context("no edge to the mail server")?;
+        let reason = mail["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("refused"), "{reason}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn node_ports_lead_to_their_service_and_other_nodes_have_names() -> Result<()> {
+    let nodes = cluster()?;
+    let script = format!(
+        "for i in $(seq {N}); do for ip in 10.55.0.11 10.55.0.12; do
+         call http://$ip:30080/; done; done"
+    );
+    assert_eq!(run_client(nodes, "by-node-port", &script)?, 2 * N);
+    let all = serde_json::json!({"plaintext": 2 * N});
+    expect(nodes, "node1", "by-node-port", "ported", &all)?;
+    // On their way the clients' addresses became the nodes'.
+    let half = serde_json::json!({"plaintext": N});
+    expect(nodes, "node2", "node1", "ported", &half)?;
+    expect(nodes, "node2", "node2", "ported", &half)?;
+    let edges = nodes.edges("node2")?;
+    let from_node1 = edge(&edges, "node1", "ported").context("no edge")?;
+    assert_eq!(from_node1["src_kind"], "node");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn the_way_to_the_other_node_is_no_pods_and_the_status_says_so() -> Result<()> {
+    let nodes = cluster()?;
+    for node in ["node1", "node2"] {
+        let status = nodes.status(node)?;
+        let uplinks = &status["kernel"]["uplinks"];
+        assert_eq!(uplinks[0]["name"], "eth0", "{status}");
+        assert_eq!(uplinks[1], Value::Null);
+        let watched = status["kernel"]["interfaces"]
+            .as_array()
+            .context("no interfaces")?;
+        ensure!(!watched.is_empty(), "nothing is watched on {node}");
+        ensure!(!watched.iter().any(|interface| interface["name"] == "eth0"));
+        assert_eq!(status["kernel"]["not_attached"], serde_json::json!([]));
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn a_connection_through_a_service_is_told_of_once() -> Result<()> {
+    let nodes = cluster()?;
+    let pod = nodes.daemon("node1")?;
+    let mut tap = nodes.command("node1", "kubectl")?;
+    tap.args([
+        "exec", "-n", MTLS, &pod, "--", "mtls", "tap", "-o", "jsonl", "--for", "25s",
+    ]);
+    let mut tap = mtls_tests::process::Process::start(tap)?;
+    let script = format!("for i in $(seq {N}); do mtls13 mutual; mtls13 near; http plain; done");
+    assert_eq!(run_client(nodes, "told-once", &script)?, 3 * N);
+    let told = tap.succeed(Duration::from_mins(1))?;
+    let mut events: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+    for line in told.lines() {
+        let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        if event["src"]["name"] == "told-once" {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let what = format!("{} {}", text(&event["event"]), text(&event["verdict"]));
+            events.entry(text(&event["id"])).or_default().push(what);
+        }
+    }
+    assert_eq!(events.len() as u64, 3 * N, "{events:?}");
+    for (id, events) in &events {
+        let news = events.iter().filter(|event| !event.starts_with("closed"));
+        let first = events.first().map(String::as_str).unwrap_or_default();
+        ensure!(
+            matches!(first, "classified mtls" | "classified plaintext"),
+            "{id}: {events:?}"
+        );
+        ensure!(
+            !news.clone().any(|event| event.starts_with("revised")),
+            "{id}: {events:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn probes_are_told_from_what_pods_say() -> Result<()> {
+    let nodes = cluster()?;
+    nodes.apply(include_str!("probed.yaml"))?;
+    for server in ["probed", "probed-tls"] {
+        nodes.rolled_out(SHOP, &format!("deployment/{server}"))?;
+    }
+    let edges = until("probes of both servers", || {
+        let edges = nodes.edges("node2")?;
+        let seen = |to| edge(&edges, "node2", to).is_some();
+        Ok((seen("probed") && seen("probed-tls")).then_some(edges))
+    })?;
+    let http = edge(&edges, "node2", "probed").context("no edge")?;
+    assert_eq!(
+        (&http["src_kind"], &http["no_tls_reason"]),
+        (&"node".into(), &"kubelet-probe".into())
+    );
+    // A connection that nobody said anything on is no failed handshake, though the server objects.
+    let tcp = edge(&edges, "node2", "probed-tls").context("no edge")?;
+    assert_eq!(tcp["verdict"], "no-data", "{tcp}");
+    Ok(())
+}
+
+/// Every edge of the shop is between ends with names, and as what it is.
+fn nothing_wrong(nodes: &Nodes, after: &str) -> Result<()> {
+    for node in ["node1", "node2"] {
+        for edge in nodes.edges(node)? {
+            if edge["src"] != "busy" {
+                continue;
+            }
+            let kind = edge["dst_kind"].as_str().unwrap_or_default();
+            ensure!(
+                matches!(kind, "deployment" | "service"),
+                "{node}, after {after}: {edge}"
+            );
+            let allowed: &[&str] = match edge["dst"].as_str() {
+                Some("mutual") => &["mtls"],
+                Some("plain") => &["plaintext"],
+                _ => continue,
+            };
+            // What was not seen from its start, or ended before anything was said, says so.
+            let honest = ["tls-unproven", "failed", "no-data", "unobserved"];
+            for verdict in edge["verdicts"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(key, _)| key)
+            {
+                ensure!(
+                    allowed.contains(&verdict.as_str()) || honest.contains(&verdict.as_str()),
+                    "{node}, after {after}: {edge}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until `busy` has made connections that were counted after now, on both nodes.
+fn goes_on(nodes: &Nodes, after: &str) -> Result<()> {
+    let counted = |node: &str| -> Result<u64> {
+        let edges = nodes.edges(node)?;
+        let count = |dst: &str, verdict: &str| {
+            edge(&edges, "busy", dst).and_then(|edge| edge["verdicts"][verdict].as_u64())
+        };
+        Ok(count("mutual", "mtls")
+            .unwrap_or(0)
+            .min(count("plain", "plaintext").unwrap_or(0)))
+    };
+    for node in ["node1", "node2"] {
+        let before = counted(node)?;
+        until(&format!("traffic on {node} after {after}"), || {
+            Ok((counted(node)? > before).then_some(()))
+        })?;
+    }
+    nothing_wrong(nodes, after)
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn nothing_wrong_is_told_whatever_ends_and_starts_again() -> Result<()> {
+    let nodes = cluster()?;
+    let script = format!("{CALLS}\nwhile :; do mtls13 mutual; http plain; sleep 0.2; done");
+    nodes.apply(&client("busy", &script).to_string())?;
+    goes_on(nodes, "the start")?;
+
+    for server in ["mutual", "plain"] {
+        nodes.kubectl(&[
+            "rollout",
+            "restart",
+            "-n",
+            SHOP,
+            &format!("deployment/{server}"),
+        ])?;
+        nodes.rolled_out(SHOP, &format!("deployment/{server}"))?;
+    }
+    goes_on(nodes, "a rollout")?;
+
+    let pod = nodes.daemon("node2")?;
+    nodes.run("node2", "pkill", &["-KILL", "-x", "mtls"])?;
+    until("the killed daemon to start again", || {
+        let pod = nodes.get(&["get", "pod", "-n", MTLS, &pod])?;
+        let state = &pod["status"]["containerStatuses"][0];
+        Ok((state["restartCount"] == 1 && state["ready"] == true).then_some(()))
+    })?;
+    goes_on(nodes, "a killed daemon")?;
+
+    for part in ["kubelet", "containerd"] {
+        nodes.kill("node2", part)?;
+        goes_on(nodes, &format!("a killed {part}"))?;
+    }
+
+    nodes.freeze("node1", "kube-apiserver", true)?;
+    std::thread::sleep(Duration::from_mins(1));
+    nodes.freeze("node1", "kube-apiserver", false)?;
+    until("the API server", || {
+        Ok(nodes.kubectl(&["get", "--raw", "/readyz"]).ok())
+    })?;
+    goes_on(nodes, "a minute without the API server")?;
+
+    let before = nodes.daemon("node1")?;
+    install(nodes, &["--set", "window=11m"])?;
+    assert_ne!(
+        nodes.daemon("node1")?,
+        before,
+        "the upgrade changed nothing"
+    );
+    goes_on(nodes, "helm upgrade")?;
+    for node in ["node1", "node2"] {
+        assert_eq!(nodes.status(node)?["window"], 660);
+    }
+    nodes.kubectl(&["delete", "pod", "busy", "-n", SHOP])?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn the_manifest_and_every_value_are_accepted_by_the_api_server() -> Result<()> {
+    let nodes = cluster()?;
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+    let manifest = format!("{deploy}/mtls.yaml");
+    let dry = [
+        "apply",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        manifest.as_str(),
+    ];
+    nodes.kubectl(&dry)?;
+    let values = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nodes/values.yaml");
+    let chart = format!("{deploy}/chart");
+    let rendered = nodes.helm(&["template", "other", &chart, "-n", MTLS, "-f", values])?;
+    let mut apply = nodes.command("node1", "kubectl")?;
+    apply.args(["apply", "--dry-run=server", "--validate=strict", "-f", "-"]);
+    let accepted = mtls_tests::process::Process::with_input(apply, rendered.as_bytes())?
+        .succeed(Duration::from_mins(1))?;
+    for object in ["daemonset", "clusterrole", "service/", "rolebinding"] {
+        ensure!(
+            accepted.contains(object),
+            "{object} is missing in {accepted}"
+        );
+    }
+    // What the schema does not know is refused, not ignored.
+    ensure!(
+        nodes
+            .helm(&["template", "x", &chart, "--set", "imagePullPolicy=Never"])
+            .is_err()
+    );
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a cluster: cargo xtask test --cluster"]
+fn what_it_costs() -> Result<()> {
+    let nodes = cluster()?;
+    for node in ["node1", "node2"] {
+        let pid = nodes.run(node, "pgrep", &["-x", "mtls"])?;
+        let pid = pid.lines().next().context("no daemon")?.to_owned();
+        let file = |name: &str| nodes.run(node, "cat", &[&format!("/proc/{pid}/{name}")]);
+        let field = |text: &str, key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?.trim();
+            line.split(' ').next()?.parse::<f64>().ok()
+        };
+        let memory = field(&file("smaps_rollup")?, "Pss:").context("no Pss")? / 1024.0;
+        let peak = field(&file("status")?, "VmHWM:").context("no VmHWM")? / 1024.0;
+        let ticks = || -> Result<f64> {
+            let stat = file("stat")?;
+            let (_, stat) = stat.rsplit_once(") ").context("an odd stat")?;
+            let field = |at: usize| stat.split(' ').nth(at)?.parse::<f64>().ok();
+            Ok(field(11).context("no utime")? + field(12).context("no stime")?)
+        };
+        let before = ticks()?;
+        std::thread::sleep(Duration::from_secs(20));
+        let cpu = (ticks()? - before) / 20.0 / 100.0;
+        println!(
+            "{node}: the daemon has {memory:.1} MiB (PSS; {peak:.1} MiB resident at most) and takes \
+             {:.1} milli-CPU",
+            cpu * 1000.0
+        );
+        // The chart's limit and request, with room.
+        ensure!(peak < 256.0 * 0.75, "{peak} MiB of 256");
+    }
+    let log =
+        std::fs::read_to_string(nodes.file("log/node1/audit.log")).context("read the audit log")?;
+    let mut asked: std::collections::BTreeMap<String, u32> = Default::default();
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        let node = event["user"]["extra"]["authentication.kubernetes.io/node-name"][0].as_str();
+        let resource = event["objectRef"]["resource"].as_str().unwrap_or("?");
+        let verb = event["verb"].as_str().unwrap_or("?");
+        let node = node.unwrap_or("?");
+        *asked
+            .entry(format!("{node}: {verb} {resource}"))
+            .or_default() += 1;
+    }
+    println!("requests to the API server so far, all daemons since the first:");
+    for (what, count) in &asked {
+        println!("  {count:4}  {what}");
+    }
+    // Nothing but what the role allows, and of each resource at least one list or watch.
+    for resource in ["pods", "services", "namespaces", "endpointslices"] {
+        ensure!(
+            asked.keys().any(|key| key.ends_with(resource)),
+            "{resource} was not asked for"
+        );
+    }
+    ensure!(
+        asked
+            .keys()
+            .all(|key| key.contains(": list ") || key.contains(": watch "))
+    );
+    let daemons = nodes.get(&["get", "pods", "-n", MTLS])?;
+    ensure!(items(&daemons).count() == 2);
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The image of the tests' pods: busybox, and the programs that it does not replace.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::oci::{Content, Files, Image, read};
+
+const NAME: &str = "localhost/busybox:1";
+/// Debian's static busybox crashes in wget, so curl is there too.
+const PROGRAMS: [&str; 2] = ["/usr/bin/curl", "/usr/bin/openssl"];
+
+/// Makes the image; it serves as pause image too.
+pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
+    let mut files = Files::new();
+    let busybox = Path::new("/bin/busybox");
+    files.insert("bin/busybox".into(), Content::Program(read(busybox)?));
+    let listed = Command::new(busybox).arg("--list").output();
+    let listed = listed.context("start busybox")?.stdout;
+    for applet in String::from_utf8_lossy(&listed).lines() {
+        if applet != "busybox" {
+            files.insert(format!("bin/{applet}"), Content::Link("busybox".into()));
+        }
+    }
+    for program in PROGRAMS {
+        let name = program.trim_start_matches("/usr/");
+        files.insert(name.into(), Content::Program(read(Path::new(program))?));
+        let libraries = Command::new("ldd").arg(program).output();
+        let libraries = libraries.context("start ldd")?.stdout;
+        for word in String::from_utf8_lossy(&libraries).split_whitespace() {
+            if let Some(library) = word.strip_prefix('/') {
+                files.insert(library.into(), Content::Program(read(Path::new(word))?));
+            }
+        }
+    }
+    let text = |text: &str| Content::Text(text.as_bytes().to_vec());
+    files.insert("etc/passwd".into(), text("root:x:0:0:root:/:/bin/sh\n"));
+    files.insert("www/index.html".into(), text("hello\n"));
+    files.insert("tmp".into(), Content::Tmp);
+    let config = json!({"Env": ["PATH=/bin"], "Entrypoint": ["/bin/sleep"], "Cmd": ["2147483647"]});
+    let image = Image {
+        name: NAME,
+        architecture: architecture(),
+        config,
+        files: &files,
+    };
+    image.write(archive)?;
+    Ok(())
+}
+
+/// This machine's, as Go calls it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}

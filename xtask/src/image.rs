@@ -1,0 +1,209 @@
+//! `cargo xtask image`: the program as a container image from scratch, and what it is made of.
+
+mod bill;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::build::{self, step};
+use crate::oci::{Content, Files, Image, read};
+use crate::setup;
+
+pub(crate) use bill::Bill;
+
+/// Largest image, in compressed bytes.
+const MAX: usize = 25_000_000;
+/// Its version, which is the chart's.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What to make.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// For which machines.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) arch: Arch,
+    /// How to build the program: `dist` is what is shipped; `dev` is quick to build, and large.
+    #[arg(long, default_value = "dist", value_parser = ["dist", "release", "dev"])]
+    pub(crate) profile: String,
+    /// What the image is called.
+    #[arg(long, default_value = concat!("localhost/mtls:", env!("CARGO_PKG_VERSION")), value_name = "NAME:TAG")]
+    pub(crate) name: String,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            arch: Arch::Amd64,
+            profile: "dist".into(),
+            name: format!("localhost/mtls:{VERSION}"),
+        }
+    }
+}
+
+/// An architecture that there is an image for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub(crate) enum Arch {
+    /// 64-bit x86.
+    #[default]
+    Amd64,
+    /// 64-bit ARM.
+    Arm64,
+}
+
+impl Arch {
+    /// As container images call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// As Rust calls it.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+}
+
+/// Makes it, and says what it is.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let made = make(args)?;
+    println!("{}", made.display());
+    Ok(())
+}
+
+/// Makes the image and its bill of materials; the archive.
+pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
+    setup::run()?;
+    let program = program(args.arch, &args.profile)?;
+    step("the image");
+    let bill = Bill::new(args.arch.target())?;
+    let dir = build::root().join("target/image");
+    std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let stem = format!("mtls-{VERSION}-linux-{}", args.arch.as_str());
+    let archive = dir.join(format!("{stem}.tar"));
+    let files = files(&program, &bill)?;
+    let image = Image {
+        name: &args.name,
+        architecture: args.arch.as_str(),
+        config: json!({
+            "Entrypoint": ["/bin/mtls"],
+            "Env": ["PATH=/bin"],
+            "Labels": labels(),
+        }),
+        files: &files,
+    };
+    let size = image.write(&archive)?;
+    let sbom = dir.join(format!("{stem}.cdx.json"));
+    std::fs::write(&sbom, bill.cyclonedx()?)
+        .with_context(|| format!("write {}", sbom.display()))?;
+    eprintln!(
+        "{}: {:.1} MB compressed, for {}; what it is made of: {}",
+        args.name,
+        size as f64 / 1e6,
+        args.arch.as_str(),
+        sbom.display()
+    );
+    // One for trials has no optimisation and is large.
+    if size > MAX && args.profile != "dev" {
+        bail!("the image has {size} bytes, and may have {MAX}");
+    }
+    Ok(archive)
+}
+
+/// All that is in the image.
+fn files(program: &Path, bill: &Bill) -> anyhow::Result<Files> {
+    Ok(Files::from([
+        ("bin/mtls".into(), Content::Program(read(program)?)),
+        ("licences/MIT".into(), licence("LICENSE-MIT")?),
+        ("licences/Apache-2.0".into(), licence("LICENSE-APACHE")?),
+        (
+            "licences/third-party".into(),
+            Content::Text(bill.licences()?.into_bytes()),
+        ),
+    ]))
+}
+
+fn licence(name: &str) -> anyhow::Result<Content> {
+    Ok(Content::Text(read(&build::root().join(name))?))
+}
+
+fn labels() -> serde_json::Value {
+    json!({
+        "org.opencontainers.image.title": "mtls",
+        "org.opencontainers.image.description": "Is the traffic between these pods really mutual TLS?",
+        "org.opencontainers.image.version": VERSION,
+        "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
+    })
+}
+
+/// Builds the program so that it needs nothing beside it: glibc is linked in, with the resolver's
+/// two ways that it has within itself since 2.34 (files and DNS).
+pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
+    step(&format!(
+        "building mtls for {}, profile {profile}",
+        arch.as_str()
+    ));
+    let target = arch.target();
+    let mut command = match arch {
+        Arch::Amd64 => build::cargo(),
+        Arch::Arm64 => crate::arm64::cargo()?,
+    };
+    command.args(["build", "--package", "mtls-user", "--profile", profile]);
+    command
+        .args(["--target", target])
+        .env("MTLS_REQUIRE_BPF", "1");
+    // Nobody's paths are in what is shipped, nor what only a debugger reads.
+    let mut flags = command
+        .get_envs()
+        .find(|(name, _)| *name == "RUSTFLAGS")
+        .and_then(|(_, value)| Some(value?.to_string_lossy().into_owned() + " "))
+        .unwrap_or_default();
+    flags += "-Ctarget-feature=+crt-static -Cstrip=symbols";
+    let home = std::env::var("CARGO_HOME")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    for (from, to) in [
+        (home.ok(), "cargo"),
+        (Some(build::root().display().to_string()), "mtls"),
+    ] {
+        if let Some(from) = from {
+            flags += &format!(" --remap-path-prefix={from}=/{to}");
+        }
+    }
+    build::run(command.env("RUSTFLAGS", flags))?;
+    let dir = if profile == "dev" { "debug" } else { profile };
+    let program = build::root()
+        .join("target")
+        .join(target)
+        .join(dir)
+        .join("mtls");
+    is_static(&program)?;
+    Ok(program)
+}
+
+/// A program that names an interpreter needs libraries, which the image does not have.
+fn is_static(program: &Path) -> anyhow::Result<()> {
+    let elf = read(program)?;
+    let word = |at: usize, len: usize| {
+        let bytes = elf.get(at..at + len)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | usize::from(*byte)),
+        )
+    };
+    // The program headers of a 64-bit ELF file: where, how long each is, how many (elf(5)).
+    let headers = || Some((word(32, 8)?, word(54, 2)?, word(56, 2)?));
+    let (at, size, count) = headers().context("read the program's ELF header")?;
+    const INTERPRETER: usize = 3;
+    if (0..count).any(|i| word(at + i * size, 4) == Some(INTERPRETER)) {
+        bail!("{} is not static", program.display());
+    }
+    Ok(())
+}
