@@ -7,7 +7,7 @@ use std::{process::Command, time::Duration};
 use mtls_core::wire::{Direction, Endpoint, TcpFlags};
 use mtls_node::kernel::{
     Config, Events, Kernel, Mode,
-    links::{Change, Links},
+    links::{Change, Choice, Links},
     programs_on,
 };
 use support::{Node, Seen, ip, netns, path, stream, within};
@@ -506,7 +506,7 @@ fn veths_are_followed() {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let mut links = Links::open().await.expect("open");
+            let mut links = Links::open(Choice::default()).await.expect("open");
             assert_eq!(links.list().await.expect("list"), []);
             let mut next = async || {
                 let change = tokio::time::timeout(Duration::from_secs(5), links.next()).await;

@@ -34,6 +34,19 @@ pub(super) enum Verb {
     Status(Status),
     /// Whether this node has what the daemon needs.
     Doctor(Doctor),
+    /// Print the completions of a shell, for it to load.
+    #[command(hide = true)]
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// The directory.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 /// How results are written.
@@ -98,12 +111,20 @@ pub(super) struct Daemon {
     /// Name the pods of all nodes, which the API server pays for.
     #[arg(long)]
     cluster_names: bool,
+    /// A Service whose pods share their nodes' network, as the daemons themselves do: other nodes get
+    /// their names by its endpoints.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    nodes_service: Option<String>,
     /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
     #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     window: Duration,
-    /// Only this interface; may be given several times [default: every veth to another namespace].
+    /// Only this interface; may be given several times [default: every veth to another namespace but uplinks].
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
+    /// This interface leads to the network and not to a pod, although it is a veth; may be given
+    /// several times, and `none` says that there are none [default: those of the default route].
+    #[arg(long = "uplink", value_name = "NAME")]
+    uplinks: Vec<String>,
     /// Look at a classified flow again after so long; `0s` is never.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     look_again: Duration,
@@ -145,9 +166,14 @@ impl Daemon {
                 kubeconfig: self.kubeconfig,
                 node: self.node_name,
                 whole_cluster: self.cluster_names,
+                nodes_service: self.nodes_service,
             },
             window: self.window.max(Duration::from_secs(1)),
-            interfaces: self.interfaces,
+            interfaces: mtls_node::kernel::Choice {
+                watched: self.interfaces,
+                // No interface is called so by anybody, and to watch too much is to hide nothing.
+                uplinks: (!self.uplinks.is_empty()).then_some(self.uplinks),
+            },
             kernel: mtls_node::kernel::Config {
                 look_again: self.look_again,
                 log: self.kernel_log,
@@ -202,6 +228,13 @@ pub(super) struct Top {
 pub(super) struct Status {
     #[command(flatten)]
     pub(super) socket: Socket,
+    /// Say nothing unless the daemon does not answer or cannot attach to an interface: for a
+    /// readiness probe.
+    #[arg(long, conflicts_with_all = ["live", "output"])]
+    pub(super) ready: bool,
+    /// Say nothing unless the daemon does not answer: for a start-up or liveness probe.
+    #[arg(long, conflicts_with = "output")]
+    pub(super) live: bool,
     /// How to write the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,

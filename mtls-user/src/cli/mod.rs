@@ -5,6 +5,7 @@ mod classify;
 mod client;
 mod doctor;
 mod edges;
+mod pages;
 mod status;
 mod tap;
 mod top;
@@ -66,6 +67,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Top(args) => top::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Completion { shell } => pages::completion(shell),
+        Verb::Man { dir } => pages::man(&dir),
     }
 }
 

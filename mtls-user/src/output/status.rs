@@ -60,6 +60,14 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
             "-".into(),
         ]);
     }
+    for uplink in &status.kernel.uplinks {
+        interfaces.add_row([
+            safe(&uplink.name).into_owned(),
+            uplink.ifindex.to_string(),
+            format!("uplink, not watched: {}", safe(&uplink.reason)),
+            "-".into(),
+        ]);
+    }
     writeln!(out, "{}\n", interfaces.trim_fmt())?;
     let mut programs = table(&["PROGRAM", "RUNS", "TIME", "TIME/RUN"]);
     for program in &status.kernel.programs {

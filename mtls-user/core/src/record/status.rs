@@ -69,6 +69,8 @@ pub struct KernelStatus {
     pub interfaces: Vec<Interface>,
     /// Interfaces that should be and cannot.
     pub not_attached: Vec<NotAttached>,
+    /// Interfaces that look like a pod's and lead to the network; they are not watched.
+    pub uplinks: Vec<Uplink>,
     /// From the news of an interface to the programs on it.
     pub attach: LatencySummary,
     /// Segments by what became of them.
@@ -98,6 +100,18 @@ pub struct NotAttached {
     /// Its name.
     pub name: String,
     /// Why not.
+    pub reason: String,
+}
+
+/// An interface that leads to the network although it is a veth, and is not watched.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Uplink {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// How it is known.
     pub reason: String,
 }
 

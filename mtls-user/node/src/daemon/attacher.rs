@@ -10,7 +10,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::latency::Latency;
 use super::status;
 use super::told;
-use crate::kernel::{Change, Kernel, Link, Links};
+use crate::kernel::{Change, Choice, Kernel, Link, Links};
 use mtls_core::record::{KernelStatus, NotAttached};
 
 /// How long the programs' runs are measured after the start.
@@ -38,10 +38,11 @@ pub(super) struct Attacher {
 impl Attacher {
     pub(super) async fn new(
         kernel: Kernel,
-        wanted: Vec<String>,
+        choice: Choice,
         refresher: Arc<Notify>,
     ) -> anyhow::Result<Self> {
-        let links = Links::open().await.context("listen for interfaces")?;
+        let wanted = choice.watched.clone();
+        let links = Links::open(choice).await.context("listen for interfaces")?;
         Ok(Self {
             kernel,
             links,
@@ -162,6 +163,7 @@ impl Attacher {
                 .map(status::interface)
                 .collect(),
             not_attached: self.failed.values().cloned().collect(),
+            uplinks: self.links.uplinks(),
             attach: self.latency.summary(),
             counters: status::counters(self.kernel.counters()),
             programs: self

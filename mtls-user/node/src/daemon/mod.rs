@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
-use crate::kernel::{Config, Kernel};
+use crate::kernel::{Choice, Config, Kernel};
 use crate::pods::{self, Declarations, Directory};
 use mtls_core::flow::Limits;
 
@@ -45,8 +45,8 @@ pub struct Options {
     pub kubernetes: crate::pods::kubernetes::Options,
     /// How long a closed connection stays listed.
     pub window: Duration,
-    /// Only these interfaces; empty: every veth that leads to another namespace.
-    pub interfaces: Vec<String>,
+    /// Which interfaces are watched.
+    pub interfaces: Choice,
     /// What the kernel's side is told.
     pub kernel: Config,
     /// Bounds of the flow table.

@@ -37,7 +37,8 @@ impl Names {
         if let Some(path) = &options.pods {
             directory.publish(Source::File, pods::read_file(path)?, now());
         }
-        look(&directory, &options.netns_dir).await;
+        let node = options.kubernetes.node.clone();
+        look(&directory, &options.netns_dir, node.as_deref()).await;
         let (missed, missing) = watch::channel(0);
         if options.cri {
             let mut cri = Cri::new(directory.clone(), options.cri_endpoint.clone());
@@ -51,7 +52,7 @@ impl Names {
         }
         let wanted = Arc::new(Notify::new());
         let netns_dir = options.netns_dir.clone();
-        tokio::spawn(follow(directory, netns_dir, wanted.clone(), missed));
+        tokio::spawn(follow(directory, netns_dir, node, wanted.clone(), missed));
         Ok(Self { wanted })
     }
 
@@ -64,6 +65,7 @@ impl Names {
 async fn follow(
     directory: Arc<Directory>,
     netns_dir: PathBuf,
+    node: Option<String>,
     wanted: Arc<Notify>,
     missed: watch::Sender<u64>,
 ) {
@@ -76,16 +78,16 @@ async fn follow(
             tokio::time::sleep(BURST).await;
             after = AFTER.iter();
         }
-        look(&directory, &netns_dir).await;
+        look(&directory, &netns_dir, node.as_deref()).await;
     }
 }
 
-async fn look(directory: &Directory, netns_dir: &Path) {
+async fn look(directory: &Directory, netns_dir: &Path, node: Option<&str>) {
     match pods::scan_namespaces(netns_dir).await {
         Ok(entries) => directory.publish(Source::Netns, entries, now()),
         Err(error) => directory.fail(Source::Netns, format!("{error:#}")),
     }
-    match pods::node_addresses() {
+    match pods::node_addresses(node) {
         Ok(entry) => directory.publish(Source::Node, [entry], now()),
         Err(error) => directory.fail(Source::Node, format!("{error:#}")),
     }

@@ -1,6 +1,7 @@
-//! The veths of this network namespace whose other end is in another one: the pods' host ends.
+//! The veths of this network namespace whose other end is in another one: the pods' host ends, and
+//! in a node that is a container itself, the way out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
@@ -11,6 +12,9 @@ use netlink_packet_route::{
 };
 use rtnetlink::{Handle, MulticastGroup, sys::SocketAddr};
 use tokio::task::JoinHandle;
+
+use super::uplinks;
+use mtls_core::record::Uplink;
 
 /// A veth whose peer is in another network namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +47,27 @@ pub struct Links {
     connection: JoinHandle<()>,
     /// Every veth by index, also those whose peer is (still) here.
     known: HashMap<u32, Link>,
+    choice: Choice,
+    /// The interfaces that routes lead out by, whatever they are.
+    ways_out: HashSet<u32>,
+    /// What was heard of and is being looked into: a caller may give up on that, and ask again.
+    unfinished: Option<Heard>,
+}
+
+/// What an operator says of interfaces.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Watch these alone, whatever they lead to; empty: all that lead to a pod.
+    pub watched: Vec<String>,
+    /// These lead to the network and not to a pod; `None`: the routes tell.
+    pub uplinks: Option<Vec<String>>,
+}
+
+/// An event that takes asking.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Left(u32),
+    Routes,
 }
 
 impl Links {
@@ -52,19 +77,25 @@ impl Links {
         clippy::unused_async,
         reason = "must run within the runtime that it spawns into"
     )]
-    pub async fn open() -> anyhow::Result<Self> {
-        let (connection, handle, events) =
-            rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-                .context("open a netlink socket")?;
+    pub async fn open(choice: Choice) -> anyhow::Result<Self> {
+        let (connection, handle, events) = rtnetlink::new_multicast_connection(&[
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+        ])
+        .context("open a netlink socket")?;
         Ok(Self {
             handle,
             events,
             connection: tokio::spawn(connection),
             known: HashMap::new(),
+            choice,
+            ways_out: HashSet::new(),
+            unfinished: None,
         })
     }
 
-    /// The links that are there now.
+    /// The links that lead to pods now.
     pub async fn list(&mut self) -> anyhow::Result<Vec<Link>> {
         let messages: Vec<_> = self
             .handle
@@ -74,6 +105,7 @@ impl Links {
             .try_collect()
             .await
             .context("list the interfaces")?;
+        self.ways_out = uplinks::find(&self.handle, &messages).await;
         self.known = messages
             .iter()
             .filter_map(veth)
@@ -82,16 +114,61 @@ impl Links {
         let mut links: Vec<_> = self
             .known
             .values()
-            .filter(|link| is_pod(link))
+            .filter(|link| self.is_pod(link))
             .cloned()
             .collect();
         links.sort_by_key(|link| link.ifindex);
         Ok(links)
     }
 
-    /// The next change.
+    /// The veths that lead to the network, as of the last [`Self::list`].
+    pub fn uplinks(&self) -> Vec<Uplink> {
+        let reason = if self.choice.uplinks.is_some() {
+            "named by --uplink"
+        } else {
+            "the default route leaves by it"
+        };
+        let mut uplinks: Vec<_> = self
+            .known
+            .values()
+            .filter(|link| leads_elsewhere(link) && self.is_uplink(link))
+            .map(|link| Uplink {
+                ifindex: link.ifindex,
+                name: link.name.clone(),
+                reason: reason.into(),
+            })
+            .collect();
+        uplinks.sort_by_key(|uplink| uplink.ifindex);
+        uplinks
+    }
+
+    fn is_pod(&self, link: &Link) -> bool {
+        leads_elsewhere(link) && !self.is_uplink(link)
+    }
+
+    fn is_uplink(&self, link: &Link) -> bool {
+        if self.choice.watched.contains(&link.name) {
+            return false;
+        }
+        match &self.choice.uplinks {
+            Some(names) => names.contains(&link.name),
+            None => self.ways_out.contains(&link.ifindex),
+        }
+    }
+
+    /// The next change. A caller may stop waiting for it and lose none.
     pub async fn next(&mut self) -> anyhow::Result<Change> {
         loop {
+            if let Some(heard) = self.unfinished {
+                let change = match heard {
+                    Heard::Left(ifindex) => self.left(ifindex).await,
+                    Heard::Routes => self.ways_out_changed().await.then_some(Change::Resync),
+                };
+                self.unfinished = None;
+                if let Some(change) = change {
+                    return Ok(change);
+                }
+            }
             let (message, _) = self
                 .events
                 .next()
@@ -105,20 +182,31 @@ impl Links {
                     }
                 }
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => {
-                    if let Some(change) = self.left(message.header.index).await {
-                        return Ok(change);
-                    }
+                    self.unfinished = Some(Heard::Left(message.header.index));
                 }
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
+                ) if uplinks::concerns(&route) => self.unfinished = Some(Heard::Routes),
                 _ => {}
             }
+        }
+    }
+
+    /// Routers announce themselves every few seconds, which changes nothing.
+    async fn ways_out_changed(&self) -> bool {
+        let links: Result<Vec<_>, _> = self.handle.link().get().execute().try_collect().await;
+        match links {
+            Ok(links) => uplinks::find(&self.handle, &links).await != self.ways_out,
+            // Whoever lists anew will meet the same error, and say so.
+            Err(_) => true,
         }
     }
 
     /// A veth showed up or changed.
     fn met(&mut self, link: Link) -> Option<Change> {
         let before = self.known.insert(link.ifindex, link.clone());
-        let was = before.as_ref().is_some_and(is_pod);
-        match (was, is_pod(&link)) {
+        let was = before.as_ref().is_some_and(|link| self.is_pod(link));
+        match (was, self.is_pod(&link)) {
             (false, true) => Some(Change::Added(link)),
             (true, false) => Some(Change::Removed(link.ifindex)),
             // The index may have passed to another veth, if its end was missed.
@@ -133,14 +221,14 @@ impl Links {
     /// end that stays behind when its peer moves, so that is asked for.
     async fn left(&mut self, ifindex: u32) -> Option<Change> {
         if let Some(link) = self.known.remove(&ifindex)
-            && is_pod(&link)
+            && self.is_pod(&link)
         {
             return Some(Change::Removed(ifindex));
         }
         let peer = self
             .known
             .values()
-            .find(|link| !is_pod(link) && link.peer_ifindex == Some(ifindex))?
+            .find(|link| !leads_elsewhere(link) && link.peer_ifindex == Some(ifindex))?
             .ifindex;
         let message = self
             .handle
@@ -163,7 +251,7 @@ impl Drop for Links {
 }
 
 /// The other end is in another namespace.
-fn is_pod(link: &Link) -> bool {
+fn leads_elsewhere(link: &Link) -> bool {
     link.peer_netnsid.is_some()
 }
 

@@ -7,6 +7,7 @@ mod counters;
 pub mod doctor;
 mod events;
 pub mod links;
+mod uplinks;
 
 use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Duration};
 
@@ -23,7 +24,7 @@ pub use self::{
     bench::Bench,
     counters::{Counters, Losses, ProgramStats},
     events::Events,
-    links::{Change, Link, Links},
+    links::{Change, Choice, Link, Links},
 };
 
 use mtls_ebpf_common::flow::WAYS;

@@ -43,7 +43,7 @@ pub struct Entry {
 pub struct Facts {
     /// Its labels, by key; those that a controller sets to tell one pod from another left out.
     pub labels: Vec<(String, String)>,
-    /// The node it runs on.
+    /// The node it runs on; of another node, that node.
     pub node: Option<SmolStr>,
     /// It shares the node's network, and with it the node's addresses.
     pub host_network: bool,
@@ -52,9 +52,14 @@ pub struct Facts {
 }
 
 impl Entry {
-    /// Whether this is the node itself.
+    /// Whether this is a node: this one, or another.
     pub fn is_node(&self) -> bool {
         self.workload.kind == Kind::Node
+    }
+
+    /// Whether this is the node that the daemon runs on.
+    pub fn is_this_node(&self) -> bool {
+        self.is_node() && self.facts.node.is_none()
     }
 
     /// `NAMESPACE/NAME`, for messages.

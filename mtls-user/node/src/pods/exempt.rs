@@ -34,7 +34,7 @@ pub(super) fn annotate(record: &mut FlowRecord, src: Option<&Entry>, declared: &
 pub(super) const EXPIRED: &str = "exemption-expired: ";
 
 fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
-    let is_kubelet = src.is_some_and(Entry::is_node);
+    let is_kubelet = src.is_some_and(Entry::is_this_node);
     match record.verdict.known()? {
         Verdict::NoData if record.cause == Cause::ConnectionRefused => Some(Exempt::Refused),
         // `tcpSocket`: the connection is made, and left.

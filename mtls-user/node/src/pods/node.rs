@@ -19,7 +19,7 @@ pub fn name(kubernetes: Option<&str>) -> SmolStr {
 }
 
 /// The addresses of the namespace this process runs in, as one entry.
-pub fn addresses() -> anyhow::Result<Entry> {
+pub fn addresses(kubernetes: Option<&str>) -> anyhow::Result<Entry> {
     let interfaces = nix::ifaddrs::getifaddrs().context("list this node's addresses")?;
     let addresses = interfaces
         .filter_map(|interface| {
@@ -33,7 +33,7 @@ pub fn addresses() -> anyhow::Result<Entry> {
         .collect();
     Ok(Entry {
         workload: Workload {
-            name: name(None),
+            name: name(kubernetes),
             kind: Kind::Node.into(),
             ..Workload::default()
         },

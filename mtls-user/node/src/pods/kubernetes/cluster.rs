@@ -7,6 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Options;
 use super::change::{Change, News};
 use super::object::NamespaceInfo;
 use super::pod::Pod;
@@ -73,6 +74,9 @@ impl<T> Objects<T> {
 /// The state, and which part of it the directory has not seen yet.
 pub(super) struct Cluster {
     directory: Arc<Directory>,
+    own_node: Option<String>,
+    /// The Service whose endpoints are nodes.
+    nodes_service: Option<String>,
     pods: Objects<Pod>,
     namespaces: Objects<NamespaceInfo>,
     services: Objects<Service>,
@@ -81,9 +85,11 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(directory: Arc<Directory>) -> Self {
+    pub(super) fn new(directory: Arc<Directory>, options: &Options) -> Self {
         Self {
             directory,
+            own_node: options.node.clone(),
+            nodes_service: options.nodes_service.clone(),
             pods: Objects::default(),
             namespaces: Objects::default(),
             services: Objects::default(),
@@ -180,8 +186,12 @@ impl Cluster {
             }
             _ => {
                 let services = self.services.all.values().flat_map(|service| &service.0);
-                let slices = self.slices.all.values().flat_map(|slice| &slice.0);
-                let entries = services.chain(slices).cloned();
+                let slices = self.slices.all.values();
+                let served = slices.clone().filter_map(|slice| slice.served.as_ref());
+                let nodes = slices
+                    .filter(|slice| Some(&slice.service) == self.nodes_service.as_ref())
+                    .flat_map(|slice| slice.nodes(self.own_node.as_deref()));
+                let entries = services.chain(served).cloned().chain(nodes);
                 self.directory.publish(source, entries, now());
             }
         }

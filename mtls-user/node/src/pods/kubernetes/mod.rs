@@ -36,6 +36,10 @@ pub struct Options {
     pub node: Option<String>,
     /// Name the pods of all nodes.
     pub whole_cluster: bool,
+    /// A Service whose pods share the network of the nodes that they are on, as `NAMESPACE/NAME`: other
+    /// nodes get their names by its endpoints. A watch of the nodes themselves would bring the news
+    /// of each node's health to each node.
+    pub nodes_service: Option<String>,
 }
 
 impl Options {
@@ -69,7 +73,7 @@ async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Res
     let (news, inbox) = mpsc::channel(BACKLOG);
     let whole = options.whole_cluster;
     tokio::join!(
-        Cluster::new(directory.clone()).run(inbox),
+        Cluster::new(directory.clone(), options).run(inbox),
         Watch::new(client.clone(), selector, whole).run(news.clone(), News::Pods),
         Watch::new(client.clone(), None, false).run(news.clone(), News::Namespaces),
         Watch::new(client.clone(), None, false).run(news.clone(), News::Services),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::object::{Kind, Meta};
-use crate::pods::entry::{ANY, Entry, clean};
-use mtls_core::record::Workload;
+use crate::pods::entry::{ANY, Entry, Facts, clean};
+use mtls_core::record::{self, Workload};
 
 /// Most ports taken of one Service, and of one slice.
 const MAX_PORTS: usize = 128;
@@ -17,9 +18,42 @@ const MAX_PORTS: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) struct Service(pub(super) Vec<Arc<Entry>>);
 
-/// A part of a Service's endpoints: the ports at which they serve it.
-#[derive(Clone, Debug)]
-pub(super) struct Slice(pub(super) Vec<Arc<Entry>>);
+/// A part of a Service's endpoints.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slice {
+    /// The ports at which they serve it.
+    pub(super) served: Option<Arc<Entry>>,
+    /// The Service, as `NAMESPACE/NAME`.
+    pub(super) service: String,
+    /// Of each endpoint its node and its addresses.
+    endpoints: Vec<(SmolStr, Vec<IpAddr>)>,
+}
+
+impl Slice {
+    /// The nodes that the endpoints are on, each with the addresses of its own: to be asked only of a
+    /// Service whose pods share their nodes' network, as nothing here says so. `own` is left out.
+    pub(super) fn nodes(&self, own: Option<&str>) -> impl Iterator<Item = Arc<Entry>> {
+        let others = self
+            .endpoints
+            .iter()
+            .filter(move |(node, _)| Some(&**node) != own);
+        others.map(|(node, addresses)| {
+            Arc::new(Entry {
+                workload: Workload {
+                    name: node.clone(),
+                    kind: record::Kind::Node.into(),
+                    ..Workload::default()
+                },
+                addresses: addresses.clone(),
+                facts: Facts {
+                    node: Some(node.clone()),
+                    ..Facts::default()
+                },
+                ..Entry::default()
+            })
+        })
+    }
+}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -75,9 +109,10 @@ struct SliceObject {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Endpoint {
     addresses: Vec<String>,
+    node_name: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -155,7 +190,7 @@ impl Kind for Slice {
         let object: SliceObject = serde_json::from_value(object).ok()?;
         // One that belongs to no Service names nothing.
         let Some(service) = object.metadata.labels.get("kubernetes.io/service-name") else {
-            return Some(Self(Vec::new()));
+            return Some(Self::default());
         };
         let ports = object.ports.unwrap_or_default();
         let part = Entry {
@@ -168,7 +203,15 @@ impl Kind for Slice {
             ..entry(&object.metadata.namespace, service)
         };
         let whole = !part.ports.is_empty() && !part.addresses.is_empty();
-        Some(Self(whole.then(|| Arc::new(part)).into_iter().collect()))
+        let endpoints = object.endpoints.iter().filter_map(|endpoint| {
+            let node = clean(endpoint.node_name.as_deref()?);
+            Some((node, addresses(&endpoint.addresses)))
+        });
+        Some(Self {
+            service: format!("{}/{service}", object.metadata.namespace),
+            endpoints: endpoints.collect(),
+            served: whole.then(|| Arc::new(part)),
+        })
     }
 }
 
@@ -217,7 +260,29 @@ mod tests {
             "ports": [{"port": 5432}],
         }))
         .unwrap();
-        assert_eq!(slice.0[0].workload.name, "db");
-        assert_eq!(slice.0[0].addresses.len(), 1);
+        let served = slice.served.unwrap();
+        assert_eq!(served.workload.name, "db");
+        assert_eq!(served.addresses.len(), 1);
+    }
+
+    #[test]
+    fn other_nodes_get_their_names_by_the_endpoints_on_them() {
+        let slice = Slice::read(json!({
+            "metadata": {"name": "mtls-x1", "namespace": "mtls",
+                "labels": {"kubernetes.io/service-name": "mtls"}},
+            "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": "one"},
+                {"addresses": ["10.0.0.2"], "nodeName": "two"}, {"addresses": ["10.0.0.3"]}],
+        }))
+        .unwrap();
+        assert_eq!(slice.service, "mtls/mtls");
+        assert!(slice.served.is_none());
+        let others: Vec<_> = slice.nodes(Some("one")).collect();
+        let [two] = &others[..] else {
+            panic!("{others:?}");
+        };
+        assert_eq!((&*two.workload.name, &*two.workload.kind), ("two", "node"));
+        assert_eq!(two.addresses, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+        // Whose probes are none: a kubelet asks the pods of its own node.
+        assert!(two.is_node() && !two.is_this_node());
     }
 }

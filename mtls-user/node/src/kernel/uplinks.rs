@@ -1,0 +1,219 @@
+//! Which interfaces lead to the network although they are veths.
+//!
+//! In a node that is a container itself (kind; nested nodes), the way out is a veth whose other end
+//! is in another namespace, just as a pod's. It carries what all pods and the node itself say to the
+//! rest of the world, and is no pod's. What tells it from a pod's: the node's default route leaves by
+//! it, and no single address is routed to it, as the plug-ins do that route to each pod.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use futures::{TryStreamExt, stream::BoxStream};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use rtnetlink::Handle;
+
+/// A route, as far as it matters here.
+#[derive(Clone, Debug)]
+struct Route {
+    /// Where to, and how many bits of that count; `None` for all addresses.
+    to: Option<(IpAddr, u8)>,
+    /// Next hops: the interface, and the router behind it, if it is not all behind it directly.
+    hops: Vec<(u32, Option<IpAddr>)>,
+}
+
+/// The interfaces by which the node reaches the network, and below them the ones that those stand
+/// on: a VLAN's, a bond's.
+pub(super) async fn find(handle: &Handle, links: &[LinkMessage]) -> HashSet<u32> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        // A kernel without IPv6 has no routes of it.
+        routes.extend(of_family(handle, family).await.unwrap_or_default());
+    }
+    let mut found = by_routes(&routes);
+    // A bond of VLANs of a bond is as deep as it gets.
+    for _ in 0..4 {
+        let below: Vec<_> = links
+            .iter()
+            .filter(|link| carries(link, &found, links))
+            .collect();
+        found.extend(below.iter().map(|link| link.header.index));
+    }
+    found
+}
+
+/// The default routes changed, perhaps.
+pub(super) fn concerns(message: &RouteMessage) -> bool {
+    message.header.destination_prefix_length == 0 && is_main(message)
+}
+
+async fn of_family(handle: &Handle, family: AddressFamily) -> Result<Vec<Route>, rtnetlink::Error> {
+    let mut request = RouteMessage::default();
+    request.header.address_family = family;
+    let answers: BoxStream<'_, _> = Box::pin(handle.route().get(request).execute());
+    answers
+        .try_filter_map(|message| std::future::ready(Ok(read(&message))))
+        .try_collect()
+        .await
+}
+
+/// Other tables are for some of the traffic only: a VPN's, an egress gateway's, which is a pod.
+fn is_main(message: &RouteMessage) -> bool {
+    let table = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+    table.unwrap_or(message.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
+}
+
+fn read(message: &RouteMessage) -> Option<Route> {
+    if !is_main(message) {
+        return None;
+    }
+    let (mut to, mut gateway, mut hops) = (None, None, Vec::new());
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(ip) => {
+                to = Some((address(ip)?, message.header.destination_prefix_length));
+            }
+            RouteAttribute::Gateway(ip) => gateway = address(ip),
+            RouteAttribute::Oif(ifindex) => hops.push((*ifindex, None)),
+            RouteAttribute::MultiPath(all) => hops.extend(all.iter().map(|hop| {
+                let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Gateway(ip) => address(ip),
+                    _ => None,
+                });
+                (hop.interface_index, gateway)
+            })),
+            _ => {}
+        }
+    }
+    for hop in &mut hops {
+        hop.1 = hop.1.or(gateway);
+    }
+    Some(Route { to, hops })
+}
+
+fn address(ip: &RouteAddress) -> Option<IpAddr> {
+    match ip {
+        RouteAddress::Inet(ip) => Some((*ip).into()),
+        RouteAddress::Inet6(ip) => Some((*ip).into()),
+        _ => None,
+    }
+}
+
+/// The interfaces of default routes, without those that a single address is behind.
+fn by_routes(routes: &[Route]) -> HashSet<u32> {
+    let gateways: HashSet<(u32, IpAddr)> = routes
+        .iter()
+        .flat_map(|route| &route.hops)
+        .filter_map(|(ifindex, gateway)| Some((*ifindex, (*gateway)?)))
+        .collect();
+    let of_pods: HashSet<u32> = routes
+        .iter()
+        .filter_map(|route| Some((route.to?, &route.hops)))
+        .filter(|((ip, bits), _)| *bits == if ip.is_ipv4() { 32 } else { 128 })
+        .flat_map(|((ip, _), hops)| hops.iter().map(move |hop| (ip, *hop)))
+        // Some networks give a router an address of no net of the node's, and so a route of its own.
+        .filter(|(ip, (ifindex, gateway))| {
+            gateway.is_none() && !is_link_local(*ip) && !gateways.contains(&(*ifindex, *ip))
+        })
+        .map(|(_, (ifindex, _))| ifindex)
+        .collect();
+    routes
+        .iter()
+        .filter(|route| route.to.is_none())
+        .flat_map(|route| &route.hops)
+        .map(|(ifindex, _)| *ifindex)
+        .filter(|ifindex| !of_pods.contains(ifindex))
+        .collect()
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// One of `uppers` stands on `link`. A bridge does not count: pods are among its ports, too.
+fn carries(link: &LinkMessage, uppers: &HashSet<u32>, all: &[LinkMessage]) -> bool {
+    let is = |kinds: &[InfoKind], upper: &LinkMessage| {
+        upper.attributes.iter().any(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => infos
+                .iter()
+                .any(|info| matches!(info, LinkInfo::Kind(kind) if kinds.contains(kind))),
+            _ => false,
+        })
+    };
+    let bonds = [InfoKind::Bond, InfoKind::Other("team".into())];
+    let on_top = [InfoKind::Vlan, InfoKind::MacVlan, InfoKind::IpVlan];
+    let master = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Controller(index) => Some(*index),
+            _ => None,
+        });
+    all.iter()
+        .filter(|upper| uppers.contains(&upper.header.index))
+        .any(|upper| {
+            let lower = upper.attributes.iter().any(
+                |attribute| matches!(attribute, LinkAttribute::Link(index) if *index == link.header.index),
+            );
+            is(&on_top, upper) && lower || is(&bonds, upper) && master == Some(upper.header.index)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(to: Option<(&str, u8)>, ifindex: u32, gateway: Option<&str>) -> Route {
+        Route {
+            to: to.map(|(ip, bits)| (ip.parse().unwrap(), bits)),
+            hops: vec![(ifindex, gateway.map(|ip| ip.parse().unwrap()))],
+        }
+    }
+
+    #[test]
+    fn the_default_route_leaves_by_the_uplink() {
+        // kind: eth0 is a veth, the other node's pods are behind it, too.
+        let kind = [
+            route(None, 2, Some("172.18.0.1")),
+            route(Some(("172.18.0.0", 16)), 2, None),
+            route(Some(("10.244.1.0", 24)), 2, Some("172.18.0.3")),
+            route(Some(("10.244.0.2", 32)), 7, None),
+            route(Some(("10.244.0.3", 32)), 8, None),
+        ];
+        assert_eq!(by_routes(&kind), HashSet::from([2]));
+        // Google's network: the router has a route of its own.
+        let google = [
+            route(None, 2, Some("10.128.0.1")),
+            route(Some(("10.128.0.1", 32)), 2, None),
+            route(Some(("169.254.169.254", 32)), 2, None),
+        ];
+        assert_eq!(by_routes(&google), HashSet::from([2]));
+    }
+
+    #[test]
+    fn a_pod_that_the_node_goes_out_through_is_a_pod() {
+        let vpn = [
+            route(None, 9, Some("10.244.0.5")),
+            route(Some(("10.244.0.5", 32)), 9, None),
+            route(Some(("10.244.0.6", 32)), 9, None),
+        ];
+        assert!(by_routes(&vpn).is_empty());
+        let vpn6 = [
+            route(None, 9, Some("fe80::1")),
+            route(Some(("fd00::5", 128)), 9, None),
+        ];
+        assert!(by_routes(&vpn6).is_empty());
+        // Without a default route nothing is known to lead out.
+        assert!(by_routes(&[route(Some(("10.0.0.0", 8)), 3, None)]).is_empty());
+    }
+}
