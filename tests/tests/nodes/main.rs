@@ -55,7 +55,7 @@ fn run_client(nodes: &Nodes, name: &str, script: &str) -> Result<u64> {
 /// How many connections an edge has of each verdict, as JSON.
 fn verdicts(edges: &[Value], src: &str, dst: &str) -> Result<Value> {
     let edge = edge(edges, src, dst).with_context(|| {
-        let known: Vec<_> = edges
+        let known = edges
             .iter()
             .map(|edge| format!("{} → {}", edge["src"], edge["dst"]));
         format!(

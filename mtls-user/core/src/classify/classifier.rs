@@ -18,6 +18,17 @@ pub struct Classifier {
     state: State,
 }
 
+/// How far a classifier is, the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Certainty {
+    /// It has no answer yet.
+    Undecided,
+    /// It has one, and what comes may add to it.
+    Decided,
+    /// It wants no more bytes.
+    Settled,
+}
+
 #[derive(Debug)]
 enum State {
     /// No payload yet.
@@ -166,6 +177,15 @@ impl Classifier {
     /// contradictions.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Settled(_))
+    }
+
+    /// How far it is; of two that watch one connection, the further one is believed.
+    pub(crate) fn certainty(&self) -> Certainty {
+        match (&self.state, self.known().0) {
+            (State::Settled(_), _) => Certainty::Settled,
+            (_, Some(known)) if known.call.is_some() => Certainty::Decided,
+            _ => Certainty::Undecided,
+        }
     }
 
     /// The content shows that the two sides are swapped (mid-stream: the side taken for the server

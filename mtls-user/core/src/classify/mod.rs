@@ -27,6 +27,7 @@ mod tls;
 mod watch;
 
 pub use api::{Context, Finding, Piece, Progress, Side};
+pub(crate) use classifier::Certainty;
 pub use classifier::Classifier;
 pub use datagram::{DatagramClassifier, Gram};
 pub use sessions::Sessions;

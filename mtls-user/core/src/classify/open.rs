@@ -375,7 +375,15 @@ impl Open {
         } else if missed {
             return;
         } else if client.seen == 0 && opening::is_alert(server.prefix()) {
-            self.enter_tls(Tls::new(context.server.port, self.time()), context);
+            if server.prefix().len() as u64 == server.seen && opening::is_alerts(server.prefix()) {
+                // A TCP probe of a TLS server: no handshake failed, as none was begun.
+                let words = "the client left without a word, to which the server objected";
+                self.known.protocol = "tls";
+                self.fresh(Call::without_evidence(Verdict::NoData, Reason::Text(words)));
+                self.phase = Phase::Over;
+            } else {
+                self.enter_tls(Tls::new(context.server.port, self.time()), context);
+            }
         } else if !self.known.via().is_empty() && nothing(client) && nothing(server) {
             let reason = Reason::Text("nothing came behind what stands before the real protocol");
             self.fresh(Call::without_evidence(Verdict::NoData, reason));

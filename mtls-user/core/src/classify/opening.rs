@@ -89,3 +89,9 @@ pub(super) fn may_be_tls(client: &[u8]) -> bool {
 pub(super) fn is_alert(server: &[u8]) -> bool {
     matches!(server, [21, 3, 0..=4, 0, 2, 1 | 2, _, ..])
 }
+
+/// The same, where it said nothing else.
+pub(super) fn is_alerts(server: &[u8]) -> bool {
+    let (alerts, rest) = server.as_chunks();
+    rest.is_empty() && alerts.iter().all(|alert: &[u8; 7]| is_alert(alert))
+}

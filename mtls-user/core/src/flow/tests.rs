@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::FlowRecord;
+use crate::record::{FlowRecord, Verdict};
 use crate::wire::{Direction, Endpoint, TcpFlags};
 
 const SYN: u8 = TcpFlags::SYN;
@@ -198,6 +198,39 @@ fn halves_across_a_translation_are_one_connection() {
     assert_eq!(record.links, [6, 5]);
     assert_eq!(table.stats().joined, 1);
     assert_eq!(table.stats().seen, 1);
+}
+
+#[test]
+fn of_two_halves_the_one_that_knows_speaks() {
+    let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
+    let on = |mut s: Segment<'static>, link| {
+        s.link = link;
+        s
+    };
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let end = 100 + request.len() as u32;
+    let mut table = FlowTable::new(Limits::default());
+    // The half at the client's interface speaks for both, and is the last to see each packet.
+    let events = run(
+        &mut table,
+        &[
+            on(segment(pod, service, 99, 0, SYN), 5),
+            on(segment(service, pod, 499, 100, SYN | ACK), 5),
+            on(segment(pod, server, 99, 0, SYN), 6),
+            on(segment(server, pod, 499, 100, SYN | ACK), 6),
+            on(data(segment(pod, server, 100, 500, ACK), request), 6),
+            on(data(segment(pod, service, 100, 500, ACK), request), 5),
+            on(data(segment(server, pod, 500, end, ACK), answer), 6),
+            on(data(segment(service, pod, 500, end, ACK), answer), 5),
+        ],
+    );
+    assert_eq!(table.stats().joined, 1);
+    assert_eq!(kinds(&events)[..2], [Event::Opened, Event::Classified]);
+    for (event, record) in &events[1..] {
+        assert_eq!(record.verdict, Verdict::Plaintext, "{event:?}");
+        assert_ne!(*event, Event::Revised);
+    }
 }
 
 #[test]

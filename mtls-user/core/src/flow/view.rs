@@ -1,10 +1,12 @@
 //! A connection as it is told: one half, or two that are one.
 
+use std::cmp::Ordering;
+
 use sha2::Digest;
 use smol_str::SmolStr;
 
 use super::Flow;
-use crate::classify::{Finding, Side};
+use crate::classify::{Certainty, Finding, Side};
 use crate::record::{Bytes, Cause, FlowRecord, Peer, Reporter, Time, Verdict, Word};
 use crate::wire::{Direction, Endpoint, text};
 
@@ -41,19 +43,18 @@ impl<'a> View<'a> {
         self.flow.serial()
     }
 
-    /// What it is: the worse of what its halves were seen to be, where both are decided.
+    /// What it is: of two halves what the one says that knows more, and the worse of both where they
+    /// know as much. They do not decide at the same time: a packet crosses one interface first.
     pub fn verdict(&self) -> Verdict {
-        let own = self.flow.classifier.verdict();
-        match self.other {
-            Some(other) if other.classifier.is_done() => {
-                let others = other.classifier.verdict();
-                if self.flow.classifier.is_done() {
-                    own.min(others)
-                } else {
-                    others
-                }
-            }
-            _ => own,
+        let own = &self.flow.classifier;
+        let Some(other) = self.other.map(|other| &other.classifier) else {
+            return own.verdict();
+        };
+        match own.certainty().cmp(&other.certainty()) {
+            Ordering::Greater => own.verdict(),
+            Ordering::Equal if own.certainty() == Certainty::Undecided => own.verdict(),
+            Ordering::Equal => own.verdict().min(other.verdict()),
+            Ordering::Less => other.verdict(),
         }
     }
 

@@ -229,3 +229,21 @@ fn early_data_sent_again_is_no_certificate() {
 fn is_before(step: &Step, position: usize) -> bool {
     matches!(step, Step::Piece { offset, .. } if (*offset as usize) < position)
 }
+
+/// A TCP probe of a TLS server: no handshake failed, as none was begun.
+#[test]
+fn a_client_that_says_nothing_has_not_failed_at_anything() {
+    let alert = [21, 3, 3, 0, 2, 2, 50];
+    let (finding, _) = run(&deliver(&vec![s(alert)], 1448));
+    assert_eq!(finding.verdict, Verdict::NoData, "{}", finding.reason);
+    assert_eq!((finding.evidence, finding.protocol), (None, "tls"));
+    // But whatever else the server says is looked at.
+    for more in [&b"220 welcome to the server\r\n"[..], &[0; 40]] {
+        let (finding, _) = run(&deliver(&vec![s([&alert[..], more].concat())], 1448));
+        assert_ne!(finding.verdict, Verdict::NoData, "{}", finding.reason);
+        assert_ne!(finding.verdict, Verdict::Mtls, "{}", finding.reason);
+    }
+    // A client that does say something is refused as ever.
+    let (finding, _) = run(&deliver(&vec![c(tls12(None)[0].1.clone()), s(alert)], 1448));
+    assert_eq!(finding.verdict, Verdict::Failed, "{}", finding.reason);
+}
