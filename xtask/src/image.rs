@@ -61,6 +61,15 @@ impl Arch {
         }
     }
 
+    /// This machine's.
+    pub(crate) fn native() -> anyhow::Result<Self> {
+        match std::env::consts::ARCH {
+            "x86_64" => Ok(Self::Amd64),
+            "aarch64" => Ok(Self::Arm64),
+            other => bail!("there are no images for {other}"),
+        }
+    }
+
     /// As Rust calls it.
     pub(crate) fn target(self) -> &'static str {
         match self {
@@ -151,8 +160,8 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     ));
     let target = arch.target();
     let mut command = match arch {
-        Arch::Amd64 => build::cargo(),
-        Arch::Arm64 => crate::arm64::cargo()?,
+        Arch::Arm64 if Arch::native()? != Arch::Arm64 => crate::arm64::cargo()?,
+        _ => build::cargo(),
     };
     command.args(["build", "--package", "mtls-user", "--profile", profile]);
     command

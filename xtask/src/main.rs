@@ -10,6 +10,7 @@ mod cluster;
 mod corpus;
 mod demo;
 mod deny;
+mod dist;
 mod docs;
 mod fuzz;
 mod image;
@@ -52,6 +53,8 @@ enum Task {
     Cluster(cluster::Args),
     /// Make what is made of the Helm chart, and check it.
     Chart(chart::Args),
+    /// Make what a release has: archives, images, bills of materials, the chart, checksums.
+    Dist(dist::Args),
     /// Make the container image.
     Image(image::Args),
     /// Run it on older kernels, in virtual machines.
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Task::Apiserver => apiserver::run(),
         Task::Cluster(args) => cluster::run(&args),
         Task::Chart(args) => chart::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Bench(bench) => bench::run(&bench),

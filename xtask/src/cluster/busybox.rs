@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::json;
 
+use crate::image::Arch;
 use crate::oci::{Content, Files, Image, read};
 
 const NAME: &str = "localhost/busybox:1";
@@ -42,19 +43,10 @@ pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
     let config = json!({"Env": ["PATH=/bin"], "Entrypoint": ["/bin/sleep"], "Cmd": ["2147483647"]});
     let image = Image {
         name: NAME,
-        architecture: architecture(),
+        architecture: Arch::native()?.as_str(),
         config,
         files: &files,
     };
     image.write(archive)?;
     Ok(())
-}
-
-/// This machine's, as Go calls it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
