@@ -110,11 +110,14 @@ impl Nodes {
         })
     }
 
-    /// `mtls ARGS` in the daemon's pod of a node.
+    /// `mtls ARGS` in the daemon's pod of a node; a kubelet that has just started may not know the pod
+    /// yet.
     pub fn mtls(&self, node: &str, args: &[&str]) -> Result<String> {
-        let pod = self.daemon(node)?;
-        let exec = ["exec", "-n", MTLS, &pod, "--", "mtls"];
-        self.kubectl(&[&exec, args].concat())
+        until(&format!("an answer of mtls on {node}"), || {
+            let pod = self.daemon(node)?;
+            let exec = ["exec", "-n", MTLS, &pod, "--", "mtls"];
+            Ok(Some(self.kubectl(&[&exec, args].concat())?))
+        })
     }
 
     /// The edges of a node.
