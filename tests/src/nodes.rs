@@ -123,7 +123,11 @@ impl Nodes {
     /// The edges of a node.
     pub fn edges(&self, node: &str) -> Result<Vec<Value>> {
         let text = self.mtls(node, &["edges", "-o", "json"])?;
-        serde_json::from_str(&text).with_context(|| format!("read the edges {text}"))
+        let mut list: Value = serde_json::from_str(&text).context("read the edges")?;
+        match list["items"].take() {
+            Value::Array(edges) => Ok(edges),
+            other => bail!("edges are no array: {other}"),
+        }
     }
 
     /// The status of a node's daemon.
@@ -157,7 +161,7 @@ pub fn items(list: &Value) -> impl Iterator<Item = &Value> {
 pub fn edge<'a>(edges: &'a [Value], src: &str, dst: &str) -> Option<&'a Value> {
     edges
         .iter()
-        .find(|edge| edge["src"] == src && edge["dst"] == dst)
+        .find(|edge| edge["src"]["name"] == src && edge["dst"]["name"] == dst)
 }
 
 /// Asks until there is an answer.

@@ -57,13 +57,13 @@ fn verdicts(edges: &[Value], src: &str, dst: &str) -> Result<Value> {
     let edge = edge(edges, src, dst).with_context(|| {
         let known = edges
             .iter()
-            .map(|edge| format!("{} → {}", edge["src"], edge["dst"]));
+            .map(|edge| format!("{} → {}", edge["src"]["name"], edge["dst"]["name"]));
         format!(
             "no edge {src} → {dst} among {}",
             Vec::from_iter(known).join(", ")
         )
     })?;
-    Ok(edge["verdicts"].clone())
+    Ok(edge["verdict_counts"].clone())
 }
 
 /// Waits until an edge has exactly these verdicts.
@@ -129,7 +129,7 @@ fn node_ports_lead_to_their_service_and_other_nodes_have_names() -> Result<()> {
     expect(nodes, "node2", "node2", "ported", &half)?;
     let edges = nodes.edges("node2")?;
     let from_node1 = edge(&edges, "node1", "ported").context("no edge")?;
-    assert_eq!(from_node1["src_kind"], "node");
+    assert_eq!(from_node1["src"]["kind"], "node");
     Ok(())
 }
 
@@ -203,14 +203,18 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
         let seen = |to| edge(&edges, "node2", to).is_some();
         Ok((seen("probed") && seen("probed-tls")).then_some(edges))
     })?;
-    let http = edge(&edges, "node2", "probed").context("no edge")?;
-    assert_eq!(
-        (&http["src_kind"], &http["no_tls_reason"]),
-        (&"node".into(), &"kubelet-probe".into())
-    );
-    // A connection that nobody said anything on is no failed handshake, though the server objects.
-    let tcp = edge(&edges, "node2", "probed-tls").context("no edge")?;
-    assert_eq!(tcp["verdict"], "no-data", "{tcp}");
+    for server in ["probed", "probed-tls"] {
+        let probes = edge(&edges, "node2", server).context("no edge")?;
+        assert_eq!(probes["src"]["kind"], "node");
+        // A connection that nobody said anything on is no failed handshake, though the server objects.
+        assert_eq!(probes["verdict_counts"], serde_json::json!({}), "{probes}");
+        let exempt = probes["exempt_counts"].as_object().context("no counts")?;
+        assert!(
+            exempt.keys().all(|class| class == "kubelet-probe"),
+            "{probes}"
+        );
+        assert!(!exempt.is_empty(), "{probes}");
+    }
     Ok(())
 }
 
@@ -218,22 +222,22 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
 fn nothing_wrong(nodes: &Nodes, after: &str) -> Result<()> {
     for node in ["node1", "node2"] {
         for edge in nodes.edges(node)? {
-            if edge["src"] != "busy" {
+            if edge["src"]["name"] != "busy" {
                 continue;
             }
-            let kind = edge["dst_kind"].as_str().unwrap_or_default();
+            let kind = edge["dst"]["kind"].as_str().unwrap_or_default();
             ensure!(
                 matches!(kind, "deployment" | "service"),
                 "{node}, after {after}: {edge}"
             );
-            let allowed: &[&str] = match edge["dst"].as_str() {
+            let allowed: &[&str] = match edge["dst"]["name"].as_str() {
                 Some("mutual") => &["mtls"],
                 Some("plain") => &["plaintext"],
                 _ => continue,
             };
             // What was not seen from its start, or ended before anything was said, says so.
             let honest = ["tls-unproven", "failed", "no-data", "unobserved"];
-            for verdict in edge["verdicts"]
+            for verdict in edge["verdict_counts"]
                 .as_object()
                 .into_iter()
                 .flatten()
@@ -254,7 +258,7 @@ fn goes_on(nodes: &Nodes, after: &str) -> Result<()> {
     let counted = |node: &str| -> Result<u64> {
         let edges = nodes.edges(node)?;
         let count = |dst: &str, verdict: &str| {
-            edge(&edges, "busy", dst).and_then(|edge| edge["verdicts"][verdict].as_u64())
+            edge(&edges, "busy", dst).and_then(|edge| edge["verdict_counts"][verdict].as_u64())
         };
         Ok(count("mutual", "mtls")
             .unwrap_or(0)
@@ -320,7 +324,7 @@ fn nothing_wrong_is_told_whatever_ends_and_starts_again() -> Result<()> {
     );
     goes_on(nodes, "helm upgrade")?;
     for node in ["node1", "node2"] {
-        assert_eq!(nodes.status(node)?["window"], 660);
+        assert_eq!(nodes.status(node)?["window_seconds"], 660);
     }
     nodes.kubectl(&["delete", "pod", "busy", "-n", SHOP])?;
     Ok(())
