@@ -36,6 +36,8 @@ pub(super) enum Reason {
 pub(super) enum Words {
     /// It is not encrypted.
     Plain,
+    /// A password was shown in it, on the way to something else.
+    Secret,
     /// The client asked for TLS in it, and it went on without.
     Refused,
     /// The client asked for TLS in it; what came of that was not seen.
@@ -54,6 +56,10 @@ impl Words {
     fn write(self, name: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Plain => write!(f, "unencrypted {name}"),
+            Self::Secret => write!(
+                f,
+                "password sent in clear ({name}), whatever was encrypted after it"
+            ),
             Self::Refused => write!(f, "client asked for TLS; server declined ({name})"),
             Self::Unanswered => write!(
                 f,
@@ -125,6 +131,7 @@ impl Reason {
         match self {
             Self::Named(Words::Plain, _) => Cause::Unencrypted,
             Self::Named(Words::Unanswered, _) => Cause::UpgradeUnanswered,
+            Self::Named(Words::Secret, _) => Cause::SecretInClear,
             Self::Named(Words::Refused, _) => Cause::UpgradeDeclined,
             Self::Named(Words::Encrypted, _) => Cause::OwnEncryption,
             Self::Named(Words::Answered, _) => Cause::HelloAnsweredInClear,

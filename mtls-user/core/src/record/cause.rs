@@ -22,6 +22,8 @@ vocabulary! {
         StartNotSeen = "start-not-seen",
         /// A protocol in clear.
         Unencrypted = "unencrypted",
+        /// A password went in clear, whatever was encrypted after it.
+        SecretInClear = "secret-in-clear",
         /// The client asked for TLS, and the server declined.
         UpgradeDeclined = "upgrade-declined",
         /// The client asked for TLS, and what came of it was not seen.

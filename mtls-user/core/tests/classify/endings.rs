@@ -124,6 +124,56 @@ fn tls_behind_a_password_in_clear_is_too_late() {
     assert_eq!(finding.notes.iter().filter(|n| note(n)).count(), 1);
 }
 
+/// A proxy's password in clear ahead of mutual TLS: never `mtls`, however well the rest is protected.
+#[test]
+fn a_proxys_password_in_clear_is_too_late() {
+    let connect = |extra: &str| format!("CONNECT db:443 HTTP/1.1\r\nHost: db:443\r\n{extra}\r\n");
+    let accepted = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let socks_address = b"\x05\x01\0\x01\x0a\x2a\x01\x02\x01\xbb";
+    let socks_accepted = b"\x05\0\0\x01\0\0\0\0\0\0";
+    let basic = "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n";
+    let denied = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let mutual = |ahead: Vec<(Side, Vec<u8>)>| {
+        let mut script = ahead;
+        script.extend(tls13(Offer::default(), false, &[1000, 281, 53]));
+        run(&deliver(&script, 1448)).0
+    };
+    for open in [
+        vec![c(connect("")), s(accepted)],
+        vec![
+            c(*b"\x05\x01\0"),
+            s(*b"\x05\0"),
+            c(*socks_address),
+            s(*socks_accepted),
+        ],
+    ] {
+        assert_eq!(mutual(open).verdict, Verdict::Mtls);
+    }
+    for secret in [
+        vec![c(connect(basic)), s(accepted)],
+        vec![
+            c(connect("")),
+            s(denied),
+            c(connect(&basic.to_lowercase())),
+            s(accepted),
+        ],
+        vec![
+            c(*b"\x05\x02\0\x02"),
+            s(*b"\x05\x02"),
+            c(*b"\x01\x05alice\x06secret"),
+            s(*b"\x01\0"),
+            c(*socks_address),
+            s(*socks_accepted),
+        ],
+    ] {
+        let finding = mutual(secret);
+        assert_eq!(finding.verdict, Verdict::Plaintext, "{}", finding.reason);
+        assert!(finding.reason.starts_with("password"), "{}", finding.reason);
+        let note = |note: &String| note.starts_with("tls-too-late: ");
+        assert!(finding.notes.iter().any(note), "{finding:?}");
+    }
+}
+
 /// As slapd with GnuTLS does after an unbind: no tickets, a close_notify, and it closes first.
 #[test]
 fn a_client_that_was_asked_for_nothing_is_not_refused() {

@@ -163,6 +163,34 @@ proptest! {
         );
     }
 
+    /// Whatever block a client pads to, it is never mutual where nobody asked, or nothing was given;
+    /// not on any prefix either.
+    #[test]
+    fn padding_is_never_taken_for_a_certificate(
+        block in 1..4000_u16,
+        openssl in any::<bool>(),
+        raw_key in any::<bool>(),
+        hash in prop::sample::select(vec![32_u16, 48]),
+        given_none in any::<bool>(),
+        requests in prop::collection::vec(1..3000_u16, 0..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let padded = |content: u16| (content + 1).next_multiple_of(block) + 16;
+        let mut records: Vec<u16> = given_none.then(|| padded(8)).into_iter().collect();
+        records.push(padded(hash + 4));
+        records.extend(requests.iter().map(|len| padded(*len)));
+        let offer = Offer { openssl, raw_key, ..Offer::default() };
+        let goodbye = padded(2);
+        let script = tls13_with_request(offer, false, &records, goodbye);
+        let steps = deliver(&script, 1448);
+        for steps in [&steps[..], &steps[..cut.index(steps.len())]] {
+            let (finding, way) = run(steps);
+            prop_assert!(!way.contains(&Verdict::Mtls), "{records:?}: {}", finding.reason);
+            prop_assert!(finding.verdict != Verdict::Mtls, "{records:?}: {}", finding.reason);
+            prop_assert!(finding.verdict != Verdict::Plaintext, "{}", finding.reason);
+        }
+    }
+
     /// Whatever comes: no panic, an answer, and never mutual TLS out of nothing.
     #[test]
     fn noise_is_survived(

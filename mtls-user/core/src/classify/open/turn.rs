@@ -201,6 +201,15 @@ impl Open {
                 name,
                 of(Verdict::Plaintext, Evidence::Upgrade, Words::Refused, name),
             ),
+            Look::Known(Match::Secret(name)) => (
+                name,
+                of(
+                    Verdict::Plaintext,
+                    Evidence::FirstBytes,
+                    Words::Secret,
+                    name,
+                ),
+            ),
             Look::Known(Match::Encrypted(name)) => (
                 name,
                 of(

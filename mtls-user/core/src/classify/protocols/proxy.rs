@@ -57,8 +57,12 @@ fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
 
 /// `CONNECT` through an HTTP proxy (RFC 9110 §9.3.6): once the proxy agrees, the rest is not its. It
 /// may ask for credentials first (§11.7), and the client tries again.
+///
+/// A client that shows credentials to the proxy has shown them to everybody on the way, whatever
+/// the tunnel carries then.
 fn connect(client: &[u8], server: &[u8]) -> Match {
     let (mut asked, mut answered) = (0, 0);
+    let mut secret = false;
     loop {
         let rest = &client[asked..];
         let name = match (starts(rest, b"CONNECT "), http1::request(rest)) {
@@ -75,7 +79,9 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
                 Match::Likely(name)
             };
         };
+        secret |= shows_credentials(&rest[..request]);
         match http1::final_response(&server[answered..]) {
+            Response::Of(200..=299, ..) if secret => return Match::Secret(name),
             Response::Of(200..=299, answer, _) => {
                 return through("HTTP CONNECT", asked + request, answered + answer);
             }
@@ -101,7 +107,18 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// SOCKS 5 (RFC 1928), with or without a password (RFC 1929).
+/// Whether a request's head has credentials for somebody (RFC 9110 §11.6.2, §11.7.2; RFC 6265).
+fn shows_credentials(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').any(|line| {
+        let is = |name: &[u8]| {
+            line.get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        is(b"proxy-authorization:") || is(b"authorization:") || is(b"cookie:")
+    })
+}
+
+/// SOCKS 5 (RFC 1928), with or without a password (RFC 1929), which goes in clear.
 fn socks5(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "socks5";
     let (mut c, mut s) = (Cursor::new(client), Cursor::new(server));
@@ -121,7 +138,7 @@ fn socks5(client: &[u8], server: &[u8]) -> Match {
         (Some(5), Some(2)) => {
             let user = c.u8().zip(c.vec8()).zip(c.vec8());
             match (user, s.u8(), s.u8()) {
-                (Some(_), Some(1), Some(0)) => {}
+                (Some(_), Some(1), Some(0)) => return Match::Secret(NAME),
                 (_, Some(_), Some(_)) => return Match::Yes(NAME),
                 _ => return Match::Likely(NAME),
             }
