@@ -1,6 +1,7 @@
 use super::*;
 
 mod added;
+mod named;
 mod recordings;
 
 /// What both sides say first, and what it is. The server's bytes come between the client's parts.
