@@ -1,17 +1,28 @@
 //! A sample on its way through the ring buffer.
 
-/// Most record headers that one event carries.
-pub const RECORDS: usize = 8;
+/// Most pieces of a segment that one event carries.
+pub const PIECES: usize = 8;
+/// Most bytes of the first piece.
+pub const CHUNK: u32 = 4096;
+/// Most bytes of each other piece: the header of a TLS record, and the first bytes of its body.
+pub const SNIPPET: u32 = 5 + BODY;
+/// How many bytes of a record's body are copied, of the first records of application data: as many
+/// as the classifier needs to call them readable text.
+pub const BODY: u32 = 32;
+/// Most bytes of one event's pieces, and a snippet to spare.
+pub const PAYLOAD: usize = CHUNK as usize + PIECES * 64;
 
 /// What every event begins with.
 ///
-/// There are two kinds: a head alone, which reports a SYN, FIN or RST; and a full [`Event`], which
-/// reports payload and has none of these flags. A segment with both yields both.
+/// An event of a segment's payload is a full [`Event`]; all others are a head alone: the end of a
+/// connection, and what is reported of packets that are no segments ([`Head::unread`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Head {
     /// Nanoseconds since boot, time asleep included.
     pub time: u64,
+    /// When the connection was met, likewise.
+    pub opened: u64,
     /// Sender; IPv4 as `::ffff:a.b.c.d`.
     pub src: [u8; 16],
     /// Receiver.
@@ -22,7 +33,7 @@ pub struct Head {
     pub dst_port: u16,
     /// The interface it was seen on.
     pub ifindex: u32,
-    /// Sequence number: of the SYN in a head alone, else of the first byte of the segment's payload.
+    /// Sequence number of the first byte of the segment's payload.
     pub seq: u32,
     /// Acknowledgement number in the packet.
     pub ack: u32,
@@ -30,55 +41,68 @@ pub struct Head {
     pub isn: [u32; 2],
     /// Payload bytes that the segment carried.
     pub len: u32,
-    /// Position in the payload of the first captured byte.
-    pub offset: u32,
-    /// Captured bytes.
-    pub captured: u32,
+    /// Sequence number of the receiver's FIN, where `bits` has it known.
+    pub fin: u32,
+    /// Bytes of all pieces together.
+    pub captured: u16,
     /// What else is known: the constants of this module.
     pub bits: u16,
-    /// TCP control bits.
+    /// TCP control bits. FIN and RST are there in one event of the segment only, the last one.
     pub tcp_flags: u8,
-    /// Entries of [`Event::records`] in use.
-    pub records: u8,
+    /// Pieces in use.
+    pub pieces: u8,
+    /// Of a packet that is no segment, why: the index of a counter. Otherwise zero.
+    pub unread: u8,
+    /// The IP protocol.
+    pub transport: u8,
 }
 
 /// The pod is the sender.
 pub const EGRESS: u16 = 1 << 0;
-/// The flow was running when it was first met.
+/// The connection was running when it was first met.
 pub const MIDSTREAM: u16 = 1 << 1;
-/// A fresh look at a flow that was done.
+/// A recheck of a direction that was done.
 pub const AGAIN: u16 = 1 << 2;
-/// Samples of the flow were lost before this one.
+/// Samples of the connection were lost before this one.
 pub const LOST: u16 = 1 << 3;
 /// The sender's initial sequence number is known.
 pub const SENDER_ISN: u16 = 1 << 4;
 /// The receiver's initial sequence number is known.
 pub const RECEIVER_ISN: u16 = 1 << 5;
+/// The sender opened the connection.
+pub const SENDER_CLIENT: u16 = 1 << 6;
+/// The receiver opened the connection.
+pub const RECEIVER_CLIENT: u16 = 1 << 7;
+/// The connection's first event: what is known of its SYNs was not reported.
+pub const FIRST: u16 = 1 << 8;
+/// The receiver has sent its FIN, at `fin`.
+pub const RECEIVER_FIN: u16 = 1 << 9;
+/// From another interface than the one that the sender is known at: no evidence.
+pub const FOREIGN: u16 = 1 << 10;
+/// The packet is IPv6, whatever its addresses look like.
+pub const V6: u16 = 1 << 11;
 
-/// The header of a TLS record beyond the captured bytes, or as much of it as this segment holds.
+/// A part of a segment's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
-pub struct RecordHeader {
+pub struct Piece {
     /// Position in the segment's payload.
     pub offset: u32,
-    /// The bytes.
-    pub bytes: [u8; 5],
-    /// How many of them are in use.
-    pub len: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Bytes.
+    pub len: u32,
 }
 
-/// An event with room for `N` captured bytes.
+/// An event with the bytes of its pieces, one after the other; those behind the last one in use are
+/// not delivered.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Event<const N: usize> {
+pub struct Event {
     /// Who, when, where.
     pub head: Head,
-    /// Record headers beyond the captured bytes.
-    pub records: [RecordHeader; RECORDS],
-    /// The captured bytes.
-    pub payload: [u8; N],
+    /// Where the bytes belong.
+    pub pieces: [Piece; PIECES],
+    /// The bytes.
+    pub payload: [u8; PAYLOAD],
 }
 
 /// An event as it lies in the ring buffer.
@@ -87,12 +111,10 @@ pub struct Event<const N: usize> {
 pub struct View<'a> {
     /// Who, when, where.
     pub head: Head,
-    /// Record headers beyond the captured bytes.
-    pub records: [RecordHeader; RECORDS],
-    /// The captured bytes.
+    /// Where the bytes belong.
+    pub pieces: [Piece; PIECES],
+    /// The bytes.
     pub payload: &'a [u8],
-    /// A head alone: it reports a SYN, FIN or RST.
-    pub control: bool,
 }
 
 #[cfg(feature = "user")]
@@ -100,32 +122,31 @@ impl<'a> View<'a> {
     /// Reads an event; `None` when `bytes` is none, which would be a fault in the kernel program.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = read::<Head>(bytes)?;
-        if rest.is_empty() {
-            return (head.captured == 0 && head.records == 0).then_some(Self {
-                head,
-                records: [RecordHeader::default(); RECORDS],
-                payload: &[],
-                control: true,
-            });
-        }
-        let (records, rest) = read::<[RecordHeader; RECORDS]>(rest)?;
-        let payload = rest.get(..head.captured as usize)?;
-        Some(Self {
+        let (pieces, payload) = if head.pieces == 0 {
+            ([Piece::default(); PIECES], rest)
+        } else {
+            read(rest)?
+        };
+        let view = Self {
             head,
-            records,
-            payload,
-            control: false,
-        })
+            pieces,
+            payload: payload.get(..head.captured.into())?,
+        };
+        let used = pieces.get(..head.pieces.into())?;
+        let sum: u64 = used.iter().map(|piece| u64::from(piece.len)).sum();
+        (sum == u64::from(head.captured)).then_some(view)
     }
 
-    /// The record headers in use: position in the segment's payload, and the bytes.
-    pub fn records(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.records
+    /// The pieces in use: position in the segment's payload, and the bytes.
+    pub fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut rest = self.payload;
+        self.pieces
             .iter()
-            .take(self.head.records.into())
-            .map(|record| {
-                let len = usize::from(record.len).min(record.bytes.len());
-                (record.offset, &record.bytes[..len])
+            .take(self.head.pieces.into())
+            .map(move |piece| {
+                let (bytes, behind) = rest.split_at(rest.len().min(piece.len as usize));
+                rest = behind;
+                (piece.offset, bytes)
             })
     }
 }
@@ -138,21 +159,20 @@ fn read<T: aya::Pod>(bytes: &[u8]) -> Option<(T, &[u8])> {
 }
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)` of integers without padding (8 + 32 + 4 + 9 * 4 - 4 = 80 bytes, see the test).
+// SAFETY: `repr(C)` of integers without padding (see the test).
 unsafe impl aya::Pod for Head {}
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)` of integers without padding (4 + 5 + 1 + 2 = 12 bytes, see the test).
-unsafe impl aya::Pod for RecordHeader {}
+// SAFETY: `repr(C)` of integers without padding (see the test).
+unsafe impl aya::Pod for Piece {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, Head, RecordHeader};
+    use super::{Event, Head, PAYLOAD, Piece};
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!(size_of::<Head>(), 80);
-        assert_eq!(size_of::<RecordHeader>(), 12);
-        assert_eq!(size_of::<Event<128>>(), 80 + 96 + 128);
-        assert_eq!(align_of::<Event<128>>(), 8);
+        assert_eq!(size_of::<Head>(), 2 * 8 + 2 * 16 + 2 * 2 + 7 * 4 + 2 * 2 + 4);
+        assert_eq!(size_of::<Piece>(), 8);
+        assert_eq!(size_of::<Event>(), 88 + 64 + PAYLOAD);
     }
 }

@@ -8,6 +8,6 @@ pub mod counter;
 pub mod event;
 pub mod flow;
 
-pub use counter::{Counter, Losses};
-pub use event::{Event, Head, RecordHeader};
-pub use flow::{Flow, FlowKey, Half};
+pub use counter::{Counter, Interface};
+pub use event::{Event, Head, Piece};
+pub use flow::{Flow, Half, Key};

@@ -1,13 +1,19 @@
 //! Counting, off the fast path.
 
-use mtls_ebpf_common::Counter;
+use aya_ebpf::bindings::__sk_buff;
+use mtls_ebpf_common::{Counter, Interface};
 
-use crate::maps::COUNTERS;
+use crate::maps::{COUNTERS, INTERFACES};
 
 /// Adds one; the sum on this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) -> u64 {
-    let Some(value) = COUNTERS.get_ptr_mut(counter as u32) else {
+    add(counter as u32)
+}
+
+#[inline(always)]
+fn add(counter: u32) -> u64 {
+    let Some(value) = COUNTERS.get_ptr_mut(counter) else {
         return 0;
     };
     // SAFETY: the slot is this CPU's own, and tc programs do not interrupt each other.
@@ -15,4 +21,35 @@ pub(crate) fn count(counter: Counter) -> u64 {
         *value += 1;
         *value
     }
+}
+
+/// Adds one for the node and for the interface that the packet crosses; the node's sum on this CPU.
+/// `counter` is a [`Counter`] from [`Counter::FIRST_OF_INTERFACE`] on.
+#[inline(never)]
+pub(crate) fn count_on(skb: *mut __sk_buff, counter: u32) -> u64 {
+    // SAFETY: the context is the kernel's, and lives as long as the program runs.
+    count_under(unsafe { (*skb).ifindex }, counter)
+}
+
+/// Likewise, for an interface by its index.
+#[inline(always)]
+pub(crate) fn count_under(ifindex: u32, counter: u32) -> u64 {
+    if let Some(interface) = interface(ifindex) {
+        let at = counter.wrapping_sub(Counter::FIRST_OF_INTERFACE) as usize;
+        if at < Counter::OF_INTERFACE {
+            interface.counts[at] += 1;
+        }
+    }
+    add(counter)
+}
+
+/// What this CPU keeps of an interface. The daemon makes the entries; packets of one that it has
+/// not made yet, or has removed, are those of interface 0.
+#[inline(always)]
+pub(crate) fn interface(ifindex: u32) -> Option<&'static mut Interface> {
+    let found = INTERFACES
+        .get_ptr_mut(&ifindex)
+        .or_else(|| INTERFACES.get_ptr_mut(&0));
+    // SAFETY: the value is this CPU's own, and stays valid while the program runs.
+    found.map(|interface| unsafe { &mut *interface })
 }

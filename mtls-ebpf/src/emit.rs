@@ -1,76 +1,155 @@
 //! From a sample to an event in the ring buffer.
 
-use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
-use mtls_ebpf_common::{Event, Head};
+use core::slice;
 
-use crate::{
-    maps::{EVENTS, Scratch},
-    outcome::{RING_FULL, SAMPLED, UNREADABLE},
-    parse::{FIN, RST, SYN},
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_PROD_POS},
+    check_bounds_signed,
+    helpers::bpf_skb_load_bytes,
+};
+use mtls_ebpf_common::{
+    Counter, Flow, Head, Piece,
+    event::{CHUNK, EGRESS, PAYLOAD, PIECES, SNIPPET, V6},
+    flow::LINK_EGRESS,
 };
 
-/// Most bytes that one event captures.
-pub(crate) const CHUNK: u32 = 4096;
+use crate::{
+    count::interface,
+    maps::{EVENTS, RING_HALF_LOG2, SHARE, Scratch},
+    outcome::{OVER_SHARE, RING_FULL, SAMPLED, UNREADABLE},
+};
 
-/// Reports a SYN, FIN or RST: the head alone.
+/// What an event of payload holds before its payload.
+const FIXED: i64 = (size_of::<Head>() + PIECES * size_of::<Piece>()) as i64;
+
+/// Delivers the head alone.
 #[inline(never)]
-pub(crate) fn control(scratch: &Scratch) -> u32 {
-    let Some(mut entry) = EVENTS.reserve::<Head>(0) else {
-        return RING_FULL;
-    };
-    entry.write(scratch.head);
-    entry.submit(0);
-    SAMPLED
-}
-
-/// Reports payload: the head without its control flags, the record headers, and the
-/// `scratch.head.captured` bytes from `scratch.head.offset` in the payload on, which are at most
-/// [`CHUNK`].
-#[inline(always)]
-pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
-    let flags = scratch.packet.flags;
-    scratch.head.tcp_flags = flags & !(SYN | FIN | RST);
-    let at = scratch.packet.offset.wrapping_add(scratch.head.offset);
-    let outcome = full(skb, scratch, at);
-    scratch.head.tcp_flags = flags;
-    outcome
-}
-
-/// The ring buffer takes only sizes that are constants, hence classes.
-#[inline(never)]
-fn full(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
-    match scratch.head.captured {
-        0 => sized::<8>(skb, scratch, at),
-        1..=128 => sized::<128>(skb, scratch, at),
-        129..=512 => sized::<512>(skb, scratch, at),
-        513..=1536 => sized::<1536>(skb, scratch, at),
-        _ => sized::<{ CHUNK as usize }>(skb, scratch, at),
+pub(crate) fn head(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    // SAFETY: the context lives as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    if !admit(ifindex, size_of::<Head>() as u32) {
+        return OVER_SHARE;
+    }
+    match EVENTS.output::<Head>(&scratch.head, 0) {
+        Ok(()) => SAMPLED,
+        Err(_) => RING_FULL,
     }
 }
 
-#[inline(always)]
-fn sized<const N: usize>(skb: *mut __sk_buff, scratch: &Scratch, at: u32) -> u32 {
-    let Some(mut entry) = EVENTS.reserve::<Event<N>>(0) else {
-        return RING_FULL;
-    };
-    let event = entry.as_mut_ptr();
-    let len = scratch.head.captured as i64;
-    // SAFETY: `event` points to `size_of::<Event<N>>()` bytes of the ring buffer.
-    unsafe {
-        (*event).head = scratch.head;
-        (*event).records = scratch.records;
-        if check_bounds_signed(len, 1, N as i64)
-            && bpf_skb_load_bytes(
-                skb.cast(),
-                at,
-                (&raw mut (*event).payload).cast(),
-                len as u32,
-            ) != 0
-        {
-            entry.discard(0);
+/// Delivers the `scratch.head.pieces` pieces of the segment's payload in `scratch.pieces`: of the
+/// first at most [`CHUNK`] bytes, of the others [`SNIPPET`].
+#[inline(never)]
+pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    scratch.head.captured = 0;
+    for at in 0..PIECES as u32 {
+        if at >= scratch.head.pieces as u32 {
+            break;
+        }
+        if piece(skb, scratch, at) != 0 {
             return UNREADABLE;
         }
     }
-    entry.submit(0);
-    SAMPLED
+    let size = FIXED + scratch.head.captured as i64;
+    // SAFETY: the context lives as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    if !admit(ifindex, size as u32) {
+        return OVER_SHARE;
+    }
+    if !check_bounds_signed(size, FIXED, FIXED + PAYLOAD as i64) {
+        return UNREADABLE;
+    }
+    let event = (&raw const scratch.head).cast::<u8>();
+    // SAFETY: head, pieces and payload lie one after the other, and are longer than that.
+    let event = unsafe { slice::from_raw_parts(event, size as usize) };
+    match EVENTS.output::<[u8]>(event, 0) {
+        Ok(()) => SAMPLED,
+        Err(_) => RING_FULL,
+    }
+}
+
+/// Copies a piece out of the packet, behind those before it; 0 on success.
+#[inline(never)]
+fn piece(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> u32 {
+    let Piece { offset, len } = scratch.pieces[at as usize & (PIECES - 1)];
+    let from = scratch.packet.offset.wrapping_add(offset);
+    let to = scratch.head.captured as i64;
+    let len = len as i64;
+    let payload = (&raw mut scratch.payload).cast::<u8>();
+    // SAFETY: both ends of what is written are compared with the room that there is.
+    let failed = unsafe {
+        if at == 0 {
+            !check_bounds_signed(len, 1, CHUNK as i64)
+                || bpf_skb_load_bytes(skb.cast(), from, payload.cast(), len as u32) != 0
+        } else {
+            !check_bounds_signed(to, 0, PAYLOAD as i64 - SNIPPET as i64)
+                || !check_bounds_signed(len, 1, SNIPPET as i64)
+                || bpf_skb_load_bytes(
+                    skb.cast(),
+                    from,
+                    payload.add(to as usize).cast(),
+                    len as u32,
+                ) != 0
+        }
+    };
+    scratch.head.captured = (to + len) as u16;
+    u32::from(failed)
+}
+
+/// Delivers that a connection has lost its place in the table. `link`: where one of its sides is
+/// known.
+#[inline(always)]
+pub(crate) fn evicted(skb: *mut __sk_buff, flow: &Flow, scratch: &mut Scratch, link: u32) -> u32 {
+    let head = &mut scratch.head;
+    let (seq, ack, len, src_port, dst_port, ifindex, bits) = (
+        head.seq, head.ack, head.len, head.src_port, head.dst_port, head.ifindex, head.bits,
+    );
+    // SAFETY: bytes need no alignment.
+    unsafe {
+        *(&raw mut head.src).cast() = flow.addrs[0];
+        *(&raw mut head.dst).cast() = flow.addrs[1];
+    }
+    [head.src_port, head.dst_port] = flow.ports;
+    head.ifindex = link & !LINK_EGRESS;
+    head.bits = if link & LINK_EGRESS != 0 { EGRESS } else { 0 };
+    if flow.family == 6 {
+        head.bits |= V6;
+    }
+    head.unread = Counter::Evicted as u8;
+    head.opened = flow.opened;
+    (head.seq, head.ack, head.len) = (0, 0, 0);
+    // When it cannot be delivered, the counter has to do.
+    let outcome = self::head(skb, scratch);
+    let head = &mut scratch.head;
+    // SAFETY: bytes need no alignment.
+    unsafe {
+        *(&raw mut head.src).cast() = scratch.packet.src;
+        *(&raw mut head.dst).cast() = scratch.packet.dst;
+    }
+    (
+        head.seq, head.ack, head.len, head.src_port, head.dst_port, head.ifindex, head.bits,
+    ) = (seq, ack, len, src_port, dst_port, ifindex, bits);
+    head.unread = 0;
+    outcome
+}
+
+/// There is room for `size` bytes of this interface's: always while the ring buffer is less than
+/// half full. Beyond that, each interface may put [`SHARE`] bytes per processor into it while the
+/// ring goes on by half its size, so that one pod's flood leaves room for the others' samples.
+#[inline(always)]
+fn admit(ifindex: u32, size: u32) -> bool {
+    let Some(interface) = interface(ifindex) else {
+        return true;
+    };
+    let epoch = (EVENTS.query(BPF_RB_PROD_POS as u64) >> RING_HALF_LOG2.load()) as u32;
+    if interface.epoch != epoch {
+        interface.epoch = epoch;
+        interface.bytes = 0;
+    }
+    let bytes = interface.bytes.wrapping_add(size);
+    if bytes > SHARE.load() && EVENTS.query(BPF_RB_AVAIL_DATA as u64) >> RING_HALF_LOG2.load() != 0
+    {
+        return false;
+    }
+    interface.bytes = bytes;
+    true
 }

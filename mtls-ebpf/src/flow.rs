@@ -1,20 +1,29 @@
-//! A segment's flow: found or founded.
+//! A segment and its flow: what it opens, carries, closes.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
-    Counter, Flow, FlowKey, Half, Head,
-    event::{LOST, MIDSTREAM, RECEIVER_ISN, SENDER_ISN},
-    flow::{FLOW_LOST, FLOW_MIDSTREAM, HALF_FIN, HALF_ISN, HALF_RST, HALF_STARTED},
+    Counter, Flow, Half, Key,
+    event::{
+        EGRESS, FIRST, LOST, MIDSTREAM, RECEIVER_CLIENT, RECEIVER_FIN, RECEIVER_ISN,
+        SENDER_CLIENT, SENDER_ISN, V6,
+    },
+    flow::{
+        FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_FIN_TOLD, HALF_ISN, HALF_RST, HALF_STARTED,
+        LINK_EGRESS, STATE_FINISHED, STATE_OPEN, STATE_UNANSWERED,
+    },
 };
 
 use crate::{
-    count::count,
-    done, emit,
-    maps::{self, FLOWS, LOSSES, Scratch},
-    outcome::{MAP_FULL, RING_FULL, SAMPLED, SKIPPED, worst},
-    parse::{ACK, FIN, Packet, RST, SYN},
-    sample,
+    closing,
+    count::{count, count_on},
+    maps::{self, Scratch},
+    opening,
+    outcome::{
+        MAP_FULL, OVER_SHARE, RING_FULL, SAMPLED, SKIPPED, UNREADABLE, worst,
+    },
+    parse::{Packet, SYN},
+    sample, sender, table,
 };
 
 /// Takes in the segment in the scratch, and counts what became of it.
@@ -25,32 +34,12 @@ pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
     match outcome {
         SAMPLED => count(Counter::Sampled),
         SKIPPED => count(Counter::Skipped),
-        RING_FULL => lost(skb, Counter::RingFull, "the ring buffer is full"),
-        MAP_FULL => lost(skb, Counter::MapFull, "the flow map is full"),
-        _ => lost(skb, Counter::Unreadable, "the packet cannot be read"),
+        RING_FULL => lost(skb, RING_FULL, "the ring buffer is full"),
+        MAP_FULL => lost(skb, MAP_FULL, "the flow table has no place"),
+        OVER_SHARE => lost(skb, OVER_SHARE, "the interface has had its share"),
+        _ => lost(skb, UNREADABLE, "the packet cannot be read"),
     };
-    if outcome > SAMPLED {
-        charge(skb, outcome.wrapping_sub(RING_FULL));
-    }
     0
-}
-
-/// Books a loss to the interface that it happened on. `reason`: which of [`Losses`].
-#[inline(never)]
-fn charge(skb: *mut __sk_buff, reason: u32) -> u32 {
-    // SAFETY: the context is the kernel's, and lives as long as the program runs.
-    let interface = unsafe { (*skb).ifindex };
-    if LOSSES.get_ptr_mut(&interface).is_none() {
-        // When that fails there is nothing to count in.
-        let _ = LOSSES.insert(&interface, &[0; 3], 0);
-    }
-    let Some(losses) = LOSSES.get_ptr_mut(&interface) else {
-        return 0;
-    };
-    let slot = if reason < 2 { reason as usize } else { 2 };
-    // SAFETY: the value is this CPU's own, and the slot is within it.
-    unsafe { (*losses)[slot] += 1 };
-    1
 }
 
 #[inline(always)]
@@ -58,27 +47,83 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     let Some(scratch) = maps::scratch() else {
         return MAP_FULL;
     };
-    let Some(flow) = find(scratch) else {
+    fill(scratch, skb, direction);
+    order(scratch);
+    let mut found = table::find(scratch);
+    let is_new = found == table::ABSENT;
+    if is_new {
+        if !opening::founds(&scratch.packet) {
+            return SKIPPED;
+        }
+        found = table::claim(skb, scratch);
+    }
+    if found != table::FOUND {
+        return MAP_FULL;
+    }
+    let Some(flow) = table::flow(scratch) else {
         return MAP_FULL;
     };
-    describe(skb, flow, scratch, direction);
-    let opened = opening(flow, scratch);
-    if opened > SAMPLED {
-        flow.bits |= FLOW_LOST;
-        return opened;
+    if is_new {
+        opening::found(flow, scratch);
     }
-    scratch.head.seq = scratch.start;
+    let outcome = locked(skb, flow, scratch);
+    if outcome > SAMPLED {
+        flow.lost = 1;
+    }
+    let state = state(flow);
+    table::unlock(flow);
+    table::touch(scratch, state);
+    outcome
+}
+
+/// What there is to do while the flow is locked.
+#[inline(never)]
+fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    if scratch.packet.flags & SYN != 0 && opening::syn(skb, flow, scratch) == opening::IGNORED {
+        return SKIPPED;
+    }
+    let is_home = sender::is_home(flow, scratch);
+    describe(flow, scratch);
+    if !is_home {
+        return sender::foreign(skb, flow, scratch);
+    }
     let sampled = if scratch.packet.len > 0 {
         sample::payload(skb, flow, scratch)
     } else {
         SKIPPED
     };
-    let closed = closing(flow, scratch);
-    let outcome = worst(opened, worst(sampled, closed));
-    if outcome > SAMPLED {
-        flow.bits |= FLOW_LOST;
+    if sampled == SAMPLED {
+        told(flow, scratch);
     }
-    outcome
+    // A FIN behind bytes that were not taken was not taken either.
+    if sampled > SAMPLED {
+        return sampled;
+    }
+    worst(sampled, closing::close(skb, flow, scratch))
+}
+
+/// Something of the flow was delivered, and with it what `scratch.head` says of the rest.
+#[inline(always)]
+pub(crate) fn told(flow: &mut Flow, scratch: &Scratch) {
+    flow.told = flow.serial;
+    if scratch.head.bits & RECEIVER_FIN != 0 {
+        let (_, other) = halves(flow, scratch);
+        other.bits |= HALF_FIN_TOLD;
+    }
+}
+
+/// How far the flow is.
+#[inline(always)]
+fn state(flow: &Flow) -> u64 {
+    let [first, second] = &flow.halves;
+    let (both, any) = (first.bits & second.bits, first.bits | second.bits);
+    if both & HALF_FIN != 0 || any & HALF_RST != 0 {
+        STATE_FINISHED
+    } else if first.link != 0 && second.link != 0 {
+        STATE_OPEN
+    } else {
+        STATE_UNANSWERED
+    }
 }
 
 /// The half of the flow that the segment belongs to, and the other.
@@ -93,113 +138,52 @@ pub(crate) fn halves<'a>(flow: &'a mut Flow, scratch: &Scratch) -> (&'a mut Half
     unsafe { (&mut *halves.add(side), &mut *halves.add(1 - side)) }
 }
 
-/// The segment's flow, founded where there is none.
+/// Writes what the head of the events to come says of the flow.
 #[inline(always)]
-fn find(scratch: &mut Scratch) -> Option<&'static mut Flow> {
-    let packet = &scratch.packet;
-    let (key, side) = order(packet);
-    let flow = match FLOWS.get_ptr_mut(&key) {
-        // SAFETY: see below.
-        Some(flow) if packet.flags & SYN == 0 || continues(unsafe { &*flow }, side, packet) => flow,
-        found => founded(&key, found, packet)?,
-    };
-    scratch.side = side;
-    // SAFETY: a value of the map stays valid while the program runs. Another CPU may write it at
-    // the same time, when the directions of a flow are handled by different ones: each writes its
-    // own half, and the flow's bits are only ever set.
-    Some(unsafe { &mut *flow })
-}
-
-/// Writes the head of the events to come.
-#[inline(never)]
-fn describe(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, direction: u16) -> u32 {
-    let bits = flow.bits;
-    let (half, other) = halves(flow, scratch);
-    let mut start = scratch.packet.seq;
-    if scratch.packet.flags & SYN != 0 {
-        start = start.wrapping_add(1);
+fn describe(flow: &mut Flow, scratch: &mut Scratch) {
+    let mut bits = scratch.head.bits & (EGRESS | V6);
+    if flow.bits & FLOW_MIDSTREAM != 0 {
+        bits |= MIDSTREAM;
     }
-    scratch.start = start;
+    if flow.lost != 0 {
+        bits |= LOST;
+    }
+    if flow.told != flow.serial {
+        bits |= FIRST;
+    }
+    scratch.head.opened = flow.opened;
+    let start = scratch.start;
+    let (half, other) = halves(flow, scratch);
     if half.bits & HALF_STARTED == 0 {
         half.next = start;
+        if half.bits & HALF_ISN == 0 {
+            half.isn = start.wrapping_sub(1);
+        }
     }
-    fill(&mut scratch.head, skb, &scratch.packet, direction);
-    scratch.head.bits |= knowledge(bits, half, other);
-    scratch.head.isn = [half.isn, other.isn];
-    0
-}
-
-/// Reports a SYN that was not reported yet.
-#[inline(always)]
-fn opening(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
-    let (half, _) = halves(flow, scratch);
-    if scratch.packet.flags & SYN == 0 || half.bits & HALF_ISN != 0 {
-        return SKIPPED;
-    }
-    scratch.head.bits |= SENDER_ISN;
-    scratch.head.isn[0] = scratch.packet.seq;
-    let outcome = emit::control(scratch);
-    if outcome == SAMPLED {
-        half.isn = scratch.packet.seq;
-        half.bits |= HALF_ISN | HALF_STARTED;
-    }
-    outcome
-}
-
-/// Reports a FIN or RST that was not reported yet.
-#[inline(always)]
-fn closing(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
-    let (half, _) = halves(flow, scratch);
-    let end = ending(scratch.packet.flags);
-    if end & !half.bits == 0 {
-        return SKIPPED;
-    }
-    scratch.head.offset = 0;
-    scratch.head.captured = 0;
-    scratch.head.records = 0;
-    let outcome = emit::control(scratch);
-    if outcome == SAMPLED {
-        half.bits |= end;
-    }
-    outcome
-}
-
-/// The bits that record the end of a direction, for the flags that bring it.
-#[inline(always)]
-fn ending(flags: u8) -> u8 {
-    let mut bits = 0;
-    if flags & FIN != 0 {
-        bits |= HALF_FIN;
-    }
-    if flags & RST != 0 {
-        bits |= HALF_RST;
-    }
-    bits
-}
-
-/// What is known of a flow, as an event says it.
-#[inline(always)]
-fn knowledge(flow: u32, half: &Half, other: &Half) -> u16 {
-    let mut bits = 0;
     if half.bits & HALF_ISN != 0 {
         bits |= SENDER_ISN;
     }
     if other.bits & HALF_ISN != 0 {
         bits |= RECEIVER_ISN;
     }
-    if flow & FLOW_MIDSTREAM != 0 {
-        bits |= MIDSTREAM;
+    if half.bits & HALF_CLIENT != 0 {
+        bits |= SENDER_CLIENT;
     }
-    if flow & FLOW_LOST != 0 {
-        bits |= LOST;
+    if other.bits & HALF_CLIENT != 0 {
+        bits |= RECEIVER_CLIENT;
     }
-    bits
+    if other.bits & (HALF_FIN | HALF_FIN_TOLD) == HALF_FIN {
+        bits |= RECEIVER_FIN;
+    }
+    scratch.head.bits = bits;
+    scratch.head.isn = [half.isn, other.isn];
+    scratch.head.fin = other.fin;
 }
 
 /// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
 #[inline(always)]
-fn lost(skb: *mut __sk_buff, reason: Counter, why: &str) -> u64 {
-    let total = count(reason);
+fn lost(skb: *mut __sk_buff, reason: u32, why: &str) -> u64 {
+    let total = count_on(skb, reason);
     if total & total.wrapping_sub(1) == 0 {
         let ctx = TcContext::new(skb);
         warn!(
@@ -210,55 +194,10 @@ fn lost(skb: *mut __sk_buff, reason: Counter, why: &str) -> u64 {
     total
 }
 
-/// A SYN that belongs to the flow that is in the map, and does not begin another with its ports.
-#[inline(always)]
-fn continues(flow: &Flow, side: u32, packet: &Packet) -> bool {
-    let (half, other) = if side == 0 {
-        (&flow.halves[0], &flow.halves[1])
-    } else {
-        (&flow.halves[1], &flow.halves[0])
-    };
-    if half.bits & HALF_ISN != 0 {
-        return half.isn == packet.seq;
-    }
-    let other_is_new = other.bits & HALF_ISN != 0 && flow.bits & FLOW_MIDSTREAM == 0;
-    // An answer, or the other SYN of a simultaneous open.
-    other_is_new && (packet.flags & ACK == 0 || packet.ack == other.isn.wrapping_add(1))
-}
-
-/// Puts a new flow into the map, or in the place of the `old` one with its addresses and ports.
-#[inline(always)]
-fn founded(key: &FlowKey, old: Option<*mut Flow>, packet: &Packet) -> Option<*mut Flow> {
-    let is_syn = packet.flags & SYN != 0;
-    let is_start = is_syn && packet.flags & ACK == 0;
-    let new = Flow {
-        halves: [Half::default(); 2],
-        // A SYN-ACK alone: the SYN was missed.
-        bits: if is_start { 0 } else { FLOW_MIDSTREAM },
-    };
-    if is_syn {
-        done::remove(packet.signature);
-        done::remove(packet.signature_back());
-    }
-    count(if is_start {
-        Counter::Flows
-    } else {
-        Counter::Midstream
-    });
-    if let Some(old) = old {
-        // SAFETY: a value of the map, see `find`.
-        unsafe { *old = new };
-        return Some(old);
-    }
-    if FLOWS.insert(key, &new, 0).is_err() {
-        return None;
-    }
-    FLOWS.get_ptr_mut(key)
-}
-
 /// The flow's key, and which half of it the packet belongs to.
 #[inline(always)]
-fn order(packet: &Packet) -> (FlowKey, u32) {
+fn order(scratch: &mut Scratch) {
+    let packet = &scratch.packet;
     let (src_port, dst_port) = packet.ports();
     let swap = if src_port == dst_port {
         if packet.src[1] == packet.dst[1] {
@@ -274,33 +213,50 @@ fn order(packet: &Packet) -> (FlowKey, u32) {
     } else {
         ([packet.src, packet.dst], [src_port, dst_port], 0)
     };
-    let key = FlowKey {
+    scratch.key = Key {
         addrs,
         ports,
+        family: packet.family,
+        transport: packet.transport,
         reserved: 0,
     };
-    (key, side)
+    scratch.side = side;
 }
 
+/// Writes what the head of the events to come says of the packet.
 #[inline(always)]
-fn fill(head: &mut Head, skb: *mut __sk_buff, packet: &Packet, direction: u16) {
+pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     // SAFETY: the helper takes nothing.
-    head.time = unsafe { bpf_ktime_get_boot_ns() };
-    // SAFETY: both are 16 plain bytes.
+    scratch.time = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: the context lives as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    scratch.link = if direction == EGRESS {
+        ifindex | LINK_EGRESS
+    } else {
+        ifindex
+    };
+    let packet: &Packet = &scratch.packet;
+    let head = &mut scratch.head;
+    head.time = scratch.time;
+    head.opened = 0;
+    // SAFETY: both are 16 plain bytes, and bytes need no alignment.
     unsafe {
         *(&raw mut head.src).cast() = packet.src;
         *(&raw mut head.dst).cast() = packet.dst;
     }
     (head.src_port, head.dst_port) = packet.ports();
-    // SAFETY: the context lives as long as the program runs.
-    head.ifindex = unsafe { (*skb).ifindex };
-    head.seq = packet.seq;
+    head.ifindex = ifindex;
+    let is_syn = packet.flags & SYN != 0;
+    scratch.start = packet.seq.wrapping_add(is_syn as u32);
+    head.seq = scratch.start;
     head.ack = packet.ack;
     head.isn = [0; 2];
     head.len = packet.len;
-    head.offset = 0;
+    head.fin = 0;
     head.captured = 0;
-    head.bits = direction;
-    head.tcp_flags = packet.flags;
-    head.records = 0;
+    head.bits = direction | if packet.family == 6 { V6 } else { 0 };
+    head.tcp_flags = 0;
+    head.pieces = 0;
+    head.unread = 0;
+    head.transport = packet.transport;
 }

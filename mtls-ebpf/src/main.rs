@@ -3,17 +3,25 @@
 //! It always passes the packet on to the next program: it watches, it never decides.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod atomic;
 mod bench;
+mod closing;
 mod count;
 mod done;
 mod emit;
 mod flow;
+mod headers;
 mod maps;
+mod opening;
 mod outcome;
 mod parse;
 mod records;
 mod sample;
+mod sender;
+mod table;
+mod unread;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC},
@@ -21,6 +29,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use mtls_ebpf_common::event::EGRESS;
+use parse::Parsed;
 
 /// What the pod sends: runs at tc ingress of the veth's host end.
 #[classifier]
@@ -39,28 +48,39 @@ pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
 /// The shortcut, which most packets take. `direction` is 0 or [`EGRESS`].
 #[inline(always)]
 fn watch(ctx: &TcContext, direction: u16) {
-    let Some(packet) = parse::parse(ctx) else {
-        return;
-    };
-    // SYN, FIN and RST never take it.
-    if !packet.is_control() && done::contains(packet.signature) {
-        return;
-    }
-    if keep(ctx.skb.skb) != 0 {
-        flow::segment(ctx.skb.skb, direction);
+    match parse::parse(ctx) {
+        // SYN, FIN and RST never take it.
+        Parsed::Segment(packet) if packet.is_control() || !done::contains(packet.signature) => {
+            keep(ctx.skb.skb, direction);
+        }
+        Parsed::Segment(_) | Parsed::Nothing => {}
+        Parsed::Other => {
+            other(ctx.skb.skb, direction);
+        }
     }
 }
 
-/// The long road's start; 0 if there is none. It parses the packet anew, so that the shortcut has
-/// to keep no more of it in registers than it needs itself; and leaves it in a map, so that the
-/// verifier looks at the rest once, not once per shape of packet.
+/// The long road's start. It parses the packet anew, so that the shortcut has to keep no more of it
+/// in registers than it needs itself; and leaves it in a map, so that the verifier looks at the rest
+/// once, not once per shape of packet.
 #[inline(never)]
-fn keep(skb: *mut __sk_buff) -> u32 {
-    if let Some(packet) = parse::parse(&TcContext::new(skb))
+fn keep(skb: *mut __sk_buff, direction: u16) -> u32 {
+    if let Parsed::Segment(packet) = parse::parse(&TcContext::new(skb))
         && let Some(scratch) = maps::scratch()
     {
         scratch.packet = packet;
-        return 1;
+        flow::segment(skb, direction);
+    }
+    0
+}
+
+/// The road of packets of unusual shape.
+#[inline(never)]
+fn other(skb: *mut __sk_buff, direction: u16) -> u32 {
+    if let Some(scratch) = maps::scratch()
+        && headers::read(skb, scratch, direction) == headers::SEGMENT
+    {
+        flow::segment(skb, direction);
     }
     0
 }

@@ -2,12 +2,14 @@
 
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf},
+    maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use mtls_ebpf_common::{
-    Counter, Flow, FlowKey, Head, Losses, RecordHeader, event::RECORDS, flow::WAYS,
+    Counter, Flow, Head, Interface, Key, Piece,
+    event::{PAYLOAD, PIECES},
+    flow::{Bucket, WAYS},
 };
 
 use crate::{parse::Packet, records::Walk};
@@ -33,15 +35,25 @@ pub(crate) static DONE_MASK: Global<u32> = Global::new(0);
 #[map]
 pub(crate) static DONE: Array<[u64; WAYS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The look-again generation, 1 to 255: the one word that the daemon changes while this runs. A
+/// The number of the recheck interval, 1 to 255: the one word that the daemon changes while this runs. A
 /// variable, as looking it up in a map would cost more than comparing it.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.generation")]
 pub(crate) static GENERATION: Global<u32> = Global::new(1);
 
-/// The state of flows. About 160 bytes each with the kernel's overhead: 10 MiB.
+/// Buckets of [`BUCKETS`], less one.
+#[unsafe(no_mangle)]
+pub(crate) static BUCKET_MASK: Global<u32> = Global::new(0);
+
+/// The flow table's words: 8 bytes for each of 65,536 connections. Memory that could be mapped, as
+/// above.
 #[map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(65_536, 0);
+pub(crate) static BUCKETS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The state of connections: 128 bytes each, 8 MiB. The daemon maps it, to find those that are
+/// silent.
+#[map]
+pub(crate) static FLOWS: Array<Flow> = Array::with_max_entries(WAYS as u32, BPF_F_MMAPABLE);
 
 /// Samples on their way to the daemon: about 1 KB per connection, so that a reader that is away for
 /// 400 ms loses none at 40,000 connections per second.
@@ -52,11 +64,19 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
-/// [`Losses`] by the interface's index. Only losses write to it; of more interfaces than there is
-/// room for, those that lost something last are kept.
+/// Half of [`EVENTS`], as a power of two.
+#[unsafe(no_mangle)]
+pub(crate) static RING_HALF_LOG2: Global<u32> = Global::new(23);
+
+/// Bytes that one interface may put into the ring from one CPU while it is half full.
+#[unsafe(no_mangle)]
+pub(crate) static SHARE: Global<u32> = Global::new(1 << 20);
+
+/// By the interface's index. The daemon makes an entry where it attaches, and one for index 0, where
+/// everything is counted that has no entry of its own.
 #[map]
-pub(crate) static LOSSES: LruPerCpuHashMap<u32, Losses> =
-    LruPerCpuHashMap::with_max_entries(1_024, 0);
+pub(crate) static INTERFACES: PerCpuHashMap<u32, Interface> =
+    PerCpuHashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 
 /// Where a segment is worked on: too large for the stack of 512 bytes. One per CPU is enough, as tc
 /// programs run with softirqs disabled and so never interrupt each other.
@@ -72,16 +92,30 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) walk: Walk,
-    /// Which half of its flow the segment belongs to.
+    /// Nanoseconds since boot.
+    pub(crate) time: u64,
+    /// The connection's key, and which half of it the segment belongs to.
+    pub(crate) key: Key,
     pub(crate) side: u32,
-    /// Sequence number of its first byte of payload.
+    /// The interface, with `LINK_EGRESS`.
+    pub(crate) link: u32,
+    /// The connection's place in the table: its tag, its bucket's word for it, bucket and way, and
+    /// the index of its state.
+    pub(crate) tag: u64,
+    pub(crate) word: u64,
+    pub(crate) bucket: u32,
+    pub(crate) way: u32,
+    pub(crate) slot: u32,
+    /// Sequence number of the segment's first byte of payload.
     pub(crate) start: u32,
     /// It leaves no hole behind it.
     pub(crate) is_next: u32,
-    /// The current look-again generation.
+    /// The current recheck interval.
     pub(crate) generation: u32,
+    // The event in the making; see `Event`.
     pub(crate) head: Head,
-    pub(crate) records: [RecordHeader; RECORDS],
+    pub(crate) pieces: [Piece; PIECES],
+    pub(crate) payload: [u8; PAYLOAD],
 }
 
 /// This CPU's [`SCRATCH`].

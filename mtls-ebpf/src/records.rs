@@ -2,17 +2,17 @@
 
 use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{
-    Half, RecordHeader,
-    event::RECORDS,
+    Half, Piece,
+    event::{BODY, PIECES, SNIPPET},
     flow::{HALF_DONE, HALF_HEADERS, KIND_OTHER},
 };
 
-use crate::maps::Scratch;
+use crate::{maps::Scratch, sample::least};
 
 /// Bytes of a record's header.
 const HEADER: u32 = 5;
 /// Longest body: 2^14 and what the ciphers of TLS 1.2 may add (RFC 5246 §6.2.3).
-const BODY: u32 = (1 << 14) + 2048;
+const LONGEST: u32 = (1 << 14) + 2048;
 
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
@@ -20,6 +20,8 @@ const APPLICATION_DATA: u8 = 23;
 /// Headers after which a direction is done. The client's certificate shows in its first eight; a
 /// server may send half of its answer before it has seen those.
 pub(crate) const HEADERS: u8 = 24;
+/// Records of application data whose first bytes are copied.
+const BODIES: u8 = 4;
 /// Bytes of hellos, certificates and alerts copied in full.
 pub(crate) const COPIED: u32 = 16 << 10;
 
@@ -32,7 +34,7 @@ pub(crate) struct Walk {
     /// The part of the payload that is to be copied and was not yet.
     pub(crate) from: u32,
     pub(crate) to: u32,
-    /// Headers collected and not yet reported.
+    /// Other pieces collected and not yet delivered: headers, and the first bytes of bodies.
     pub(crate) found: u32,
     /// Bytes copied.
     pub(crate) copied: u32,
@@ -58,7 +60,7 @@ fn is_header(header: u64) -> bool {
     let kind = (header >> 32) as u8;
     let (major, minor) = ((header >> 24) as u8, (header >> 16) as u8);
     // ChangeCipherSpec, alert, handshake, application data, heartbeat; SSL 3.0 to TLS 1.3.
-    (20..=24).contains(&kind) && major == 3 && minor <= 4 && header as u32 & 0xffff <= BODY
+    (20..=24).contains(&kind) && major == 3 && minor <= 4 && header as u32 & 0xffff <= LONGEST
 }
 
 /// Reads `len` bytes (1 to 5) as the low bytes of a number.
@@ -80,34 +82,20 @@ pub(crate) fn read(skb: *mut __sk_buff, at: u32, len: u32) -> Option<u64> {
 pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> Option<()> {
     let (at, len) = (scratch.walk.at, scratch.packet.len);
     let carried = half.carried as u32 & 7;
-    let mut take = HEADER.wrapping_sub(carried);
-    if take > len.wrapping_sub(at) {
-        take = len.wrapping_sub(at);
-    }
+    let take = least(HEADER.wrapping_sub(carried), len.wrapping_sub(at));
     let bytes = read(skb, scratch.packet.offset.wrapping_add(at), take)?;
-    let header = (half.carry as u64) << (8 * take & 63) | bytes;
+    let carry = if carried == 0 { 0 } else { half.carry as u64 };
+    let header = carry << (8 * take & 63) | bytes;
     let is_copying = half.bits & HALF_HEADERS == 0;
     let next = at.wrapping_add(take);
-    if is_copying {
-        scratch.walk.to = next;
-    } else {
-        let high = (bytes << (64 - 8 * take & 63)).to_be_bytes();
-        let slot = scratch.walk.found as usize & (RECORDS - 1);
-        scratch.records[slot] = RecordHeader {
-            offset: at,
-            bytes: [high[0], high[1], high[2], high[3], high[4]],
-            len: take as u8,
-            reserved: [0; 2],
-        };
-        scratch.walk.found += 1;
-    }
+    half.want = 0;
     if carried + take < HEADER {
         half.carry = header as u32;
         half.carried = (carried + take) as u8;
+        snip(half, scratch, at, take);
         scratch.walk.at = next;
         return Some(());
     }
-    half.carry = 0;
     half.carried = 0;
     if !is_header(header) {
         // Not TLS (any more): the next segments show what it is.
@@ -116,6 +104,8 @@ pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) 
         half.bytes = 0;
         if is_copying {
             scratch.walk.to = len;
+        } else {
+            snip(half, scratch, at, least(len.wrapping_sub(at), SNIPPET));
         }
         scratch.walk.at = len;
         return Some(());
@@ -124,20 +114,59 @@ pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) 
         half.bits |= HALF_DONE;
     }
     half.headers += 1;
-    let end = next.wrapping_add(header as u32 & 0xffff);
-    if is_copying {
-        if (header >> 32) as u8 == APPLICATION_DATA {
-            half.bits |= HALF_HEADERS;
-        } else {
-            scratch.walk.to = if end < len { end } else { len };
-        }
-        let room = COPIED.saturating_sub(half.bytes);
+    let body = header as u32 & 0xffff;
+    let end = next.wrapping_add(body);
+    let is_data = (header >> 32) as u8 == APPLICATION_DATA;
+    if is_copying && !is_data {
+        scratch.walk.to = least(end, len);
+        let room = COPIED.saturating_sub(half.bytes as u32);
         if scratch.walk.to > room {
             // No more bodies.
             scratch.walk.to = if next > room { next } else { room };
             half.bits |= HALF_HEADERS;
         }
+    } else {
+        // How such a body begins says whether it can be read.
+        let mut want = 0;
+        if half.bodies < BODIES {
+            half.bodies += 1;
+            want = least(body, BODY);
+        }
+        let here = least(want, len.wrapping_sub(next));
+        half.want = want.wrapping_sub(here) as u8;
+        half.carry = scratch.start.wrapping_add(next).wrapping_add(here);
+        snip(half, scratch, at, take.wrapping_add(here));
+        half.bits |= HALF_HEADERS;
     }
     scratch.walk.at = end;
     Some(())
+}
+
+/// What is wanted of the body that an earlier segment began, as far as this one holds it.
+#[inline(always)]
+pub(crate) fn body(half: &mut Half, scratch: &mut Scratch) {
+    let at = half.carry.wrapping_sub(scratch.start);
+    let len = scratch.packet.len;
+    let take = least(half.want as u32, len.wrapping_sub(at));
+    if half.want == 0 || at >= len {
+        // Later, or never.
+        return;
+    }
+    snip(half, scratch, at, take);
+    half.want = (half.want as u32).wrapping_sub(take) as u8;
+    half.carry = half.carry.wrapping_add(take);
+}
+
+/// Has `len` bytes at `at` copied.
+#[inline(always)]
+fn snip(half: &Half, scratch: &mut Scratch, at: u32, len: u32) {
+    if half.bits & HALF_HEADERS == 0 {
+        // They lie behind what is copied anyway.
+        scratch.walk.to = at.wrapping_add(len);
+        return;
+    }
+    let first = u32::from(scratch.walk.to != scratch.walk.from);
+    let slot = first.wrapping_add(scratch.walk.found) as usize & (PIECES - 1);
+    scratch.pieces[slot] = Piece { offset: at, len };
+    scratch.walk.found = scratch.walk.found.wrapping_add(1);
 }

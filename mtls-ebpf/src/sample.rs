@@ -2,37 +2,44 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
-    Counter, Flow, Half,
-    event::{AGAIN, RECORDS},
-    flow::{HALF_DONE, HALF_HEADERS, HALF_STARTED, KIND_NONE, KIND_OTHER, KIND_TLS},
+    Counter, Flow, Half, Piece,
+    event::{AGAIN, CHUNK, FIRST, PIECES},
+    flow::{
+        HALF_DONE, HALF_FIN, HALF_HEADERS, HALF_HOLE, HALF_RST, HALF_STARTED, KIND_NONE, KIND_OTHER,
+        KIND_TLS,
+    },
 };
 
 use crate::{
+    closing,
     count::count,
-    done,
-    emit::{self, CHUNK},
+    done, emit,
     flow::halves,
     maps::Scratch,
     outcome::{SAMPLED, SKIPPED, UNREADABLE},
+    parse::FIN,
     records::{self, COPIED, HEADERS, Walk},
+    sender::is_taken,
 };
 
 /// Of a direction that is not TLS: enough for the in-band upgrades, which take up to three
 /// exchanges before the ClientHello, and for a request's head.
 const OTHER_BYTES: u32 = 4096;
-const OTHER_SEGMENTS: u16 = 8;
+const OTHER_SEGMENTS: u8 = 8;
 /// Segments sampled of a TLS direction, so that crumbs do not become a flood of events.
-const TLS_SEGMENTS: u16 = 64;
-/// Bytes copied of a segment for another look, or of one whose records cannot be walked as the
-/// header before them was missed.
-const GLANCE: u32 = 512;
+const TLS_SEGMENTS: u8 = 64;
+/// Bytes copied of a segment when a direction that is done is rechecked, and of one whose records
+/// cannot be walked as the header before them was missed.
+pub(crate) const GLANCE: u32 = 512;
+/// Segments sampled of a direction that is done, per recheck interval.
+const LOOKS: u8 = 4;
 /// Steps that one segment may take: a header each, and the events for what is copied (in chunks, and
 /// one that is cut short by the budget) and for the headers (eight at a time).
-const STEPS: u32 = HEADERS as u32 + COPIED / CHUNK + 2 + HEADERS as u32 / RECORDS as u32 + 1;
+const STEPS: u32 = HEADERS as u32 + COPIED / CHUNK + 2 + HEADERS as u32 / (PIECES as u32 - 1) + 2;
 
 /// What a segment is worth.
 const NOTHING: u32 = 0;
-/// As many bytes as `scratch.head.captured`.
+/// Its first bytes, as `scratch.pieces` has them.
 const COPY: u32 = 1;
 /// Its records.
 const RECORD: u32 = 2;
@@ -49,40 +56,63 @@ pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
         NOTHING => return SKIPPED,
         FAULT => return UNREADABLE,
         RECORD => follow(skb, half, scratch),
-        _ => emit::payload(skb, scratch),
+        _ => {
+            ends(scratch);
+            emit::payload(skb, scratch)
+        }
     };
     if outcome > SAMPLED {
         // What was not delivered was not taken.
-        half.bits &= !HALF_DONE;
+        if worth != LOOK {
+            half.bits &= !HALF_DONE;
+        }
         return outcome;
     }
     if worth == LOOK {
         count(Counter::Again);
-        finish(half, scratch);
+        half.looks = half.looks.wrapping_add(1);
+        if half.looks >= LOOKS {
+            done::insert(scratch.packet.signature);
+        }
     } else {
         settle(half, scratch, outcome);
     }
     outcome
 }
 
+/// The event in the making is the segment's last: it carries the FIN as well.
+#[inline(always)]
+fn ends(scratch: &mut Scratch) {
+    scratch.head.tcp_flags |= scratch.packet.flags & FIN;
+}
+
 /// What the segment is worth: one of the constants above.
 #[inline(never)]
 fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
-    let (half, other) = halves(flow, scratch);
     let (start, len) = (scratch.start, scratch.packet.len);
-    let end = start.wrapping_add(len);
     scratch.generation = done::generation() as u32;
+    let (half, other) = halves(flow, scratch);
     let is_done = half.bits & HALF_DONE != 0;
-    if is_done && half.generation == scratch.generation as u8 {
+    if is_done && half.generation != scratch.generation as u8 {
+        half.generation = scratch.generation as u8;
+        half.looks = 0;
+    }
+    if is_done && half.looks >= LOOKS {
         // It was pushed out of the fast path's memory.
         done::insert(scratch.packet.signature);
         return NOTHING;
     }
-    // Sequence numbers are compared by their distance (RFC 9293 §3.4).
-    if half.bits & HALF_STARTED != 0 && half.next.wrapping_sub(end) as i32 >= 0 {
+    let is_started = half.bits & HALF_STARTED != 0;
+    if !is_done && is_started && is_taken(half, start, len) {
         return NOTHING;
     }
-    let is_next = start.wrapping_sub(half.next) as i32 <= 0;
+    let is_behind_fin = half.bits & HALF_FIN != 0
+        && start.wrapping_add(len).wrapping_sub(half.fin) as i32 > 0;
+    if is_behind_fin || (half.bits | other.bits) & HALF_RST != 0 {
+        closing::reopen(flow, scratch);
+    }
+    let (half, other) = halves(flow, scratch);
+    let is_next = start.wrapping_sub(half.isn) <= half.next.wrapping_sub(half.isn);
     scratch.is_next = u32::from(is_next);
 
     let mut begins = false;
@@ -96,8 +126,7 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     if is_done {
         scratch.head.bits |= AGAIN;
         if half.kind == KIND_TLS || !begins {
-            scratch.head.captured = least(len, GLANCE);
-            return LOOK;
+            return some(scratch, GLANCE, LOOK);
         }
         // An upgrade that took longer than the budget: followed from here on.
         half.bits &= !HALF_DONE;
@@ -109,32 +138,37 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
         half.kind = KIND_TLS;
         half.record = start;
         half.carried = 0;
-        half.carry = 0;
+        half.want = 0;
         half.headers = 0;
+        half.bodies = 0;
         half.segments = 0;
         half.bytes = 0;
         half.bits &= !HALF_HEADERS;
     } else if half.kind == KIND_NONE && is_next {
         half.kind = KIND_OTHER;
     }
-    scratch.head.offset = 0;
-    scratch.head.records = 0;
     if half.kind != KIND_TLS {
-        let room = OTHER_BYTES.saturating_sub(half.bytes);
-        scratch.head.captured = least(least(len, CHUNK), room);
-        scratch.walk.copied = scratch.head.captured;
-        return COPY;
+        let room = OTHER_BYTES.saturating_sub(half.bytes as u32);
+        return some(scratch, least(CHUNK, room), COPY);
     }
     if (half.record.wrapping_sub(start) as i32) < 0 {
         // The header before this was missed.
-        scratch.head.captured = least(len, GLANCE);
-        scratch.walk.copied = scratch.head.captured;
-        if half.bytes >= COPIED {
+        if half.bytes as u32 >= COPIED {
             half.bits |= HALF_DONE;
         }
-        return COPY;
+        return some(scratch, GLANCE, COPY);
     }
     RECORD
+}
+
+/// At most so many of the segment's first bytes are worth copying.
+#[inline(always)]
+fn some(scratch: &mut Scratch, most: u32, worth: u32) -> u32 {
+    let len = least(scratch.packet.len, most);
+    scratch.pieces[0] = Piece { offset: 0, len };
+    scratch.head.pieces = 1;
+    scratch.walk.copied = len;
+    worth
 }
 
 /// The other direction turns to TLS as well, whatever it has spent before.
@@ -153,16 +187,22 @@ fn reopen(other: &mut Half, scratch: &Scratch) {
 fn settle(half: &mut Half, scratch: &mut Scratch, outcome: u32) -> u32 {
     half.bits |= HALF_STARTED;
     if scratch.is_next != 0 {
-        half.next = scratch.start.wrapping_add(scratch.packet.len);
+        let end = scratch.start.wrapping_add(scratch.packet.len);
+        // A repetition may end before what was taken.
+        if end.wrapping_sub(half.isn) > half.next.wrapping_sub(half.isn) {
+            half.next = end;
+        }
+    } else {
+        half.bits |= HALF_HOLE;
     }
     if outcome == SAMPLED {
         half.segments = half.segments.saturating_add(1);
-        half.bytes = half.bytes.saturating_add(scratch.walk.copied);
+        half.bytes = half.bytes.saturating_add(scratch.walk.copied as u16);
     }
     let is_spent = if half.kind == KIND_TLS {
         half.segments >= TLS_SEGMENTS
     } else {
-        half.segments >= OTHER_SEGMENTS || half.bytes >= OTHER_BYTES
+        half.segments >= OTHER_SEGMENTS || half.bytes as u32 >= OTHER_BYTES
     };
     if is_spent || half.bits & HALF_DONE != 0 {
         finish(half, scratch);
@@ -170,11 +210,12 @@ fn settle(half: &mut Half, scratch: &mut Scratch, outcome: u32) -> u32 {
     0
 }
 
-/// Nothing more is wanted of the direction, until the next look.
+/// Nothing more is wanted of the direction, until the next recheck.
 #[inline(always)]
 fn finish(half: &mut Half, scratch: &Scratch) {
     half.bits |= HALF_DONE;
     half.generation = scratch.generation as u8;
+    half.looks = LOOKS;
     done::insert(scratch.packet.signature);
 }
 
@@ -196,6 +237,9 @@ fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
         copied: 0,
         events: 0,
     };
+    if half.bits & HALF_HEADERS != 0 {
+        records::body(half, scratch);
+    }
     let mut outcome = SKIPPED;
     for _ in 0..STEPS {
         let done = step(skb, half, scratch);
@@ -222,37 +266,48 @@ const STEP_ON: u32 = u32::MAX;
 #[inline(never)]
 fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     let has_more = scratch.walk.at < scratch.packet.len && half.bits & HALF_DONE == 0;
-    if has_more && scratch.walk.found < RECORDS as u32 {
+    // The first piece is what is copied in a row.
+    if has_more && scratch.walk.found < PIECES as u32 - 1 {
         return match records::step(skb, half, scratch) {
             Some(()) => STEP_ON,
             None => UNREADABLE,
         };
     }
     let (from, found) = (scratch.walk.from, scratch.walk.found);
-    let left = scratch.walk.to.saturating_sub(from);
+    let left = scratch.walk.to.wrapping_sub(from);
     if left == 0 && found == 0 {
         return SKIPPED;
     }
     let captured = least(left, CHUNK);
     let is_last = captured == left;
-    scratch.head.offset = from;
-    scratch.head.captured = captured;
-    // They go with the last chunk.
-    scratch.head.records = if is_last { found as u8 } else { 0 };
+    let mut pieces = if is_last { found } else { 0 };
+    if captured > 0 {
+        scratch.pieces[0] = Piece {
+            offset: from,
+            len: captured,
+        };
+        pieces = pieces.wrapping_add(1);
+    }
+    scratch.head.pieces = pieces as u8;
+    if is_last && !has_more {
+        ends(scratch);
+    }
     let outcome = emit::payload(skb, scratch);
     if outcome != SAMPLED {
         return outcome;
     }
-    if captured == scratch.walk.to.saturating_sub(scratch.walk.from) {
+    if is_last {
         scratch.walk.found = 0;
     }
-    scratch.walk.from += captured;
-    scratch.walk.copied += captured;
+    scratch.walk.from = from.wrapping_add(captured);
+    scratch.walk.copied = scratch.walk.copied.wrapping_add(captured);
     scratch.walk.events += 1;
+    // Only the first event of the connection is the first.
+    scratch.head.bits &= !FIRST;
     STEP_ON
 }
 
 #[inline(always)]
-fn least(a: u32, b: u32) -> u32 {
+pub(crate) fn least(a: u32, b: u32) -> u32 {
     if a < b { a } else { b }
 }

@@ -1,0 +1,57 @@
+//! Atomic instructions, which `core` does not have for this target. Each is a full barrier.
+
+use core::arch::asm;
+
+/// Writes `new` where `old` is; what was there.
+///
+/// # Safety
+/// `at` points to a map's value, aligned.
+#[inline(always)]
+pub(crate) unsafe fn compare_exchange_u64(at: *mut u64, old: u64, new: u64) -> u64 {
+    let found;
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({at} + 0, r0, {new})",
+            at = in(reg) at,
+            new = in(reg) new,
+            inout("r0") old => found,
+        );
+    }
+    found
+}
+
+/// Writes `new` where `old` is; what was there.
+///
+/// # Safety
+/// `at` points to a map's value, aligned.
+#[inline(always)]
+pub(crate) unsafe fn compare_exchange_u32(at: *mut u32, old: u32, new: u32) -> u32 {
+    let found;
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "w0 = cmpxchg32_32({at} + 0, w0, {new})",
+            at = in(reg) at,
+            new = in(wreg) new,
+            inout("w0") old => found,
+        );
+    }
+    found
+}
+
+/// Writes `new`.
+///
+/// # Safety
+/// `at` points to a map's value, aligned.
+#[inline(always)]
+pub(crate) unsafe fn store_u32(at: *mut u32, new: u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        asm!(
+            "{new} = xchg32_32({at} + 0, {new})",
+            at = in(reg) at,
+            new = inout(wreg) new => _,
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! FIN and RST. Both are believed only from where their sender is known, and at the sequence number
+//! that is due, as far as that is known here (RFC 9293 §3.5.2, RFC 5961 §3); and only until there
+//! is payload after them, which [`reopen`]s the connection.
+
+use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::{bpf_csum_diff, bpf_skb_load_bytes}};
+use mtls_ebpf_common::{
+    Counter, Flow, Half,
+    event::RECEIVER_FIN,
+    flow::{
+        FLOW_CLOSED, HALF_DONE, HALF_FIN, HALF_FIN_TOLD, HALF_HOLE, HALF_ISN, HALF_RST,
+        HALF_STARTED,
+    },
+};
+
+use crate::{
+    count::count_on,
+    done, emit,
+    flow::{halves, told},
+    maps::Scratch,
+    outcome::{SAMPLED, SKIPPED},
+    parse::{ACK, FIN, PROTO_TCP, RST, TCP},
+};
+
+/// Notes a FIN or RST, and delivers it where it is the connection's end.
+#[inline(always)]
+pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let flags = scratch.packet.flags;
+    if flags & (FIN | RST) == 0 {
+        return SKIPPED;
+    }
+    let end = scratch.start.wrapping_add(scratch.packet.len);
+    let (half, other) = halves(flow, scratch);
+    if flags & RST != 0 {
+        if half.bits & HALF_RST != 0 {
+            return again(skb, flow, scratch);
+        }
+        if !is_due(half, other, scratch, end) || is_corrupt(skb, scratch) {
+            count_on(skb, Counter::ControlIgnored as u32);
+            return SKIPPED;
+        }
+        half.bits |= HALF_RST;
+        half.looks = 0;
+        other.looks = 0;
+        // Whatever either side sends from now on is news.
+        done::remove(scratch.packet.signature);
+        done::remove(scratch.packet.signature_back());
+    } else {
+        if half.bits & HALF_FIN != 0 {
+            return again(skb, flow, scratch);
+        }
+        if !is_due(half, other, scratch, end) {
+            count_on(skb, Counter::ControlIgnored as u32);
+            return SKIPPED;
+        }
+        half.fin = end;
+        half.bits |= HALF_FIN;
+        half.looks = 0;
+        if half.bits & HALF_DONE != 0 {
+            done::remove(scratch.packet.signature);
+        }
+        // It went with the payload.
+        if scratch.head.tcp_flags & FIN != 0 {
+            half.bits |= HALF_FIN_TOLD;
+        }
+    }
+    again(skb, flow, scratch)
+}
+
+/// Delivers the end, unless that was done. The first FIN alone is not one yet.
+#[inline(always)]
+fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
+    let is_closed = flow.bits & FLOW_CLOSED != 0;
+    let (half, other) = halves(flow, scratch);
+    let is_reset = half.bits & HALF_RST != 0;
+    let both = half.bits & other.bits;
+    if !is_reset && both & HALF_FIN == 0 || is_closed {
+        return SKIPPED;
+    }
+    if !is_reset && both & HALF_FIN_TOLD != 0 {
+        flow.bits |= FLOW_CLOSED;
+        return SKIPPED;
+    }
+    scratch.head.tcp_flags = scratch.packet.flags & (FIN | RST | ACK);
+    scratch.head.captured = 0;
+    scratch.head.pieces = 0;
+    if other.bits & HALF_FIN_TOLD != 0 {
+        scratch.head.bits &= !RECEIVER_FIN;
+    }
+    let outcome = emit::head(skb, scratch);
+    if outcome == SAMPLED {
+        half.bits |= HALF_FIN_TOLD;
+        flow.bits |= FLOW_CLOSED;
+        told(flow, scratch);
+    }
+    outcome
+}
+
+/// There is payload after the end: it was none.
+#[inline(always)]
+pub(crate) fn reopen(flow: &mut Flow, scratch: &Scratch) {
+    let (half, other) = halves(flow, scratch);
+    half.bits &= !(HALF_FIN | HALF_FIN_TOLD | HALF_RST);
+    other.bits &= !HALF_RST;
+    flow.bits &= !FLOW_CLOSED;
+}
+
+/// The sequence number is the one that the receiver waits for, as far as that is known.
+#[inline(always)]
+fn is_due(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
+    if half.bits & HALF_STARTED == 0 {
+        // The refusal of a SYN (RFC 9293 §3.10.7.1).
+        let answers = scratch.packet.flags & ACK != 0
+            && scratch.packet.ack == other.isn.wrapping_add(1);
+        return other.bits & HALF_ISN == 0 || answers;
+    }
+    if half.bits & HALF_DONE != 0 {
+        // Later segments were not looked at.
+        return true;
+    }
+    let ahead = end.wrapping_sub(half.next);
+    if half.bits & HALF_HOLE != 0 {
+        return ahead < 1 << 30;
+    }
+    // Behind its own FIN, a sender resets one further on.
+    ahead == 0 || half.bits & HALF_FIN != 0 && ahead == 1
+}
+
+/// The checksum is wrong, as far as that can be told cheaply: of a segment without payload. The
+/// field holds the sum of the pseudo-header alone where hardware was to do the rest.
+#[inline(never)]
+fn is_corrupt(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
+    let packet = &scratch.packet;
+    let header = packet.header as i64;
+    if packet.len != 0 {
+        return false;
+    }
+    let at = packet.offset.wrapping_sub(header as u32);
+    let buffer = (&raw mut scratch.payload).cast::<u8>();
+    // SAFETY: at most 60 bytes go into a larger buffer, and are read from it.
+    let sum = unsafe {
+        if !check_bounds_signed(header, TCP as i64, 60)
+            || bpf_skb_load_bytes(skb.cast(), at, buffer.cast(), header as u32) != 0
+        {
+            return false;
+        }
+        let seed = (header as u16).to_be() as u32 + (PROTO_TCP as u16).to_be() as u32;
+        let addresses = (&raw mut scratch.packet.src).cast::<u32>();
+        let pseudo = bpf_csum_diff(core::ptr::null_mut(), 0, addresses, 32, seed);
+        let field = u16::from_ne_bytes([*buffer.add(16), *buffer.add(17)]);
+        if pseudo >= 0 && fold(pseudo as u32) == field {
+            return false;
+        }
+        bpf_csum_diff(
+            core::ptr::null_mut(),
+            0,
+            buffer.cast(),
+            header as u32,
+            pseudo as u32,
+        )
+    };
+    sum < 0 || fold(sum as u32) != 0xffff
+}
+
+#[inline(always)]
+fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}

@@ -1,0 +1,221 @@
+//! Any shape of packet: VLAN tags, options, extension headers, headers beyond the linear part (as
+//! AF_PACKET's TX_RING leaves them). And what is no TCP segment, by kind.
+//!
+//! Tunnels inside a pod's traffic are counted, not looked through: a pod can write whatever
+//! addresses it likes into an inner header.
+
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use mtls_ebpf_common::Counter;
+
+use crate::{
+    done,
+    maps::Scratch,
+    parse::{
+        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, Parsed, TAG, TCP, TcpHeader, joined,
+        length, load, mapped,
+    },
+    unread,
+};
+
+/// Most VLAN tags followed.
+const TAGS: usize = 4;
+/// Most extension headers followed. RFC 8200 §4.1 wants each at most once, destination options twice.
+const EXTENSIONS: usize = 10;
+
+/// The packet is a segment, and lies in the scratch.
+pub(crate) const SEGMENT: u32 = 1;
+/// It is not, and was counted if that is worth counting.
+pub(crate) const PASSED: u32 = 0;
+
+/// Reads the packet into `scratch.packet`: [`SEGMENT`] or [`PASSED`].
+#[inline(never)]
+pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -> u32 {
+    scratch.packet.src = [0; 2];
+    scratch.packet.dst = [0; 2];
+    scratch.packet.ports = 0;
+    scratch.packet.family = 0;
+    scratch.packet.transport = 0;
+    let kind = ethernet(skb, scratch);
+    match kind {
+        IS_SEGMENT => SEGMENT,
+        IS_NOTHING => PASSED,
+        kind => unread::packet(skb, scratch, direction, kind),
+    }
+}
+
+const IS_SEGMENT: u32 = u32::MAX;
+const IS_NOTHING: u32 = u32::MAX - 1;
+
+/// One of the two above, or the counter of what the packet is instead.
+#[inline(always)]
+fn ethernet(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    let ctx = TcContext::new(skb);
+    let mut at = (ETH - 2) as u32;
+    for _ in 0..=TAGS {
+        let Ok(ethertype) = ctx.load::<u16>(at as usize) else {
+            return IS_NOTHING;
+        };
+        at += 2;
+        scratch.packet.offset = at;
+        match u16::from_be(ethertype) {
+            0x0800 => return ipv4(skb, scratch),
+            0x86dd => return ipv6(skb, scratch),
+            // 802.1Q, 802.1ad, and what switches used before it.
+            0x8100 | 0x88a8 | 0x9100 => at += (TAG - 2) as u32,
+            0x8847 | 0x8848 => return Counter::Mpls as u32,
+            // ARP, LLDP, EAPOL, and lengths of 802.3 (spanning tree): none carries a pod's data.
+            0x0806 | 0x88cc | 0x888e | 0..=0x05ff => return IS_NOTHING,
+            _ => return Counter::OtherLink as u32,
+        }
+    }
+    Counter::TooManyHeaders as u32
+}
+
+#[inline(never)]
+fn ipv4(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    let ctx = TcContext::new(skb);
+    let at = scratch.packet.offset;
+    let Ok(ip) = ctx.load::<[u32; IPV4 / 4]>(at as usize) else {
+        return Counter::Malformed as u32;
+    };
+    let base = ip.as_ptr() as usize;
+    // SAFETY: within the array.
+    let (version, proto, fragment, total): (u8, u8, u16, u16) =
+        unsafe { (load(base, 0), load(base, 9), load(base, 6), load(base, 2)) };
+    let header = ((version & 0xf) as u32) << 2;
+    if version >> 4 != 4 || header < IPV4 as u32 {
+        return Counter::Malformed as u32;
+    }
+    scratch.packet.src = mapped(ip[3]);
+    scratch.packet.dst = mapped(ip[4]);
+    scratch.packet.family = 4;
+    scratch.packet.transport = proto;
+    if fragment & FRAGMENT != 0 {
+        return Counter::Fragments as u32;
+    }
+    let total = length(u16::from_be(total).into(), &ctx, at);
+    let addresses = Addresses::V4(joined(ip[3], ip[4]));
+    transport(
+        skb,
+        scratch,
+        addresses,
+        at.wrapping_add(header),
+        total.wrapping_sub(header),
+    )
+}
+
+#[inline(never)]
+fn ipv6(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    let ctx = TcContext::new(skb);
+    let mut at = scratch.packet.offset;
+    let Ok(ip) = ctx.load::<[u64; IPV6 / 8]>(at as usize) else {
+        return Counter::Malformed as u32;
+    };
+    let base = ip.as_ptr() as usize;
+    // SAFETY: within the array.
+    let (version, mut next, total): (u8, u8, u16) =
+        unsafe { (load(base, 0), load(base, 6), load(base, 4)) };
+    if version >> 4 != 6 {
+        return Counter::Malformed as u32;
+    }
+    scratch.packet.src = [ip[1], ip[2]];
+    scratch.packet.dst = [ip[3], ip[4]];
+    scratch.packet.family = 6;
+    at = at.wrapping_add(IPV6 as u32);
+    let mut total = length(u16::from_be(total).into(), &ctx, at);
+    for _ in 0..=EXTENSIONS {
+        if !is_extension(next) {
+            scratch.packet.transport = next;
+            let addresses = Addresses::V6([ip[1], ip[2]], [ip[3], ip[4]]);
+            return transport(skb, scratch, addresses, at, total);
+        }
+        let Ok(header) = ctx.load::<[u8; 4]>(at as usize) else {
+            return Counter::Malformed as u32;
+        };
+        let len = match next {
+            // An "atomic" fragment (neither offset nor "more", RFC 6946) is a whole packet.
+            44 => {
+                if header[2] != 0 || header[3] & 0xf9 != 0 {
+                    return Counter::Fragments as u32;
+                }
+                8
+            }
+            // Authentication counts in words of four (RFC 4302 §2.2).
+            51 => (header[1] as u32 + 2) << 2,
+            // All others have one length rule (RFC 6564).
+            _ => (header[1] as u32 + 1) << 3,
+        };
+        next = header[0];
+        at = at.wrapping_add(len);
+        total = total.wrapping_sub(len);
+    }
+    Counter::TooManyHeaders as u32
+}
+
+#[inline(always)]
+fn is_extension(next: u8) -> bool {
+    // Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6.
+    matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140)
+}
+
+#[inline(always)]
+fn transport(
+    skb: *mut __sk_buff,
+    scratch: &mut Scratch,
+    addresses: Addresses,
+    at: u32,
+    total: u32,
+) -> u32 {
+    match scratch.packet.transport {
+        PROTO_TCP => tcp(skb, scratch, addresses, at, total),
+        17 => udp(skb, at),
+        132 => Counter::Sctp as u32,
+        1 | 58 => Counter::Icmp as u32,
+        4 | 41 => Counter::IpInIp as u32,
+        47 => Counter::Gre as u32,
+        50 => Counter::Esp as u32,
+        137 => Counter::Mpls as u32,
+        // IGMP, and "no next header".
+        2 | 59 => IS_NOTHING,
+        _ => Counter::OtherIp as u32,
+    }
+}
+
+#[inline(always)]
+fn tcp(
+    skb: *mut __sk_buff,
+    scratch: &mut Scratch,
+    addresses: Addresses,
+    at: u32,
+    total: u32,
+) -> u32 {
+    let Ok(header) = TcContext::new(skb).load::<[u32; TCP / 4]>(at as usize) else {
+        return Counter::Malformed as u32;
+    };
+    // SAFETY: within the array.
+    let header = unsafe { TcpHeader::load(header.as_ptr() as usize, 0) };
+    match header.packet(addresses, at, total) {
+        Parsed::Segment(packet) => {
+            scratch.packet = packet;
+            // The shortcut, for packets of any shape.
+            if !packet.is_control() && done::contains(packet.signature) {
+                return IS_NOTHING;
+            }
+            IS_SEGMENT
+        }
+        Parsed::Nothing => IS_NOTHING,
+        Parsed::Other => Counter::Malformed as u32,
+    }
+}
+
+#[inline(always)]
+fn udp(skb: *mut __sk_buff, at: u32) -> u32 {
+    let Ok(ports) = TcContext::new(skb).load::<[u16; 2]>(at as usize) else {
+        return Counter::Malformed as u32;
+    };
+    match u16::from_be(ports[1]) {
+        4789 | 8472 => Counter::Vxlan as u32,
+        6081 => Counter::Geneve as u32,
+        _ => Counter::Udp as u32,
+    }
+}

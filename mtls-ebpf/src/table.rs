@@ -1,0 +1,313 @@
+//! The flow table: buckets of eight ways in array memory.
+//!
+//! A [`Bucket`](mtls_ebpf_common::flow::Bucket) is one cache line of eight words. A word names the
+//! connection that has its way, and says how old and how far it is, so that both the search and the
+//! choice of a victim read one line. The state proper is two lines elsewhere, under a lock of its own.
+//!
+//! # What other processors may do meanwhile
+//!
+//! - A way changes hands by a compare-and-exchange of its word, so that of two claimants one gets
+//!   it. The winner then takes the lock, and only then writes the new connection's state: whoever
+//!   was still at work on the old one has finished.
+//! - Who finds a word takes the lock and compares the key: between the two the way may have changed
+//!   hands, or its new owner may not have written the key yet. Then the segment counts as lost.
+//! - Two processors that meet one connection at once, in midstream, may claim a way each. Each
+//!   looks again once it has its word: of two words the first stays, and whose is the second gives
+//!   it back. A SYN's answer cannot come before the SYN's program has ended.
+//! - The lock is tried a bounded number of times; a holder is never interrupted by another program
+//!   of ours, and does not sleep.
+
+use aya_ebpf::bindings::__sk_buff;
+use mtls_ebpf_common::{
+    Counter, Flow, Half,
+    flow::{
+        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_FINISHED, STATE_MASK,
+        STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
+    },
+};
+
+use crate::{
+    atomic::{compare_exchange_u32, compare_exchange_u64, store_u32},
+    count::count_under,
+    done::{self, signature_v6},
+    emit,
+    maps::{BUCKETS, BUCKET_MASK, FLOWS, Scratch},
+    parse,
+};
+
+/// The flow in the scratch is in the table, and locked.
+pub(crate) const FOUND: u32 = 0;
+/// It is not.
+pub(crate) const ABSENT: u32 = 1;
+/// It may be, but is out of reach.
+pub(crate) const BUSY: u32 = 2;
+
+/// Tries for a lock: about a microsecond, in which its holder delivers several samples.
+const TRIES: u32 = 64;
+/// An interface with this many ways of a full bucket makes room for others from its own.
+const MAJORITY: u32 = WAYS as u32 / 2;
+
+/// The flow at `scratch.slot`.
+#[inline(always)]
+pub(crate) fn flow(scratch: &Scratch) -> Option<&'static mut Flow> {
+    // SAFETY: a value of an array map stays where it is, and the lock is held.
+    FLOWS
+        .get_ptr_mut(scratch.slot)
+        .map(|flow| unsafe { &mut *flow })
+}
+
+/// Looks for `scratch.key` and locks it.
+#[inline(never)]
+pub(crate) fn find(scratch: &mut Scratch) -> u32 {
+    let key = &scratch.key;
+    let ports = (key.ports[0] as u32) << 16 | key.ports[1] as u32;
+    let mixed = (key.family as u64) << 48 | (key.transport as u64) << 56;
+    let [first, second] = key.addrs;
+    let hash = signature_v6([first[0] ^ mixed, first[1]], second, ports);
+    scratch.tag = hash >> TAG_AT << TAG_AT;
+    // The lowest byte of a signature is zero.
+    scratch.bucket = (hash >> 8) as u32 & BUCKET_MASK.load();
+    let Some(way) = way_of(scratch) else {
+        return ABSENT;
+    };
+    choose(scratch, way);
+    if lock(scratch) && is_key(scratch) {
+        return FOUND;
+    }
+    BUSY
+}
+
+/// Which way has the tag; the first one of several.
+#[inline(always)]
+fn way_of(scratch: &mut Scratch) -> Option<u32> {
+    let bucket = BUCKETS.get(scratch.bucket)?;
+    let mut found = WAYS;
+    for way in (0..WAYS).rev() {
+        let word = bucket[way];
+        if word >> TAG_AT << TAG_AT == scratch.tag && word & STATE_MASK != 0 {
+            found = way;
+            scratch.word = word;
+        }
+    }
+    (found < WAYS).then_some(found as u32)
+}
+
+#[inline(always)]
+fn choose(scratch: &mut Scratch, way: u32) {
+    scratch.way = way;
+    scratch.slot = scratch.bucket * WAYS as u32 + way;
+}
+
+#[inline(always)]
+fn lock(scratch: &Scratch) -> bool {
+    let Some(flow) = FLOWS.get_ptr_mut(scratch.slot) else {
+        return false;
+    };
+    for _ in 0..TRIES {
+        // SAFETY: a value of an array map.
+        if unsafe { compare_exchange_u32(&raw mut (*flow).lock, 0, 1) } == 0 {
+            return true;
+        }
+    }
+    // SAFETY: a value of an array map; a byte that others only ever set, too.
+    unsafe { (&raw mut (*flow).lost).write_volatile(1) };
+    false
+}
+
+/// Lets go of the flow.
+#[inline(always)]
+pub(crate) fn unlock(flow: &mut Flow) {
+    // SAFETY: a value of an array map.
+    unsafe { store_u32(&raw mut flow.lock, 0) };
+}
+
+/// The flow that was locked is the one that was looked for; otherwise it is let go.
+#[inline(always)]
+fn is_key(scratch: &Scratch) -> bool {
+    let Some(flow) = flow(scratch) else {
+        return false;
+    };
+    let key = &scratch.key;
+    let same = flow.addrs[0][0] == key.addrs[0][0]
+        && flow.addrs[0][1] == key.addrs[0][1]
+        && flow.addrs[1][0] == key.addrs[1][0]
+        && flow.addrs[1][1] == key.addrs[1][1]
+        && flow.ports[0] == key.ports[0]
+        && flow.ports[1] == key.ports[1]
+        && flow.family == key.family
+        && flow.transport == key.transport;
+    if !same {
+        unlock(flow);
+    }
+    same
+}
+
+/// Makes room for `scratch.key`, which is absent, and locks it: [`FOUND`] or [`BUSY`].
+#[inline(never)]
+pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
+    let way = victim(scratch);
+    choose(scratch, way);
+    let old = scratch.word;
+    let new = word(scratch, STATE_UNANSWERED);
+    let Some(bucket) = BUCKETS.get_ptr_mut(scratch.bucket) else {
+        return BUSY;
+    };
+    // SAFETY: within the bucket, which is a value of an array map.
+    let place = unsafe { (&raw mut *bucket).cast::<u64>().add((way & 7) as usize) };
+    // SAFETY: as above.
+    if unsafe { compare_exchange_u64(place, old, new) } != old {
+        return BUSY;
+    }
+    scratch.word = new;
+    if way_of(scratch) != Some(way) || !lock(scratch) {
+        // Another processor has made a place for the same connection, or the old one is held.
+        // SAFETY: as above.
+        unsafe { compare_exchange_u64(place, new, 0) };
+        return BUSY;
+    }
+    let Some(flow) = flow(scratch) else {
+        return BUSY;
+    };
+    if old & STATE_MASK != 0 {
+        evict(skb, flow, scratch, old);
+    }
+    begin(flow, scratch);
+    FOUND
+}
+
+/// The word of this moment for the flow in the scratch.
+#[inline(always)]
+fn word(scratch: &Scratch, state: u64) -> u64 {
+    let age = scratch.time >> AGE_SHIFT & AGE_MASK;
+    scratch.tag | link_hash(scratch.link) << LINK_AT | age << AGE_AT | state
+}
+
+#[inline(always)]
+fn link_hash(link: u32) -> u64 {
+    // Neighbours differ, and so do an interface's two directions.
+    ((link ^ link >> 8 ^ link >> 24) & 0xff) as u64
+}
+
+/// The way that is to go: an empty one, else the oldest finished one, else the oldest without an
+/// answer, else the oldest of an interface that has half of the bucket, else the oldest.
+#[inline(always)]
+fn victim(scratch: &mut Scratch) -> u32 {
+    let Some(bucket) = BUCKETS.get(scratch.bucket) else {
+        return 0;
+    };
+    let now = scratch.time >> AGE_SHIFT;
+    // By majority vote (Boyer and Moore): whoever has more than half is the candidate.
+    let (mut candidate, mut votes) = (0, 0_u32);
+    for word in bucket {
+        let link = word >> LINK_AT & 0xff;
+        if votes == 0 {
+            candidate = link;
+        }
+        votes = if link == candidate {
+            votes + 1
+        } else {
+            votes - 1
+        };
+    }
+    let mut count = 0;
+    for word in bucket {
+        count += u32::from(word >> LINK_AT & 0xff == candidate);
+    }
+    let (mut best, mut way) = (0, 0);
+    for at in 0..WAYS {
+        let word = bucket[at];
+        let age = now.wrapping_sub(word >> AGE_AT) & AGE_MASK;
+        let is_greedy = count >= MAJORITY && word >> LINK_AT & 0xff == candidate;
+        let rank = match word & STATE_MASK {
+            STATE_OPEN => u64::from(is_greedy),
+            STATE_UNANSWERED => 2,
+            STATE_FINISHED => 3,
+            _ => 4,
+        };
+        let worth = (rank << 16 | age) + 1;
+        if worth > best {
+            best = worth;
+            way = at;
+            scratch.word = word;
+        }
+    }
+    way as u32
+}
+
+/// Says goodbye to the connection whose way was claimed. `old`: its word.
+#[inline(always)]
+fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) {
+    forget(flow);
+    let state = old & STATE_MASK;
+    if state == STATE_FINISHED {
+        return;
+    }
+    let counter = if state == STATE_OPEN {
+        Counter::Evicted
+    } else {
+        Counter::EvictedUnanswered
+    };
+    let link = if flow.halves[0].link != 0 {
+        flow.halves[0].link
+    } else {
+        flow.halves[1].link
+    };
+    count_under(link & !LINK_EGRESS, counter as u32);
+    if state == STATE_OPEN {
+        emit::evicted(skb, flow, scratch, link);
+    }
+}
+
+/// The fast path forgets what it knows of the flow: nothing is there that is not in the table.
+#[inline(always)]
+pub(crate) fn forget(flow: &Flow) {
+    if (flow.halves[0].bits | flow.halves[1].bits) & HALF_DONE == 0 {
+        return;
+    }
+    let ports = (flow.ports[0].to_be() as u32) | (flow.ports[1].to_be() as u32) << 16;
+    let ports = if cfg!(target_endian = "little") {
+        ports
+    } else {
+        ports.rotate_left(16)
+    };
+    let [first, second] = flow.addrs;
+    let back = ports.rotate_left(16);
+    done::remove(parse::signature(flow.family, first, second, ports));
+    done::remove(parse::signature(flow.family, second, first, back));
+}
+
+/// Begins the connection in the scratch in the place of whatever was there.
+#[inline(always)]
+pub(crate) fn begin(flow: &mut Flow, scratch: &Scratch) {
+    let key = &scratch.key;
+    flow.addrs = key.addrs;
+    flow.ports = key.ports;
+    flow.family = key.family;
+    flow.transport = key.transport;
+    flow.lost = 0;
+    flow.foreign = 0;
+    flow.opened = scratch.time;
+    flow.bits = 0;
+    flow.serial = flow.serial.wrapping_add(1);
+    flow.told = flow.serial.wrapping_sub(1);
+    flow.halves = [Half::default(); 2];
+}
+
+/// Notes in the bucket how old and how far the flow is. When the way has changed hands meanwhile,
+/// there is nothing to note.
+#[inline(always)]
+pub(crate) fn touch(scratch: &Scratch, state: u64) {
+    let old = scratch.word;
+    let age = scratch.time >> AGE_SHIFT & AGE_MASK;
+    let new = old & !(AGE_MASK << AGE_AT | STATE_MASK) | age << AGE_AT | state;
+    if new == old {
+        return;
+    }
+    if let Some(bucket) = BUCKETS.get_ptr_mut(scratch.bucket) {
+        // SAFETY: within the bucket, which is a value of an array map.
+        unsafe {
+            let place = (&raw mut *bucket).cast::<u64>().add((scratch.way & 7) as usize);
+            compare_exchange_u64(place, old, new);
+        }
+    }
+}
