@@ -82,6 +82,10 @@ pub const FOREIGN: u16 = 1 << 10;
 /// The packet is IPv6, whatever its addresses look like.
 pub const V6: u16 = 1 << 11;
 
+/// The first piece is of the payload as such; all others are parts of records, of which no more is
+/// wanted.
+pub const RUN: u16 = 1 << 12;
+
 /// A part of a segment's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
@@ -171,7 +175,10 @@ mod tests {
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!(size_of::<Head>(), 2 * 8 + 2 * 16 + 2 * 2 + 7 * 4 + 2 * 2 + 4);
+        assert_eq!(
+            size_of::<Head>(),
+            2 * 8 + 2 * 16 + 2 * 2 + 7 * 4 + 2 * 2 + 4
+        );
         assert_eq!(size_of::<Piece>(), 8);
         assert_eq!(size_of::<Event>(), 88 + 64 + PAYLOAD);
     }

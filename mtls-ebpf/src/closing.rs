@@ -2,7 +2,11 @@
 //! that is due, as far as that is known here (RFC 9293 §3.5.2, RFC 5961 §3); and only until there
 //! is payload after them, which [`reopen`]s the connection.
 
-use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::{bpf_csum_diff, bpf_skb_load_bytes}};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    check_bounds_signed,
+    helpers::{bpf_csum_diff, bpf_skb_load_bytes},
+};
 use mtls_ebpf_common::{
     Counter, Flow, Half,
     event::RECEIVER_FIN,
@@ -109,8 +113,8 @@ pub(crate) fn reopen(flow: &mut Flow, scratch: &Scratch) {
 fn is_due(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
     if half.bits & HALF_STARTED == 0 {
         // The refusal of a SYN (RFC 9293 §3.10.7.1).
-        let answers = scratch.packet.flags & ACK != 0
-            && scratch.packet.ack == other.isn.wrapping_add(1);
+        let answers =
+            scratch.packet.flags & ACK != 0 && scratch.packet.ack == other.isn.wrapping_add(1);
         return other.bits & HALF_ISN == 0 || answers;
     }
     if half.bits & HALF_DONE != 0 {

@@ -61,11 +61,11 @@ pub(crate) fn contains(signature: u64) -> bool {
 }
 
 /// Puts a direction in, or renews it. A race between CPUs costs at worst one entry.
-#[inline(always)]
-pub(crate) fn insert(signature: u64) {
+#[inline(never)]
+pub(crate) fn insert(signature: u64) -> u32 {
     let generation = generation();
     let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
-        return;
+        return 0;
     };
     // SAFETY: a value of an array map stays where it is.
     let bucket = unsafe { &mut *bucket };
@@ -86,13 +86,14 @@ pub(crate) fn insert(signature: u64) {
         }
     }
     bucket[victim & (WAYS - 1)] = signature | generation;
+    0
 }
 
 /// Takes a direction out: a new flow begins with its addresses and ports.
-#[inline(always)]
-pub(crate) fn remove(signature: u64) {
+#[inline(never)]
+pub(crate) fn remove(signature: u64) -> u32 {
     let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
-        return;
+        return 0;
     };
     // SAFETY: a value of an array map stays where it is.
     let bucket = unsafe { &mut *bucket };
@@ -101,6 +102,7 @@ pub(crate) fn remove(signature: u64) {
             bucket[way] = 0;
         }
     }
+    0
 }
 
 #[inline(always)]

@@ -101,7 +101,13 @@ fn piece(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> u32 {
 pub(crate) fn evicted(skb: *mut __sk_buff, flow: &Flow, scratch: &mut Scratch, link: u32) -> u32 {
     let head = &mut scratch.head;
     let (seq, ack, len, src_port, dst_port, ifindex, bits) = (
-        head.seq, head.ack, head.len, head.src_port, head.dst_port, head.ifindex, head.bits,
+        head.seq,
+        head.ack,
+        head.len,
+        head.src_port,
+        head.dst_port,
+        head.ifindex,
+        head.bits,
     );
     // SAFETY: bytes need no alignment.
     unsafe {
@@ -126,7 +132,13 @@ pub(crate) fn evicted(skb: *mut __sk_buff, flow: &Flow, scratch: &mut Scratch, l
         *(&raw mut head.dst).cast() = scratch.packet.dst;
     }
     (
-        head.seq, head.ack, head.len, head.src_port, head.dst_port, head.ifindex, head.bits,
+        head.seq,
+        head.ack,
+        head.len,
+        head.src_port,
+        head.dst_port,
+        head.ifindex,
+        head.bits,
     ) = (seq, ack, len, src_port, dst_port, ifindex, bits);
     head.unread = 0;
     outcome

@@ -5,8 +5,8 @@ use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
     Counter, Flow, Half, Key,
     event::{
-        EGRESS, FIRST, LOST, MIDSTREAM, RECEIVER_CLIENT, RECEIVER_FIN, RECEIVER_ISN,
-        SENDER_CLIENT, SENDER_ISN, V6,
+        EGRESS, FIRST, LOST, MIDSTREAM, RECEIVER_CLIENT, RECEIVER_FIN, RECEIVER_ISN, SENDER_CLIENT,
+        SENDER_ISN, V6,
     },
     flow::{
         FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_FIN_TOLD, HALF_ISN, HALF_RST, HALF_STARTED,
@@ -17,12 +17,10 @@ use mtls_ebpf_common::{
 use crate::{
     closing,
     count::{count, count_on},
-    maps::{self, Scratch},
+    maps::{self, Scratch, blur},
     opening,
-    outcome::{
-        MAP_FULL, OVER_SHARE, RING_FULL, SAMPLED, SKIPPED, UNREADABLE, worst,
-    },
-    parse::{Packet, SYN},
+    outcome::{MAP_FULL, OVER_SHARE, RING_FULL, SAMPLED, SKIPPED, UNREADABLE, worst},
+    parse::{FIN, Packet, RST, SYN},
     sample, sender, table,
 };
 
@@ -49,24 +47,22 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     };
     fill(scratch, skb, direction);
     order(scratch);
-    let mut found = table::find(scratch);
-    let is_new = found == table::ABSENT;
-    if is_new {
+    let found = table::find(scratch);
+    if blur(scratch, found) == table::ABSENT {
         if !opening::founds(&scratch.packet) {
             return SKIPPED;
         }
-        found = table::claim(skb, scratch);
+        let found = table::claim(skb, scratch);
+        blur(scratch, found);
     }
-    if found != table::FOUND {
+    if scratch.blurred != table::FOUND {
         return MAP_FULL;
     }
     let Some(flow) = table::flow(scratch) else {
         return MAP_FULL;
     };
-    if is_new {
-        opening::found(flow, scratch);
-    }
     let outcome = locked(skb, flow, scratch);
+    let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
         flow.lost = 1;
     }
@@ -79,12 +75,16 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
 /// What there is to do while the flow is locked.
 #[inline(never)]
 fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
-    if scratch.packet.flags & SYN != 0 && opening::syn(skb, flow, scratch) == opening::IGNORED {
-        return SKIPPED;
+    if scratch.packet.flags & SYN != 0 {
+        let taken = opening::syn(skb, flow, scratch);
+        if blur(scratch, taken) == opening::IGNORED {
+            return SKIPPED;
+        }
     }
     let is_home = sender::is_home(flow, scratch);
+    let is_home = blur(scratch, is_home as u32);
     describe(flow, scratch);
-    if !is_home {
+    if is_home == 0 {
         return sender::foreign(skb, flow, scratch);
     }
     let sampled = if scratch.packet.len > 0 {
@@ -92,6 +92,7 @@ fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     } else {
         SKIPPED
     };
+    let sampled = blur(scratch, sampled);
     if sampled == SAMPLED {
         told(flow, scratch);
     }
@@ -139,8 +140,8 @@ pub(crate) fn halves<'a>(flow: &'a mut Flow, scratch: &Scratch) -> (&'a mut Half
 }
 
 /// Writes what the head of the events to come says of the flow.
-#[inline(always)]
-fn describe(flow: &mut Flow, scratch: &mut Scratch) {
+#[inline(never)]
+fn describe(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let mut bits = scratch.head.bits & (EGRESS | V6);
     if flow.bits & FLOW_MIDSTREAM != 0 {
         bits |= MIDSTREAM;
@@ -178,6 +179,7 @@ fn describe(flow: &mut Flow, scratch: &mut Scratch) {
     scratch.head.bits = bits;
     scratch.head.isn = [half.isn, other.isn];
     scratch.head.fin = other.fin;
+    0
 }
 
 /// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
@@ -255,7 +257,7 @@ pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     head.fin = 0;
     head.captured = 0;
     head.bits = direction | if packet.family == 6 { V6 } else { 0 };
-    head.tcp_flags = 0;
+    head.tcp_flags = packet.flags & !(SYN | FIN | RST);
     head.pieces = 0;
     head.unread = 0;
     head.transport = packet.transport;

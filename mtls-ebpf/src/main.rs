@@ -48,41 +48,42 @@ pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
 /// The shortcut, which most packets take. `direction` is 0 or [`EGRESS`].
 #[inline(always)]
 fn watch(ctx: &TcContext, direction: u16) {
-    match parse::parse(ctx) {
+    let skb = ctx.skb.skb;
+    let is_kept = match parse::parse(ctx) {
         // SYN, FIN and RST never take it.
         Parsed::Segment(packet) if packet.is_control() || !done::contains(packet.signature) => {
-            keep(ctx.skb.skb, direction);
+            keep(skb)
         }
-        Parsed::Segment(_) | Parsed::Nothing => {}
-        Parsed::Other => {
-            other(ctx.skb.skb, direction);
-        }
+        Parsed::Segment(_) | Parsed::Nothing => return,
+        Parsed::Other => keep_other(skb, direction),
+    };
+    // The one place that this is called from: the verifier looks at it once for each.
+    if is_kept != 0 {
+        flow::segment(skb, direction);
     }
 }
 
-/// The long road's start. It parses the packet anew, so that the shortcut has to keep no more of it
-/// in registers than it needs itself; and leaves it in a map, so that the verifier looks at the rest
-/// once, not once per shape of packet.
+/// The long road's start; 0 if there is none. It parses the packet anew, so that the shortcut has to
+/// keep no more of it in registers than it needs itself; and leaves it in a map, so that the
+/// verifier looks at the rest once, not once per shape of packet.
 #[inline(never)]
-fn keep(skb: *mut __sk_buff, direction: u16) -> u32 {
+fn keep(skb: *mut __sk_buff) -> u32 {
     if let Parsed::Segment(packet) = parse::parse(&TcContext::new(skb))
         && let Some(scratch) = maps::scratch()
     {
         scratch.packet = packet;
-        flow::segment(skb, direction);
+        return 1;
     }
     0
 }
 
-/// The road of packets of unusual shape.
+/// The same for packets of unusual shape.
 #[inline(never)]
-fn other(skb: *mut __sk_buff, direction: u16) -> u32 {
-    if let Some(scratch) = maps::scratch()
-        && headers::read(skb, scratch, direction) == headers::SEGMENT
-    {
-        flow::segment(skb, direction);
+fn keep_other(skb: *mut __sk_buff, direction: u16) -> u32 {
+    match maps::scratch() {
+        Some(scratch) => headers::read(skb, scratch, direction),
+        None => 0,
     }
-    0
 }
 
 #[cfg(not(test))]

@@ -112,6 +112,8 @@ pub(crate) struct Scratch {
     pub(crate) is_next: u32,
     /// The current recheck interval.
     pub(crate) generation: u32,
+    /// See [`blur`].
+    pub(crate) blurred: u32,
     // The event in the making; see `Event`.
     pub(crate) head: Head,
     pub(crate) pieces: [Piece; PIECES],
@@ -125,4 +127,16 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     SCRATCH
         .get_ptr_mut(0)
         .map(|scratch| unsafe { &mut *scratch })
+}
+
+/// The same number, of which the verifier knows nothing any more: it would look at what follows once
+/// for each value that it can have.
+#[inline(always)]
+pub(crate) fn blur(scratch: &mut Scratch, value: u32) -> u32 {
+    let place = &raw mut scratch.blurred;
+    // SAFETY: a field of the scratch, which is nobody else's.
+    unsafe {
+        place.write_volatile(value);
+        place.read_volatile()
+    }
 }

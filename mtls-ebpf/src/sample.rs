@@ -3,10 +3,10 @@
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half, Piece,
-    event::{AGAIN, CHUNK, FIRST, PIECES},
+    event::{AGAIN, CHUNK, FIRST, PIECES, RUN},
     flow::{
-        HALF_DONE, HALF_FIN, HALF_HEADERS, HALF_HOLE, HALF_RST, HALF_STARTED, KIND_NONE, KIND_OTHER,
-        KIND_TLS,
+        HALF_DONE, HALF_FIN, HALF_HEADERS, HALF_HOLE, HALF_RST, HALF_STARTED, KIND_NONE,
+        KIND_OTHER, KIND_TLS,
     },
 };
 
@@ -15,7 +15,7 @@ use crate::{
     count::count,
     done, emit,
     flow::halves,
-    maps::Scratch,
+    maps::{Scratch, blur},
     outcome::{SAMPLED, SKIPPED, UNREADABLE},
     parse::FIN,
     records::{self, COPIED, HEADERS, Walk},
@@ -51,6 +51,7 @@ const FAULT: u32 = 4;
 #[inline(always)]
 pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let worth = judge(skb, flow, scratch);
+    let worth = blur(scratch, worth);
     let (half, _) = halves(flow, scratch);
     let outcome = match worth {
         NOTHING => return SKIPPED,
@@ -61,6 +62,7 @@ pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
             emit::payload(skb, scratch)
         }
     };
+    let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
         // What was not delivered was not taken.
         if worth != LOOK {
@@ -106,8 +108,8 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     if !is_done && is_started && is_taken(half, start, len) {
         return NOTHING;
     }
-    let is_behind_fin = half.bits & HALF_FIN != 0
-        && start.wrapping_add(len).wrapping_sub(half.fin) as i32 > 0;
+    let is_behind_fin =
+        half.bits & HALF_FIN != 0 && start.wrapping_add(len).wrapping_sub(half.fin) as i32 > 0;
     if is_behind_fin || (half.bits | other.bits) & HALF_RST != 0 {
         closing::reopen(flow, scratch);
     }
@@ -167,6 +169,7 @@ fn some(scratch: &mut Scratch, most: u32, worth: u32) -> u32 {
     let len = least(scratch.packet.len, most);
     scratch.pieces[0] = Piece { offset: 0, len };
     scratch.head.pieces = 1;
+    scratch.head.bits |= RUN;
     scratch.walk.copied = len;
     worth
 }
@@ -249,6 +252,7 @@ fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
         }
     }
     half.record = scratch.start.wrapping_add(scratch.walk.at);
+    let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
         return outcome;
     }
@@ -281,7 +285,9 @@ fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     let captured = least(left, CHUNK);
     let is_last = captured == left;
     let mut pieces = if is_last { found } else { 0 };
+    scratch.head.bits &= !RUN;
     if captured > 0 {
+        scratch.head.bits |= RUN;
         scratch.pieces[0] = Piece {
             offset: from,
             len: captured,

@@ -5,7 +5,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half, Piece,
-    event::FOREIGN,
+    event::{FOREIGN, RUN},
     flow::{HALF_DONE, HALF_ISN, LINK_EGRESS},
 };
 
@@ -68,7 +68,7 @@ pub(crate) fn foreign(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
     if flow.foreign >= MOST {
         return SKIPPED;
     }
-    scratch.head.bits |= FOREIGN;
+    scratch.head.bits |= FOREIGN | RUN;
     scratch.pieces[0] = Piece {
         offset: 0,
         len: least(len, GLANCE),

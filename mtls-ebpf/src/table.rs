@@ -21,8 +21,8 @@ use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half,
     flow::{
-        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_FINISHED, STATE_MASK,
-        STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
+        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_EMPTY, STATE_FINISHED,
+        STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
     },
 };
 
@@ -31,8 +31,8 @@ use crate::{
     count::count_under,
     done::{self, signature_v6},
     emit,
-    maps::{BUCKETS, BUCKET_MASK, FLOWS, Scratch},
-    parse,
+    maps::{BUCKET_MASK, BUCKETS, FLOWS, Scratch},
+    opening, parse,
 };
 
 /// The flow in the scratch is in the table, and locked.
@@ -67,20 +67,21 @@ pub(crate) fn find(scratch: &mut Scratch) -> u32 {
     scratch.tag = hash >> TAG_AT << TAG_AT;
     // The lowest byte of a signature is zero.
     scratch.bucket = (hash >> 8) as u32 & BUCKET_MASK.load();
-    let Some(way) = way_of(scratch) else {
+    if way_of(scratch) == 0 {
         return ABSENT;
-    };
-    choose(scratch, way);
+    }
     if lock(scratch) && is_key(scratch) {
         return FOUND;
     }
     BUSY
 }
 
-/// Which way has the tag; the first one of several.
-#[inline(always)]
-fn way_of(scratch: &mut Scratch) -> Option<u32> {
-    let bucket = BUCKETS.get(scratch.bucket)?;
+/// Which way has the tag, the first one of several: it is chosen, and the result is 1.
+#[inline(never)]
+fn way_of(scratch: &mut Scratch) -> u32 {
+    let Some(bucket) = BUCKETS.get(scratch.bucket) else {
+        return 0;
+    };
     let mut found = WAYS;
     for way in (0..WAYS).rev() {
         let word = bucket[way];
@@ -89,7 +90,11 @@ fn way_of(scratch: &mut Scratch) -> Option<u32> {
             scratch.word = word;
         }
     }
-    (found < WAYS).then_some(found as u32)
+    if found == WAYS {
+        return 0;
+    }
+    choose(scratch, found as u32);
+    1
 }
 
 #[inline(always)]
@@ -98,7 +103,7 @@ fn choose(scratch: &mut Scratch, way: u32) {
     scratch.slot = scratch.bucket * WAYS as u32 + way;
 }
 
-#[inline(always)]
+#[inline(never)]
 fn lock(scratch: &Scratch) -> bool {
     let Some(flow) = FLOWS.get_ptr_mut(scratch.slot) else {
         return false;
@@ -145,9 +150,8 @@ fn is_key(scratch: &Scratch) -> bool {
 /// Makes room for `scratch.key`, which is absent, and locks it: [`FOUND`] or [`BUSY`].
 #[inline(never)]
 pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
-    let way = victim(scratch);
-    choose(scratch, way);
-    let old = scratch.word;
+    victim(scratch);
+    let (way, old) = (scratch.way, scratch.word);
     let new = word(scratch, STATE_UNANSWERED);
     let Some(bucket) = BUCKETS.get_ptr_mut(scratch.bucket) else {
         return BUSY;
@@ -159,7 +163,8 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
         return BUSY;
     }
     scratch.word = new;
-    if way_of(scratch) != Some(way) || !lock(scratch) {
+    way_of(scratch);
+    if scratch.way != way || !lock(scratch) {
         // Another processor has made a place for the same connection, or the old one is held.
         // SAFETY: as above.
         unsafe { compare_exchange_u64(place, new, 0) };
@@ -172,6 +177,7 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
         evict(skb, flow, scratch, old);
     }
     begin(flow, scratch);
+    opening::found(flow, scratch);
     FOUND
 }
 
@@ -189,8 +195,9 @@ fn link_hash(link: u32) -> u64 {
 }
 
 /// The way that is to go: an empty one, else the oldest finished one, else the oldest without an
-/// answer, else the oldest of an interface that has half of the bucket, else the oldest.
-#[inline(always)]
+/// answer, else the oldest of an interface that has half of the bucket, else the oldest. It is
+/// chosen.
+#[inline(never)]
 fn victim(scratch: &mut Scratch) -> u32 {
     let Some(bucket) = BUCKETS.get(scratch.bucket) else {
         return 0;
@@ -218,12 +225,8 @@ fn victim(scratch: &mut Scratch) -> u32 {
         let word = bucket[at];
         let age = now.wrapping_sub(word >> AGE_AT) & AGE_MASK;
         let is_greedy = count >= MAJORITY && word >> LINK_AT & 0xff == candidate;
-        let rank = match word & STATE_MASK {
-            STATE_OPEN => u64::from(is_greedy),
-            STATE_UNANSWERED => 2,
-            STATE_FINISHED => 3,
-            _ => 4,
-        };
+        // One digit per state: empty, unanswered, open, finished.
+        let rank = RANKS >> (4 * (word & STATE_MASK)) & 0xf | is_greedy as u64;
         let worth = (rank << 16 | age) + 1;
         if worth > best {
             best = worth;
@@ -231,16 +234,23 @@ fn victim(scratch: &mut Scratch) -> u32 {
             scratch.word = word;
         }
     }
-    way as u32
+    choose(scratch, way as u32);
+    0
 }
 
+/// How gladly a way is given up, by its state; the lowest bit is for a greedy interface.
+const RANKS: u64 = 8 << (4 * STATE_EMPTY)
+    | 4 << (4 * STATE_UNANSWERED)
+    | 2 << (4 * STATE_OPEN)
+    | 6 << (4 * STATE_FINISHED);
+
 /// Says goodbye to the connection whose way was claimed. `old`: its word.
-#[inline(always)]
-fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) {
+#[inline(never)]
+fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) -> u32 {
     forget(flow);
     let state = old & STATE_MASK;
     if state == STATE_FINISHED {
-        return;
+        return 0;
     }
     let counter = if state == STATE_OPEN {
         Counter::Evicted
@@ -256,13 +266,14 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
     if state == STATE_OPEN {
         emit::evicted(skb, flow, scratch, link);
     }
+    0
 }
 
 /// The fast path forgets what it knows of the flow: nothing is there that is not in the table.
-#[inline(always)]
-pub(crate) fn forget(flow: &Flow) {
+#[inline(never)]
+pub(crate) fn forget(flow: &Flow) -> u32 {
     if (flow.halves[0].bits | flow.halves[1].bits) & HALF_DONE == 0 {
-        return;
+        return 0;
     }
     let ports = (flow.ports[0].to_be() as u32) | (flow.ports[1].to_be() as u32) << 16;
     let ports = if cfg!(target_endian = "little") {
@@ -274,6 +285,7 @@ pub(crate) fn forget(flow: &Flow) {
     let back = ports.rotate_left(16);
     done::remove(parse::signature(flow.family, first, second, ports));
     done::remove(parse::signature(flow.family, second, first, back));
+    0
 }
 
 /// Begins the connection in the scratch in the place of whatever was there.
@@ -306,7 +318,9 @@ pub(crate) fn touch(scratch: &Scratch, state: u64) {
     if let Some(bucket) = BUCKETS.get_ptr_mut(scratch.bucket) {
         // SAFETY: within the bucket, which is a value of an array map.
         unsafe {
-            let place = (&raw mut *bucket).cast::<u64>().add((scratch.way & 7) as usize);
+            let place = (&raw mut *bucket)
+                .cast::<u64>()
+                .add((scratch.way & 7) as usize);
             compare_exchange_u64(place, old, new);
         }
     }

@@ -16,12 +16,7 @@ use crate::{
 
 /// Counts the packet in the scratch as `kind`, a [`Counter`], and reports it where that is due.
 #[inline(never)]
-pub(crate) fn packet(
-    skb: *mut __sk_buff,
-    scratch: &mut Scratch,
-    direction: u16,
-    kind: u32,
-) -> u32 {
+pub(crate) fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16, kind: u32) -> u32 {
     let packet = &scratch.packet;
     // Its complement, as a connection's direction might have these addresses and the kind as ports.
     let signature = !signature_v6(packet.src, packet.dst, kind) & !0xff;

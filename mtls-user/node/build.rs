@@ -79,6 +79,11 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
         format!("-Clinker={}", linker.display()),
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
+        // 32-bit registers and jumps (Linux 5.1), which the atomic instructions (5.12) name.
+        "-Ctarget-cpu=v3".into(),
+        // Loads from packets, whose headers lie anywhere, as single instructions. A linker that does
+        // not know this makes single bytes of them.
+        "-Ctarget-feature=+alu32,+allows-misaligned-mem-access".into(),
         format!("--cfg=bpf_target_arch=\"{arch}\""),
     ];
     let target_dir = out.join("bpf");

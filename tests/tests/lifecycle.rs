@@ -141,7 +141,7 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         count("sampled") + count("skipped") + lost.iter().sum::<u64>(),
         "{counters:#}"
     );
-    let charged = |interface: &Value| interface["lost"]["ring-full"].as_u64();
+    let charged = |interface: &Value| interface["lost"]["lost_ring_full"].as_u64();
     let interfaces = status["kernel"]["interfaces"].as_array();
     assert_eq!(
         interfaces

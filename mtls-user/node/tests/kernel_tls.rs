@@ -5,7 +5,7 @@
 
 mod support;
 
-use mtls_core::wire::{Direction, TcpFlags};
+use mtls_core::wire::{Direction, TcpFlags, What};
 use mtls_node::kernel::{Config, Counters, Events, Kernel};
 use support::{
     Seen,
@@ -16,6 +16,7 @@ use support::{
 const SYN: u8 = TcpFlags::SYN;
 const ACK: u8 = TcpFlags::ACK;
 const FIN: u8 = TcpFlags::FIN;
+const RST: u8 = TcpFlags::RST;
 /// The client's and the server's initial sequence numbers; the client's wraps soon.
 const ISN: [u32; 2] = [u32::MAX - 400, 7000];
 
@@ -51,7 +52,7 @@ impl Bench {
         self.raw(true, ISN[1], ISN[0].wrapping_add(1), SYN | ACK, b"");
     }
 
-    fn raw(&mut self, back: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+    fn packet(&self, back: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
         let packet = Packet {
             src_port: self.port,
             back,
@@ -61,12 +62,17 @@ impl Bench {
             payload,
             ..Packet::default()
         };
+        packet.bytes()
+    }
+
+    fn raw(&mut self, back: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+        let packet = self.packet(back, seq, ack, flags, payload);
         let direction = if back {
             Direction::Ingress
         } else {
             Direction::Egress
         };
-        self.kernel.run(direction, &packet.bytes(), 1).expect("run");
+        self.kernel.run(direction, &packet, 1).expect("run");
     }
 
     /// Payload at an offset of the client's (`back`: the server's) stream.
@@ -138,9 +144,9 @@ fn hellos_are_copied_and_later_records_leave_their_headers() {
     .concat();
     bench.send(false, 517, &flight);
     let expected = [
-        (517, [record(20, 1), vec![23, 3, 3, 5, 20]].concat()),
-        (517 + 6 + 1305, vec![23, 3, 3, 1, 25]),
-        (517 + 6 + 1305 + 286, vec![23, 3, 3, 0, 53]),
+        (517, [&flight[..11], &record(23, 1300)[5..37]].concat()),
+        (517 + 6 + 1305, record(23, 281)[..37].to_vec()),
+        (517 + 6 + 1305 + 286, record(23, 53)[..37].to_vec()),
     ];
     assert_eq!(bench.take(), expected);
     bench.counters();
@@ -333,40 +339,51 @@ fn a_stream_met_in_midstream_is_walked_from_the_next_record_on() {
     let seen = bench.seen();
     assert!(seen.iter().all(|s| s.midstream && s.isn == (None, None)));
     let sizes: Vec<_> = seen.iter().map(|s| s.payload.len()).collect();
-    assert_eq!(sizes, [700, 5, 5, 5]);
-    assert_eq!(seen[1].payload, [23, 3, 3, 0, 100]);
+    assert_eq!(sizes, [700, 37, 37, 37]);
+    assert_eq!(seen[1].payload[..5], [23, 3, 3, 0, 100]);
     assert_eq!(seen[2].seq.wrapping_sub(seen[1].seq), 105);
     assert_eq!(bench.counters().midstream, 1);
 }
 
 #[test]
-fn a_flow_that_is_done_is_looked_at_again_once_per_interval() {
+fn a_flow_that_is_done_is_rechecked_with_four_segments_per_interval() {
     let mut bench = Bench::new(&Config::default());
     bench.open();
-    let mut at = 0;
-    let mut send = |bench: &mut Bench| {
+    // More than 2 GiB between any two: every distance of sequence numbers occurs.
+    let mut at = 0_usize;
+    let mut send = |bench: &mut Bench, step: usize| {
+        at = at.wrapping_add(step) & 0xffff_ffff;
         bench.send(false, at, &[b'x'; 100]);
-        at += 100;
         bench
             .seen()
             .into_iter()
             .filter(|s| s.flags & SYN == 0)
             .collect::<Vec<_>>()
     };
-    while !send(&mut bench).is_empty() {}
+    while !send(&mut bench, 100).is_empty() {}
     let before = bench.counters();
-    assert_eq!(send(&mut bench).len(), 0);
+    assert_eq!(send(&mut bench, 100).len(), 0);
     assert_eq!(bench.counters(), before, "the fast path does not count");
     for round in 1..300 {
         bench.kernel.tick().expect("tick");
-        let seen = send(&mut bench);
-        assert!(
-            seen.len() == 1 && seen[0].again && seen[0].payload == [b'x'; 100],
-            "{seen:?}"
-        );
-        assert_eq!(send(&mut bench).len(), 0);
-        assert_eq!(bench.counters().again, round);
+        for _ in 0..4 {
+            let seen = send(&mut bench, 2_200_000_123);
+            assert!(
+                seen.len() == 1 && seen[0].again && seen[0].payload == [b'x'; 100],
+                "{round}: {seen:?}"
+            );
+        }
+        assert_eq!(send(&mut bench, 100).len(), 0);
+        assert_eq!(bench.counters().again, 4 * round);
     }
+}
+
+/// Flags of what was seen, without payload.
+fn ends(seen: &[Seen]) -> Vec<(u8, u32)> {
+    seen.iter()
+        .filter(|s| s.flags & (FIN | RST) != 0)
+        .map(|s| (s.flags, s.seq.wrapping_add(s.len)))
+        .collect()
 }
 
 #[test]
@@ -376,17 +393,20 @@ fn the_end_is_reported_once_and_a_new_syn_begins_anew() {
     for number in 0..9 {
         bench.send(false, number, b"x");
     }
+    bench.send(true, 0, b"answer");
     bench.seen();
-    // Done, and yet the FIN is seen; its repetition is not.
+    // The first FIN alone is no end, although it comes twice.
     for _ in 0..2 {
-        bench.send_flagged(false, 9, b"the end", FIN | ACK);
+        bench.send_flagged(false, 9, b"", FIN | ACK);
     }
-    let seen = bench.seen();
-    assert_eq!(seen.len(), 1, "{seen:?}");
-    assert_eq!(seen[0].flags, FIN | ACK);
+    assert_eq!(ends(&bench.seen()), []);
+    for _ in 0..2 {
+        bench.send_flagged(true, 6, b"", FIN | ACK);
+    }
+    let client = ISN[0].wrapping_add(1 + 9);
     assert_eq!(
-        seen[0].seq.wrapping_add(seen[0].len).wrapping_sub(ISN[0]),
-        9 + 7 + 1
+        ends(&bench.seen()),
+        [(FIN, client), (FIN | ACK, ISN[1] + 1 + 6)]
     );
     // The same ports again, with other sequence numbers; and the SYN comes twice.
     for _ in 0..2 {
@@ -411,6 +431,207 @@ fn the_end_is_reported_once_and_a_new_syn_begins_anew() {
             .all(|s| s.isn == (Some(5_000_000), None) && !s.midstream)
     );
     bench.counters();
+}
+
+#[test]
+fn a_fin_goes_with_its_payload() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send_flagged(false, 0, b"request", FIN | ACK);
+    bench.send_flagged(true, 0, b"answer", FIN | ACK);
+    assert_eq!(bench.counters().sampled, 2);
+    let seen = bench.seen();
+    assert_eq!(
+        ends(&seen),
+        [
+            (FIN | ACK, ISN[0].wrapping_add(1 + 7)),
+            (FIN | ACK, ISN[1] + 1 + 6)
+        ]
+    );
+}
+
+#[test]
+fn a_connection_without_payload_is_one_sample() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send_flagged(false, 0, b"", FIN | ACK);
+    bench.send_flagged(true, 0, b"", FIN | ACK);
+    assert_eq!(bench.counters().sampled, 1);
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK, FIN, FIN | ACK]);
+    // One that was refused: RFC 9293 §3.10.7.1.
+    bench.port += 1;
+    bench.raw(false, 100, 0, SYN, b"");
+    bench.raw(true, 0, 555, RST | ACK, b"");
+    assert_eq!(ends(&bench.seen()), [], "it answers another SYN");
+    bench.raw(true, 0, 101, RST | ACK, b"");
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, RST | ACK]);
+    assert_eq!(bench.counters().sampled, 2);
+    // And one that says nothing: it is found in the table.
+    bench.open();
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK]);
+    bench.send(false, 0, b"at last");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "told once: {seen:?}");
+    assert_eq!(seen[0].payload, b"at last");
+}
+
+#[test]
+fn an_end_is_believed_where_it_is_due_and_until_there_is_payload() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send(false, 0, b"one");
+    bench.seen();
+    // Out of window, and with a wrong checksum.
+    let next = ISN[0].wrapping_add(1 + 3);
+    bench.raw(false, next.wrapping_add(77), 0, RST, b"");
+    bench.send_flagged(false, 50, b"", FIN | ACK);
+    let mut corrupt = bench.packet(false, next, 0, RST, b"");
+    corrupt[34 + 16] ^= 0x55;
+    bench
+        .kernel
+        .run(Direction::Egress, &corrupt, 1)
+        .expect("run");
+    assert_eq!(ends(&bench.seen()), []);
+    assert_eq!(bench.counters().control_ignored, 3);
+    // One that is due is an end, until there is payload after it; and then it is one again.
+    for round in 0..3 {
+        let next = next.wrapping_add(4 * round);
+        for _ in 0..2 {
+            bench.raw(false, next, 0, RST, b"");
+        }
+        assert_eq!(ends(&bench.seen()), [(RST, next)]);
+        bench.raw(false, next, 0, ACK, b"more");
+        let seen = bench.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].payload, b"more");
+    }
+    bench.counters();
+}
+
+#[test]
+fn payload_after_the_end_of_a_flow_that_is_done_is_seen() {
+    let mut bench = Bench::new(&Config::default());
+    for flags in [RST, FIN | ACK] {
+        bench.open();
+        for number in 0..40 {
+            bench.send(false, 100 * number, &[b'x'; 100]);
+            bench.send(true, 100 * number, &[b'y'; 100]);
+        }
+        bench.seen();
+        bench.send(false, 4000, &[b'x'; 100]);
+        assert_eq!(bench.seen().len(), 0, "done");
+        // Nothing is known of the number that is due.
+        bench.send_flagged(false, 10_000_000, b"", flags);
+        bench.seen();
+        bench.send(false, 4100, b"GET /secret HTTP/1.1");
+        let seen = bench.seen();
+        let payload: Vec<_> = seen.iter().map(|s| s.payload.as_slice()).collect();
+        assert_eq!(payload, [b"GET /secret HTTP/1.1"], "{flags}");
+    }
+    bench.counters();
+}
+
+#[test]
+fn a_syn_within_a_connection_begins_another_one_when_it_is_answered() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send(false, 0, b"one");
+    bench.send(true, 0, b"two");
+    bench.seen();
+    bench.raw(false, 99_000, 0, SYN, b"");
+    bench.send(false, 3, b"more");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(
+        (&*seen[0].payload, seen[0].isn.0),
+        (&b"more"[..], Some(ISN[0]))
+    );
+    bench.raw(true, 55_000, 99_001, SYN | ACK, b"");
+    bench.raw(false, 99_001, 55_001, ACK, b"another");
+    let seen = bench.seen();
+    let flags: Vec<_> = seen.iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK, ACK]);
+    assert_eq!(seen[2].isn, (Some(99_000), Some(55_000)));
+    assert_eq!(bench.counters().flows, 2);
+}
+
+#[test]
+fn readable_bodies_show_in_every_segmentation() {
+    let mut bench = Bench::new(&Config::default());
+    let text = b"GET /secret HTTP/1.1\r\nHost: a.b\r\n\r\n and so on";
+    let mut fake = vec![23, 3, 3, 0, text.len() as u8];
+    fake.extend(text);
+    let stream = [record(22, 60), fake.clone(), fake].concat();
+    for size in 1..stream.len() {
+        // Not more segments than a direction of TLS is worth.
+        let size = size.max(3);
+        bench.open();
+        for (number, segment) in stream.chunks(size).enumerate() {
+            bench.send(false, number * size, segment);
+        }
+        let seen = lay(&bench.take(), stream.len());
+        for body in [70, 70 + 5 + text.len()] {
+            let body: Vec<_> = seen[body..body + 32].iter().map_while(|b| *b).collect();
+            assert_eq!(body, text[..32], "segments of {size}");
+        }
+    }
+}
+
+#[test]
+fn a_full_bucket_gives_up_what_is_least_worth() {
+    // One bucket.
+    let mut bench = Bench::new(&Config {
+        flows: 8,
+        ..Config::default()
+    });
+    let hello = |bench: &mut Bench| {
+        bench.open();
+        bench.send(false, 0, b"hello");
+        bench.send(true, 0, b"hello");
+    };
+    // Six that are open, one without an answer, one that is finished.
+    for _ in 0..6 {
+        hello(&mut bench);
+    }
+    bench.port += 1;
+    bench.raw(false, 1, 0, SYN, b"");
+    hello(&mut bench);
+    bench.send_flagged(false, 5, b"", FIN | ACK);
+    bench.send_flagged(true, 5, b"", FIN | ACK);
+    bench.seen();
+    assert_eq!(bench.counters().evicted_unanswered, 0);
+    hello(&mut bench);
+    assert_eq!(
+        bench.counters().evicted_unanswered,
+        0,
+        "the finished one went"
+    );
+    hello(&mut bench);
+    assert_eq!(bench.counters().evicted_unanswered, 1);
+    assert_eq!(bench.counters().evicted, 0);
+    bench.seen();
+    assert_eq!(bench.events.take_unread(), []);
+    // A flood of SYNs takes one place among them, and that again and again.
+    hello(&mut bench);
+    assert_eq!(bench.counters().evicted, 1);
+    bench.seen();
+    let [unread] = &bench.events.take_unread()[..] else {
+        panic!("the one that went is named");
+    };
+    assert_eq!(unread.what, What::Evicted);
+    assert!(
+        [unread.src.port, unread.dst.port].contains(&40_001),
+        "the oldest: {unread:?}"
+    );
+    for _ in 0..1000 {
+        bench.port += 1;
+        bench.raw(false, 1, 0, SYN, b"");
+    }
+    assert_eq!(bench.counters().evicted, 2);
+    assert_eq!(bench.counters().evicted_unanswered, 1 + 999);
 }
 
 #[test]

@@ -317,6 +317,7 @@ fn tcp(
         midstream: false,
         again: false,
         lost: false,
+        foreign: false,
     })
 }
 

@@ -98,6 +98,13 @@ impl FlowTable {
         let (peers, sender) = Peers::of(&segment.src, &segment.dst);
         let hash = Hash::of(&self.hasher, peers);
         let mut found = self.slots.find(hash, peers);
+        if segment.foreign {
+            // Somebody else's word is no evidence, but what is missing may be behind it.
+            if let Some(at) = found {
+                self.slots[at].lost = true;
+            }
+            return;
+        }
         if let Some(at) = found {
             let flow = &self.slots[at];
             if flow.is_other_connection(flow.side_of(sender), segment) {

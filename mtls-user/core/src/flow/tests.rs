@@ -27,6 +27,7 @@ fn segment(src: Endpoint, dst: Endpoint, seq: u32, ack: u32, flags: u8) -> Segme
         midstream: false,
         again: false,
         lost: false,
+        foreign: false,
     }
 }
 

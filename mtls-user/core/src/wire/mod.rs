@@ -10,6 +10,8 @@ pub mod quic;
 pub mod segment;
 pub mod text;
 pub mod tls;
+pub mod unread;
 
 pub use datagram::Datagram;
 pub use segment::{Direction, Endpoint, Segment, TcpFlags};
+pub use unread::{Unread, What};

@@ -134,4 +134,7 @@ pub struct Segment<'a> {
     pub again: bool,
     /// Samples of this flow were lost before this one: what is missing proves nothing.
     pub lost: bool,
+    /// It came from another interface than its sender is known at: no evidence of what the sender
+    /// said.
+    pub foreign: bool,
 }

@@ -11,7 +11,7 @@ use aya::programs::{
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Deserialize, Serialize};
 
-use super::{EGRESS, INGRESS, Kernel, Losses, program};
+use super::{EGRESS, INGRESS, Kernel, Losses, nothing, program};
 
 /// How programs are attached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct Attached {
     pub name: String,
     /// How.
     pub mode: Mode,
-    /// What was lost on it, as far as the kernel still knows: it remembers 1,024 interfaces.
+    /// What was not seen of it.
     #[serde(default)]
     pub lost: Losses,
 }
@@ -61,6 +61,9 @@ impl Kernel {
         }
         let name = name_of(ifindex)?;
         remove_stale(&name);
+        self.interfaces
+            .insert(ifindex, nothing()?, 0)
+            .with_context(|| format!("make room for the counters of {name}"))?;
         let mut mode = if self.clsact { Mode::Clsact } else { Mode::Tcx };
         let egress = match self.attach_one(&name, EGRESS, mode) {
             Err(error) if mode == Mode::Tcx && is_unsupported(&error) => {
@@ -98,6 +101,8 @@ impl Kernel {
         let Some(Pair { attached, links }) = self.links.remove(&ifindex) else {
             return Ok(false);
         };
+        // Filters may go before their interface's counters, which are interface 0's from now on.
+        let _ = self.interfaces.remove(&ifindex);
         let mut failure = None;
         for link in links {
             if let Err(error) = link.detach() {
@@ -119,7 +124,7 @@ impl Kernel {
             .links
             .values()
             .map(|pair| Attached {
-                lost: Losses::read(&self.losses, pair.attached.ifindex),
+                lost: Losses::read(&self.interfaces, pair.attached.ifindex),
                 ..pair.attached.clone()
             })
             .collect();

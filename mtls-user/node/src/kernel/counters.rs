@@ -4,100 +4,81 @@ use aya::{
     maps::{MapData, PerCpuArray, PerCpuHashMap},
     programs::Program,
 };
-use mtls_ebpf_common::Counter;
+use mtls_ebpf_common::{Counter, Interface};
 use serde::{Deserialize, Serialize};
 
-/// What the kernel program has counted since it was loaded, all CPUs together.
-///
-/// When nothing is in flight, `segments` is the sum of the five that follow it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counters {
-    /// Segments with payload, SYN, FIN or RST that the fast path did not let by.
-    pub segments: u64,
-    /// Of those: delivered to the ring buffer.
-    pub sampled: u64,
-    /// Of those: seen before, or beyond what is wanted of their direction.
-    pub skipped: u64,
-    /// Of those: lost, as the ring buffer was full.
-    pub lost_ring_full: u64,
-    /// Of those: lost, as the flow found no place in the map.
-    pub lost_map_full: u64,
-    /// Of those: lost, as the bytes could not be read from the packet.
-    pub lost_unreadable: u64,
-    /// TCP in IP fragments, which is passed by.
-    pub fragments: u64,
-    /// Packets whose lengths contradict each other.
-    pub malformed: u64,
-    /// Flows met at their SYN.
-    pub flows: u64,
-    /// Flows met in midstream.
-    pub midstream: u64,
-    /// Directions looked at again after they were done.
-    #[serde(rename = "resampled")]
-    pub again: u64,
+macro_rules! define {
+    (
+        node { $($(#[doc = $node_doc:literal])* $node:ident $node_field:ident,)* }
+        interface { $($(#[doc = $doc:literal])* $variant:ident $field:ident,)* }
+    ) => {
+        /// What the kernel program has counted since it was loaded, all CPUs together.
+        ///
+        /// When nothing is in flight, `segments` is the sum of `sampled`, `skipped` and
+        /// [`Self::lost`].
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Counters {
+            $($(#[doc = $node_doc])* pub $node_field: u64,)*
+            $($(#[doc = $doc])* pub $field: u64,)*
+        }
+
+        impl Counters {
+            fn of(get: impl Fn(Counter) -> u64) -> Self {
+                Self {
+                    $($node_field: get(Counter::$node),)*
+                    $($field: get(Counter::$variant),)*
+                }
+            }
+        }
+
+        /// What was not seen of one interface's packets, by reason.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Losses {
+            $($(#[doc = $doc])* pub $field: u64,)*
+        }
+
+        impl Losses {
+            fn of(get: impl Fn(Counter) -> u64) -> Self {
+                Self { $($field: get(Counter::$variant),)* }
+            }
+        }
+    };
 }
+
+mtls_ebpf_common::counters!(define);
 
 impl Counters {
     pub(super) fn read(map: &PerCpuArray<MapData, u64>) -> Self {
         // A slot that cannot be read has counted nothing that could be told.
-        let get = |counter: Counter| {
+        Self::of(|counter| {
             map.get(&(counter as u32), 0)
                 .map_or(0, |values| values.iter().sum())
-        };
-        Self {
-            segments: get(Counter::Segments),
-            sampled: get(Counter::Sampled),
-            skipped: get(Counter::Skipped),
-            lost_ring_full: get(Counter::RingFull),
-            lost_map_full: get(Counter::MapFull),
-            lost_unreadable: get(Counter::Unreadable),
-            fragments: get(Counter::Fragments),
-            malformed: get(Counter::Malformed),
-            flows: get(Counter::Flows),
-            midstream: get(Counter::Midstream),
-            again: get(Counter::Again),
-        }
+        })
     }
 
     /// Segments whose samples were lost, whatever the reason.
     pub fn lost(&self) -> u64 {
-        self.lost_ring_full + self.lost_map_full + self.lost_unreadable
+        self.lost_ring_full + self.lost_map_full + self.lost_unreadable + self.lost_over_share
     }
-}
-
-/// Segments whose samples were lost on one interface, by reason.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Losses {
-    /// The ring buffer was full.
-    pub ring_full: u64,
-    /// The flow found no place in the map.
-    pub map_full: u64,
-    /// The bytes could not be read from the packet.
-    pub unreadable: u64,
 }
 
 impl Losses {
-    pub(super) fn read(
-        map: &PerCpuHashMap<MapData, u32, mtls_ebpf_common::Losses>,
-        ifindex: u32,
-    ) -> Self {
-        // An interface that lost nothing is not in there.
+    pub(super) fn read(map: &PerCpuHashMap<MapData, u32, Interface>, ifindex: u32) -> Self {
+        // An interface that is not watched has lost nothing.
         let Ok(values) = map.get(&ifindex, 0) else {
             return Self::default();
         };
-        let sum = |reason: usize| values.iter().map(|losses| losses[reason]).sum();
-        Self {
-            ring_full: sum(0),
-            map_full: sum(1),
-            unreadable: sum(2),
-        }
+        Self::of(|counter| {
+            let at = (counter as u32 - Counter::FIRST_OF_INTERFACE) as usize;
+            values.iter().map(|interface| interface.counts[at]).sum()
+        })
     }
 
-    /// Whatever the reason.
+    /// Segments whose samples were lost, whatever the reason.
     pub fn sum(&self) -> u64 {
-        self.ring_full + self.map_full + self.unreadable
+        self.lost_ring_full + self.lost_map_full + self.lost_unreadable + self.lost_over_share
     }
 }
 

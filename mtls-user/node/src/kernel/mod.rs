@@ -4,9 +4,11 @@
 mod attach;
 mod bench;
 mod counters;
+mod decode;
 pub mod doctor;
 mod events;
 pub mod links;
+mod silent;
 mod uplinks;
 
 use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Duration};
@@ -14,9 +16,10 @@ use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Durat
 use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf},
     programs::{ProgramError, SchedClassifier},
     sys::{Stats, enable_stats},
+    util::nr_cpus,
 };
 
 pub use self::{
@@ -26,8 +29,9 @@ pub use self::{
     events::Events,
     links::{Change, Choice, Link, Links},
 };
+use silent::Silent;
 
-use mtls_ebpf_common::flow::WAYS;
+use mtls_ebpf_common::{Interface, flow::WAYS};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use mtls_core::wire::Direction;
@@ -46,7 +50,9 @@ pub struct Config {
     pub look_again: Duration,
     /// Size of the ring buffer; rounded up to a power of two of at least a page.
     pub ring_bytes: u32,
-    /// Flows followed at a time; the least recently used one makes room for a new one.
+    /// Connections followed at a time, in buckets of eight, rounded up to a power of two of them. In
+    /// a full bucket a new connection takes the place of a finished one, else of one without an
+    /// answer, else of the one that was quiet longest.
     pub flows: u32,
     /// Directions of flows that the fast path remembers as done; rounded up to a power of two.
     pub cache: u32,
@@ -76,7 +82,9 @@ impl Default for Config {
 pub struct Kernel {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
-    losses: PerCpuHashMap<MapData, u32, mtls_ebpf_common::Losses>,
+    interfaces: PerCpuHashMap<MapData, u32, Interface>,
+    /// The state of connections, for [`Events`] to walk through.
+    flows: Option<MapData>,
     ring: Option<RingBuf<MapData>>,
     generation: Array<MapData, u32>,
     links: HashMap<u32, attach::Pair>,
@@ -94,23 +102,36 @@ impl Kernel {
             );
         }
         let level: u8 = if config.log { 0xff } else { 0 };
-        let flows = config.flows.max(1);
-        let buckets = config
-            .cache
-            .div_ceil(WAYS as u32)
-            .clamp(1, 1 << 24)
-            .next_power_of_two();
-        let (seed, mask) = (seed()?, buckets - 1);
+        let buckets = |wanted: u32| {
+            wanted
+                .div_ceil(WAYS as u32)
+                .clamp(1, 1 << 20)
+                .next_power_of_two()
+        };
+        let (flows, done, ring) = (
+            buckets(config.flows),
+            buckets(config.cache),
+            ring_size(config.ring_bytes),
+        );
+        let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))? as u32;
+        // A quarter of the ring for one interface, however many processors its packets come from.
+        let share = (ring / 4 / cpus).max(16 << 10);
+        let half = ring.ilog2() - 1;
+        let seed = seed()?;
         let mut ebpf = EbpfLoader::new()
             .override_global(aya_log::LEVEL, &level, false)
             .override_global("SEED_K0", &seed[0], true)
             .override_global("SEED_M0", &seed[1], true)
             .override_global("SEED_K1", &seed[2], true)
             .override_global("SEED_M1", &seed[3], true)
-            .override_global("DONE_MASK", &mask, true)
-            .map_max_entries("DONE", buckets)
-            .map_max_entries("EVENTS", ring_size(config.ring_bytes))
-            .map_max_entries("FLOWS", flows)
+            .override_global("DONE_MASK", &(done - 1), true)
+            .override_global("BUCKET_MASK", &(flows - 1), true)
+            .override_global("RING_HALF_LOG2", &half, true)
+            .override_global("SHARE", &share, true)
+            .map_max_entries("DONE", done)
+            .map_max_entries("BUCKETS", flows)
+            .map_max_entries("FLOWS", flows * WAYS as u32)
+            .map_max_entries("EVENTS", ring)
             .load(OBJECT)
             .context("load the kernel program's maps (`mtls doctor` says what is missing)")?;
         for name in [EGRESS, INGRESS] {
@@ -122,7 +143,13 @@ impl Kernel {
             })?;
         }
         let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
-        let losses = PerCpuHashMap::try_from(take_map(&mut ebpf, "LOSSES")?)?;
+        let mut interfaces = PerCpuHashMap::try_from(take_map(&mut ebpf, "INTERFACES")?)?;
+        interfaces
+            .insert(0, nothing()?, 0)
+            .context("make room for the counters of interfaces")?;
+        let Map::Array(table) = take_map(&mut ebpf, "FLOWS")? else {
+            bail!("the kernel object's map FLOWS is no array: build it again");
+        };
         let ring = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?)?;
         let mut generation = Array::try_from(take_map(&mut ebpf, ".data.generation")?)?;
         generation
@@ -131,7 +158,8 @@ impl Kernel {
         let mut kernel = Self {
             ebpf,
             counters,
-            losses,
+            interfaces,
+            flows: Some(table),
             ring: Some(ring),
             generation,
             links: HashMap::new(),
@@ -150,7 +178,12 @@ impl Kernel {
             .ring
             .take()
             .context("the events are being read already")?;
-        Events::new(ring).context("watch the ring buffer")
+        let flows = self
+            .flows
+            .take()
+            .context("the flows are being read already")?;
+        let silent = Silent::new(&flows).context("map the flow table")?;
+        Events::new(ring, silent).context("watch the ring buffer")
     }
 
     /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
@@ -257,6 +290,12 @@ fn refusal(error: &ProgramError) -> String {
         .collect();
     last.reverse();
     format!("{io_error}; the verifier ended with: {}", last.join(" | "))
+}
+
+/// The counters of an interface that has counted nothing yet.
+fn nothing() -> anyhow::Result<PerCpuValues<Interface>> {
+    let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+    Ok(PerCpuValues::try_from(vec![Interface::NEW; cpus])?)
 }
 
 /// The build had no toolchain for the kernel program.

@@ -146,6 +146,7 @@ pub(crate) struct Seen {
     pub(crate) midstream: bool,
     pub(crate) again: bool,
     pub(crate) lost: bool,
+    pub(crate) foreign: bool,
     pub(crate) time: u64,
 }
 
@@ -165,6 +166,7 @@ impl From<&Segment<'_>> for Seen {
             midstream: segment.midstream,
             again: segment.again,
             lost: segment.lost,
+            foreign: segment.foreign,
             time: segment.time,
         }
     }

@@ -12,7 +12,7 @@ pub(crate) enum Ip {
     V6(&'static [u8]),
 }
 
-/// A TCP segment in an Ethernet frame. Checksums are zero: nobody looks.
+/// A TCP segment in an Ethernet frame. The checksum is that of TCP; IPv4's is zero, as nobody looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
     /// EtherTypes of VLAN tags.
@@ -86,6 +86,24 @@ impl Packet<'_> {
         (Endpoint::new(src, src_port), Endpoint::new(dst, dst_port))
     }
 
+    /// Of a segment whose field is zero (RFC 9293 §3.1).
+    fn checksum(&self, tcp: &[u8]) -> u16 {
+        let octets = |ip| match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let (src, dst) = self.addresses();
+        let whole = [&octets(src), &octets(dst), tcp].concat();
+        let mut sum = 6 + tcp.len() as u32;
+        for word in whole.chunks(2) {
+            sum += u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0));
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
     /// The frame.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut tcp = Vec::new();
@@ -99,6 +117,8 @@ impl Packet<'_> {
         tcp.extend([0; 6]);
         tcp.extend(vec![1; self.tcp_options]);
         tcp.extend(self.payload);
+        let sum = self.checksum(&tcp);
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
 
         let mut frame = vec![2; 12];
         for tag in self.tags {

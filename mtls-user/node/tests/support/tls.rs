@@ -7,15 +7,25 @@ pub(crate) fn record(kind: u8, len: usize) -> Vec<u8> {
     record
 }
 
-/// What the walk is to take of `stream`: `Some` where a byte was sampled.
+/// What the walk is to take of `stream`: `Some` where a byte was sampled. All of it up to the first
+/// application data, from there on headers, and of four records the first 32 bytes as well.
 pub(crate) fn wanted(records: &[(u8, usize)]) -> Vec<Option<u8>> {
     let mut wanted = Vec::new();
     let mut copying = true;
+    let mut bodies = 0;
     for (kind, len) in records {
         let record = record(*kind, *len);
         copying &= *kind != 23;
+        let body = if copying {
+            *len
+        } else if bodies < 4 {
+            32
+        } else {
+            0
+        };
+        bodies += usize::from(!copying);
         for (at, byte) in record.iter().enumerate() {
-            wanted.push((copying || at < 5).then_some(*byte));
+            wanted.push((at < 5 + body).then_some(*byte));
         }
     }
     wanted

@@ -1,0 +1,343 @@
+//! From an event of the kernel program to the [`Segment`]s that it stands for.
+
+use mtls_core::wire::{Direction, Endpoint, Segment, TcpFlags, Unread, What};
+use mtls_ebpf_common::{
+    Counter, Flow, Half, Head,
+    event::{self, View},
+    flow::{HALF_CLIENT, HALF_ISN, LINK_EGRESS},
+};
+
+/// The segment of an event, without bytes.
+fn whole<'a>(head: &Head, boot: u64) -> Segment<'a> {
+    let has = |bit| head.bits & bit != 0;
+    Segment {
+        time: boot.wrapping_add(head.time),
+        link: head.ifindex,
+        direction: direction(has(event::EGRESS)),
+        src: endpoint(head.src, head.src_port, has(event::V6)),
+        dst: endpoint(head.dst, head.dst_port, has(event::V6)),
+        seq: head.seq,
+        ack: head.ack,
+        flags: TcpFlags(head.tcp_flags),
+        len: head.len,
+        payload: &[],
+        isn: (
+            has(event::SENDER_ISN).then_some(head.isn[0]),
+            has(event::RECEIVER_ISN).then_some(head.isn[1]),
+        ),
+        midstream: has(event::MIDSTREAM),
+        again: has(event::AGAIN),
+        lost: has(event::LOST),
+        foreign: has(event::FOREIGN),
+    }
+}
+
+/// `v6`: the packet is IPv6, whatever the address looks like.
+fn endpoint(ip: [u8; 16], port: u16, _v6: bool) -> Endpoint {
+    Endpoint { ip, port }
+}
+
+fn direction(egress: bool) -> Direction {
+    if egress {
+        Direction::Egress
+    } else {
+        Direction::Ingress
+    }
+}
+
+/// A segment of the other side, as the same interface sees it.
+fn back<'a>(segment: &Segment<'a>) -> Segment<'a> {
+    Segment {
+        direction: direction(segment.direction == Direction::Ingress),
+        src: segment.dst,
+        dst: segment.src,
+        isn: (segment.isn.1, segment.isn.0),
+        ack: 0,
+        again: false,
+        foreign: false,
+        ..*segment
+    }
+}
+
+/// The SYNs that are known of `segment`'s connection, met at `opened`.
+fn opening(
+    segment: &Segment<'_>,
+    sender_is_client: bool,
+    opened: u64,
+    f: &mut impl FnMut(&Segment<'_>),
+) {
+    let (client, server) = if sender_is_client {
+        (*segment, back(segment))
+    } else {
+        (back(segment), *segment)
+    };
+    let syn = |side: &Segment<'_>, isn, ack: Option<u32>| Segment {
+        time: opened,
+        seq: isn,
+        ack: ack.map_or(0, |isn| isn.wrapping_add(1)),
+        flags: TcpFlags(TcpFlags::SYN | ack.map_or(0, |_| TcpFlags::ACK)),
+        len: 0,
+        payload: &[],
+        again: false,
+        foreign: false,
+        ..*side
+    };
+    if let Some(isn) = client.isn.0 {
+        f(&Segment {
+            // The other one came later.
+            isn: (Some(isn), None),
+            ..syn(&client, isn, None)
+        });
+    }
+    if let Some(isn) = server.isn.0 {
+        f(&syn(&server, isn, server.isn.1));
+    }
+}
+
+/// The segments that an event stands for: what opened the connection where that is news, the other
+/// side's FIN, the captured pieces, and the sender's own end.
+pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
+    let head = &view.head;
+    let has = |bit| head.bits & bit != 0;
+    let whole = whole(head, boot);
+    if has(event::FIRST) && !has(event::MIDSTREAM) {
+        opening(&whole, has(event::SENDER_CLIENT), boot + head.opened, f);
+    }
+    if has(event::RECEIVER_FIN) {
+        f(&Segment {
+            seq: head.fin,
+            flags: TcpFlags(TcpFlags::FIN),
+            len: 0,
+            ..back(&whole)
+        });
+    }
+    let ends = head.tcp_flags & (TcpFlags::FIN | TcpFlags::RST);
+    let flags = TcpFlags(head.tcp_flags & !ends);
+    for (at, (offset, bytes)) in view.pieces().enumerate() {
+        let len = if at == 0 && has(event::RUN) {
+            head.len.saturating_sub(offset)
+        } else {
+            bytes.len() as u32
+        };
+        f(&Segment {
+            seq: head.seq.wrapping_add(offset),
+            len,
+            payload: bytes,
+            flags,
+            ..whole
+        });
+    }
+    if ends != 0 {
+        f(&whole);
+    }
+}
+
+/// What opened a connection that was silent so far.
+pub(super) fn silent(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
+    let [first, second] = &flow.halves;
+    let known = |half: &Half| (half.bits & HALF_ISN != 0).then_some(half.isn);
+    let link = if first.link == 0 {
+        second.link
+    } else {
+        first.link
+    };
+    let is_of_first = first.link != 0;
+    let ends = flow.addrs.map(|words| {
+        let mut ip = [0; 16];
+        ip[..8].copy_from_slice(&words[0].to_ne_bytes());
+        ip[8..].copy_from_slice(&words[1].to_ne_bytes());
+        ip
+    });
+    let segment = Segment {
+        time: boot.wrapping_add(flow.opened),
+        link: link & !LINK_EGRESS,
+        direction: direction((link & LINK_EGRESS != 0) == is_of_first),
+        src: endpoint(ends[0], flow.ports[0], flow.family == 6),
+        dst: endpoint(ends[1], flow.ports[1], flow.family == 6),
+        seq: first.isn,
+        ack: 0,
+        flags: TcpFlags(0),
+        len: 0,
+        payload: &[],
+        isn: (known(first), known(second)),
+        midstream: false,
+        again: false,
+        lost: flow.lost != 0,
+        foreign: false,
+    };
+    opening(&segment, first.bits & HALF_CLIENT != 0, segment.time, f);
+}
+
+/// What an event says that is of no segment; `None` when it is of one.
+pub(super) fn unread(head: &Head, boot: u64) -> Option<Unread> {
+    let counter = Counter::ALL.get(usize::from(head.unread))?;
+    let what = match counter {
+        Counter::Fragments => What::Fragments,
+        Counter::TooManyHeaders => What::TooManyHeaders,
+        Counter::Malformed => What::Malformed,
+        Counter::IpInIp => What::Tunnel("IP in IP"),
+        Counter::Gre => What::Tunnel("GRE"),
+        Counter::Vxlan => What::Tunnel("VXLAN"),
+        Counter::Geneve => What::Tunnel("Geneve"),
+        Counter::Mpls => What::Tunnel("MPLS"),
+        Counter::Esp => What::Tunnel("ESP"),
+        Counter::Udp => What::Udp,
+        Counter::Sctp => What::Sctp,
+        Counter::Icmp => What::Icmp,
+        Counter::OtherIp => What::OtherIp,
+        Counter::Evicted => What::Evicted,
+        _ => return None,
+    };
+    let v6 = head.bits & event::V6 != 0;
+    Some(Unread {
+        time: boot.wrapping_add(head.time),
+        link: head.ifindex,
+        direction: direction(head.bits & event::EGRESS != 0),
+        src: endpoint(head.src, head.src_port, v6),
+        dst: endpoint(head.dst, head.dst_port, v6),
+        what,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mtls_ebpf_common::{
+        Piece,
+        event::{
+            EGRESS, FIRST, PIECES, RECEIVER_FIN, RECEIVER_ISN, RUN, SENDER_CLIENT, SENDER_ISN,
+        },
+    };
+
+    use super::*;
+
+    fn head(flags: u8, len: u32) -> Head {
+        Head {
+            time: 5,
+            opened: 3,
+            src: [1; 16],
+            dst: [2; 16],
+            src_port: 1,
+            dst_port: 2,
+            ifindex: 9,
+            seq: 1000,
+            ack: 7,
+            isn: [999, 0],
+            len,
+            fin: 0,
+            captured: 0,
+            bits: EGRESS | SENDER_ISN,
+            tcp_flags: flags,
+            pieces: 0,
+            unread: 0,
+            transport: 6,
+        }
+    }
+
+    /// (time, source port, seq, len, payload, flags) of each segment.
+    fn read(view: &View<'_>) -> Vec<(u64, u16, u32, u32, Vec<u8>, u8)> {
+        let mut all = Vec::new();
+        segments(view, 100, &mut |segment| {
+            let is_sender = segment.src.port == 1;
+            assert_eq!(segment.direction == Direction::Egress, is_sender);
+            let Segment {
+                time,
+                src,
+                seq,
+                len,
+                payload,
+                flags,
+                ..
+            } = *segment;
+            all.push((time, src.port, seq, len, payload.to_vec(), flags.0));
+        });
+        all
+    }
+
+    #[test]
+    fn an_end_is_one_segment() {
+        let view = View {
+            head: head(TcpFlags::FIN, 30),
+            pieces: [Piece::default(); PIECES],
+            payload: &[],
+        };
+        assert_eq!(read(&view), [(105, 1, 1000, 30, vec![], TcpFlags::FIN)]);
+    }
+
+    #[test]
+    fn pieces_of_records_follow_the_run_and_the_end_is_last() {
+        let mut pieces = [Piece::default(); PIECES];
+        pieces[0] = Piece { offset: 10, len: 3 };
+        pieces[1] = Piece {
+            offset: 200,
+            len: 5,
+        };
+        pieces[2] = Piece {
+            offset: 265,
+            len: 2,
+        };
+        let head = Head {
+            captured: 10,
+            pieces: 3,
+            bits: EGRESS | SENDER_ISN | RUN,
+            ..head(TcpFlags::ACK | TcpFlags::FIN, 267)
+        };
+        let view = View {
+            head,
+            pieces,
+            payload: b"abc\x17\x03\x03\x00\x3c\x17\x03",
+        };
+        let ack = TcpFlags::ACK;
+        assert_eq!(
+            read(&view),
+            [
+                (105, 1, 1010, 257, b"abc".to_vec(), ack),
+                (105, 1, 1200, 5, vec![23, 3, 3, 0, 60], ack),
+                (105, 1, 1265, 2, vec![23, 3], ack),
+                (105, 1, 1000, 267, vec![], ack | TcpFlags::FIN),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_event_brings_the_syns_and_the_other_sides_end() {
+        let mut pieces = [Piece::default(); PIECES];
+        pieces[0] = Piece { offset: 0, len: 1 };
+        let head = Head {
+            captured: 1,
+            pieces: 1,
+            isn: [999, 499],
+            fin: 520,
+            bits: EGRESS | SENDER_ISN | RECEIVER_ISN | SENDER_CLIENT | FIRST | RUN | RECEIVER_FIN,
+            ..head(TcpFlags::ACK, 1)
+        };
+        let view = View {
+            head,
+            pieces,
+            payload: b"x",
+        };
+        let (syn, ack, fin) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN);
+        assert_eq!(
+            read(&view),
+            [
+                (103, 1, 999, 0, vec![], syn),
+                (103, 2, 499, 0, vec![], syn | ack),
+                (105, 2, 520, 0, vec![], fin),
+                (105, 1, 1000, 1, b"x".to_vec(), ack),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_not_read_is_named() {
+        let event = Head {
+            unread: Counter::Fragments as u8,
+            ..head(0, 0)
+        };
+        let unread = unread(&event, 100).expect("not a segment");
+        assert_eq!(
+            (unread.what, unread.time, unread.link),
+            (What::Fragments, 105, 9)
+        );
+        assert_eq!(super::unread(&head(0, 0), 100), None);
+    }
+}
