@@ -203,6 +203,7 @@ fn watch(
     row.lost_ring_full += more("kernel/counters", "lost_ring_full")?;
     row.lost_map_full += more("kernel/counters", "lost_map_full")?;
     row.lost_unreadable += more("kernel/counters", "lost_unreadable")?;
+    row.lost_over_share += more("kernel/counters", "lost_over_share")?;
     row.cpu_share += after.cpu_share(&before);
     row.wakeups_per_second += after.wakeups_per_second(&before);
     row.rss_bytes = row.rss_bytes.max(after.rss);

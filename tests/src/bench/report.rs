@@ -69,11 +69,12 @@ pub(super) struct Daemon {
     pub(super) lost_ring_full: u64,
     pub(super) lost_map_full: u64,
     pub(super) lost_unreadable: u64,
+    pub(super) lost_over_share: u64,
 }
 
 impl Daemon {
     pub(super) fn lost(&self) -> u64 {
-        self.lost_ring_full + self.lost_map_full + self.lost_unreadable
+        self.lost_ring_full + self.lost_map_full + self.lost_unreadable + self.lost_over_share
     }
 }
 

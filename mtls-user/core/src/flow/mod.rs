@@ -9,6 +9,7 @@ mod peers;
 mod slots;
 mod state;
 mod stream;
+mod unread;
 mod view;
 
 #[cfg(test)]

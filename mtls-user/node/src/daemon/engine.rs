@@ -95,6 +95,7 @@ impl Engine {
                     self.flows.observe(segment, &mut |event, view| ledger.note(event, view));
                 }) => {
                     read.context("read samples")?;
+                    self.flows.unread(&events.take_unread());
                     self.announce();
                 }
                 Some(query) = queries.recv() => self.answer(query),
@@ -110,6 +111,7 @@ impl Engine {
             self.flows
                 .observe(segment, &mut |event, view| ledger.note(event, view));
         });
+        self.flows.unread(&events.take_unread());
         self.flows
             .drain(&mut |event, view| ledger.note(event, view));
         ledger.tell_waiting(u64::MAX);
