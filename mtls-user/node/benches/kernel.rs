@@ -106,7 +106,7 @@ impl Family {
                 times.push((after.1 - before.1) as f64 / runs as f64);
             }
             let counters = bench.counters();
-            let taken = if program == "bench_empty" { 0 } else { 2 };
+            let taken = u64::from(program != "bench_empty");
             let sampled = taken * ROUNDS as u64 * u64::from(LARGE_FLOWS);
             anyhow::ensure!(
                 (counters.sampled, counters.lost()) == (sampled, 0),
@@ -314,12 +314,14 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             }
             .bytes()
         };
-        let fin = Packet {
-            seq: seq + 1,
-            flags: FIN | ACK,
-            ..shape
-        }
-        .bytes();
+        let fin = |len: usize| {
+            Packet {
+                seq: seq + 1 + len as u32,
+                flags: FIN | ACK,
+                ..shape
+            }
+            .bytes()
+        };
         let mut pass = |path: usize, packet: &[u8]| -> anyhow::Result<()> {
             bench.rotate(family.tcp, FLOWS - 1)?;
             rounds[path].push(bench.run("bench_flows", packet, FLOWS)?);
@@ -330,7 +332,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         pass(1, &syn)?;
         let (path, len) = if round % 2 == 0 { (2, 100) } else { (3, 1400) };
         pass(path, &data(len))?;
-        pass(4, &fin)?;
+        pass(4, &fin(len))?;
     }
     for (path, values) in PATHS.into_iter().zip(rounds) {
         add(path, middle(values), rotate);
