@@ -21,7 +21,7 @@ macro_rules! counters {
                 /// Connections met in midstream.
                 Midstream midstream,
                 /// Segments sampled of directions that were done before.
-                Again again,
+                Again resampled,
             }
             interface {
                 /// Segments not sampled: the ring buffer was full.

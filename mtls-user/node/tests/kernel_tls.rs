@@ -374,7 +374,7 @@ fn a_flow_that_is_done_is_rechecked_with_four_segments_per_interval() {
             );
         }
         assert_eq!(send(&mut bench, 100).len(), 0);
-        assert_eq!(bench.counters().again, 4 * round);
+        assert_eq!(bench.counters().resampled, 4 * round);
     }
 }
 

@@ -237,6 +237,8 @@ vocabulary! {
         MapFull = "map-full",
         /// The bytes could not be read from the packet.
         Unreadable = "unreadable",
+        /// The interface had used its share of the ring buffer.
+        OverShare = "over-share",
         /// The payload came in IP fragments.
         Fragments = "fragments",
     }

@@ -19,9 +19,11 @@ pub(super) fn interface(attached: Attached) -> Interface {
 
 fn losses(lost: Losses) -> BTreeMap<Word<Loss>, u64> {
     BTreeMap::from([
-        (Loss::RingFull.into(), lost.ring_full),
-        (Loss::MapFull.into(), lost.map_full),
-        (Loss::Unreadable.into(), lost.unreadable),
+        (Loss::RingFull.into(), lost.lost_ring_full),
+        (Loss::MapFull.into(), lost.lost_map_full),
+        (Loss::Unreadable.into(), lost.lost_unreadable),
+        (Loss::OverShare.into(), lost.lost_over_share),
+        (Loss::Fragments.into(), lost.fragments),
     ])
 }
 
