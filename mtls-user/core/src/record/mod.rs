@@ -26,7 +26,7 @@ pub use list::{EdgeList, List, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, FlowStats, Interface, KernelStatus, LatencySummary,
-    NotAttached, ProgramStats, SourceHealth, Status,
+    NotAttached, ProgramStats, SourceHealth, Status, Uplink,
 };
 pub use tap::{Missed, TapLine};
 pub use time::Time;
