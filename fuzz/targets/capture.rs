@@ -5,11 +5,15 @@
 use libfuzzer_sys::fuzz_target;
 use mtls_core::capture::pcap::Pcap;
 use mtls_core::capture::pcapng::PcapNg;
+use mtls_core::capture::snoop::Snoop;
 use mtls_core::capture::{Decoded, Decoder, Step};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok((pcap, header)) = Pcap::parse(data) {
         walk(&data[header..], |input| pcap.step(input));
+    }
+    if let Ok((snoop, header)) = Snoop::parse(data) {
+        walk(&data[header..], |input| snoop.step(input));
     }
     let mut pcapng = PcapNg::default();
     walk(data, |input| pcapng.step(input));

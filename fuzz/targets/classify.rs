@@ -45,7 +45,7 @@ fn flow(mut data: &[u8], origin: Origin) {
         let before = classifier.verdict();
         classifier.segment(side, Piece { offset, len, bytes, ack, time }, &mut context);
         if kind & 16 != 0 {
-            classifier.fin(side, end, ack, time, &mut context);
+            classifier.fin(side, end, ack, &mut context);
         }
         let after = classifier.verdict();
         assert!(may_follow(before, after), "{before} then {after}");

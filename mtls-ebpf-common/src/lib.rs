@@ -7,6 +7,7 @@ pub mod bench;
 pub mod counter;
 pub mod event;
 pub mod flow;
+pub mod packet;
 
 pub use counter::{Counter, Interface};
 pub use event::{Event, Head, Piece};

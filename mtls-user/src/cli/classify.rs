@@ -1,23 +1,25 @@
 //! `mtls classify`: the engine of the daemon on capture files, without privileges.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::{Classify, Format};
 use crate::output;
-use mtls_core::capture::{Capture, Decoded, Decoder};
-use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits};
-use mtls_core::record::FlowRecord;
+use mtls_core::capture::{Capture, Decoded, Decoder, Skips};
+use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits, Loss, View};
+use mtls_core::record::{FlowRecord, Unseen};
 
 /// Flows of a table held before it is printed; beyond it, JSON lines are the way.
 const MAX_ROWS: usize = 1_000_000;
 /// Files smaller than this are read before a progress bar could be.
 const LARGE: u64 = 32 << 20;
-/// Segments between two looks for connections that were quiet too long.
+/// Packets between two looks for connections that were quiet too long.
 const EXPIRE_EVERY: u64 = 65_536;
 
 pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
@@ -28,8 +30,10 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     let mut written = Ok(());
     let several = args.files.len() > 1;
     let mut damaged = false;
+    let mut unread = Unread::default();
     for path in &args.files {
-        damaged |= !file(path, args.resumptions.inherit(), |mut record| {
+        let inherit = args.resumptions.inherit();
+        let read = file(path, inherit, &mut unread, |mut record| {
             if several {
                 record.file = Some(path.display().to_string().into());
             }
@@ -42,13 +46,19 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
             } else {
                 dropped += 1;
             }
-        })?;
+        });
+        // One file that cannot be read does not silence the others.
+        damaged |= !read.unwrap_or_else(|error| {
+            eprintln!("mtls: {}", output::safe(&format!("{error:#}")));
+            false
+        });
         if written.is_err() {
             break;
         }
     }
     written?;
     out.finish()?;
+    unread.say();
     match args.output {
         Format::Jsonl => {}
         Format::Json => super::print_json_list(None, &rows)?,
@@ -102,8 +112,45 @@ impl<W: Write> Lines<W> {
     }
 }
 
+/// What was not looked at, of all files.
+#[derive(Default)]
+struct Unread {
+    packets: u64,
+    skips: Skips,
+    link_types: BTreeSet<u16>,
+    damaged: u64,
+}
+
+impl Unread {
+    /// One line, so that nothing is missed in silence.
+    fn say(&self) {
+        let total = self.skips.total();
+        if total == 0 && self.damaged == 0 {
+            return;
+        }
+        eprint!(
+            "mtls: of {} packets, not looked at: {}",
+            self.packets, self.skips
+        );
+        if self.damaged > 0 {
+            let comma = if total > 0 { ", " } else { "" };
+            eprint!("{comma}{} with a wrong checksum", self.damaged);
+        }
+        for (at, link_type) in self.link_types.iter().enumerate() {
+            let words = if at == 0 { " (link type " } else { ", " };
+            eprint!("{words}{link_type}");
+        }
+        eprintln!("{}", if self.link_types.is_empty() { "" } else { ")" });
+    }
+}
+
 /// Classifies one capture; false when it breaks off.
-fn file(path: &Path, inherit: bool, mut each: impl FnMut(FlowRecord)) -> anyhow::Result<bool> {
+fn file(
+    path: &Path,
+    inherit: bool,
+    unread: &mut Unread,
+    mut each: impl FnMut(FlowRecord),
+) -> anyhow::Result<bool> {
     let capture = Capture::open(path)?;
     let bar = progress(capture.size());
     let mut decoder = Decoder::default();
@@ -115,7 +162,7 @@ fn file(path: &Path, inherit: bool, mut each: impl FnMut(FlowRecord)) -> anyhow:
     let mut table = FlowTable::new(limits);
     let mut datagrams = DatagramTable::new(limits);
     let each = std::cell::RefCell::new(&mut each);
-    let mut sink = |event, view: mtls_core::flow::View<'_>| {
+    let mut sink = |event, view: View<'_>| {
         if event == Event::Closed {
             each.borrow_mut()(view.record());
         }
@@ -125,60 +172,57 @@ fn file(path: &Path, inherit: bool, mut each: impl FnMut(FlowRecord)) -> anyhow:
             each.borrow_mut()(view.record());
         }
     };
+    let mut packets = 0_u64;
     let summary = capture.read(
         |consumed| bar.set_position(consumed),
         |packet| {
+            packets += 1;
             match decoder.decode(packet) {
                 Some(Decoded::Segment(segment)) => table.observe(&segment, &mut sink),
                 Some(Decoded::Datagram(datagram)) => {
                     datagrams.observe(&datagram, &mut datagram_sink);
                 }
-                None => return,
+                None => {}
             }
-            if decoder.segments.is_multiple_of(EXPIRE_EVERY) {
+            if packets.is_multiple_of(EXPIRE_EVERY) {
+                note_fragments(&mut decoder, &mut table);
                 table.expire(packet.time, &mut sink);
                 datagrams.expire(packet.time, &mut datagram_sink);
             }
         },
     );
+    decoder.finish();
+    note_fragments(&mut decoder, &mut table);
     table.drain(&mut sink);
     datagrams.drain(&mut datagram_sink);
     bar.finish_and_clear();
-    let summary = summary.map_err(|error| error.context(format!("read {}", path.display())))?;
-    let shown = path.display().to_string();
-    report(&output::safe(&shown), &decoder);
+    unread.packets += packets;
+    unread.skips.extend(&decoder.skips);
+    unread.damaged += table.stats().damaged;
+    unread
+        .link_types
+        .extend(decoder.unknown_link_type.map(|link_type| link_type.0));
+    let summary = summary.with_context(|| format!("read {}", path.display()))?;
     if let Some(damage) = &summary.damage {
         eprintln!(
             "mtls: {}: {}; the flows before that are told",
-            output::safe(&shown),
+            output::safe(&path.display().to_string()),
             output::safe(damage)
         );
     }
     Ok(summary.damage.is_none())
 }
 
-/// Says what was passed over, so that nothing is missed in silence.
-fn report(path: &str, decoder: &Decoder) {
-    let skips = &decoder.skips;
-    let told = [
-        (skips.fragments, "IP fragments, which are not put together"),
-        (skips.short, "packets cut before the end of their headers"),
-        (skips.malformed, "malformed packets"),
-        (
-            skips.link_type,
-            "packets of a link type that is not understood",
-        ),
-    ];
-    for (n, what) in told {
-        if n > 0 {
-            eprintln!("mtls: {path}: skipped {n} {what}");
-        }
-    }
-    if let Some(link_type) = decoder.unknown_link_type {
-        eprintln!(
-            "mtls: {path}: link type {} is not understood (Ethernet, Linux cooked, raw IP and loopback are)",
-            link_type.0
-        );
+/// Fragments whose packets are not complete may have been of any connection between their ends.
+fn note_fragments(decoder: &mut Decoder, table: &mut FlowTable) {
+    for (between, since) in decoder.incomplete() {
+        table.lost(&Loss {
+            what: Unseen::Fragments,
+            link: None,
+            between: Some(between),
+            since,
+            until: u64::MAX,
+        });
     }
 }
 

@@ -1,18 +1,26 @@
-//! Capture formats: pcap and pcapng, turned into the same [`Segment`](crate::wire::Segment)s that the kernel
+//! Capture formats: pcap, pcapng and snoop, turned into the same [`Segment`](crate::wire::Segment)s that the kernel
 //! samples become.
 //!
 //! [`Capture`] reads a file, [`Decoder`] makes segments of its packets and counts what it had to
-//! skip. The formats themselves ([`pcap`], [`pcapng`]) are pure functions over a
+//! skip. The formats themselves ([`pcap`], [`pcapng`], [`snoop`]) are pure functions over a
 //! prefix of the input, so that they can be tested and fuzzed without a file.
 
+mod fragments;
+mod link;
+mod network;
 pub mod packet;
 pub mod pcap;
 pub mod pcapng;
 pub mod reader;
+pub mod skip;
+pub mod snoop;
 mod tunnel;
+mod unmarked;
 
-pub use packet::{Decoded, Decoder, Skip, Skips};
+pub use network::Decoded;
+pub use packet::Decoder;
 pub use reader::{Capture, Summary};
+pub use skip::{Skip, Skips};
 
 /// The most bytes that one packet or block of a capture may claim: far above any link's frame
 /// (libpcap's own limit is 256 KiB), and small enough that a damaged length cannot make the
@@ -28,6 +36,8 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// Ethernet.
     pub const ETHERNET: Self = Self(1);
+    /// PPP.
+    pub const PPP: Self = Self(9);
     /// Raw IP; the number depends on the system, and 101 is the one that files should carry.
     pub const RAW_BSD: Self = Self(12);
     /// Raw IP on OpenBSD.
@@ -51,6 +61,7 @@ impl LinkType {
             self,
             Self::NULL
                 | Self::ETHERNET
+                | Self::PPP
                 | Self::RAW_BSD
                 | Self::RAW_OPENBSD
                 | Self::RAW

@@ -1,10 +1,20 @@
 //! The classic capture format (draft-ietf-opsawg-pcap): microseconds or nanoseconds, either byte
-//! order, and the Linux variant with longer record headers.
+//! order, old versions, and the variants with longer record headers.
 
 use super::{LinkType, MAX_BLOCK, Packet, Step};
 
 /// Bytes of the file header.
 const FILE_HEADER: usize = 24;
+/// Bytes of a record's header: the usual one; Nokia's with four bytes more; Kuznetzov's with the
+/// interface, protocol and packet type; and a later one of his with the processor as well.
+const USUAL: usize = 16;
+const NOKIA: usize = 20;
+const KUZNETZOV: usize = 24;
+const KUZNETZOV_CPU: usize = 28;
+/// Records that a variant must fit.
+const RECORDS_TRIED: usize = 4;
+/// A packet may be as long as this to fit.
+const LIKELY: usize = 262_144;
 
 /// What the file header said.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +24,8 @@ pub struct Pcap {
     unit: u64,
     record_header: usize,
     link_type: LinkType,
+    /// Up to version 2.2, and sometimes in 2.3, the two lengths are the other way round.
+    old: bool,
 }
 
 impl Pcap {
@@ -22,21 +34,25 @@ impl Pcap {
         Self::variant(magic).is_some()
     }
 
-    /// Byte order, nanoseconds per unit and record header length, told by the magic number.
-    fn variant(magic: [u8; 4]) -> Option<(bool, u64, usize)> {
+    /// Byte order, nanoseconds per unit and lengths that a record's header may have, told by the
+    /// magic number: the likeliest length first. The patches that changed it did not all change the
+    /// number, so that Wireshark tries them in turn as well.
+    fn variant(magic: [u8; 4]) -> Option<(bool, u64, &'static [usize])> {
+        const ALL: &[usize] = &[USUAL, KUZNETZOV, NOKIA];
+        const LONGER: &[usize] = &[KUZNETZOV, KUZNETZOV_CPU];
         Some(match u32::from_le_bytes(magic) {
-            0xa1b2_c3d4 => (false, 1_000, 16),
-            0xd4c3_b2a1 => (true, 1_000, 16),
-            0xa1b2_3c4d => (false, 1, 16),
-            0x4d3c_b2a1 => (true, 1, 16),
-            // Kuznetzov's: eight more bytes (interface, protocol, packet type) in each record header.
-            0xa1b2_cd34 => (false, 1_000, 24),
-            0x34cd_b2a1 => (true, 1_000, 24),
+            0xa1b2_c3d4 => (false, 1_000, ALL),
+            0xd4c3_b2a1 => (true, 1_000, ALL),
+            0xa1b2_3c4d => (false, 1, &[USUAL]),
+            0x4d3c_b2a1 => (true, 1, &[USUAL]),
+            0xa1b2_cd34 => (false, 1_000, LONGER),
+            0x34cd_b2a1 => (true, 1_000, LONGER),
             _ => return None,
         })
     }
 
-    /// Parses the file header at the head of `input`; its length comes with it.
+    /// Parses the file header at the head of `input`; its length comes with it. The records behind
+    /// it, as far as they are there, tell which variant it is.
     ///
     /// `Err(Step::Need)` when `input` is too short, `Err(Step::Corrupt)` when this is no such file.
     pub fn parse(input: &[u8]) -> Result<(Self, usize), Step<'static>> {
@@ -44,18 +60,64 @@ impl Pcap {
             return Err(Step::Need(FILE_HEADER));
         };
         let magic = [header[0], header[1], header[2], header[3]];
-        let Some((swapped, unit, record_header)) = Self::variant(magic) else {
+        let Some((swapped, unit, lengths)) = Self::variant(magic) else {
             return Err(Step::Corrupt("not a pcap file"));
         };
         let [.., link] = words(header.last_chunk().unwrap_or(&[0; 16]), swapped);
-        let pcap = Self {
+        let minor = [header[6], header[7]];
+        let minor = if swapped {
+            u16::from_be_bytes(minor)
+        } else {
+            u16::from_le_bytes(minor)
+        };
+        let mut pcap = Self {
             swapped,
             unit,
-            record_header,
+            record_header: lengths[0],
             // The upper bits say whether frames end with a check sequence; IP's own length cuts that off.
             link_type: LinkType(link as u16),
+            old: minor <= 3,
         };
+        let records = &input[FILE_HEADER..];
+        if let Some(fitting) = lengths.iter().find(|length| {
+            pcap.record_header = **length;
+            pcap.fits(records)
+        }) {
+            pcap.record_header = *fitting;
+        } else {
+            pcap.record_header = lengths[0];
+        }
         Ok((pcap, FILE_HEADER))
+    }
+
+    /// Time in seconds, the rest of it, bytes captured and bytes on the wire.
+    fn record(&self, header: &[u8; 16]) -> [u32; 4] {
+        let [seconds, fraction, captured, original] = words(header, self.swapped);
+        if self.old && captured > original {
+            return [seconds, fraction, original, captured];
+        }
+        [seconds, fraction, captured, original]
+    }
+
+    /// Whether the first records look like records.
+    fn fits(&self, mut records: &[u8]) -> bool {
+        let mut before = None;
+        for _ in 0..RECORDS_TRIED {
+            let Some(header) = records.first_chunk() else {
+                break;
+            };
+            let [seconds, fraction, captured, original] = self.record(header);
+            let longest = captured.max(original) as usize;
+            // A day is much between two packets, but some captures have such.
+            let leaps = before.is_some_and(|before: u32| before.abs_diff(seconds) > 30 * 86_400);
+            if u64::from(fraction) * self.unit >= 1_000_000_000 || longest > LIKELY || leaps {
+                return false;
+            }
+            before = Some(seconds);
+            let next = records.get(self.record_header + captured as usize..);
+            records = next.unwrap_or_default();
+        }
+        true
     }
 
     /// What the packets of the file begin with.
@@ -68,7 +130,7 @@ impl Pcap {
         let Some(header) = input.first_chunk() else {
             return Step::Need(self.record_header);
         };
-        let [seconds, fraction, captured, original] = words(header, self.swapped);
+        let [seconds, fraction, captured, original] = self.record(header);
         let captured = captured as usize;
         if captured > MAX_BLOCK {
             return Step::Corrupt("a packet claims more than 16 MiB");
@@ -104,6 +166,11 @@ mod tests {
     use super::*;
 
     fn file(big_endian: bool, magic: u32, record_header: usize) -> Vec<u8> {
+        version(big_endian, magic, record_header, 4)
+    }
+
+    /// A file with one record, of version 2.`minor`.
+    fn version(big_endian: bool, magic: u32, record_header: usize, minor: u16) -> Vec<u8> {
         let n = |v: u32| {
             if big_endian {
                 v.to_be_bytes()
@@ -113,7 +180,13 @@ mod tests {
         };
         let mut f = Vec::new();
         f.extend(n(magic));
-        f.extend([0; 12]);
+        let version = u32::from(minor) << 16 | 2;
+        f.extend(n(if big_endian {
+            version.rotate_left(16)
+        } else {
+            version
+        }));
+        f.extend([0; 8]);
         f.extend(n(65_535));
         f.extend(n(101));
         f.extend(n(7));
@@ -144,6 +217,52 @@ mod tests {
                 assert_eq!(packet.time, 7_000_000_000 + 5 * unit);
                 assert_eq!((packet.data, packet.original), (&b"abc"[..], 1_500));
             }
+        }
+    }
+
+    /// Several records of one variant, of which the magic number says only so much.
+    #[test]
+    fn longer_record_headers_are_found_out() {
+        for big_endian in [false, true] {
+            for (magic, header) in [
+                (0xa1b2_c3d4, USUAL),
+                (0xa1b2_c3d4, NOKIA),
+                (0xa1b2_c3d4, KUZNETZOV),
+                (0xa1b2_cd34, KUZNETZOV),
+                (0xa1b2_cd34, KUZNETZOV_CPU),
+            ] {
+                let mut bytes = file(big_endian, magic, header);
+                // What stands in the longer headers is no zero in general.
+                let extra = FILE_HEADER + USUAL..FILE_HEADER + header;
+                bytes[extra].fill(9);
+                let record = bytes[FILE_HEADER..].to_vec();
+                for _ in 0..3 {
+                    bytes.extend(&record);
+                }
+                let (pcap, mut at) = Pcap::parse(&bytes).unwrap();
+                assert_eq!(pcap.record_header, header, "{magic:x}");
+                while at < bytes.len() {
+                    let Step::Packet { consumed, packet } = pcap.step(&bytes[at..]) else {
+                        panic!("no packet at {at}");
+                    };
+                    assert_eq!(packet.data, b"abc");
+                    at += consumed;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_the_other_way_round() {
+        for big_endian in [false, true] {
+            let mut bytes = version(big_endian, 0xa1b2_c3d4, USUAL, 2);
+            let (captured, original) = bytes[32..40].split_at_mut(4);
+            captured.swap_with_slice(original);
+            let (pcap, at) = Pcap::parse(&bytes).unwrap();
+            let Step::Packet { packet, .. } = pcap.step(&bytes[at..]) else {
+                panic!("no packet");
+            };
+            assert_eq!((packet.data, packet.original), (&b"abc"[..], 1_500));
         }
     }
 

@@ -10,10 +10,14 @@ use anyhow::{Context, bail};
 
 use super::pcap::Pcap;
 use super::pcapng::PcapNg;
+use super::snoop::Snoop;
 use super::{MAX_BLOCK, Packet, Step};
 
 /// Bytes asked for at a time: few enough to be still in the cache when they are parsed.
 const CHUNK: usize = 1 << 18;
+
+/// Bytes looked at to find out the format.
+const HEAD: usize = 1 << 12;
 
 /// How the reading of a capture ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -27,6 +31,7 @@ pub struct Summary {
 enum Format {
     Pcap(Pcap),
     PcapNg(PcapNg),
+    Snoop(Snoop),
 }
 
 impl Format {
@@ -34,6 +39,7 @@ impl Format {
         match self {
             Self::Pcap(pcap) => pcap.step(input),
             Self::PcapNg(pcapng) => pcapng.step(input),
+            Self::Snoop(snoop) => snoop.step(input),
         }
     }
 }
@@ -99,27 +105,32 @@ impl Capture {
         mut each: impl FnMut(&Packet<'_>),
     ) -> anyhow::Result<Summary> {
         let mut buffer = Buffer::default();
-        buffer.fill(&mut self.input, 24)?;
+        // The first records tell variants of a format apart.
+        buffer.fill(&mut self.input, HEAD)?;
         let magic = buffer
             .unread()
             .first_chunk::<4>()
             .copied()
             .context("the file is empty, or too short to be a capture")?;
-        let mut format = if Pcap::recognizes(magic) {
-            match Pcap::parse(buffer.unread()) {
-                Ok((pcap, header)) => {
-                    let left = buffer.unread().len() - header;
-                    buffer.keep(left);
-                    Format::Pcap(pcap)
-                }
-                Err(Step::Corrupt(why)) => bail!("{why}"),
-                Err(_) => bail!("the capture breaks off in its file header"),
-            }
+        let head = buffer.unread();
+        let parsed = if Pcap::recognizes(magic) {
+            Pcap::parse(head).map(|(pcap, header)| (Format::Pcap(pcap), header))
+        } else if Snoop::recognizes(magic) {
+            Snoop::parse(head).map(|(snoop, header)| (Format::Snoop(snoop), header))
         } else if PcapNg::recognizes(magic) {
-            Format::PcapNg(PcapNg::default())
+            Ok((Format::PcapNg(PcapNg::default()), 0))
         } else {
-            bail!("neither pcap nor pcapng (nor gzip or zstd of one): it begins with {magic:02x?}");
+            bail!(
+                "neither pcap, pcapng nor snoop (nor gzip or zstd of one): it begins with {magic:02x?}"
+            );
         };
+        let (mut format, header) = match parsed {
+            Ok(parsed) => parsed,
+            Err(Step::Corrupt(why)) => bail!("{why}"),
+            Err(_) => bail!("the capture breaks off in its file header"),
+        };
+        let left = buffer.unread().len() - header;
+        buffer.keep(left);
         let mut summary = Summary::default();
         loop {
             let mut unread = buffer.unread();

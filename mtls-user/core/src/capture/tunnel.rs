@@ -1,118 +1,108 @@
-//! Tunnels over UDP that encrypt nothing: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP TS
-//! 29.281). A capture of a node's uplink has a CNI's pods inside them.
-//!
-//! None has a magic number, so what is inside must prove it: an IPv4 header whose checksum is right,
-//! or an IPv6 header whose length is the packet's.
+//! Packets in packets: what of a tunnel's header stands before the packet inside.
 
-use super::LinkType;
+use super::Skip;
+use super::link::{self, Network, u16_at};
 
-/// Bytes of an Ethernet header without tags.
-const ETHERNET: usize = 14;
+/// VXLAN's port (RFC 7348 §5), and the one that Linux took before it was assigned.
+const VXLAN: [u16; 2] = [4789, 8472];
+/// Geneve's port (RFC 8926 §3.3).
+const GENEVE: u16 = 6081;
+/// The port of GTP's user plane (3GPP TS 29.281 §4.4.2.3).
+const GTP_U: u16 = 2152;
 
-/// The packet inside `payload`, of which `len` bytes were on the wire, and what it begins with.
-pub(super) fn inner(payload: &[u8], len: usize) -> Option<(LinkType, &[u8])> {
-    let (link, at) = match payload {
-        // The flag that says that there is a network, and what is reserved.
-        [8, 0, 0, 0, _, _, _, 0, ..] => (LinkType::ETHERNET, 8),
-        // Version 0; what is inside is Ethernet.
-        [first, flags, 0x65, 0x58, _, _, _, 0, ..]
-            if first >> 6 == 0 && flags.trailing_zeros() >= 6 =>
-        {
-            (LinkType::ETHERNET, 8 + usize::from(first & 0x3f) * 4)
-        }
-        // Version 1, no lists of options but maybe a sequence number; a user's packet.
-        [flags @ (0x30 | 0x32), 255, high, low, ..]
-            if usize::from(u16::from_be_bytes([*high, *low])) + 8 == len =>
-        {
-            (LinkType::RAW, if *flags == 0x30 { 8 } else { 12 })
-        }
-        _ => return None,
+/// EtherType of an Ethernet frame in a tunnel.
+const BRIDGED: u16 = 0x6558;
+/// EtherTypes of ERSPAN's types I and II, and III.
+const ERSPAN: u16 = 0x88be;
+const ERSPAN_III: u16 = 0x22eb;
+
+/// Where in a UDP datagram's payload the network layer of a tunnelled packet begins; `None` when the
+/// datagram is of no tunnel.
+pub(super) fn udp(ports: [u16; 2], payload: &[u8]) -> Option<Result<(usize, Network), Skip>> {
+    let [_, dst] = ports;
+    if VXLAN.contains(&dst) {
+        // The flag of a valid network identifier; the rest is reserved, or an extension's.
+        return (payload.first()? & 0x08 != 0).then(|| vxlan(payload));
+    }
+    match dst {
+        // The version.
+        GENEVE => (payload.first()? >> 6 == 0).then(|| geneve(payload)),
+        // Version 1, GTP, and a tunnelled packet.
+        GTP_U => matches!(payload, [0x30..=0x37, 255, ..]).then(|| gtp(payload)),
+        _ => None,
+    }
+}
+
+fn vxlan(payload: &[u8]) -> Result<(usize, Network), Skip> {
+    let [flags, _, _, next, ..] = payload else {
+        return Err(Skip::Short);
     };
-    let packet = payload.get(at..)?;
-    let left = len.checked_sub(at)?;
-    let ip = match link {
-        LinkType::ETHERNET => match packet.get(12..ETHERNET)? {
-            [0x08, 0x00] | [0x86, 0xdd] => (packet.get(ETHERNET..)?, left.checked_sub(ETHERNET)?),
-            _ => return None,
-        },
-        _ => (packet, left),
-    };
-    is_ip(ip.0, ip.1).then_some((link, packet))
-}
-
-/// Whether `ip` begins a packet of at most `len` bytes.
-fn is_ip(ip: &[u8], len: usize) -> bool {
-    match ip.first().map(|first| first >> 4) {
-        Some(4) => {
-            let header = ip.get(..usize::from(ip[0] & 15) * 4);
-            header.is_some_and(|h| {
-                h.len() >= 20
-                    && checksum(h) == 0xffff
-                    && usize::from(u16::from_be_bytes([h[2], h[3]])) <= len
-            })
-        }
-        Some(6) => ip.get(..40).is_some_and(|h| {
-            usize::from(u16::from_be_bytes([h[4], h[5]])) + 40 == len
-                && matches!(h[6], 0 | 6 | 17 | 43 | 44 | 58 | 60)
-        }),
-        _ => false,
+    // With the generic protocol extension, the header says what follows (draft-ietf-nvo3-vxlan-gpe).
+    match (flags & 0x04 != 0, next) {
+        (false, _) | (true, 3) => link::ethernet(payload, 8),
+        (true, 1) => Ok((8, Network::V4)),
+        (true, 2) => Ok((8, Network::V6)),
+        _ => Err(Skip::Tunnel),
     }
 }
 
-/// The sum of a header, which with its checksum in it is all ones (RFC 1071).
-fn checksum(header: &[u8]) -> u16 {
-    let mut sum = header.chunks_exact(2).fold(0_u32, |sum, b| {
-        sum + u32::from(u16::from_be_bytes([b[0], b[1]]))
-    });
-    while sum >> 16 != 0 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+fn geneve(payload: &[u8]) -> Result<(usize, Network), Skip> {
+    // Options in words of four (RFC 8926 §3.4).
+    let options = 4 * usize::from(payload[0] & 0x3f);
+    let kind = u16_at(payload, 2).ok_or(Skip::Short)?;
+    inside(payload, kind, 8 + options)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An IPv4 header with 8 bytes behind it.
-    fn ip() -> Vec<u8> {
-        let mut ip = vec![
-            0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-        ];
-        let sum = !checksum(&ip);
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        ip.extend([0, 53, 0, 54, 0, 8, 0, 0]);
-        ip
-    }
-
-    fn framed(header: &[u8]) -> Vec<u8> {
-        let mut frame = header.to_vec();
-        frame.extend([2; 12]);
-        frame.extend([8, 0]);
-        frame.extend(ip());
-        frame
-    }
-
-    #[test]
-    fn what_is_inside_proves_it() {
-        let vxlan = framed(&[8, 0, 0, 0, 0, 0, 7, 0]);
-        let geneve = framed(&[1, 0, 0x65, 0x58, 0, 0, 7, 0, 9, 9, 9, 9]);
-        let mut gtp = vec![0x30, 255, 0, 28, 0, 0, 0, 5];
-        gtp.extend(ip());
-        for (tunnel, link, at) in [
-            (&vxlan, LinkType::ETHERNET, 8),
-            (&geneve, LinkType::ETHERNET, 12),
-            (&gtp, LinkType::RAW, 8),
-        ] {
-            assert_eq!(inner(tunnel, tunnel.len()), Some((link, &tunnel[at..])));
-            // With another checksum, it is no packet.
-            let mut damaged = tunnel.clone();
-            let end = damaged.len();
-            damaged[end - 10] ^= 1;
-            assert_eq!(inner(&damaged, end), None);
-            for n in 0..tunnel.len() {
-                let _ = inner(&tunnel[..n], tunnel.len());
+fn gtp(payload: &[u8]) -> Result<(usize, Network), Skip> {
+    let mut at = 8;
+    // A sequence number, an N-PDU number or extension headers: then there is room for all three.
+    if payload[0] & 7 != 0 {
+        let mut next = *payload.get(11).ok_or(Skip::Short)?;
+        at = 12;
+        while next != 0 {
+            let len = 4 * usize::from(*payload.get(at).ok_or(Skip::Short)?);
+            if len == 0 {
+                return Err(Skip::Malformed);
             }
+            at += len;
+            next = *payload.get(at - 1).ok_or(Skip::Short)?;
         }
+    }
+    Ok((at, Network::Either))
+}
+
+/// Where behind the GRE header (RFC 2784, RFC 2890) at the head of `data` the network layer begins.
+pub(super) fn gre(data: &[u8]) -> Result<(usize, Network), Skip> {
+    let (flags, kind) = (u16_at(data, 0), u16_at(data, 2));
+    let (Some(flags), Some(kind)) = (flags, kind) else {
+        return Err(Skip::Short);
+    };
+    let has = |bit: u16| flags & bit != 0;
+    // Version 1 is PPTP's, whose PPP is compressed and encrypted as a rule; source routing is gone.
+    if flags & 0x4007 != 0 {
+        return Err(Skip::Tunnel);
+    }
+    let words = usize::from(has(0x8000)) + usize::from(has(0x2000)) + usize::from(has(0x1000));
+    let at = 4 + 4 * words;
+    match kind {
+        // Without a sequence number, it is type I, which has no header (draft-foschiano-erspan).
+        ERSPAN if !has(0x1000) => link::ethernet(data, at),
+        ERSPAN => link::ethernet(data, at + 8),
+        ERSPAN_III => {
+            let options = data.get(at + 11).ok_or(Skip::Short)? & 1;
+            link::ethernet(data, at + 12 + 8 * usize::from(options))
+        }
+        kind => inside(data, kind, at),
+    }
+}
+
+fn inside(data: &[u8], kind: u16, at: usize) -> Result<(usize, Network), Skip> {
+    if kind == BRIDGED {
+        link::ethernet(data, at)
+    } else {
+        link::named(data, kind, at).map_err(|skip| match skip {
+            Skip::NotIp => Skip::Tunnel,
+            other => other,
+        })
     }
 }

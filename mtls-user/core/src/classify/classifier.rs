@@ -69,7 +69,6 @@ impl Classifier {
         side: Side,
         length: u64,
         ack: Option<u64>,
-        _time: u64,
         context: &mut Context<'_>,
     ) -> Progress {
         let side = self.side(side);
@@ -79,9 +78,9 @@ impl Classifier {
         })
     }
 
-    /// `side` reset the connection. What was sent before it may still be on its way to the
+    /// The connection was reset. What was sent before it may still be on its way to the
     /// observer, so what a reset means is settled by [`Classifier::finish`].
-    pub fn rst(&mut self, _side: Side, _time: u64, context: &mut Context<'_>) -> Progress {
+    pub fn rst(&mut self, context: &mut Context<'_>) -> Progress {
         self.advance(context, |open, context| {
             open.reset = true;
             open.evaluate(context)
@@ -171,6 +170,11 @@ impl Classifier {
                 .as_ref()
                 .map_or(Verdict::Unobserved, |call| call.verdict),
         }
+    }
+
+    /// No payload was seen.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
     }
 
     /// Decided, and no more bytes are wanted; pieces given all the same are looked at for

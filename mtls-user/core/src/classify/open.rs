@@ -247,7 +247,11 @@ impl Open {
     /// Judges what is there. True when there is news.
     pub(super) fn evaluate(&mut self, context: &mut Context<'_>) -> bool {
         while let Phase::Opening = self.phase {
-            if self.midstream.is_some() && opening::is_client(self.streams[1].prefix()) {
+            // Who answers a ClientHello is the server, even if it opened the connection (FTP's data
+            // connections in active mode, RFC 4217 §7).
+            let [client, server] = &self.streams;
+            let turned = is_handshake(server.prefix(), 1) && is_handshake(client.prefix(), 2);
+            if turned || self.midstream.is_some() && opening::is_client(server.prefix()) {
                 self.swap_sides(context);
             }
             let [client, server] = &self.streams;

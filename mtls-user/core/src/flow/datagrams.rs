@@ -10,11 +10,13 @@ use slab::Slab;
 use smallvec::SmallVec;
 use smol_str::{SmolStr, format_smolstr};
 
+use super::api::Limits;
 use super::peers::{End, Peers};
 use super::slots::{Hash, Hashed};
-use super::{Event, FlowStats, Limits};
 use crate::classify::{Context, DatagramClassifier, Gram, Progress, Sessions, Side};
-use crate::record::{Bytes, FlowRecord, Origin, Peer, Reporter, Time, Transport, Verdict};
+use crate::record::{
+    Bytes, Event, FlowRecord, FlowStats, Origin, Peer, Reporter, Time, Transport, Verdict,
+};
 use crate::wire::quic::ConnectionId;
 use crate::wire::{Datagram, Direction, Endpoint};
 

@@ -6,8 +6,8 @@ use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
 
-use super::Flow;
 use super::peers::Peers;
+use super::state::{Flow, Queue};
 
 const NONE: u32 = u32::MAX;
 
@@ -41,15 +41,6 @@ struct Slot {
     newer: u32,
 }
 
-/// What a flow waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Queue {
-    /// To be quiet for too long.
-    Open = 0,
-    /// To be forgotten: it is closed.
-    Closed = 1,
-}
-
 /// The two ends of a queue.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
@@ -63,7 +54,7 @@ pub(super) struct Slots {
     all: Vec<Slot>,
     free: Vec<u32>,
     table: HashTable<Hashed>,
-    queues: [Ends; 2],
+    queues: [Ends; 4],
 }
 
 impl Default for Slots {
@@ -76,7 +67,7 @@ impl Default for Slots {
             all: Vec::new(),
             free: Vec::new(),
             table: HashTable::new(),
-            queues: [empty; 2],
+            queues: [empty; 4],
         }
     }
 }
@@ -86,10 +77,11 @@ impl Slots {
         self.table.len()
     }
 
-    pub(super) fn find(&self, hash: Hash, peers: Peers<'_>) -> Option<u32> {
+    /// The flow between `peers`, or the one `apart` from it.
+    pub(super) fn find(&self, hash: Hash, peers: Peers<'_>, apart: u32) -> Option<u32> {
         self.table
             .find(hash.spread(), |it| {
-                it.hash == hash && self[it.slot].peers() == peers
+                it.hash == hash && self[it.slot].peers() == peers && self[it.slot].apart == apart
             })
             .map(|it| it.slot)
     }
@@ -132,15 +124,15 @@ impl Slots {
         }
     }
 
-    /// Closes `at`, and puts it at the end of the queue of the closed.
-    pub(super) fn retire(&mut self, at: u32) {
+    /// Puts `at` at the end of a queue.
+    pub(super) fn enqueue(&mut self, at: u32, queue: Queue) {
         self.unlink(at);
-        self[at].closed = true;
+        self[at].queue = queue;
         self.append(at);
     }
 
     fn queue(&self, at: u32) -> usize {
-        usize::from(self[at].closed)
+        self[at].queue as usize
     }
 
     /// The one of a queue that was used longest ago.

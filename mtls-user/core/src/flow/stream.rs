@@ -7,6 +7,13 @@ use std::num::NonZeroU32;
 const WRAP: u64 = 3_000_000_000;
 /// Times are kept in units of 2^20 ns, about a millisecond.
 const TICK: u32 = 20;
+/// How far a segment may lie ahead of what was seen: windows of this size are in use, and so many
+/// segments are lost on the way to an observer …
+const AHEAD: u64 = 64 << 20;
+/// … and so many bytes more per tick that passed: 10 Gbit/s.
+const PER_TICK: u64 = 1_310_720;
+/// How far before the first byte met a segment of an older connection may lie, out of order.
+const BEHIND: i64 = 1 << 20;
 
 /// What is known of one side's stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,11 +23,19 @@ pub(super) struct Stream {
     isn: u32,
     /// Sequence number of position 0.
     base: u32,
+    /// The last sequence number that the other side acknowledged.
+    acked: u32,
+    /// See [`Second`].
+    second: u32,
     /// When `next` last moved, in ticks; the least bit is set.
     at: Option<NonZeroU32>,
     start: Start,
+    kind: Second,
     /// The FIN was seen.
     pub(super) fin: bool,
+    has_acked: bool,
+    /// The other side's FIN or RST acknowledged that nothing had come.
+    pub(super) confirmed_empty: bool,
     /// Sequence numbers may have gone round unseen.
     wrapped: bool,
 }
@@ -36,22 +51,75 @@ enum Start {
     Seen,
 }
 
+/// What a second sequence number is that may be position 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Second {
+    #[default]
+    None,
+    /// Of the same stream: two SYN-ACKs, or numbers that a firewall rewrites, seen before and after.
+    Alias,
+    /// Of a later connection with the same ends, if there is one: its SYN was seen, and may be
+    /// forged (RFC 5961 §4).
+    Pending,
+}
+
+/// Where a segment lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Near {
+    /// At this position; negative before the first one.
+    Here(i64),
+    /// In the connection whose SYN is the last one that was seen.
+    Pending,
+    /// Too far from everything that was seen to be of this stream.
+    Far,
+}
+
 impl Stream {
     /// Initial sequence number, where the SYN was seen.
     pub(super) fn isn(&self) -> Option<u32> {
         (self.start == Start::Seen).then_some(self.isn)
     }
 
+    /// Where the stream begins is known, if only as the first byte met.
+    pub(super) fn has_base(&self) -> bool {
+        self.start != Start::Unknown
+    }
+
     /// The SYN's sequence number became known.
     pub(super) fn begin(&mut self, isn: u32) {
         match self.start {
             Start::Seen => return,
-            Start::Unknown => self.base = isn.wrapping_add(1),
             // Positions given out already stay what they are.
-            Start::Settled => {}
+            Start::Settled if self.next > 0 => {}
+            Start::Unknown | Start::Settled => self.base = isn.wrapping_add(1),
         }
         self.isn = isn;
         self.start = Start::Seen;
+    }
+
+    /// A second SYN or SYN-ACK of the same connection, with another number.
+    pub(super) fn begin_again(&mut self, isn: u32) {
+        self.second = isn.wrapping_add(1);
+        self.kind = Second::Alias;
+    }
+
+    /// The SYN of what may be another connection.
+    pub(super) fn expect_other(&mut self, isn: u32) {
+        if self.kind != Second::Alias {
+            self.second = isn.wrapping_add(1);
+            self.kind = Second::Pending;
+        }
+    }
+
+    /// Initial sequence number of what may be another connection.
+    pub(super) fn pending(&self) -> Option<u32> {
+        (self.kind == Second::Pending).then(|| self.second.wrapping_sub(1))
+    }
+
+    /// Whether `ack` acknowledges the SYN and nothing more.
+    pub(super) fn is_syn_acked_by(&self, ack: u32) -> bool {
+        self.start == Start::Seen
+            && (ack == self.isn.wrapping_add(1) || self.kind == Second::Alias && ack == self.second)
     }
 
     /// Without a SYN, the first sequence number met is position 0.
@@ -62,28 +130,124 @@ impl Stream {
         }
     }
 
+    /// The first byte has another number than the SYN said: it was rewritten on the way.
+    pub(super) fn rebase(&mut self, seq: u32) {
+        self.second = self.base;
+        self.kind = Second::Alias;
+        self.base = seq;
+    }
+
     /// The position of `seq`, taken to be the one nearest to the furthest seen; negative before 0.
-    pub(super) fn position(&self, seq: u32) -> Option<i64> {
-        if self.start == Start::Unknown {
-            return None;
+    fn position(&self, seq: u32, base: u32) -> i64 {
+        let near = base.wrapping_add(self.next as u32);
+        self.next as i64 + i64::from(seq.wrapping_sub(near) as i32)
+    }
+
+    /// Where `seq` lies in a stream that has a base.
+    pub(super) fn locate(&self, seq: u32, time: u64) -> Near {
+        let position = self.position(seq, self.base);
+        if self.is_near(position, time) && self.kind != Second::Alias {
+            return Near::Here(position);
         }
-        let near = self.base.wrapping_add(self.next as u32);
-        Some(self.next as i64 + i64::from(seq.wrapping_sub(near) as i32))
+        match self.kind {
+            Second::None => Near::Far,
+            Second::Pending => {
+                let ahead = u64::from(seq.wrapping_sub(self.second));
+                if ahead <= AHEAD {
+                    Near::Pending
+                } else {
+                    Near::Far
+                }
+            }
+            Second::Alias => {
+                let other = self.position(seq, self.second);
+                let distance = |position: i64| position.abs_diff(self.next as i64);
+                let nearest = if distance(other) < distance(position) {
+                    other
+                } else {
+                    position
+                };
+                if self.is_near(nearest, time) {
+                    Near::Here(nearest)
+                } else {
+                    Near::Far
+                }
+            }
+        }
+    }
+
+    fn is_near(&self, position: i64, time: u64) -> bool {
+        match self.start {
+            Start::Unknown => true,
+            // The SYN itself, or a keep-alive before any data.
+            Start::Seen if position < 0 => position >= -1,
+            Start::Settled if position < 0 => position > -BEHIND,
+            _ => {
+                let ahead = (position as u64).saturating_sub(self.next);
+                ahead <= AHEAD || {
+                    let passed = u64::from(self.passed(time).unsigned_abs());
+                    ahead <= AHEAD + passed * PER_TICK
+                }
+            }
+        }
+    }
+
+    /// Ticks since `next` last moved.
+    fn passed(&self, time: u64) -> i32 {
+        let now = (time >> TICK) as u32 | 1;
+        // Ticks go round after seven weeks, far beyond any flow's silence.
+        self.at.map_or(0, |at| now.wrapping_sub(at.get()) as i32)
     }
 
     /// Everything up to `end` has been seen to be sent.
     pub(super) fn reach(&mut self, end: u64, time: u64, sampled: bool) {
         self.next = self.next.max(end);
-        if !sampled {
-            return;
-        }
-        // Ticks go round after seven weeks, far beyond any flow's silence.
-        let now = (time >> TICK) as u32 | 1;
-        let passed = self.at.map_or(0, |at| now.wrapping_sub(at.get()) as i32);
-        self.wrapped |= passed > (WRAP >> TICK) as i32;
+        let passed = self.passed(time);
+        self.wrapped |= sampled && passed > (WRAP >> TICK) as i32;
         if passed >= 0 {
-            self.at = NonZeroU32::new(now);
+            self.at = NonZeroU32::new((time >> TICK) as u32 | 1);
         }
+    }
+
+    /// The other side acknowledged up to `ack`, which is at `position`.
+    pub(super) fn acknowledge(&mut self, ack: u32, position: i64, ends: bool) {
+        self.acked = ack;
+        self.has_acked = true;
+        if ends {
+            self.confirmed_empty = position == 0 || position == 1 && self.fin && self.next == 0;
+        }
+    }
+
+    /// Whether a RST at `seq` is where the receiver must expect it (RFC 9293 §3.5.2): behind all
+    /// that was sent, or at the last number that it acknowledged. `None` when that cannot be told,
+    /// as what was sent was not all seen.
+    pub(super) fn expects(&self, seq: u32, time: u64) -> Option<bool> {
+        let Near::Here(position) = self.locate(seq, time) else {
+            return Some(false);
+        };
+        let next = self.next as i64;
+        if position == next
+            || self.fin && position == next + 1
+            || self.has_acked && seq == self.acked
+        {
+            return Some(true);
+        }
+        let acked = if self.has_acked {
+            self.position(self.acked, self.base)
+        } else {
+            0
+        };
+        (position < acked).then_some(false)
+    }
+
+    /// `seq` lies behind everything that was seen to be sent.
+    pub(super) fn is_beyond(&self, seq: u32, time: u64) -> bool {
+        matches!(self.locate(seq, time), Near::Here(at) if at > self.next as i64)
+    }
+
+    /// The side's own FIN, or the other's last word, proves that it carried nothing.
+    pub(super) fn is_proven_empty(&self) -> bool {
+        self.next == 0 && self.start == Start::Seen && (self.fin || self.confirmed_empty)
     }
 
     /// Payload bytes of the stream, where they can be told. Of a flow that is sampled they are
@@ -102,15 +266,15 @@ mod tests {
     fn positions_go_on_where_sequence_numbers_wrap() {
         let mut s = Stream::default();
         s.begin(u32::MAX - 10);
-        assert_eq!(s.position(u32::MAX - 9), Some(0));
+        assert_eq!(s.locate(u32::MAX - 9, 0), Near::Here(0));
         s.reach(10, 1, false);
-        assert_eq!(s.position(5), Some(15));
+        assert_eq!(s.locate(5, 0), Near::Here(15));
         s.reach(3_000_000_000, 2, false);
         s.reach(5_000_000_000, 3, false);
         let seq = (u32::MAX - 9).wrapping_add(5_000_000_007_u64 as u32);
-        assert_eq!(s.position(seq), Some(5_000_000_007));
+        assert_eq!(s.locate(seq, 0), Near::Here(5_000_000_007));
         // A keep-alive's byte lies before.
-        assert_eq!(s.position(seq.wrapping_sub(8)), Some(4_999_999_999));
+        assert_eq!(s.locate(seq.wrapping_sub(8), 0), Near::Here(4_999_999_999));
     }
 
     #[test]
@@ -126,5 +290,46 @@ mod tests {
         assert_eq!(s.bytes(true), Some(200));
         s.reach(300, 1_000 + 2 * WRAP + (1 << TICK), true);
         assert_eq!(s.bytes(true), None);
+    }
+
+    #[test]
+    fn what_cannot_be_of_the_stream_is_far() {
+        let mut s = Stream::default();
+        s.begin(999);
+        s.reach(500, 1, false);
+        assert_eq!(s.locate(1_500, 2), Near::Here(500));
+        assert_eq!(s.locate(1_500 + (1 << 30), 2), Near::Far);
+        // In a second, 10 Gbit/s go that far.
+        assert_eq!(
+            s.locate(1_500 + (1 << 30), 1_000_000_000),
+            Near::Here(500 + (1 << 30))
+        );
+        assert_eq!(s.locate(900, 2), Near::Far, "before the SYN");
+    }
+
+    #[test]
+    fn a_reset_is_expected_at_one_place() {
+        let mut s = Stream::default();
+        s.begin(999);
+        s.reach(500, 1, false);
+        assert_eq!(s.expects(1_500, 2), Some(true));
+        assert_eq!(s.expects(1_501, 2), None, "a byte may have been missed");
+        assert_eq!(s.expects(1_501 + (1 << 30), 2), Some(false));
+        s.acknowledge(1_400, 400, false);
+        assert_eq!(s.expects(1_400, 2), Some(true));
+        assert_eq!(s.expects(1_300, 2), Some(false));
+        s.fin = true;
+        assert_eq!(s.expects(1_501, 2), Some(true));
+    }
+
+    #[test]
+    fn numbers_rewritten_on_the_way_mean_the_same_positions() {
+        let mut s = Stream::default();
+        s.begin(1_000);
+        s.begin_again(3_000_000_000);
+        s.reach(10, 1, false);
+        assert_eq!(s.locate(1_011, 2), Near::Here(10));
+        assert_eq!(s.locate(3_000_000_011, 2), Near::Here(10));
+        assert!(s.is_syn_acked_by(3_000_000_001) && s.is_syn_acked_by(1_001));
     }
 }

@@ -1,6 +1,10 @@
 use super::*;
 use crate::record::{FlowRecord, Verdict};
-use crate::wire::{Direction, Endpoint, TcpFlags};
+use crate::wire::{Direction, Endpoint, Segment, TcpFlags};
+
+mod hostile;
+mod pairs;
+mod properties;
 
 const SYN: u8 = TcpFlags::SYN;
 const ACK: u8 = TcpFlags::ACK;
@@ -23,6 +27,7 @@ fn segment(src: Endpoint, dst: Endpoint, seq: u32, ack: u32, flags: u8) -> Segme
         flags: TcpFlags(flags),
         len: 0,
         payload: &[],
+        checksum: crate::wire::Checksum::Unknown,
         isn: (None, None),
         midstream: false,
         again: false,
@@ -42,6 +47,15 @@ fn run(table: &mut FlowTable, segments: &[Segment<'_>]) -> Vec<(Event, FlowRecor
     for s in segments {
         table.observe(s, &mut |event, view| events.push((event, view.record())));
     }
+    events
+}
+
+/// A reset is told when nothing has followed it for a while.
+fn a_while_later(table: &mut FlowTable) -> Vec<(Event, FlowRecord)> {
+    let mut events = Vec::new();
+    table.expire(2_000_000_000, &mut |event, view| {
+        events.push((event, view.record()));
+    });
     events
 }
 
@@ -113,7 +127,7 @@ fn acknowledgements_alone_open_nothing_and_late_ones_reopen_nothing() {
     let mut table = FlowTable::new(Limits::default());
     assert!(run(&mut table, &[segment(a, b, 5, 6, ACK)]).is_empty());
     assert_eq!(table.stats().stray, 1);
-    let events = run(
+    let mut events = run(
         &mut table,
         &[
             segment(a, b, 99, 0, SYN),
@@ -122,6 +136,8 @@ fn acknowledgements_alone_open_nothing_and_late_ones_reopen_nothing() {
             segment(a, b, 100, 500, ACK),
         ],
     );
+    events.extend(a_while_later(&mut table));
+    events.extend(run(&mut table, &[segment(a, b, 100, 500, ACK)]));
     assert_eq!(kinds(&events), [Event::Opened, Event::Closed]);
     assert_eq!(table.stats().seen, 1);
 }
@@ -147,7 +163,7 @@ fn halves_across_a_translation_are_one_connection() {
         s
     };
     let mut table = FlowTable::new(Limits::default());
-    let events = run(
+    let mut events = run(
         &mut table,
         &[
             on(segment(pod, service, 99, 0, SYN), 5, Direction::Egress),
@@ -184,6 +200,7 @@ fn halves_across_a_translation_are_one_connection() {
             ),
         ],
     );
+    events.extend(a_while_later(&mut table));
     assert_eq!(kinds(&events)[0], Event::Opened);
     let closed: Vec<_> = events.iter().filter(|e| e.0 == Event::Closed).collect();
     assert_eq!(closed.len(), 1);

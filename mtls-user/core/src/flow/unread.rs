@@ -1,25 +1,32 @@
 //! What was not read on the way of a connection's packets: whatever is missing of it may be in there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use super::FlowTable;
-use crate::wire::Unread;
+use super::table::FlowTable;
+use crate::record::Unseen;
+use crate::wire::{Unread, What};
 
 impl FlowTable {
     /// Marks every connection that `all` may concern, in one pass however many there are: what is
     /// missing of them proves nothing.
     pub fn unread(&mut self, all: &[Unread]) {
-        let pairs: HashSet<[[u8; 16]; 2]> = all
+        let pairs: HashMap<[[u8; 16]; 2], Unseen> = all
             .iter()
             .filter(|unread| unread.what.may_hide_tcp())
-            .map(|unread| in_order(unread.src.ip, unread.dst.ip))
+            .map(|unread| {
+                let what = match unread.what {
+                    What::Fragments => Unseen::Fragments,
+                    _ => Unseen::Samples,
+                };
+                (in_order(unread.src.ip, unread.dst.ip), what)
+            })
             .collect();
         if pairs.is_empty() {
             return;
         }
         self.slots.each(|flow| {
-            if pairs.contains(&in_order(flow.client().ip, flow.server().ip)) {
-                flow.lost = true;
+            if let Some(what) = pairs.get(&in_order(flow.client().ip, flow.server().ip)) {
+                flow.miss(*what);
             }
         });
     }

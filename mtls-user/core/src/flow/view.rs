@@ -5,10 +5,34 @@ use std::cmp::Ordering;
 use sha2::Digest;
 use smol_str::SmolStr;
 
-use super::Flow;
+use super::state::{
+    Flow, NOTE_DIRECTION, NOTE_OTHER_NUMBERS, NOTE_REOPENED, NOTE_SPOOFED, NOTE_TWO_STARTS,
+};
 use crate::classify::{Certainty, Finding, Side};
-use crate::record::{Bytes, Cause, FlowRecord, Peer, Reporter, Time, Verdict, Word};
-use crate::wire::{Direction, Endpoint, text};
+use crate::record::{
+    Bytes, Cause, Ends, Evidence, FlowRecord, Peer, Reporter, Time, Unseen, Verdict, Word,
+};
+use crate::wire::{Endpoint, text};
+
+/// What is noted of a flow.
+const NOTES: [(u8, &str); 4] = [
+    (
+        NOTE_REOPENED,
+        "reopened: payload followed a reset or a close that its receiver must have taken",
+    ),
+    (
+        NOTE_SPOOFED,
+        "spoofed: seen at another interface than the connection with these ends is known at",
+    ),
+    (
+        NOTE_OTHER_NUMBERS,
+        "other-numbers: its sequence numbers are not those of the connection with these ends",
+    ),
+    (
+        NOTE_TWO_STARTS,
+        "two-starts: a SYN or its answer was seen with two initial sequence numbers",
+    ),
+];
 
 /// Stands for a connection that may be gone by now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,23 +71,24 @@ impl<'a> View<'a> {
     /// know as much. They do not decide at the same time: a packet crosses one interface first.
     pub fn verdict(&self) -> Verdict {
         let own = &self.flow.classifier;
-        let Some(other) = self.other.map(|other| &other.classifier) else {
-            return own.verdict();
+        let Some(half) = self.other else {
+            return verdict(self.flow);
         };
+        let other = &half.classifier;
         match own.certainty().cmp(&other.certainty()) {
-            Ordering::Greater => own.verdict(),
-            Ordering::Equal if own.certainty() == Certainty::Undecided => own.verdict(),
-            Ordering::Equal => own.verdict().min(other.verdict()),
-            Ordering::Less => other.verdict(),
+            Ordering::Greater => verdict(self.flow),
+            Ordering::Equal if own.certainty() == Certainty::Undecided => verdict(self.flow),
+            Ordering::Equal => verdict(self.flow).min(verdict(half)),
+            Ordering::Less => verdict(half),
         }
     }
 
     /// What is known of it, from the half that names its verdict.
     pub fn finding(&self) -> Finding {
-        let verdict = self.verdict();
-        let own = self.flow.classifier.finding();
+        let named = self.verdict();
+        let own = finding(self.flow);
         let Some(other) = self.other else { return own };
-        let others = other.classifier.finding();
+        let others = finding(other);
         let disagree = self.flow.classifier.is_done()
             && other.classifier.is_done()
             && own.verdict != others.verdict;
@@ -74,11 +99,25 @@ impl<'a> View<'a> {
             others.verdict,
             other.server()
         );
-        let mut finding = if own.verdict == verdict { own } else { others };
+        let mut finding = if own.verdict == named { own } else { others };
         if disagree {
             finding.notes.push(note);
         }
         finding
+    }
+
+    /// What of it was not seen. An answer that does not depend on it is right all the same; but such a
+    /// connection may have carried something else as well.
+    pub fn unseen(&self) -> Vec<Unseen> {
+        let both: Vec<Unseen> = self
+            .flow
+            .unseen()
+            .chain(self.other.iter().flat_map(|other| other.unseen()))
+            .collect();
+        Unseen::ALL
+            .into_iter()
+            .filter(|what| both.contains(what))
+            .collect()
     }
 
     /// The client and the server as the pods at both ends know themselves: of two halves, the
@@ -87,7 +126,8 @@ impl<'a> View<'a> {
         let (mut client, mut server) = oriented(self.flow);
         if let Some(other) = self.other {
             let (others_client, others_server) = oriented(other);
-            if self.flow.crossing == Direction::Egress || other.crossing == Direction::Ingress {
+            let own_client = self.flow.links.home(Side::Client).is_some();
+            if own_client || other.links.home(Side::Server).is_some() {
                 server = others_server;
             } else {
                 client = others_client;
@@ -105,10 +145,26 @@ impl<'a> View<'a> {
         [own, others].into_iter().find(|end| *end != server)
     }
 
+    /// The ends of both halves, where addresses are translated between them.
+    fn halves(&self) -> Vec<Ends> {
+        let Some(other) = self.other else {
+            return Vec::new();
+        };
+        [self.flow, other]
+            .map(|half| {
+                let (client, server) = oriented(half);
+                Ends {
+                    src: client.into(),
+                    dst: server.into(),
+                }
+            })
+            .to_vec()
+    }
+
     /// Interfaces it was seen on.
     pub fn links(&self) -> Vec<u32> {
-        let mut links: Vec<u32> = self.flow.links().collect();
-        for link in self.other.iter().flat_map(|other| other.links()) {
+        let mut links: Vec<u32> = self.flow.links.iter().collect();
+        for link in self.other.iter().flat_map(|other| other.links.iter()) {
             if !links.contains(&link) {
                 links.push(link);
             }
@@ -122,7 +178,7 @@ impl<'a> View<'a> {
         let at = |side: Side| {
             halves.into_iter().flatten().any(|flow| {
                 let swapped = flow.classifier.client_is_server();
-                flow.seen_at[if swapped { side.other() } else { side }.index()]
+                flow.links.seen_at[if swapped { side.other() } else { side } as usize]
             })
         };
         Reporter::of(at(Side::Client), at(Side::Server))
@@ -145,20 +201,10 @@ impl<'a> View<'a> {
         self.flow.is_closed()
     }
 
-    /// A SYN, and a reset in place of the answer.
-    fn is_refused(&self) -> bool {
-        let [client, server] = [Side::Client, Side::Server].map(|side| self.flow.stream(side));
-        let answered = server.isn().is_some() || server.fin || client.fin;
-        self.flow.ended && client.isn().is_some() && !answered && self.verdict() == Verdict::NoData
-    }
-
     /// The line that is printed and streamed.
     pub fn record(&self) -> FlowRecord {
-        let mut finding = self.finding();
-        if self.is_refused() {
-            finding.cause = Cause::ConnectionRefused;
-            finding.reason = SmolStr::new_static("server refused the connection");
-        }
+        let finding = self.finding();
+        let unseen = self.unseen();
         let (client, server) = self.ends();
         let (first, second) = if self.flow.classifier.client_is_server() {
             (Side::Server, Side::Client)
@@ -178,7 +224,7 @@ impl<'a> View<'a> {
             reason: finding.reason,
             protocol: SmolStr::new_static(finding.protocol),
             origin: self.flow.origin.into(),
-            lost: self.flow.lost || self.other.is_some_and(|other| other.lost),
+            lost: unseen.contains(&Unseen::Samples),
             tls: finding.tls,
             http: finding.http,
             bytes: Bytes {
@@ -189,6 +235,8 @@ impl<'a> View<'a> {
             last_seen: Time::from_nanos(self.last_seen()),
             closed: self.flow.ended,
             links: self.links(),
+            unseen: unseen.into_iter().map(Word::from).collect(),
+            halves: self.halves(),
             notes: finding.notes,
             ..FlowRecord::default()
         }
@@ -208,6 +256,48 @@ fn id((client, server): (u32, u32)) -> SmolStr {
     }
     SmolStr::new(std::str::from_utf8(&digits).unwrap_or_default())
 }
+
+/// What one half is: what its classifier says, where nothing speaks against it.
+fn verdict(flow: &Flow) -> Verdict {
+    use Verdict::{Failed, Mtls, NoData, Tls, TlsUnproven, Unobserved};
+    match flow.classifier.verdict() {
+        NoData if flow.classifier.is_idle() && flow.emptiness().is_err() => Unobserved,
+        Mtls | Tls if flow.is_contested() => TlsUnproven,
+        Failed | NoData if flow.is_contested() => Unobserved,
+        verdict => verdict,
+    }
+}
+
+fn finding(flow: &Flow) -> Finding {
+    let mut finding = flow.classifier.finding();
+    let said = std::mem::replace(&mut finding.verdict, verdict(flow));
+    if flow.classifier.is_idle() {
+        let (Ok((cause, words)) | Err((cause, words))) = flow.emptiness();
+        finding.cause = cause;
+        finding.reason = SmolStr::new_static(words);
+    } else if said != finding.verdict {
+        finding.cause = Cause::Contested;
+        finding.reason = SmolStr::new_static(CONTESTED);
+    }
+    if flow.is_contested() {
+        finding.notes.push(format!("contested: {CONTESTED}"));
+    }
+    let noted = NOTES.iter().filter(|(bit, _)| flow.notes & bit != 0);
+    finding
+        .notes
+        .extend(noted.map(|(_, words)| (*words).to_owned()));
+    // Content tells the sides apart.
+    let by_content =
+        finding.protocol != "unknown" && finding.evidence != Some(Evidence::RecordFraming);
+    if flow.notes & NOTE_DIRECTION != 0 && !by_content && !flow.classifier.client_is_server() {
+        finding.notes.push(
+            "direction-unknown: joined in the middle, and its ports do not tell which side is the client".into(),
+        );
+    }
+    finding
+}
+
+const CONTESTED: &str = "different bytes were sent for the same part of the stream, and which of them the receiver took cannot be told";
 
 /// Client and server, in the order that the content showed.
 fn oriented(flow: &Flow) -> (Endpoint, Endpoint) {

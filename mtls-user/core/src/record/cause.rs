@@ -12,6 +12,16 @@ vocabulary! {
         NoPayload = "no-payload",
         /// The server answered the connection's SYN with a reset.
         ConnectionRefused = "connection-refused",
+        /// It carried bytes, and none of them was seen.
+        PayloadNotSeen = "payload-not-seen",
+        /// Its payload came in IP fragments.
+        Fragmented = "fragmented",
+        /// No answer to its SYN was seen.
+        Unanswered = "unanswered",
+        /// No payload was seen, nor an end that would prove that there was none.
+        EndNotSeen = "end-not-seen",
+        /// Two contents were seen for the same bytes.
+        Contested = "contested",
         /// Not enough was seen yet.
         NotDecided = "not-decided",
         /// The handshake is not over.

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::{
     Cause, Event, Evidence, Exempt, Expected, HttpInfo, Mark, Origin, Outcome, Peer, Reporter,
-    SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Verdict, Word,
+    SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Unseen, Verdict, Word,
 };
 
 /// Bytes of payload per direction, from sequence numbers; null where that cannot be known.
@@ -92,6 +92,15 @@ impl std::fmt::Display for Mismatch {
     }
 }
 
+/// Both ends of one half of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Ends {
+    /// The client's address and port.
+    pub src: std::net::SocketAddr,
+    /// The server's.
+    pub dst: std::net::SocketAddr,
+}
+
 /// One flow.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FlowRecord {
@@ -169,6 +178,12 @@ pub struct FlowRecord {
     /// Indexes of the node's interfaces that it was seen on.
     #[serde(default)]
     pub links: Vec<u32>,
+    /// What of it was not seen; empty where all was that the verdict asks for.
+    #[serde(default)]
+    pub unseen: Vec<Word<Unseen>>,
+    /// The ends of both halves of a connection whose addresses are translated on the way.
+    #[serde(default)]
+    pub halves: Vec<Ends>,
     /// Identities that are not those of the pods they were met at.
     #[serde(default)]
     pub mismatches: Vec<Mismatch>,
@@ -207,6 +222,8 @@ impl Default for FlowRecord {
             last_seen: Time::default(),
             closed: false,
             links: Vec::new(),
+            unseen: Vec::new(),
+            halves: Vec::new(),
             mismatches: Vec::new(),
             notes: Vec::new(),
         }
@@ -216,7 +233,8 @@ impl Default for FlowRecord {
 impl FlowRecord {
     /// Whether everything was seen from the connection's start to now.
     pub fn is_complete(&self) -> bool {
-        self.origin == Origin::Syn && !self.lost && self.verdict != Verdict::Unobserved
+        let all = self.origin == Origin::Syn && !self.lost && self.unseen.is_empty();
+        all && self.verdict != Verdict::Unobserved
     }
 
     /// What it comes to by itself; `None` where it is exempt, or exposed nothing as its handshake

@@ -21,7 +21,7 @@ mod words;
 pub use cause::Cause;
 pub use content::{CertificateInfo, HttpInfo, TlsInfo};
 pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
-pub use flow::{Bytes, Exemption, Expectation, FlowRecord, Mismatch};
+pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use list::{EdgeList, List, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{
@@ -33,7 +33,7 @@ pub use time::Time;
 pub use word::{Vocabulary, Word};
 pub use words::{
     ClientCertificate, Event, Evidence, Exempt, Expected, Kind, Loss, Mark, Origin, Outcome,
-    Reporter, Side, Transport, Unmet, Validity, Verdict,
+    Reporter, Side, Transport, Unmet, Unseen, Validity, Verdict,
 };
 
 /// Version of the JSON schema; goes up when a field changes its meaning or goes away.

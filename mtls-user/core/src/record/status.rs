@@ -163,6 +163,14 @@ pub struct FlowStats {
     pub joined: u64,
     /// … that were forgotten because the table was full.
     pub evicted: u64,
+    /// … that went on although they had ended.
+    pub reopened: u64,
+    /// Resets that their receiver cannot have taken: at another sequence number than the expected.
+    pub resets_ignored: u64,
+    /// Segments that came out of another interface than their sender's, or were for it.
+    pub spoofed: u64,
+    /// Segments with a wrong checksum, which no receiver takes.
+    pub damaged: u64,
     /// Segments that belong to no known connection and open none.
     pub stray: u64,
 }

@@ -50,6 +50,25 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What of a connection was not seen, or cannot be told: it may have carried more than what its
+    /// verdict stands on.
+    Unseen {
+        /// Its start: it is older than the observation.
+        Start = "start",
+        /// Samples that the kernel could not deliver.
+        Samples = "samples",
+        /// Segments that a capture lacks.
+        Bytes = "bytes",
+        /// Payload in IP fragments.
+        Fragments = "fragments",
+        /// One of its two directions.
+        Direction = "direction",
+        /// Which of two contents for the same bytes the receiver took.
+        Conflict = "conflict",
+    }
+}
+
+vocabulary! {
     /// Whether the start of the connection was seen.
     Origin or Midstream {
         /// Seen from its SYN on.

@@ -11,10 +11,13 @@ pub struct Endpoint {
     pub ip: [u8; 16],
     /// The TCP port.
     pub port: u16,
+    /// The address is IPv4-mapped in an IPv6 packet, where none may be (RFC 4291 §2.5.5.2 is for
+    /// programs, not for the wire): another address than the IPv4 one, and never taken for it.
+    pub mapped_on_wire: bool,
 }
 
 impl Endpoint {
-    /// The endpoint at `ip` and `port`.
+    /// The endpoint at `ip` and `port`; an IPv4-mapped address is the IPv4 one.
     pub fn new(ip: IpAddr, port: u16) -> Self {
         let ip = match ip {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -23,12 +26,27 @@ impl Endpoint {
         Self {
             ip: ip.octets(),
             port,
+            mapped_on_wire: false,
         }
     }
 
-    /// The address as people write it: IPv4-mapped addresses come back as IPv4.
+    /// The endpoint of an IPv6 packet, its address as it was sent.
+    pub fn v6(ip: [u8; 16], port: u16) -> Self {
+        Self {
+            ip,
+            port,
+            mapped_on_wire: ip.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+        }
+    }
+
+    /// The address: IPv4 as such.
     pub fn ip(self) -> IpAddr {
-        Ipv6Addr::from(self.ip).to_canonical()
+        let ip = Ipv6Addr::from(self.ip);
+        if self.mapped_on_wire {
+            ip.into()
+        } else {
+            ip.to_canonical()
+        }
     }
 }
 
@@ -36,7 +54,7 @@ impl Endpoint {
 impl Hash for Endpoint {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from_ne_bytes(self.ip));
-        state.write_u16(self.port);
+        state.write_u32(u32::from(self.port) << 1 | u32::from(self.mapped_on_wire));
     }
 }
 
@@ -46,9 +64,15 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
+impl From<Endpoint> for SocketAddr {
+    fn from(end: Endpoint) -> Self {
+        Self::new(end.ip(), end.port)
+    }
+}
+
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        SocketAddr::new(self.ip(), self.port).fmt(f)
+        SocketAddr::from(*self).fmt(f)
     }
 }
 
@@ -98,6 +122,38 @@ pub enum Direction {
     Unknown,
 }
 
+/// What an observer knows of a segment's checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Checksum<'a> {
+    /// Nothing: it did not look, or has not the whole segment.
+    #[default]
+    Unknown,
+    /// It is wrong: no receiver takes the segment.
+    Wrong,
+    /// The whole TCP segment, by which it can be told when somebody asks ([`Segment::sum`]).
+    Of(&'a [u8]),
+}
+
+/// A segment longer than an Ethernet frame holds may have been put together of several by a network
+/// card that left the first one's checksum in it.
+const MERGED: usize = 1_480;
+
+/// What a checksum turns out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sum {
+    /// As it must be (RFC 9293 §3.1).
+    Right,
+    /// The sum of the pseudo-header alone: the sender's network card was to fill in the rest, and the
+    /// segment was captured before it; or it was put together of several by the receiver's.
+    Partial,
+    /// Zero, which a sender's card may find there as well.
+    Absent,
+    /// Anything else.
+    Wrong,
+    /// Not known.
+    Unknown,
+}
+
 /// One TCP segment, or the part of it that was captured.
 ///
 /// A sample from the kernel may hold only some of a segment's bytes (the first 1,448, or the five
@@ -125,6 +181,8 @@ pub struct Segment<'a> {
     pub len: u32,
     /// The captured bytes, at most `len`.
     pub payload: &'a [u8],
+    /// What is known of the checksum.
+    pub checksum: Checksum<'a>,
     /// Initial sequence numbers of the sender and the receiver where the observer kept them
     /// (the kernel does; a capture reader leaves them to the flow table).
     pub isn: (Option<u32>, Option<u32>),
@@ -137,4 +195,126 @@ pub struct Segment<'a> {
     /// It came from another interface than its sender is known at: no evidence of what the sender
     /// said.
     pub foreign: bool,
+}
+
+impl Segment<'_> {
+    /// What the checksum is. This reads the whole segment.
+    pub fn sum(&self) -> Sum {
+        let tcp = match self.checksum {
+            Checksum::Unknown => return Sum::Unknown,
+            Checksum::Wrong => return Sum::Wrong,
+            Checksum::Of(tcp) => tcp,
+        };
+        let Some(&[high, low]) = tcp.get(16..18) else {
+            return Sum::Unknown;
+        };
+        // The words of a pseudo-header of IPv4 and of IPv6 have the same sum, as a mapped address
+        // adds 0xffff, which is zero in ones' complement.
+        let addresses = checksum::words(&self.src.ip) + checksum::words(&self.dst.ip) + 6;
+        let whole = addresses + tcp.len() as u64;
+        let field = u16::from_be_bytes([high, low]);
+        let is_partial = |sum| checksum::fold(sum) == field;
+        if checksum::fold(whole + checksum::words(tcp)) == 0xffff {
+            Sum::Right
+        } else if field == 0 {
+            Sum::Absent
+        } else if is_partial(whole) || is_partial(addresses) {
+            Sum::Partial
+        } else if tcp.len() > MERGED {
+            Sum::Unknown
+        } else {
+            Sum::Wrong
+        }
+    }
+}
+
+/// The internet checksum (RFC 1071).
+mod checksum {
+    /// The sum of all words, the last one filled up with a zero; at most 2^16 per word.
+    pub(super) fn words(bytes: &[u8]) -> u64 {
+        let (words, rest) = bytes.as_chunks::<4>();
+        // Ones' complement sums may be taken of wider words and folded.
+        let sum: u64 = words
+            .iter()
+            .map(|word| u64::from(u32::from_be_bytes(*word)))
+            .sum();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        let sum = sum + u64::from(u32::from_be_bytes(last));
+        (sum >> 32) + (sum & 0xffff_ffff)
+    }
+
+    /// A sum folded to one word.
+    pub(super) fn fold(mut sum: u64) -> u16 {
+        while sum >> 16 != 0 {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        sum as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(tcp: &[u8]) -> Segment<'_> {
+        Segment {
+            time: 0,
+            link: 0,
+            direction: Direction::Unknown,
+            src: Endpoint::new([127, 0, 0, 1].into(), 40_000),
+            dst: Endpoint::new([127, 0, 0, 1].into(), 21_000),
+            seq: 0,
+            ack: 0,
+            flags: TcpFlags(0),
+            len: 0,
+            payload: &[],
+            checksum: Checksum::Of(tcp),
+            isn: (None, None),
+            midstream: false,
+            again: false,
+            lost: false,
+            foreign: false,
+        }
+    }
+
+    #[test]
+    fn checksums_are_told_apart() {
+        let mut tcp = vec![
+            0x9c, 0x40, 0x52, 0x08, 0x22, 0x65, 0xa8, 0xf5, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0,
+            0, 0, 7,
+        ];
+        assert_eq!(segment(&tcp).sum(), Sum::Absent);
+        let addresses = 2 * (0x7f00 + 1) + 6_u32;
+        for pseudo in [addresses, addresses + tcp.len() as u32] {
+            tcp[16..18].copy_from_slice(&(pseudo as u16).to_be_bytes());
+            assert_eq!(segment(&tcp).sum(), Sum::Partial);
+        }
+        tcp[16..18].fill(0);
+        let mut sum = addresses + tcp.len() as u32 + (7 << 8);
+        sum += tcp[..20]
+            .chunks(2)
+            .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]))
+            .sum::<u32>();
+        let sum = (sum >> 16) + (sum & 0xffff);
+        tcp[16..18].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+        assert_eq!(segment(&tcp).sum(), Sum::Right);
+        tcp[20] ^= 1;
+        assert_eq!(segment(&tcp).sum(), Sum::Wrong);
+        assert_eq!(segment(&tcp[..10]).sum(), Sum::Unknown);
+    }
+
+    #[test]
+    fn a_mapped_address_on_the_wire_is_not_the_ipv4_one() {
+        let v4 = Endpoint::new([192, 0, 2, 1].into(), 80);
+        let v6 = Endpoint::v6(v4.ip, 80);
+        assert_ne!(v4, v6);
+        assert_eq!(v4.to_string(), "192.0.2.1:80");
+        assert_eq!(v6.to_string(), "[::ffff:192.0.2.1]:80");
+        assert_eq!(
+            Endpoint::new(v6.ip(), 80),
+            v4,
+            "a program's address is the IPv4 one"
+        );
+    }
 }

@@ -368,9 +368,7 @@ pub(crate) fn give(
                 &mut context,
             )
         }
-        Step::Fin { side, length, ack } => {
-            classifier.fin(*side, *length, Some(*ack), time, &mut context)
-        }
+        Step::Fin { side, length, ack } => classifier.fin(*side, *length, Some(*ack), &mut context),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From an event of the kernel program to the [`Segment`]s that it stands for.
 
-use mtls_core::wire::{Direction, Endpoint, Segment, TcpFlags, Unread, What};
+use mtls_core::wire::{Checksum, Direction, Endpoint, Segment, TcpFlags, Unread, What};
 use mtls_ebpf_common::{
     Counter, Flow, Half, Head,
     event::{self, View},
@@ -21,6 +21,7 @@ fn whole<'a>(head: &Head, boot: u64) -> Segment<'a> {
         flags: TcpFlags(head.tcp_flags),
         len: head.len,
         payload: &[],
+        checksum: Checksum::Unknown,
         isn: (
             has(event::SENDER_ISN).then_some(head.isn[0]),
             has(event::RECEIVER_ISN).then_some(head.isn[1]),
@@ -33,8 +34,16 @@ fn whole<'a>(head: &Head, boot: u64) -> Segment<'a> {
 }
 
 /// `v6`: the packet is IPv6, whatever the address looks like.
-fn endpoint(ip: [u8; 16], port: u16, _v6: bool) -> Endpoint {
-    Endpoint { ip, port }
+fn endpoint(ip: [u8; 16], port: u16, v6: bool) -> Endpoint {
+    if v6 {
+        Endpoint::v6(ip, port)
+    } else {
+        Endpoint {
+            ip,
+            port,
+            mapped_on_wire: false,
+        }
+    }
 }
 
 fn direction(egress: bool) -> Direction {
@@ -159,6 +168,7 @@ pub(super) fn silent(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
         flags: TcpFlags(0),
         len: 0,
         payload: &[],
+        checksum: Checksum::Unknown,
         isn: (known(first), known(second)),
         midstream: false,
         again: false,
