@@ -1,10 +1,12 @@
 //! One node: the kernel programs that sample its pods' flows, the names of those pods, the edges
 //! between them, and the daemon that keeps all of it running and answers questions.
 //!
-//! The rooms, each knowing only those above it: [`clock`], [`kernel`], [`pods`], [`edges`],
-//! [`daemon`].
+//! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
+//! [`edges`], [`daemon`].
 
 pub mod clock;
+
+pub mod netlink;
 
 pub mod kernel;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ago, safe, table, took};
-use mtls_core::record::{NotAttached, Status};
+use mtls_core::record::Status;
 
 /// All that `mtls status` shows.
 pub(crate) fn status(status: &Status) -> String {
@@ -37,26 +37,58 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     let attach = &status.kernel.attach;
     writeln!(
         out,
-        "attached: {} interfaces; {} attachments took {} µs (median), {} µs (p99)\n",
+        "attached: {} interfaces, {} waiting; {} were watched {} ms (median), {} ms (p99) after they were made",
         status.kernel.interfaces.len(),
+        status.kernel.waiting,
         attach.count,
-        attach.p50_us,
-        attach.p99_us
+        attach.p50_us / 1_000,
+        attach.p99_us / 1_000
+    )?;
+    let coverage = &status.coverage;
+    writeln!(
+        out,
+        "pods: {} with an interface here, {} of them watched",
+        coverage.pods, coverage.watched
+    )?;
+    for pod in &coverage.unwatched {
+        writeln!(
+            out,
+            "  not watched: {}/{}: {}",
+            safe(&pod.namespace),
+            safe(&pod.name),
+            safe(&pod.reason)
+        )?;
+    }
+    writeln!(
+        out,
+        "reader: longest pause {} ms, {} malformed events; {} samples lost in this window\n",
+        status.engine.longest_pause_us / 1_000,
+        status.engine.malformed,
+        coverage.samples_lost
     )?;
     let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST"]);
     for interface in &status.kernel.interfaces {
         interfaces.add_row([
             safe(&interface.name).into_owned(),
             interface.ifindex.to_string(),
-            safe(&interface.mode).into_owned(),
+            if interface.behind.is_empty() {
+                safe(&interface.mode).into_owned()
+            } else {
+                let behind = interface.behind.join(", ");
+                format!("{}, behind {}", safe(&interface.mode), safe(&behind))
+            },
             interface.lost.values().sum::<u64>().to_string(),
         ]);
     }
-    for NotAttached { name, reason } in &status.kernel.not_attached {
+    for failed in &status.kernel.not_attached {
         interfaces.add_row([
-            safe(name).into_owned(),
-            "-".into(),
-            format!("not attached: {}", safe(reason)),
+            safe(&failed.name).into_owned(),
+            failed.ifindex.to_string(),
+            format!(
+                "not attached after {} attempts: {}",
+                failed.attempts,
+                safe(&failed.reason)
+            ),
             "-".into(),
         ]);
     }

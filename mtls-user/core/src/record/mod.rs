@@ -25,8 +25,9 @@ pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use list::{EdgeList, List, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{
-    Check, CheckState, Declared, EdgeStats, FlowStats, Interface, KernelStatus, LatencySummary,
-    NotAttached, ProgramStats, SourceHealth, Status, Uplink,
+    Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,
+    LatencySummary, NotAttached, PodCoverage, ProgramStats, SourceHealth, Status, UnwatchedPod,
+    Uplink,
 };
 pub use tap::{Missed, TapLine};
 pub use time::Time;

@@ -29,6 +29,10 @@ pub struct Status {
     pub socket: String,
     /// Seconds for which a closed connection stays listed.
     pub window_seconds: u64,
+    /// How much can be seen.
+    pub coverage: PodCoverage,
+    /// The thread that reads samples.
+    pub engine: EngineStats,
     /// The kernel's side.
     pub kernel: KernelStatus,
     /// Connections.
@@ -52,6 +56,8 @@ impl Default for Status {
             uptime_seconds: 0,
             socket: String::new(),
             window_seconds: 0,
+            coverage: PodCoverage::default(),
+            engine: EngineStats::default(),
             kernel: KernelStatus::default(),
             flows: FlowStats::default(),
             edges: EdgeStats::default(),
@@ -67,11 +73,13 @@ impl Default for Status {
 pub struct KernelStatus {
     /// Interfaces that are watched.
     pub interfaces: Vec<Interface>,
-    /// Interfaces that should be and cannot.
+    /// Interfaces that should be and cannot, and are tried again.
     pub not_attached: Vec<NotAttached>,
     /// Interfaces that look like a pod's and lead to the network; they are not watched.
     pub uplinks: Vec<Uplink>,
-    /// From the news of an interface to the programs on it.
+    /// Interfaces that are waiting for their turn.
+    pub waiting: u64,
+    /// From the making of an interface, as the kernel stamped it, to the programs on it.
     pub attach: LatencySummary,
     /// Segments by what became of them.
     pub counters: BTreeMap<SmolStr, u64>,
@@ -89,6 +97,10 @@ pub struct Interface {
     pub name: SmolStr,
     /// How: `tcx` or `clsact`.
     pub mode: SmolStr,
+    /// Since when.
+    pub since: Option<Time>,
+    /// Programs of others that run ahead of ours, and may end a packet's way before we see it.
+    pub behind: Vec<String>,
     /// Samples lost on it, as far as the kernel still knows, by reason.
     pub lost: BTreeMap<Word<Loss>, u64>,
 }
@@ -99,6 +111,38 @@ pub struct Interface {
 pub struct NotAttached {
     /// Its name.
     pub name: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Why not, beginning with the error's name where there is one.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// How much of the node's pods is watched.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PodCoverage {
+    /// Pods with an interface on this node, as far as a source knows of them.
+    pub pods: u64,
+    /// Of those: pods whose interface is watched.
+    pub watched: u64,
+    /// Of those: the others, at most 100 of them, and why.
+    pub unwatched: Vec<UnwatchedPod>,
+    /// Samples that were lost within the window.
+    pub samples_lost: u64,
+}
+
+/// A pod that is not watched.
+#[derive(
+    Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(default)]
+pub struct UnwatchedPod {
+    /// Its namespace.
+    pub namespace: SmolStr,
+    /// Its name.
+    pub name: SmolStr,
     /// Why not.
     pub reason: String,
 }
@@ -113,6 +157,16 @@ pub struct Uplink {
     pub name: String,
     /// How it is known.
     pub reason: String,
+}
+
+/// The thread that reads samples.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EngineStats {
+    /// The longest time in microseconds that it spent on anything before it could read again.
+    pub longest_pause_us: u64,
+    /// Events of the kernel program that it could make nothing of.
+    pub malformed: u64,
 }
 
 /// Percentiles over the latest 1,024 attachments, in microseconds.

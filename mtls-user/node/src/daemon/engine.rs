@@ -1,21 +1,26 @@
-//! The task that reads samples and owns what is made of them: flows and edges.
+//! The thread that reads samples and owns what is made of them: flows and edges.
+//!
+//! It never waits for anybody: names come from a snapshot, answers leave by channels that are not
+//! waited for, whoever listens to events takes them as they are and falls behind alone. Whatever
+//! takes long is done in pieces, with samples read in between.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use smol_str::SmolStr;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
+use super::Options;
+use super::lost::Lost;
 use super::waiting::{Pending, Waiting, is_unnamed};
-use super::{Options, told};
-use crate::clock::now;
+use crate::clock::{now, wall};
 use crate::edges::EdgeTable;
-use crate::kernel::Events;
+use crate::kernel::{Events, LossReader};
 use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, View};
-use mtls_core::record::{EdgeRecord, EdgeStats, FlowRecord, Verdict};
+use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
@@ -23,16 +28,49 @@ const TAP_BACKLOG: usize = 8_192;
 const PATIENCE: u64 = 1_000_000_000;
 /// Open flows without a name that are asked after again.
 const MAX_UNNAMED: usize = 16_384;
+/// Flows that are named again at a time, so that samples are read in between.
+const RENAMED_AT_ONCE: usize = 1_024;
+/// Which interface lost samples is looked into at most so often, in nanoseconds.
+const LOOK_INTO_LOSSES: u64 = 100_000_000;
 
 /// What the server asks.
 pub(super) enum Query {
     Edges(oneshot::Sender<Vec<EdgeRecord>>),
-    Stats(oneshot::Sender<(FlowStats, EdgeStats)>),
+    Stats(oneshot::Sender<Stats>),
+}
+
+/// Sizes and counts.
+pub(super) struct Stats {
+    pub(super) flows: FlowStats,
+    pub(super) edges: EdgeStats,
+    pub(super) engine: EngineStats,
+    /// Samples lost within the window.
+    pub(super) lost: u64,
+}
+
+/// How the engine is asked to end.
+pub(super) enum Stop {
+    /// The interfaces are let go of: read what is left, and go on answering.
+    Drain(oneshot::Sender<()>),
+    /// Nobody asks any more.
+    End,
 }
 
 pub(super) struct Engine {
     flows: FlowTable,
+    losses: Losses,
     ledger: Ledger,
+    /// The longest time between two readings for which there was something to do.
+    longest: Duration,
+}
+
+/// What the kernel could not deliver.
+struct Losses {
+    reader: LossReader,
+    /// Lost, and not looked into yet.
+    pending: u64,
+    looked: u64,
+    total: Lost,
 }
 
 /// What is written of flows.
@@ -44,7 +82,9 @@ struct Ledger {
     refresher: Arc<Notify>,
     waiting: Waiting,
     /// Open flows told of although an end has no name yet.
-    unnamed: HashSet<u64>,
+    unnamed: HashMap<u64, Handle>,
+    /// Those of them that are to be named again.
+    renaming: Vec<(u64, Handle)>,
     /// The directory's, when names were last looked up again.
     generation: u64,
     /// Connections that opened since the last batch: most have more to tell before it is over.
@@ -54,12 +94,19 @@ struct Ledger {
 impl Engine {
     pub(super) fn new(
         options: &Options,
+        losses: LossReader,
         node: SmolStr,
         directory: Arc<Directory>,
         refresher: Arc<Notify>,
     ) -> Self {
         Self {
             flows: FlowTable::new(options.limits),
+            losses: Losses {
+                reader: losses,
+                pending: 0,
+                looked: 0,
+                total: Lost::new(options.window),
+            },
             ledger: Ledger {
                 edges: EdgeTable::new(options.window, Some(node.clone())),
                 node,
@@ -67,10 +114,12 @@ impl Engine {
                 tap: broadcast::Sender::new(TAP_BACKLOG),
                 refresher,
                 waiting: Waiting::default(),
-                unnamed: HashSet::new(),
+                unnamed: HashMap::new(),
+                renaming: Vec::new(),
                 generation: 0,
                 opened: Vec::new(),
             },
+            longest: Duration::ZERO,
         }
     }
 
@@ -78,44 +127,70 @@ impl Engine {
         self.ledger.tap.clone()
     }
 
+    /// Reads and answers until it is told to end.
     pub(super) async fn run(
         mut self,
         mut events: Events,
         mut queries: mpsc::Receiver<Query>,
-        mut stopped: watch::Receiver<bool>,
+        mut stop: mpsc::Receiver<Stop>,
     ) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut rename = tokio::time::interval(Duration::from_millis(100));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rename.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut drained = false;
         loop {
+            let mut busy = None;
             tokio::select! {
                 read = events.next(|segment| {
-                    let ledger = &mut self.ledger;
-                    self.flows.observe(segment, &mut |event, view| ledger.note(event, view));
-                }) => {
+                    let (flows, ledger) = (&mut self.flows, &mut self.ledger);
+                    if busy.is_none() {
+                        busy = Some(Instant::now());
+                        self.losses.look(flows);
+                    }
+                    flows.observe(segment, &mut |event, view| ledger.note(event, view));
+                }), if !drained => {
                     read.context("read samples")?;
                     self.flows.unread(&events.take_unread());
                     self.announce();
                 }
-                Some(query) = queries.recv() => self.answer(query),
-                _ = tick.tick() => self.tick(),
-                _ = rename.tick(), if self.ledger.lacks_names() => self.rename(),
-                () = told(&mut stopped) => break,
+                Some(query) = queries.recv() => {
+                    busy = Some(Instant::now());
+                    self.answer(query, events.malformed());
+                }
+                _ = tick.tick() => {
+                    busy = Some(Instant::now());
+                    self.tick();
+                }
+                _ = rename.tick(), if self.ledger.lacks_names() => {
+                    busy = Some(Instant::now());
+                    self.rename();
+                }
+                order = stop.recv() => match order {
+                    Some(Stop::Drain(done)) => {
+                        self.drain(&mut events);
+                        drained = true;
+                        let _ = done.send(());
+                    }
+                    Some(Stop::End) | None => return Ok(()),
+                }
+            }
+            if let Some(begun) = busy {
+                self.longest = self.longest.max(begun.elapsed());
             }
         }
-        // The attacher lets go of the interfaces meanwhile; what they left in the ring counts.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let ledger = &mut self.ledger;
+    }
+
+    /// Reads what the kernel program left behind, and closes everything.
+    fn drain(&mut self, events: &mut Events) {
+        let (flows, ledger) = (&mut self.flows, &mut self.ledger);
+        self.losses.look(flows);
         events.drain(|segment| {
-            self.flows
-                .observe(segment, &mut |event, view| ledger.note(event, view));
+            flows.observe(segment, &mut |event, view| ledger.note(event, view));
         });
-        self.flows.unread(&events.take_unread());
-        self.flows
-            .drain(&mut |event, view| ledger.note(event, view));
+        flows.unread(&events.take_unread());
+        flows.drain(&mut |event, view| ledger.note(event, view));
         ledger.tell_waiting(u64::MAX);
-        Ok(())
     }
 
     /// Tells of connections that opened, and of which nothing else was told in the same batch.
@@ -131,21 +206,39 @@ impl Engine {
         self.ledger.opened = opened;
     }
 
-    fn answer(&mut self, query: Query) {
+    fn answer(&mut self, query: Query, malformed: u64) {
         // Whoever asked may have gone.
         match query {
             Query::Edges(reply) => {
                 self.rename();
-                let _ = reply.send(self.ledger.edges.records(now()));
+                let mut edges = self.ledger.edges.records(now());
+                for edge in &mut edges {
+                    edge.first_seen = stamp(edge.first_seen);
+                    edge.last_seen = stamp(edge.last_seen);
+                    for span in edge.verdict_seen.values_mut() {
+                        span.first_seen = stamp(span.first_seen);
+                        span.last_seen = stamp(span.last_seen);
+                    }
+                }
+                let _ = reply.send(edges);
             }
             Query::Stats(reply) => {
-                let _ = reply.send((self.flows.stats(), self.ledger.edges.stats()));
+                let _ = reply.send(Stats {
+                    flows: self.flows.stats(),
+                    edges: self.ledger.edges.stats(),
+                    engine: EngineStats {
+                        longest_pause_us: self.longest.as_micros() as u64,
+                        malformed,
+                    },
+                    lost: self.losses.total.within(now()),
+                });
             }
         }
     }
 
     fn tick(&mut self) {
         let now = now();
+        self.losses.look(&mut self.flows);
         let ledger = &mut self.ledger;
         self.flows
             .expire(now, &mut |event, view| ledger.note(event, view));
@@ -155,20 +248,38 @@ impl Engine {
     /// Gives names to flows that were met before their pod was.
     fn rename(&mut self) {
         let ledger = &mut self.ledger;
-        ledger.tell_waiting(now());
         let generation = ledger.directory.generation();
-        if generation == ledger.generation || ledger.unnamed.is_empty() {
-            ledger.generation = generation;
-            return;
-        }
+        let news = generation != ledger.generation;
         ledger.generation = generation;
-        let unnamed = std::mem::take(&mut ledger.unnamed);
-        for view in self.flows.open() {
-            if unnamed.contains(&view.serial()) {
+        if news || ledger.waiting.is_due(now()) {
+            ledger.tell_waiting(now());
+        }
+        if news {
+            ledger.renaming = ledger.unnamed.drain().collect();
+        }
+        let rest = ledger.renaming.len().saturating_sub(RENAMED_AT_ONCE);
+        for (serial, handle) in ledger.renaming.split_off(rest) {
+            if let Some(view) = self.flows.look_up(handle) {
                 let mut record = view.record();
                 pods::name_flow(&ledger.directory, &mut record);
-                ledger.count(view.serial(), &record, false);
+                ledger.count(serial, handle, &record, false);
             }
+        }
+    }
+}
+
+impl Losses {
+    /// Samples that the kernel could not deliver reach the flows that they may be of.
+    fn look(&mut self, flows: &mut FlowTable) {
+        self.pending += self.reader.moved();
+        let now = now();
+        if self.pending == 0 || now < self.looked + LOOK_INTO_LOSSES {
+            return;
+        }
+        self.total.add(now, self.pending);
+        (self.pending, self.looked) = (0, now);
+        if !self.reader.by_interface().is_empty() {
+            flows.lost();
         }
     }
 }
@@ -183,7 +294,7 @@ impl Ledger {
     }
 
     fn tell_of(&mut self, event: Event, view: View<'_>) {
-        let serial = view.serial();
+        let (serial, handle) = (view.serial(), view.handle());
         let deadline = view.first_seen() + PATIENCE;
         let mut record = view.record();
         record.event = Some(event.into());
@@ -193,21 +304,28 @@ impl Ledger {
             self.refresher.notify_one();
             let oldest = self.waiting.push(Pending {
                 serial,
+                handle,
                 event,
                 deadline,
                 record,
             });
             if let Some(oldest) = oldest {
-                self.tell(oldest.serial, oldest.event, oldest.record);
+                self.tell(oldest);
             }
             return;
         }
-        self.tell(serial, event, record);
+        self.tell(Pending {
+            serial,
+            handle,
+            event,
+            deadline,
+            record,
+        });
     }
 
     /// There is somebody to look for names for: an idle daemon need not wake up for it.
     fn lacks_names(&self) -> bool {
-        !self.waiting.is_empty() || !self.unnamed.is_empty()
+        !self.waiting.is_empty() || !self.unnamed.is_empty() || !self.renaming.is_empty()
     }
 
     /// Tells of what has been given a name meanwhile, and of what has waited long enough.
@@ -221,28 +339,41 @@ impl Ledger {
                 // It came out of the queue, so it fits in again.
                 self.waiting.push(pending);
             } else {
-                self.tell(pending.serial, pending.event, pending.record);
+                self.tell(pending);
             }
         }
     }
 
-    fn tell(&mut self, flow: u64, event: Event, record: FlowRecord) {
-        self.count(flow, &record, event == Event::Closed);
-        // Whoever listens writes it down in its own way.
+    fn tell(&mut self, pending: Pending) {
+        let (event, mut flow) = (pending.event, pending.record);
+        self.count(
+            pending.serial,
+            pending.handle,
+            &flow,
+            event == Event::Closed,
+        );
+        // Nothing is made for nobody.
         if event != Event::Opened && self.tap.receiver_count() > 0 {
-            let _ = self.tap.send(Arc::new(record));
+            flow.first_seen = stamp(flow.first_seen);
+            flow.last_seen = stamp(flow.last_seen);
+            let _ = self.tap.send(Arc::new(flow));
         }
     }
 
-    fn count(&mut self, flow: u64, record: &FlowRecord, closed: bool) {
+    fn count(&mut self, flow: u64, handle: Handle, record: &FlowRecord, closed: bool) {
         if closed {
             self.unnamed.remove(&flow);
         } else if is_unnamed(record)
             && self.unnamed.len() < MAX_UNNAMED
-            && self.unnamed.insert(flow)
+            && self.unnamed.insert(flow, handle).is_none()
         {
             self.refresher.notify_one();
         }
         self.edges.observe(record);
     }
+}
+
+/// A time of the daemon's by the wall clock.
+fn stamp(time: Time) -> Time {
+    Time::from_nanos(wall(time.as_nanos()))
 }

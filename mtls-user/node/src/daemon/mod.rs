@@ -1,15 +1,23 @@
 //! `mtls daemon`: the parts put together, from start to a clean stop.
 //!
-//! Three tasks share nothing but channels: the `engine` reads samples and owns flows and edges,
-//! the `attacher` follows interfaces and owns the kernel programs, the `server` answers.
+//! What runs at the same time shares nothing but channels: the `engine`, on a thread of its own,
+//! reads samples and owns flows and edges; the `attacher`, on another, owns the kernel programs; the
+//! `follower` hears of interfaces; `names` keeps the directory fresh; the `server` answers. Each is
+//! watched over: if one ends, the daemon does, and says which and why.
 
 mod attacher;
+mod connections;
+mod coverage;
 mod engine;
+mod follower;
 mod latency;
+mod lost;
 mod names;
+mod parts;
 mod server;
 mod socket;
 mod status;
+mod uptime;
 mod waiting;
 
 use std::path::PathBuf;
@@ -17,9 +25,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::sync::{mpsc, watch};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::kernel::{Choice, Config, Kernel};
+use crate::kernel::{Choice, Config, Kernel, Links};
 use crate::pods::{self, Declarations, Directory};
 use mtls_core::flow::Limits;
 
@@ -73,33 +82,66 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     // Signals first: one that comes during the start is honoured too.
     let mut stop = signals()?;
     let started = Instant::now();
+    check(&options)?;
+    raise_descriptors();
     let socket = socket::Bound::new(&options.socket)?;
+    let links = Links::open(options.interfaces.clone())
+        .await
+        .context("listen for interfaces")?;
     let directory = Arc::new(Directory::new());
     if let Some(path) = &options.exemptions {
         directory.declare(Declarations::read(path)?);
     }
     let node = pods::node_name(options.kubernetes.node.as_deref());
-    let names = names::Names::start(directory.clone(), &options).await?;
+    let mut parts = parts::Parts::default();
+    let names =
+        names::Names::start(&mut parts, links.netlink(), directory.clone(), &options).await?;
     let mut kernel = Kernel::load(&options.kernel)?;
-    let events = kernel.events()?;
     if options.kernel.log {
         kernel.log()?;
     }
 
     let (stopping, stopped) = watch::channel(false);
     let (engine_tx, engine_rx) = mpsc::channel(64);
-    let (attacher_tx, attacher_rx) = mpsc::channel(64);
-    let engine = engine::Engine::new(&options, node.clone(), directory.clone(), names.refresher());
+    let (engine_stop, engine_stopped) = mpsc::channel(2);
+    let engine = engine::Engine::new(
+        &options,
+        kernel.losses()?,
+        node.clone(),
+        directory.clone(),
+        names.refresher(),
+    );
     let tap = engine.tap();
-    let engine = tokio::spawn(engine.run(events, engine_rx, stopped.clone()));
-    let mut attacher =
-        attacher::Attacher::new(kernel, options.interfaces.clone(), names.refresher()).await?;
-    let interfaces = attacher.attach_all().await?;
-    let attacher =
-        tokio::spawn(attacher.run(options.kernel.look_again, attacher_rx, stopped.clone()));
+    // Its own reactor too: it waits with nobody else.
+    let reactor = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the engine's runtime")?;
+    let events = {
+        let _reactor = reactor.enter();
+        kernel.events()?
+    };
+    parts.thread("engine", "reading samples", move || {
+        reactor.block_on(engine.run(events, engine_rx, engine_stopped))
+    })?;
+
+    let (attacher_tx, attacher_rx) = std::sync::mpsc::channel();
+    let attacher = attacher::Attacher::new(
+        kernel,
+        options.interfaces.watched.clone(),
+        names.refresher(),
+    );
+    let look_again = options.kernel.look_again;
+    parts.thread("attacher", "attaching to interfaces", move || {
+        attacher.run(look_again, &attacher_rx)
+    })?;
+    let mut follower = follower::Follower::new(links, attacher_tx.clone(), directory.clone());
+    let interfaces = follower.list().await?;
+    parts.task("following interfaces", follower.run());
+
     let state = server::State {
         engine: engine_tx,
-        attacher: attacher_tx,
+        attacher: attacher_tx.clone(),
         tap,
         node,
         directory,
@@ -107,48 +149,62 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         window: options.window,
         started,
         stopped: stopped.clone(),
+        room: server::Room::default(),
     };
-    let server = tokio::spawn(server::serve(socket.listener()?, state));
+    let listener = socket.listener()?;
+    parts.task("answering on the socket", async move {
+        server::serve(listener, state).await;
+        Ok(())
+    });
     eprintln!(
         "ready: socket {}, {interfaces} interfaces",
         options.socket.display()
     );
     notify("READY=1");
 
-    let mut engine = engine;
-    let mut attacher = attacher;
-    let (mut engine_done, mut attacher_done) = (false, false);
     let outcome = tokio::select! {
         () = stop.received() => Ok(()),
-        ended = &mut engine => {
-            engine_done = true;
-            Err(anyhow::anyhow!("reading samples ended: {}", why(ended)))
-        }
-        ended = &mut attacher => {
-            attacher_done = true;
-            Err(anyhow::anyhow!("following interfaces ended: {}", why(ended)))
-        }
+        error = parts.ended() => Err(error),
     };
     notify("STOPPING=1");
-    // Interfaces let go first, so that what is in the ring after that is all there is.
+    // Interfaces are let go of first, so that what is in the ring after that is all there is. Only
+    // then are the last events told, and nobody is asked any more. A part that is gone answers by
+    // its channel's end.
+    let (done, detached) = oneshot::channel();
+    let _ = attacher_tx.send(attacher::Command::Stop(done));
+    let _ = detached.await;
+    let (done, drained) = oneshot::channel();
+    let _ = engine_stop.send(engine::Stop::Drain(done)).await;
+    let _ = drained.await;
     let _ = stopping.send(true);
-    if !attacher_done {
-        let _ = attacher.await;
-    }
-    if !engine_done {
-        let _ = engine.await;
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(2), server).await;
+    tokio::time::sleep(Duration::ZERO).await;
+    let _ = engine_stop.send(engine::Stop::End).await;
+    parts.stop();
     drop(socket);
     eprintln!("stopped");
     outcome
 }
 
-fn why(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> String {
-    match ended {
-        Ok(Ok(())) => "without a reason".into(),
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(error) => error.to_string(),
+/// What was asked for by name has to be there.
+fn check(options: &Options) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    if let Some(path) = &options.cri_endpoint {
+        let what = format!("--cri-endpoint {}", path.display());
+        let meta = std::fs::metadata(path).with_context(|| what.clone())?;
+        anyhow::ensure!(meta.file_type().is_socket(), "{what}: is no socket");
+    }
+    if let Some(path) = &options.kubernetes.kubeconfig {
+        crate::pods::kubernetes::check(path)?;
+    }
+    Ok(())
+}
+
+/// Each interface takes two descriptors, each client one: the limit is raised as far as it goes.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!("the limit of file descriptors stays as it is: {error}");
     }
 }
 

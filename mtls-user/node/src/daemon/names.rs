@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::Options;
+use super::parts::Parts;
 use crate::clock::now;
+use crate::netlink::Netlink;
 use crate::pods::cri::Cri;
 use crate::pods::{self, Directory, Source, kubernetes};
 
@@ -24,6 +26,9 @@ const BURST: Duration = Duration::from_millis(10);
 /// How long the start may wait for the container runtime, so that the first flow finds names.
 const FIRST: Duration = Duration::from_secs(3);
 
+/// First and longest pause before a source that ended is started again.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
 pub(super) struct Names {
     wanted: Arc<Notify>,
 }
@@ -31,6 +36,8 @@ pub(super) struct Names {
 impl Names {
     /// Looks once before it returns, so that the first flow finds names; then goes on by itself.
     pub(super) async fn start(
+        parts: &mut Parts,
+        netlink: Netlink,
         directory: Arc<Directory>,
         options: &Options,
     ) -> anyhow::Result<Self> {
@@ -38,21 +45,34 @@ impl Names {
             directory.publish(Source::File, pods::read_file(path)?, now());
         }
         let node = options.kubernetes.node.clone();
-        look(&directory, &options.netns_dir, node.as_deref()).await;
+        look(&netlink, &directory, &options.netns_dir, node.as_deref()).await;
         let (missed, missing) = watch::channel(0);
         if options.cri {
-            let mut cri = Cri::new(directory.clone(), options.cri_endpoint.clone());
+            let mut cri = Cri::new(
+                netlink.clone(),
+                directory.clone(),
+                options.cri_endpoint.clone(),
+            );
             // One that takes longer goes on with it in the background.
             let _ = tokio::time::timeout(FIRST, cri.look()).await;
-            tokio::spawn(cri.run(missing));
+            parts.task("asking the container runtime", async move {
+                cri.run(missing).await;
+                Ok(())
+            });
         }
         if options.kubernetes.wanted() {
             let options = options.kubernetes.clone();
-            tokio::spawn(kubernetes::follow(directory.clone(), options));
+            let directory = directory.clone();
+            parts.task("asking the Kubernetes API", async move {
+                again(|| kubernetes::follow(directory.clone(), options.clone())).await
+            });
         }
         let wanted = Arc::new(Notify::new());
         let netns_dir = options.netns_dir.clone();
-        tokio::spawn(follow(directory, netns_dir, node, wanted.clone(), missed));
+        parts.task(
+            "looking for namespaces",
+            follow(netlink, directory, netns_dir, node, wanted.clone(), missed),
+        );
         Ok(Self { wanted })
     }
 
@@ -62,13 +82,29 @@ impl Names {
     }
 }
 
+/// Does it again whenever it ends, after a pause that grows.
+async fn again<F: Future<Output = ()>>(work: impl Fn() -> F) -> anyhow::Result<()> {
+    let mut pause = PAUSE.0;
+    loop {
+        let begun = tokio::time::Instant::now();
+        work().await;
+        pause = if begun.elapsed() > PAUSE.1 {
+            PAUSE.0
+        } else {
+            (pause * 2).min(PAUSE.1)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
 async fn follow(
+    netlink: Netlink,
     directory: Arc<Directory>,
     netns_dir: PathBuf,
     node: Option<String>,
     wanted: Arc<Notify>,
     missed: watch::Sender<u64>,
-) {
+) -> anyhow::Result<()> {
     let mut after = AFTER.iter();
     loop {
         let wait = after.next().copied().unwrap_or(PERIOD);
@@ -78,12 +114,12 @@ async fn follow(
             tokio::time::sleep(BURST).await;
             after = AFTER.iter();
         }
-        look(&directory, &netns_dir, node.as_deref()).await;
+        look(&netlink, &directory, &netns_dir, node.as_deref()).await;
     }
 }
 
-async fn look(directory: &Directory, netns_dir: &Path, node: Option<&str>) {
-    match pods::scan_namespaces(netns_dir).await {
+async fn look(netlink: &Netlink, directory: &Directory, netns_dir: &Path, node: Option<&str>) {
+    match pods::scan_namespaces(netlink, netns_dir).await {
         Ok(entries) => directory.publish(Source::Netns, entries, now()),
         Err(error) => directory.fail(Source::Netns, format!("{error:#}")),
     }

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,25 +13,33 @@ use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use smol_str::SmolStr;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::connections::{self, Activity};
+use super::coverage::coverage;
 use super::{attacher, engine, told};
-use crate::clock::now;
+use crate::clock::{now, wall};
 use crate::pods::Directory;
 use mtls_core::record::{
     EdgeList, FlowRecord, KernelStatus, SCHEMA, Status, TapLine, Time, Watched,
 };
 
+/// Bytes of answers that clients have still to read, all together.
+const UNREAD: usize = 64 << 20;
+/// Bytes of an answer that are written at a time.
+const CHUNK: usize = 64 << 10;
+
 /// What a request needs.
 pub(super) struct State {
     pub(super) engine: mpsc::Sender<engine::Query>,
-    pub(super) attacher: mpsc::Sender<attacher::Query>,
+    pub(super) attacher: Sender<attacher::Command>,
     pub(super) tap: broadcast::Sender<Arc<FlowRecord>>,
     pub(super) node: SmolStr,
     pub(super) directory: Arc<Directory>,
@@ -38,24 +47,34 @@ pub(super) struct State {
     pub(super) window: Duration,
     pub(super) started: Instant,
     pub(super) stopped: watch::Receiver<bool>,
+    pub(super) room: Room,
+}
+
+/// Room for answers. One is made at a time, and only as many are kept as fit in.
+pub(super) struct Room {
+    bytes: Arc<Semaphore>,
+    making: Semaphore,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            bytes: Arc::new(Semaphore::new(UNREAD)),
+            making: Semaphore::new(1),
+        }
+    }
 }
 
 type Shared = extract::State<Arc<State>>;
 
-/// Answers until told to stop.
+/// Answers until it is aborted.
 pub(super) async fn serve(listener: UnixListener, state: State) {
-    let mut stopped = state.stopped.clone();
     let app = Router::new()
         .route("/v1/edges", get(edges))
         .route("/v1/tap", get(tap))
         .route("/v1/status", get(status))
         .with_state(Arc::new(state));
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
-        told(&mut stopped).await;
-    });
-    if let Err(error) = served.await {
-        tracing::error!("the socket: {error}");
-    }
+    connections::serve(listener, app).await;
 }
 
 /// The daemon is on its way out.
@@ -63,48 +82,100 @@ fn stopping() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping\n").into_response()
 }
 
-async fn edges(state: Shared) -> Response {
+impl Room {
+    /// Writes an answer, without holding up the other tasks of this thread.
+    async fn answer<T: serde::Serialize + Send + 'static>(&self, value: T) -> Response {
+        let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&value));
+        let json: Bytes = match json.await {
+            Ok(Ok(json)) => json.into(),
+            Ok(Err(error)) => return failed(&error),
+            Err(error) => return failed(&error),
+        };
+        // An answer of any size fits in when there are no others.
+        let size = json.len().clamp(1, UNREAD) as u32;
+        let Ok(Ok(room)) = tokio::time::timeout(
+            Duration::from_secs(5),
+            self.bytes.clone().acquire_many_owned(size),
+        )
+        .await
+        else {
+            let text = "others do not read their answers: ask again later\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        };
+        // The room is given back when the answer has been read, or its reader is gone.
+        let chunks = (0..json.len()).step_by(CHUNK).map(move |at| {
+            let _room = &room;
+            Ok::<_, std::io::Error>(json.slice(at..(at + CHUNK).min(json.len())))
+        });
+        (
+            [(header::CONTENT_TYPE, "application/json")],
+            Body::from_stream(tokio_stream::iter(chunks)),
+        )
+            .into_response()
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Response {
+    tracing::error!("an answer: {error}");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+async fn edges(state: Shared, activity: Extension<Activity>) -> Response {
+    activity.answered();
+    let Ok(_turn) = state.room.making.acquire().await else {
+        return stopping();
+    };
     let (reply, answer) = oneshot::channel();
     let _ = state.engine.send(engine::Query::Edges(reply)).await;
     let Ok(items) = answer.await else {
         return stopping();
     };
-    let Some(kernel) = kernel(&state).await else {
+    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
         return stopping();
     };
-    Json(EdgeList {
+    let coverage = coverage(&state.directory.pods(), &kernel, stats.lost);
+    let list = EdgeList {
         schema: SCHEMA,
         node: Some(state.node.clone()),
-        generated: Time::from_nanos(now()),
+        generated: Time::from_nanos(wall(now())),
         window_seconds: state.window.as_secs(),
         watched: Watched {
             interfaces: kernel.interfaces.len() as u64,
             interfaces_failed: kernel.not_attached.len() as u64,
-            ..Watched::default()
+            samples_lost: Some(coverage.samples_lost),
+            pods: Some(coverage.pods),
+            pods_watched: Some(coverage.watched),
         },
         items,
-    })
-    .into_response()
+    };
+    state.room.answer(list).await
+}
+
+async fn stats(state: &State) -> Option<engine::Stats> {
+    let (reply, answer) = oneshot::channel();
+    let _ = state.engine.send(engine::Query::Stats(reply)).await;
+    answer.await.ok()
 }
 
 /// The attacher's part of the answer; `None` when it has stopped.
 async fn kernel(state: &State) -> Option<KernelStatus> {
     let (reply, answer) = oneshot::channel();
-    let _ = state.attacher.send(attacher::Query::Status(reply)).await;
+    let _ = state.attacher.send(attacher::Command::Status(reply));
     answer.await.ok()
 }
 
-async fn status(state: Shared) -> Response {
-    let (reply, answer) = oneshot::channel();
-    let _ = state.engine.send(engine::Query::Stats(reply)).await;
-    let Ok((flows, edges)) = answer.await else {
+async fn status(state: Shared, activity: Extension<Activity>) -> Response {
+    activity.answered();
+    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
         return stopping();
     };
-    let Some(kernel) = kernel(&state).await else {
-        return stopping();
-    };
-    let generated = Time::from_nanos(now());
-    Json(Status {
+    let mut sources = state.directory.health();
+    for source in &mut sources {
+        let updated = source.updated.map(Time::as_nanos);
+        source.updated = updated.map(|time| Time::from_nanos(wall(time)));
+    }
+    let generated = Time::from_nanos(wall(now()));
+    let status = Status {
         schema: SCHEMA,
         node: Some(state.node.clone()),
         generated,
@@ -113,21 +184,24 @@ async fn status(state: Shared) -> Response {
         uptime_seconds: state.started.elapsed().as_secs(),
         socket: state.socket.display().to_string(),
         window_seconds: state.window.as_secs(),
+        coverage: coverage(&state.directory.pods(), &kernel, stats.lost),
+        engine: stats.engine,
         kernel,
-        flows,
-        edges,
-        sources: state.directory.health(),
+        flows: stats.flows,
+        edges: stats.edges,
+        sources,
         exemptions: state.directory.declared().list(generated),
-    })
-    .into_response()
+    };
+    state.room.answer(status).await
 }
 
-async fn tap(state: Shared) -> Response {
+async fn tap(state: Shared, activity: Extension<Activity>) -> Response {
+    activity.streaming();
     let mut events = state.tap.subscribe();
     let mut stopped = state.stopped.clone();
     let node = state.node.clone();
     // The body's own little queue: a client that does not read holds up nobody else.
-    let (lines, body) = mpsc::channel::<Result<Bytes, std::io::Error>>(64);
+    let (lines, body) = mpsc::channel::<Bytes>(64);
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
@@ -144,14 +218,14 @@ async fn tap(state: Shared) -> Response {
                 continue;
             };
             json.push(b'\n');
-            if lines.send(Ok(json.into())).await.is_err() {
+            if lines.send(json.into()).await.is_err() {
                 break;
             }
         }
     });
     (
         [(header::CONTENT_TYPE, "application/jsonl")],
-        Body::from_stream(ReceiverStream::new(body)),
+        Body::from_stream(ReceiverStream::new(body).map(Ok::<_, std::io::Error>)),
     )
         .into_response()
 }

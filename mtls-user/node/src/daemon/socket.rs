@@ -3,10 +3,15 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
+
+/// How long a lock is waited for whose holder seems to answer, and how long for one that does not:
+/// the kernel takes some 30 ms for each interface that a killed daemon watched.
+const DYING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
 /// The socket's path, held by a lock beside it: whoever has the lock may replace a stale socket.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
+        // Before anything is made: a wrong path leaves nothing behind.
+        check(path)?;
         if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             DirBuilder::new()
                 .recursive(true)
@@ -34,16 +41,7 @@ impl Bound {
             .mode(0o600)
             .open(&lock)
             .with_context(|| format!("open {}", lock.display()))?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
-                "another mtls daemon answers on {}: stop it, or choose another socket with --socket",
-                path.display()
-            ),
-            Err((_, error)) => {
-                return Err(error).with_context(|| format!("lock {}", lock.display()));
-            }
-        };
+        let lock = acquire(file, path).with_context(|| format!("lock {}", lock.display()))?;
         Ok(Self {
             path: path.into(),
             listening: false.into(),
@@ -53,34 +51,74 @@ impl Bound {
 
     /// Listens, in place of a socket that a killed daemon left.
     pub(super) fn listener(&self) -> anyhow::Result<UnixListener> {
-        use std::os::unix::fs::FileTypeExt;
         let path = &self.path;
-        match std::fs::symlink_metadata(path) {
-            Ok(meta) if meta.file_type().is_socket() => {
-                std::fs::remove_file(path)
-                    .with_context(|| format!("remove the stale socket {}", path.display()))?;
+        check(path)?;
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("remove the stale socket {}", path.display()));
             }
-            Ok(_) => bail!(
-                "{} exists and is no socket: choose another path with --socket",
-                path.display()
-            ),
-            Err(_) => {}
+            _ => {}
         }
-        // Bound under a name that only the owner can reach, and moved when its mode is right.
+        // Bound in a directory that only the owner can enter, and moved when its mode is right.
         let mut private = path.as_os_str().to_owned();
         private.push(".new");
         let private = PathBuf::from(private);
-        let _ = std::fs::remove_file(&private);
-        let old = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(&private);
-        nix::sys::stat::umask(old);
-        let listener = listener.with_context(|| format!("listen on {}", path.display()))?;
-        std::fs::set_permissions(&private, Permissions::from_mode(0o600))
-            .and_then(|()| std::fs::rename(&private, path))
-            .with_context(|| format!("put the socket at {}", path.display()))?;
+        let _ = std::fs::remove_dir_all(&private);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&private)
+            .with_context(|| format!("make {}", private.display()))?;
+        let made = private.join("s");
+        let moved = UnixListener::bind(&made).and_then(|listener| {
+            std::fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+            std::fs::rename(&made, path)?;
+            Ok(listener)
+        });
+        let _ = std::fs::remove_dir_all(&private);
+        let listener = moved.with_context(|| format!("listen on {}", path.display()))?;
         self.listening.set(true);
         Ok(listener)
     }
+}
+
+/// Takes the lock; from a daemon that was just killed, as soon as the kernel has taken down what it
+/// held.
+fn acquire(mut file: File, path: &Path) -> anyhow::Result<Flock<File>> {
+    let begun = Instant::now();
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, nix::Error::EWOULDBLOCK)) => file,
+            Err((_, error)) => return Err(error.into()),
+        };
+        // What is dying may still seem to listen for a moment.
+        let answers = std::os::unix::net::UnixStream::connect(path).is_ok();
+        let patience = if answers { DYING.0 } else { DYING.1 };
+        if begun.elapsed() > patience {
+            bail!(
+                "another mtls daemon answers on {}: stop it, or choose another socket with --socket",
+                path.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// There is a socket at the path, or nothing.
+fn check(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let what = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.file_type().is_socket() => return Ok(()),
+        Ok(meta) if meta.is_dir() => "is a directory",
+        Ok(meta) if meta.is_file() => "is a file",
+        Ok(_) => "exists and is no socket",
+        Err(_) => return Ok(()),
+    };
+    bail!(
+        "--socket {} {what}: name a path where there is a socket of mtls, or nothing",
+        path.display()
+    )
 }
 
 impl Drop for Bound {

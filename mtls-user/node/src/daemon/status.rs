@@ -14,6 +14,7 @@ pub(super) fn interface(attached: Attached) -> Interface {
         name: attached.name.into(),
         mode: attached.mode.to_string().into(),
         lost: losses(attached.lost),
+        ..Interface::default()
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use mtls_core::flow::Event;
+use mtls_core::flow::{Event, Handle};
 use mtls_core::record::{FlowRecord, Kind, Workload};
 
 /// Events held at a time; beyond it, the oldest goes without a name.
 const MAX: usize = 4_096;
 
-/// An event, and until when (nanoseconds since the Unix epoch) it waits for a name.
+/// An event, and until when (nanoseconds of the daemon's time) it waits for a name.
 pub(super) struct Pending {
     pub(super) serial: u64,
+    pub(super) handle: Handle,
     pub(super) event: Event,
     pub(super) deadline: u64,
     pub(super) record: FlowRecord,
@@ -59,6 +60,13 @@ impl Waiting {
         *self.flows.entry(pending.serial).or_insert(0) += 1;
         self.queue.push_back(pending);
         oldest
+    }
+
+    /// Whether one has waited long enough. They come in about the order of their deadlines.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        self.queue
+            .front()
+            .is_some_and(|first| first.deadline <= now)
     }
 
     /// Takes all out, to be told or to be put back.

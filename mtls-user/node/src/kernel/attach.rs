@@ -1,8 +1,6 @@
 //! Attaching to an interface, and leaving it.
 
-use std::io;
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType,
     links::Link,
@@ -41,6 +39,9 @@ pub struct Attached {
     pub name: String,
     /// How.
     pub mode: Mode,
+    /// Since when, in the daemon's time ([`crate::clock`]).
+    #[serde(default)]
+    pub since: u64,
     /// What was not seen of it.
     #[serde(default)]
     pub lost: Losses,
@@ -53,47 +54,141 @@ pub(super) struct Pair {
 }
 
 impl Kernel {
-    /// Attaches to both directions of an interface (a veth's host end). Attaching twice is no
-    /// error, and does nothing.
+    /// Attaches to both directions of an interface (a veth's host end), and removes what a killed
+    /// daemon left there. Attaching twice is no error, and does nothing.
     pub fn attach(&mut self, ifindex: u32) -> anyhow::Result<Attached> {
         if let Some(pair) = self.links.get(&ifindex) {
             return Ok(pair.attached.clone());
         }
         let name = name_of(ifindex)?;
         remove_stale(&name);
-        self.interfaces
-            .insert(ifindex, nothing()?, 0)
-            .with_context(|| format!("make room for the counters of {name}"))?;
-        let mut mode = if self.clsact { Mode::Clsact } else { Mode::Tcx };
-        let egress = match self.attach_one(&name, EGRESS, mode) {
-            Err(error) if mode == Mode::Tcx && is_unsupported(&error) => {
-                self.clsact = true;
-                mode = Mode::Clsact;
-                self.attach_one(&name, EGRESS, mode)
-            }
-            result => result,
+        self.attach_by(ifindex, name)
+    }
+
+    /// As [`Self::attach`], for one interface of many, all new. The kernel waits for a grace period
+    /// of RCU, under the lock of all interfaces, for each tcx link that it makes: some 15 ms, twice
+    /// an interface. Filters take a fraction of a millisecond, so they come first, and
+    /// [`Self::settle`] replaces them.
+    pub fn attach_quickly(&mut self, ifindex: u32) -> anyhow::Result<Attached> {
+        if let Some(pair) = self.links.get(&ifindex) {
+            return Ok(pair.attached.clone());
+        }
+        let name = name_of(ifindex)?;
+        match self.attach_as(ifindex, &name, Mode::Clsact) {
+            Ok(attached) => Ok(attached),
+            // A kernel without filters of that kind has tcx.
+            Err(_) if !self.clsact => self.attach_by(ifindex, name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts tcx links in the place of the filters of [`Self::attach_quickly`], where the kernel has
+    /// them; whether there was anything to do.
+    pub fn settle(&mut self, ifindex: u32) -> anyhow::Result<bool> {
+        let Some(pair) = self.links.get(&ifindex) else {
+            return Ok(false);
         };
-        let egress = egress.with_context(|| format!("attach {EGRESS} to {name}"))?;
-        // Whatever fails from here on drops, and so detaches, what stands already.
-        let ingress = self
-            .attach_one(&name, INGRESS, mode)
-            .with_context(|| format!("attach {INGRESS} to {name}"))?;
+        if self.clsact || pair.attached.mode == Mode::Tcx {
+            return Ok(false);
+        }
+        let name = pair.attached.name.clone();
+        // For a moment both are there. The second look at a packet finds that it was seen.
+        let (filters, since) = match self.links.remove(&ifindex) {
+            Some(pair) => (pair.links, pair.attached.since),
+            None => return Ok(false),
+        };
+        let outcome = self.attach_by(ifindex, name.clone());
+        match (&outcome, self.links.get_mut(&ifindex)) {
+            (Ok(attached), Some(pair)) if attached.mode == Mode::Tcx => {
+                pair.attached.since = since;
+                for filter in filters {
+                    // A filter that is left is one look too many, no more.
+                    if let Err(error) = filter.detach() {
+                        tracing::debug!(interface = name, "remove a filter: {error}");
+                    }
+                }
+                Ok(true)
+            }
+            // Filters go with the pair that has just been made of the same kind.
+            (Ok(_), _) => Ok(false),
+            (Err(_), _) => {
+                self.links.insert(
+                    ifindex,
+                    Pair {
+                        attached: Attached {
+                            ifindex,
+                            name,
+                            mode: Mode::Clsact,
+                            since,
+                            lost: Losses::default(),
+                        },
+                        links: filters,
+                    },
+                );
+                outcome.map(|_| false)
+            }
+        }
+    }
+
+    /// By tcx if the kernel has it.
+    fn attach_by(&mut self, ifindex: u32, name: String) -> anyhow::Result<Attached> {
+        if !self.clsact {
+            match self.attach_as(ifindex, &name, Mode::Tcx) {
+                Err(error) if is_unsupported(&error) => self.clsact = true,
+                result => return result,
+            }
+        }
+        self.attach_as(ifindex, &name, Mode::Clsact)
+    }
+
+    fn attach_as(&mut self, ifindex: u32, name: &str, mode: Mode) -> anyhow::Result<Attached> {
+        // What was counted under other programs of ours still counts.
+        if self.interfaces.get(&ifindex, 0).is_err() {
+            self.interfaces
+                .insert(ifindex, nothing()?, 0)
+                .with_context(|| format!("make room for the counters of {name}"))?;
+        }
+        let mut attach = |program| {
+            self.attach_one(name, program, mode)
+                .with_context(|| format!("attach {program} to {name}"))
+        };
+        // Whatever fails after the first drops, and so detaches, what stands already.
+        let links = [attach(EGRESS)?, attach(INGRESS)?];
         // Attaching goes by name, and names can change hands in between.
-        if if_nametoindex(name.as_str()).ok() != Some(ifindex) {
-            bail!("interface {ifindex} ({name}) vanished while it was being attached");
+        if if_nametoindex(name).ok() != Some(ifindex) {
+            return Err(nix::errno::Errno::ENODEV).with_context(|| {
+                format!("interface {ifindex} ({name}) vanished while it was being attached")
+            });
         }
         let attached = Attached {
             ifindex,
-            name,
+            name: name.to_owned(),
             mode,
+            since: crate::clock::now(),
             lost: Losses::default(),
         };
         let pair = Pair {
             attached: attached.clone(),
-            links: [egress, ingress],
+            links,
         };
         self.links.insert(ifindex, pair);
         Ok(attached)
+    }
+
+    /// Whether an interface is watched.
+    pub fn is_attached(&self, ifindex: u32) -> bool {
+        self.links.contains_key(&ifindex)
+    }
+
+    /// The name of an interface that is watched.
+    pub fn name(&self, ifindex: u32) -> Option<&str> {
+        let pair = self.links.get(&ifindex)?;
+        Some(&pair.attached.name)
+    }
+
+    /// The indexes of the interfaces that are watched.
+    pub fn indexes(&self) -> Vec<u32> {
+        self.links.keys().copied().collect()
     }
 
     /// Leaves an interface; whether it was attached. One that vanished is left without error.
@@ -174,7 +269,7 @@ fn name_of(ifindex: u32) -> anyhow::Result<String> {
 }
 
 /// Removes the filters of a daemon that was killed; tcx links do not outlive it.
-fn remove_stale(interface: &str) {
+pub fn remove_stale(interface: &str) {
     for name in [EGRESS, INGRESS] {
         // "Not found" and "no clsact" are the normal cases.
         let _ = tc::qdisc_detach_program(interface, hook(name), name);
@@ -182,18 +277,32 @@ fn remove_stale(interface: &str) {
 }
 
 /// The kernel does not know tcx.
-fn is_unsupported(error: &ProgramError) -> bool {
-    let ProgramError::SyscallError(error) = error else {
-        return false;
-    };
-    let code = error
-        .io_error
-        .raw_os_error()
-        .map(nix::errno::Errno::from_raw);
+fn is_unsupported(error: &anyhow::Error) -> bool {
+    use nix::errno::Errno;
     matches!(
-        code,
-        Some(nix::errno::Errno::EINVAL | nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS)
-    ) || error.io_error.kind() == io::ErrorKind::Unsupported
+        super::errno(error.as_ref()),
+        Some(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS)
+    )
+}
+
+/// The programs of others that run ahead of ours on an interface's tcx hooks, by name: one of them
+/// may end a packet's way before we see it.
+pub fn programs_ahead(interface: &str) -> anyhow::Result<Vec<String>> {
+    let mut ahead = Vec::new();
+    for name in [EGRESS, INGRESS] {
+        let (_, programs) = SchedClassifier::query_tcx(interface, hook(name))
+            .with_context(|| format!("ask for the tcx programs of {interface}"))?;
+        let own = programs
+            .iter()
+            .position(|program| program.name_as_str() == Some(name));
+        for other in &programs[..own.unwrap_or(0)] {
+            let other = other.name_as_str().filter(|name| !name.is_empty());
+            ahead.push(other.unwrap_or("without a name").to_owned());
+        }
+    }
+    ahead.sort_unstable();
+    ahead.dedup();
+    Ok(ahead)
 }
 
 /// How many of `mtls`'s programs are on an interface by tcx, whoever attached them: what the pod

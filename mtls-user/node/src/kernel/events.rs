@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{decode, silent::Silent};
+use crate::clock;
 
 /// Most events handled in a row, so that a flood cannot keep the task from everything else.
 const BATCH: usize = 1024;
@@ -121,7 +122,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(unread: &'a mut Vec<Unread>, malformed: &'a mut u64) -> Self {
         Self {
-            boot: boot_time(),
+            boot: clock::epoch(),
             unread,
             malformed,
         }
@@ -152,19 +153,13 @@ impl<'a> Reader<'a> {
 
 /// Tells of connections that opened `before` (nanoseconds since boot) and were silent since.
 fn walk(silent: &Silent, before: u64, f: &mut impl FnMut(&Segment<'_>)) -> usize {
-    let boot = boot_time();
+    let boot = clock::epoch();
     let mut count = 0;
     silent.each(before, |flow| {
         decode::silent(flow, boot, f);
         count += 1;
     });
     count
-}
-
-/// The wall-clock time of boot, in nanoseconds: what turns the kernel's time stamps into times.
-/// Asked for anew for each batch, as the wall clock may be set.
-fn boot_time() -> u64 {
-    now(ClockId::CLOCK_REALTIME).saturating_sub(now(ClockId::CLOCK_BOOTTIME))
 }
 
 fn now(clock: ClockId) -> u64 {

@@ -4,14 +4,15 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
-use futures::{StreamExt, TryStreamExt, channel::mpsc::UnboundedReceiver};
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use futures::{StreamExt, TryStreamExt};
+use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+    link::{AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkInfo, LinkMessage},
 };
-use rtnetlink::{Handle, MulticastGroup, sys::SocketAddr};
-use tokio::task::JoinHandle;
+use rtnetlink::MulticastGroup;
+
+use crate::netlink::{Events, Netlink};
 
 use super::uplinks;
 use mtls_core::record::Uplink;
@@ -27,6 +28,9 @@ pub struct Link {
     pub peer_netnsid: Option<i32>,
     /// The peer's index there.
     pub peer_ifindex: Option<u32>,
+    /// When it was made, or changed last before this was heard: hundredths of a second since boot,
+    /// as the kernel counts them.
+    pub created: Option<u32>,
 }
 
 /// What happened to the links.
@@ -42,9 +46,8 @@ pub enum Change {
 
 /// Follows links by netlink.
 pub struct Links {
-    handle: Handle,
-    events: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
-    connection: JoinHandle<()>,
+    netlink: Netlink,
+    events: Events,
     /// Every veth by index, also those whose peer is (still) here.
     known: HashMap<u32, Link>,
     choice: Choice,
@@ -78,16 +81,14 @@ impl Links {
         reason = "must run within the runtime that it spawns into"
     )]
     pub async fn open(choice: Choice) -> anyhow::Result<Self> {
-        let (connection, handle, events) = rtnetlink::new_multicast_connection(&[
+        let (netlink, events) = Netlink::open(&[
             MulticastGroup::Link,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv6Route,
-        ])
-        .context("open a netlink socket")?;
+        ])?;
         Ok(Self {
-            handle,
+            netlink,
             events,
-            connection: tokio::spawn(connection),
             known: HashMap::new(),
             choice,
             ways_out: HashSet::new(),
@@ -95,17 +96,23 @@ impl Links {
         })
     }
 
+    /// The socket, for others to ask by.
+    pub fn netlink(&self) -> Netlink {
+        self.netlink.clone()
+    }
+
     /// The links that lead to pods now.
     pub async fn list(&mut self) -> anyhow::Result<Vec<Link>> {
         let messages: Vec<_> = self
-            .handle
+            .netlink
+            .handle()
             .link()
             .get()
             .execute()
             .try_collect()
             .await
             .context("list the interfaces")?;
-        self.ways_out = uplinks::find(&self.handle, &messages).await;
+        self.ways_out = uplinks::find(self.netlink.handle(), &messages).await;
         self.known = messages
             .iter()
             .filter_map(veth)
@@ -194,16 +201,27 @@ impl Links {
 
     /// Routers announce themselves every few seconds, which changes nothing.
     async fn ways_out_changed(&self) -> bool {
-        let links: Result<Vec<_>, _> = self.handle.link().get().execute().try_collect().await;
+        let links: Result<Vec<_>, _> = self
+            .netlink
+            .handle()
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await;
         match links {
-            Ok(links) => uplinks::find(&self.handle, &links).await != self.ways_out,
+            Ok(links) => uplinks::find(self.netlink.handle(), &links).await != self.ways_out,
             // Whoever lists anew will meet the same error, and say so.
             Err(_) => true,
         }
     }
 
     /// A veth showed up or changed.
-    fn met(&mut self, link: Link) -> Option<Change> {
+    fn met(&mut self, mut link: Link) -> Option<Change> {
+        // Each change is stamped anew, and the first stamp is the one that counts.
+        if let Some(known) = self.known.get(&link.ifindex) {
+            link.created = known.created;
+        }
         let before = self.known.insert(link.ifindex, link.clone());
         let was = before.as_ref().is_some_and(|link| self.is_pod(link));
         match (was, self.is_pod(&link)) {
@@ -231,7 +249,8 @@ impl Links {
             .find(|link| !leads_elsewhere(link) && link.peer_ifindex == Some(ifindex))?
             .ifindex;
         let message = self
-            .handle
+            .netlink
+            .handle()
             .link()
             .get()
             .match_index(peer)
@@ -241,12 +260,6 @@ impl Links {
         // An error means that it is gone as well, which its own event will say.
         let link = veth(&message.ok()??)?;
         self.met(link)
-    }
-}
-
-impl Drop for Links {
-    fn drop(&mut self) {
-        self.connection.abort();
     }
 }
 
@@ -262,6 +275,7 @@ fn veth(message: &LinkMessage) -> Option<Link> {
         name: String::new(),
         peer_netnsid: None,
         peer_ifindex: None,
+        created: None,
     };
     let mut is_veth = false;
     for attribute in &message.attributes {
@@ -269,13 +283,28 @@ fn veth(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Link(index) if *index != 0 => link.peer_ifindex = Some(*index),
             LinkAttribute::LinkNetNsId(id) => link.peer_netnsid = Some(*id),
+            LinkAttribute::AfSpecUnspec(families) => link.created = stamp(families),
             LinkAttribute::LinkInfo(infos) => {
                 is_veth = infos
                     .iter()
-                    .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
+                    .any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth | InfoKind::Netkit)));
             }
             _ => {}
         }
     }
     is_veth.then_some(link)
+}
+
+/// When the IPv6 half of a link was made, which is when the link was.
+fn stamp(families: &[AfSpecUnspec]) -> Option<u32> {
+    let of_family = |family: &AfSpecUnspec| match family {
+        AfSpecUnspec::Inet6(attributes) => {
+            attributes.iter().find_map(|attribute| match attribute {
+                AfSpecInet6::CacheInfo(info) => Some(info.tstamp as u32),
+                _ => None,
+            })
+        }
+        _ => None,
+    };
+    families.iter().find_map(of_family)
 }

@@ -8,6 +8,8 @@ mod decode;
 pub mod doctor;
 mod events;
 pub mod links;
+mod losses;
+mod refusal;
 mod silent;
 mod uplinks;
 
@@ -17,17 +19,19 @@ use anyhow::{Context, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     maps::{Array, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues, RingBuf},
-    programs::{ProgramError, SchedClassifier},
+    programs::SchedClassifier,
     sys::{Stats, enable_stats},
     util::nr_cpus,
 };
 
 pub use self::{
-    attach::{Attached, Mode, programs_on},
+    attach::{Attached, Mode, programs_ahead, programs_on, remove_stale},
     bench::Bench,
     counters::{Counters, Losses, ProgramStats},
     events::Events,
     links::{Change, Choice, Link, Links},
+    losses::LossReader,
+    refusal::{errno, is_gone},
 };
 use silent::Silent;
 
@@ -87,6 +91,8 @@ pub struct Kernel {
     flows: Option<MapData>,
     ring: Option<RingBuf<MapData>>,
     generation: Array<MapData, u32>,
+    /// The kernel's numbers of the maps of counters, and of losses per interface.
+    ids: [u32; 2],
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
     /// The kernel measures as long as this is open.
@@ -133,17 +139,19 @@ impl Kernel {
             .map_max_entries("FLOWS", flows * WAYS as u32)
             .map_max_entries("EVENTS", ring)
             .load(OBJECT)
-            .context("load the kernel program's maps (`mtls doctor` says what is missing)")?;
+            .map_err(|error| refusal::explain(error, "load the kernel program's maps"))?;
         for name in [EGRESS, INGRESS] {
-            program(&mut ebpf, name)?.load().map_err(|error| {
-                anyhow::anyhow!(
-                    "load the kernel program {name} (`mtls doctor` says what is missing): {}",
-                    refusal(&error)
-                )
-            })?;
+            program(&mut ebpf, name)?
+                .load()
+                .map_err(|error| refusal::program(error, name))?;
         }
-        let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)?;
-        let mut interfaces = PerCpuHashMap::try_from(take_map(&mut ebpf, "INTERFACES")?)?;
+        let (counters, interfaces) = (
+            take_map(&mut ebpf, "COUNTERS")?,
+            take_map(&mut ebpf, "INTERFACES")?,
+        );
+        let ids = [id_of(&counters)?, id_of(&interfaces)?];
+        let counters = PerCpuArray::try_from(counters)?;
+        let mut interfaces = PerCpuHashMap::try_from(interfaces)?;
         interfaces
             .insert(0, nothing()?, 0)
             .context("make room for the counters of interfaces")?;
@@ -162,6 +170,7 @@ impl Kernel {
             flows: Some(table),
             ring: Some(ring),
             generation,
+            ids,
             links: HashMap::new(),
             clsact: config.clsact,
             stats: None,
@@ -184,6 +193,11 @@ impl Kernel {
             .context("the flows are being read already")?;
         let silent = Silent::new(&flows).context("map the flow table")?;
         Events::new(ring, silent).context("watch the ring buffer")
+    }
+
+    /// What tells the reader of samples that some were lost, and where.
+    pub fn losses(&self) -> anyhow::Result<LossReader> {
+        LossReader::new(self.ids[0], self.ids[1])
     }
 
     /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
@@ -270,28 +284,6 @@ impl Kernel {
     }
 }
 
-/// Why the kernel refused a program: of what the verifier wrote, only the end says that.
-fn refusal(error: &ProgramError) -> String {
-    const LINES: usize = 3;
-    let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    else {
-        return error.to_string();
-    };
-    let log = verifier_log.to_string();
-    let mut last: Vec<&str> = log
-        .lines()
-        .rev()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take(LINES)
-        .collect();
-    last.reverse();
-    format!("{io_error}; the verifier ended with: {}", last.join(" | "))
-}
-
 /// The counters of an interface that has counted nothing yet.
 fn nothing() -> anyhow::Result<PerCpuValues<Interface>> {
     let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
@@ -313,6 +305,14 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedCl
 fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
     ebpf.take_map(name)
         .with_context(|| format!("the kernel object has no map {name}: build it again"))
+}
+
+/// The kernel's number of a map.
+fn id_of(map: &Map) -> anyhow::Result<u32> {
+    let (Map::PerCpuArray(data) | Map::PerCpuHashMap(data)) = map else {
+        bail!("a map of counters is of another kind than expected: build the kernel object again");
+    };
+    Ok(data.info().context("ask for a map's number")?.id())
 }
 
 /// Keys that nobody on the wire can guess. The multipliers have to be odd.

@@ -62,8 +62,7 @@ fn behind(
     }
     let found = directory.find_link(link, time);
     let note = found.is_none().then(|| {
-        let name = nix::net::if_::if_indextoname(link).ok();
-        let name = name.and_then(|name| name.into_string().ok());
+        let name = directory.interface(link);
         format!(
             "unknown-pod: {ip} is behind interface {} ({link}), which no source has a name for",
             name.as_deref().unwrap_or("?")

@@ -12,7 +12,6 @@ mod file;
 mod flow;
 mod identity;
 pub mod kubernetes;
-mod links;
 mod merge;
 pub mod mesh;
 mod netns;
@@ -25,12 +24,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 pub use declared::Declarations;
 pub use entry::{ANY, Entry, Facts};
@@ -92,6 +92,17 @@ struct Known {
     error: Option<String>,
 }
 
+/// A pod that has interfaces on this node.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LocalPod {
+    /// Its namespace.
+    pub namespace: SmolStr,
+    /// Its name.
+    pub name: SmolStr,
+    /// The host's ends of its interfaces.
+    pub links: Vec<u32>,
+}
+
 #[derive(Debug)]
 struct Ended {
     entry: Arc<Entry>,
@@ -105,6 +116,11 @@ pub struct Directory {
     sources: Mutex<BTreeMap<Source, Known>>,
     snapshot: ArcSwap<Snapshot>,
     declared: ArcSwap<Declarations>,
+    /// The last but one. Whoever looks a name up holds a snapshot for a moment, and must not be the
+    /// last to do so: freeing one of a large cluster takes milliseconds.
+    retired: Mutex<Arc<Snapshot>>,
+    /// Interfaces of the host by index, for notes about those that nobody has.
+    interfaces: RwLock<HashMap<u32, SmolStr>>,
 }
 
 impl Directory {
@@ -177,8 +193,48 @@ impl Directory {
                 }
                 claim
             });
-        self.snapshot
-            .store(Arc::new(Snapshot::new(generation, claims)));
+        let new = Arc::new(Snapshot::new(generation, claims));
+        let old = self.snapshot.swap(new);
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        *retired = old;
+    }
+
+    /// An interface of the host is called so from now on, or is gone.
+    pub fn name_interface(&self, link: u32, name: Option<&str>) {
+        let mut names = self
+            .interfaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match name {
+            Some(name) => drop(names.insert(link, name.into())),
+            None => drop(names.remove(&link)),
+        }
+    }
+
+    /// The name of an interface, unless one is being changed just now: nobody waits for it.
+    fn interface(&self, link: u32) -> Option<SmolStr> {
+        self.interfaces.try_read().ok()?.get(&link).cloned()
+    }
+
+    /// The pods that are known to have interfaces on this node.
+    pub fn pods(&self) -> Vec<LocalPod> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pods: HashMap<(SmolStr, SmolStr), Vec<u32>> = HashMap::new();
+        for known in sources.values() {
+            for entry in known.holding.keys().filter(|entry| !entry.links.is_empty()) {
+                let Some(pod) = &entry.workload.pod else {
+                    continue;
+                };
+                let key = (entry.workload.namespace.clone(), pod.clone());
+                pods.entry(key).or_default().extend(&entry.links);
+            }
+        }
+        let pod = |((namespace, name), links)| LocalPod {
+            namespace,
+            name,
+            links,
+        };
+        pods.into_iter().map(pod).collect()
     }
 
     /// Who has `ip`, or `port` of it, at `time` (nanoseconds since the Unix epoch).

@@ -1,13 +1,14 @@
 //! Named network namespaces (`ip netns`) as pods: `shop.web` is the pod `web` of namespace `shop`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use super::{Entry, links};
+use super::Entry;
+use crate::netlink::Netlink;
 use mtls_core::record::Workload;
 
 /// Most namespaces looked into.
@@ -15,13 +16,16 @@ const MAX: usize = 4_096;
 
 /// Every namespace that has a name in `directory`, with its addresses. A directory that does not
 /// exist has none.
-pub async fn scan(directory: &Path) -> anyhow::Result<Vec<Entry>> {
-    let (names, files): (Vec<_>, Vec<_>) = list(directory)?.into_iter().unzip();
+pub async fn scan(netlink: &Netlink, directory: &Path) -> anyhow::Result<Vec<Entry>> {
+    let path = directory.to_owned();
+    // A directory may be on a file system that takes its time.
+    let listed = tokio::task::spawn_blocking(move || list(&path)).await??;
+    let (names, files): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
     if names.is_empty() {
         return Ok(Vec::new());
     }
     let (addresses, files) = look_into(files).await?;
-    let links = links::into(&files).await?;
+    let links = netlink.into_namespaces(&files).await?;
     Ok(names
         .iter()
         .zip(addresses)
@@ -45,12 +49,29 @@ fn list(directory: &Path) -> anyhow::Result<Vec<(String, Option<File>)>> {
         if let Ok(text) = name.file_name().into_string()
             && !text.chars().any(char::is_control)
             && !is_made_up(&text)
-            && let Ok(file) = File::open(name.path())
+            && let Some(file) = open(&name.path())
         {
             found.push((text, Some(file)));
         }
     }
     Ok(found)
+}
+
+/// Opens a namespace's file. Whatever else has a name there is never waited for: a FIFO without a
+/// writer would hold up whoever opens it, and opening a device may do anything.
+fn open(path: &Path) -> Option<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    if !kind.is_file() {
+        return None;
+    }
+    // What it is may have changed since.
+    let flags = nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()
 }
 
 /// Container runtimes call a namespace `cni-UUID`, or by a UUID alone: no name to show anybody.

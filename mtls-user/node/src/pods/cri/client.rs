@@ -20,7 +20,8 @@ use super::runtime_v1::{
     PodSandboxState, PodSandboxStateValue, PodSandboxStatusRequest, VersionRequest,
 };
 use super::sandbox::{self, Detail};
-use crate::pods::{Entry, links, netns};
+use crate::netlink::Netlink;
+use crate::pods::{Entry, netns};
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A runtime that answers.
 pub(super) struct Client {
+    netlink: Netlink,
     service: RuntimeServiceClient<Channel>,
     /// What was found out about each sandbox beyond the list, by its id.
     details: HashMap<String, (Detail, Instant)>,
@@ -44,7 +46,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) async fn connect(path: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn connect(netlink: Netlink, path: &Path) -> anyhow::Result<Self> {
         let path: PathBuf = path.into();
         let connector = tower::service_fn(move |_: Uri| {
             let path = path.clone();
@@ -69,6 +71,7 @@ impl Client {
         );
         let events = Events::follow(service.clone());
         Ok(Self {
+            netlink,
             service,
             details: HashMap::new(),
             strange: HashSet::new(),
@@ -136,7 +139,7 @@ impl Client {
 
     /// The interfaces that lead to none of the sandboxes.
     async fn strangers(&self) -> anyhow::Result<HashSet<u32>> {
-        let mut links = links::elsewhere().await?;
+        let mut links = self.netlink.elsewhere().await?;
         for (detail, _) in self.details.values() {
             for link in detail.links() {
                 links.remove(link);
@@ -167,7 +170,7 @@ impl Client {
             .await;
         let namespaces = asked.iter().map(|(_, detail)| detail.open()).collect();
         let (addresses, namespaces) = netns::look_into(namespaces).await?;
-        let links = links::into(&namespaces).await?;
+        let links = self.netlink.into_namespaces(&namespaces).await?;
         let found = asked.into_iter().zip(addresses).zip(links);
         for (((id, mut detail), addresses), links) in found {
             detail.found(addresses, links);

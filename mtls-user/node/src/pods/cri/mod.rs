@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use super::{Directory, Source};
 use crate::clock::now;
+use crate::netlink::Netlink;
 use client::Client;
 
 /// Where runtimes listen: containerd, CRI-O, Docker with cri-dockerd.
@@ -53,6 +54,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// The source.
 pub struct Cri {
+    netlink: Netlink,
     directory: Arc<Directory>,
     /// Where to look, in this order.
     endpoints: Vec<PathBuf>,
@@ -64,8 +66,9 @@ pub struct Cri {
 
 impl Cri {
     /// Of the runtime at `endpoint`; without one, of whichever listens where runtimes do.
-    pub fn new(directory: Arc<Directory>, endpoint: Option<PathBuf>) -> Self {
+    pub fn new(netlink: Netlink, directory: Arc<Directory>, endpoint: Option<PathBuf>) -> Self {
         Self {
+            netlink,
             directory,
             expected: endpoint.is_some(),
             endpoints: match endpoint {
@@ -106,7 +109,7 @@ impl Cri {
     async fn ask(&mut self, path: &Path) -> anyhow::Result<()> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(Client::connect(path).await?),
+            none => none.insert(Client::connect(self.netlink.clone(), path).await?),
         };
         let entries = client.pods().await?;
         self.directory.publish(Source::Cri, entries, now());

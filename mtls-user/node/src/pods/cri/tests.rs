@@ -163,12 +163,20 @@ struct Scene {
     _following: JoinHandle<()>,
 }
 
+fn netlink() -> Netlink {
+    Netlink::open(&[]).unwrap().0
+}
+
 impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::new());
         let (missed, missing) = watch::channel(0);
-        let cri = Cri::new(directory.clone(), Some(dir.path().join("cri.sock")));
+        let cri = Cri::new(
+            netlink(),
+            directory.clone(),
+            Some(dir.path().join("cri.sock")),
+        );
         Self {
             _following: tokio::spawn(cri.run(missing)),
             dir,
@@ -308,7 +316,7 @@ async fn a_runtime_that_talks_nonsense_costs_nothing_but_its_names() {
 #[tokio::test]
 async fn no_runtime_is_no_error_where_none_was_asked_for() {
     let directory = Arc::new(Directory::new());
-    let mut cri = Cri::new(directory.clone(), None);
+    let mut cri = Cri::new(netlink(), directory.clone(), None);
     cri.endpoints = vec!["/nonexistent/cri.sock".into()];
     assert!(cri.look().await);
     assert!(directory.health().is_empty());

@@ -51,6 +51,16 @@ impl Options {
     }
 }
 
+/// Whether a kubeconfig is there, and is one.
+pub fn check(kubeconfig: &Path) -> anyhow::Result<()> {
+    read(kubeconfig).map(drop)
+}
+
+fn read(kubeconfig: &Path) -> anyhow::Result<Kubeconfig> {
+    Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("read the kubeconfig {}", kubeconfig.display()))
+}
+
 /// Keeps the directory up to date for as long as the daemon runs. Trouble is the directory's to
 /// tell: names from the API are worth having, but never worth waiting for.
 pub async fn follow(directory: Arc<Directory>, options: Options) {
@@ -85,8 +95,7 @@ async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Res
 async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("read the kubeconfig {}", path.display()))?;
+            let file = read(path)?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
                 .with_context(|| format!("use the kubeconfig {}", path.display()))?

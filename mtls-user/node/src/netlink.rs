@@ -1,56 +1,83 @@
-//! Which interfaces of this namespace lead into another one.
+//! The node's one netlink socket: questions and their answers, and what the kernel tells by itself.
 //!
 //! The kernel knows every other namespace by an id, which it names with the host's end of each
 //! veth, and which it tells for an open namespace when asked (`RTM_GETNSID`).
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use anyhow::Context;
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, TryStreamExt};
 use hashbrown::{HashMap, HashSet};
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
-use rtnetlink::Handle;
+use rtnetlink::sys::{AsyncSocket, SocketAddr};
+use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-/// For each of `namespaces`, the interfaces here whose other end is in it.
-pub(super) async fn into(namespaces: &[Option<File>]) -> anyhow::Result<Vec<Vec<u32>>> {
-    let connection = Connection::open()?;
-    ask(&connection.handle, namespaces).await
-}
+/// Bytes of events that may wait for the daemon: some 10,000 interfaces that come or go at once.
+/// Beyond it the kernel says that events were lost, and everything is listed anew.
+const BACKLOG: usize = 16 << 20;
 
-/// The interfaces here whose other end is in any other namespace.
-pub(super) async fn elsewhere() -> anyhow::Result<HashSet<u32>> {
-    let connection = Connection::open()?;
-    let by_id = by_id(&connection.handle)
-        .await
-        .context("list the interfaces")?;
-    Ok(by_id.into_values().flatten().collect())
-}
+/// What the kernel tells by itself, and by which socket.
+pub type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// A netlink socket, and the task that reads it; that ends with its guard.
-struct Connection {
+/// The socket, for as many askers as there are clones of this; closed with the last.
+#[derive(Clone)]
+pub struct Netlink {
     handle: Handle,
-    task: JoinHandle<()>,
+    _reader: Arc<Reader>,
 }
 
-impl Connection {
-    fn open() -> anyhow::Result<Self> {
-        let (connection, handle, _) =
-            rtnetlink::new_connection().context("open a netlink socket")?;
-        Ok(Self {
-            handle,
-            task: tokio::spawn(connection),
-        })
+/// The task that reads the socket.
+struct Reader(JoinHandle<()>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Netlink {
+    /// Opens a socket in this thread's network namespace, that listens to `groups`. Must be called
+    /// within a tokio runtime.
+    pub fn open(groups: &[MulticastGroup]) -> anyhow::Result<(Self, Events)> {
+        let (mut connection, handle, events) =
+            rtnetlink::new_multicast_connection(groups).context("open a netlink socket")?;
+        let socket = connection.socket_mut().socket_mut();
+        // Without CAP_NET_ADMIN the usual size has to do.
+        if let Err(error) = socket.set_rx_buf_sz(BACKLOG as i32) {
+            tracing::debug!("the netlink socket's buffer stays small: {error}");
+        }
+        let reader = Arc::new(Reader(tokio::spawn(connection)));
+        let netlink = Self {
+            handle,
+            _reader: reader,
+        };
+        Ok((netlink, events))
+    }
+
+    /// For requests of any kind.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// For each of `namespaces`, the interfaces here whose other end is in it.
+    pub async fn into_namespaces(
+        &self,
+        namespaces: &[Option<File>],
+    ) -> anyhow::Result<Vec<Vec<u32>>> {
+        ask(&self.handle, namespaces).await
+    }
+
+    /// The interfaces here whose other end is in any other namespace.
+    pub async fn elsewhere(&self) -> anyhow::Result<HashSet<u32>> {
+        let by_id = by_id(&self.handle).await.context("list the interfaces")?;
+        Ok(by_id.into_values().flatten().collect())
     }
 }
 

@@ -1,0 +1,55 @@
+//! Which interfaces have lost samples since somebody last asked.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuHashMap};
+use mtls_ebpf_common::Interface;
+
+use super::{Counters, Losses};
+
+/// Reads the kernel program's counters of lost samples, by descriptors of its own: whoever reads
+/// samples asks before each batch, and waits for nobody.
+pub struct LossReader {
+    counters: PerCpuArray<MapData, u64>,
+    interfaces: PerCpuHashMap<MapData, u32, Interface>,
+    /// All of them at the last look.
+    total: u64,
+    by_interface: HashMap<u32, u64>,
+}
+
+impl LossReader {
+    pub(super) fn new(counters: u32, interfaces: u32) -> anyhow::Result<Self> {
+        let open = |id| MapData::from_id(id).context("open the counters of lost samples");
+        Ok(Self {
+            counters: PerCpuArray::try_from(Map::PerCpuArray(open(counters)?))?,
+            interfaces: PerCpuHashMap::try_from(Map::PerCpuHashMap(open(interfaces)?))?,
+            total: 0,
+            by_interface: HashMap::new(),
+        })
+    }
+
+    /// How many samples were lost since the last call, whatever the reason: a few system calls.
+    pub fn moved(&mut self) -> u64 {
+        let total = Counters::read(&self.counters).lost();
+        let moved = total.saturating_sub(self.total);
+        self.total = total;
+        moved
+    }
+
+    /// The interfaces on which samples were lost since the last call, and how many.
+    pub fn by_interface(&mut self) -> Vec<(u32, u64)> {
+        // Interfaces that are gone are forgotten.
+        let before = std::mem::take(&mut self.by_interface);
+        let mut moved = Vec::new();
+        for ifindex in self.interfaces.keys().flatten() {
+            let lost = Losses::read(&self.interfaces, ifindex).sum();
+            let more = lost.saturating_sub(before.get(&ifindex).copied().unwrap_or(0));
+            self.by_interface.insert(ifindex, lost);
+            if more > 0 {
+                moved.push((ifindex, more));
+            }
+        }
+        moved
+    }
+}
