@@ -51,7 +51,12 @@ impl Daemon {
     /// Starts the daemon on this node with these arguments and no others but its socket.
     pub fn start_over(node: &Node, args: &[&str]) -> Result<Self> {
         let socket = node.files().join("mtls.sock");
-        let process = Process::start(Self::command(&socket, args)?)?;
+        Self::start_as(Self::command(&socket, args)?, socket)
+    }
+
+    /// Starts a daemon by a command of the caller's, that has it listen on `socket`.
+    pub fn start_as(command: Command, socket: PathBuf) -> Result<Self> {
+        let process = Process::start(command)?;
         let daemon = Self { process, socket };
         let ready = |line: &str| line.contains("ready: ").then_some(());
         if daemon.process.err.find(PATIENCE, ready).is_none() {

@@ -115,3 +115,39 @@ fn programs_are_on_a_new_veth_in_time() -> Result<()> {
     assert!(took[10] < GRACE, "{took:?}");
     Ok(())
 }
+
+#[test]
+fn three_hundred_veths_at_once_are_watched_within_a_second_of_their_creation() -> Result<()> {
+    const BURST: usize = 300;
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let _alone = alone();
+    let scene = Scene::new()?;
+    let daemon = Daemon::start(&scene.node)?;
+    let into = scene.web.netns().display();
+    let line = |n| format!("link add vb{n} type veth peer name b{n} netns {into}\n");
+    let made = Instant::now();
+    ip(&(0..BURST).map(line).collect::<String>())?;
+    println!("made in {:?}", made.elapsed());
+    let mut slowest = Duration::ZERO;
+    loop {
+        let asked = Instant::now();
+        let watched = daemon.interfaces()?;
+        slowest = slowest.max(asked.elapsed());
+        if watched == BURST + 2 {
+            break;
+        }
+        if made.elapsed() > Duration::from_secs(20) {
+            bail!("{watched} are watched\n{}", daemon.log());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let latency = daemon.status()?["kernel"]["attach"].clone();
+    println!("from the kernel's own stamp to the programs: {latency}; slowest answer {slowest:?}");
+    assert!(
+        latency["max_us"].as_u64().is_some_and(|us| us < 1_000_000),
+        "{latency}"
+    );
+    Ok(())
+}

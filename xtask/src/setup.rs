@@ -24,6 +24,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/sbin/runc", "runc"),
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/faketime", "faketime"),
 ];
 /// The servers of the tests, with their clients: programs and their packages.
 const SERVERS: &[(&str, &str)] = &[

@@ -113,11 +113,13 @@ impl Links {
             .await
             .context("list the interfaces")?;
         self.ways_out = uplinks::find(self.netlink.handle(), &messages).await;
-        self.known = messages
-            .iter()
-            .filter_map(veth)
-            .map(|link| (link.ifindex, link))
-            .collect();
+        let before = std::mem::take(&mut self.known);
+        for mut link in messages.iter().filter_map(veth) {
+            if let Some(before) = before.get(&link.ifindex) {
+                link.created = before.created;
+            }
+            self.known.insert(link.ifindex, link);
+        }
         let mut links: Vec<_> = self
             .known
             .values()

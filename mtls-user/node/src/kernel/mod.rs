@@ -309,7 +309,8 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
 
 /// The kernel's number of a map.
 fn id_of(map: &Map) -> anyhow::Result<u32> {
-    let (Map::PerCpuArray(data) | Map::PerCpuHashMap(data)) = map else {
+    let (Map::PerCpuArray(data) | Map::PerCpuHashMap(data) | Map::PerCpuLruHashMap(data)) = map
+    else {
         bail!("a map of counters is of another kind than expected: build the kernel object again");
     };
     Ok(data.info().context("ask for a map's number")?.id())
