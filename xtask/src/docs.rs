@@ -6,6 +6,17 @@ use crate::build::{self, step};
 pub(crate) fn run() -> anyhow::Result<()> {
     step("building mtls");
     build::build(&["--package", "mtls-user"], true)?;
+    step("writing the schema of the JSON into docs/schema.json");
+    let mut schema = build::cargo();
+    schema.args([
+        "test",
+        "--quiet",
+        "--package",
+        "mtls-core",
+        "--test",
+        "schema",
+    ]);
+    build::run(schema.env("MTLS_DOCS", "write"))?;
     step("writing what the program prints into README.md and docs");
     let mut command = build::cargo();
     command.args([

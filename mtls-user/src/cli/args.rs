@@ -125,9 +125,9 @@ pub(super) struct Daemon {
     /// several times, and `none` says that there are none [default: those of the default route].
     #[arg(long = "uplink", value_name = "NAME")]
     uplinks: Vec<String>,
-    /// Look at a classified flow again after so long; `0s` is never.
+    /// Sample a classified flow again after this time; `0s` is never.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
-    look_again: Duration,
+    recheck_interval: Duration,
     /// Have the kernel program say on stderr when a sample is lost, and why.
     #[arg(long)]
     kernel_log: bool,
@@ -175,7 +175,7 @@ impl Daemon {
                 uplinks: (!self.uplinks.is_empty()).then_some(self.uplinks),
             },
             kernel: mtls_node::kernel::Config {
-                look_again: self.look_again,
+                look_again: self.recheck_interval,
                 log: self.kernel_log,
                 ..mtls_node::kernel::Config::default()
             },
