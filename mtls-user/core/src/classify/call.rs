@@ -9,8 +9,16 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 /// Why, in words; the words are made when they are asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Reason {
+    /// As it stands, with a cause of its own.
+    Said(Cause, &'static str),
     /// As it stands.
     Text(&'static str),
+    /// The client was gone before it could be refused: with `Late` the only revision to "unproven".
+    Left,
+    /// Packets of QUIC come in any order.
+    Late,
+    /// The client authenticated in a second handshake: the only revision upwards.
+    Renegotiated,
     /// What the client sent, and the length of the record that shows it.
     Flight(&'static str, u16),
     /// The server asked for no certificate.
@@ -79,7 +87,16 @@ impl Words {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Text(text) => f.write_str(text),
+            Self::Said(_, text) | Self::Text(text) => f.write_str(text),
+            Self::Left => f.write_str(
+                "client left before the server answered its flight: it may have been refused",
+            ),
+            Self::Late => f.write_str(
+                "a Handshake packet of the client's came after its verdict, and is too long for a Finished",
+            ),
+            Self::Renegotiated => f.write_str(
+                "client sent a certificate in a renegotiation; what came before was not mutual",
+            ),
             // The most frequent: piece by piece, without the formatting of a whole.
             Self::Flight(what, len) => {
                 f.write_str("client sent ")?;
@@ -125,10 +142,23 @@ fn article(n: u16) -> &'static str {
     }
 }
 
+impl From<&'static str> for Reason {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<(Cause, &'static str)> for Reason {
+    fn from((cause, text): (Cause, &'static str)) -> Self {
+        Self::Said(cause, text)
+    }
+}
+
 impl Reason {
     /// What a program can decide on.
     pub(super) fn cause(&self) -> Cause {
         match self {
+            Self::Named(Words::Undecided, _) => Cause::TooLittle,
             Self::Named(Words::Plain, _) => Cause::Unencrypted,
             Self::Named(Words::Unanswered, _) => Cause::UpgradeUnanswered,
             Self::Named(Words::Secret, _) => Cause::SecretInClear,
@@ -140,16 +170,20 @@ impl Reason {
             Self::NotRequested => Cause::NotRequested,
             Self::NotPresented => Cause::NotPresented,
             Self::Padded(_) => Cause::PaddingNotExcluded,
+            Self::Said(cause, _) => *cause,
+            Self::Left => Cause::ClientLeft,
+            Self::Late => Cause::LatePacket,
+            Self::Renegotiated => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
             Self::Age(..) => Cause::Resumed,
-            _ => Cause::Other,
+            Self::Text(_) => Cause::Other,
         }
     }
 
     /// The words.
     pub(super) fn text(&self) -> SmolStr {
         match self {
-            Self::Text(text) => SmolStr::new_static(text),
+            Self::Said(_, text) | Self::Text(text) => SmolStr::new_static(text),
             other => {
                 // Room for most of them, so that it does not have to grow.
                 let mut text = String::with_capacity(128);
@@ -212,23 +246,9 @@ impl Call {
             (old, new) if old == new => false,
             (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
             | (Failed, Plaintext | Opaque) => true,
-            (Tls, Mtls) => new.reason == Reason::Text(RENEGOTIATED),
-            (Mtls | Tls, TlsUnproven) => {
-                new.reason == Reason::Text(LEFT) || new.reason == Reason::Text(LATE)
-            }
+            (Tls, Mtls) => new.reason == Reason::Renegotiated,
+            (Mtls | Tls, TlsUnproven) => new.reason == Reason::Left || new.reason == Reason::Late,
             _ => false,
         }
     }
 }
-
-/// The reason of the one revision to "unproven": the client was gone before it could be refused.
-pub(super) const LEFT: &str =
-    "client left before the server answered its flight: it may have been refused";
-
-/// The reason of a revision to "unproven": packets of QUIC come in any order.
-pub(super) const LATE: &str =
-    "a Handshake packet of the client's came after its verdict, and is too long for a Finished";
-
-/// The reason of the one revision upwards.
-pub(super) const RENEGOTIATED: &str =
-    "client sent a certificate in a renegotiation; what came before was not mutual";

@@ -92,7 +92,8 @@ impl Classifier {
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         if matches!(self.state, State::Idle) && lost {
             let mut known = Known::new();
-            known.call = Some(Call::unobserved(Reason::Text(
+            known.call = Some(Call::unobserved(Reason::Said(
+                Cause::SamplesLost,
                 "samples of this flow were lost",
             )));
             self.state = State::Settled(Box::new(Settled {

@@ -14,7 +14,7 @@ use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
 use super::tls::{Ends, Facts, Sealed, Tls};
 use super::watch::Watch;
-use crate::record::{Evidence, Origin, Verdict};
+use crate::record::{Cause, Evidence, Origin, Verdict};
 use crate::wire::tls::record::is_handshake;
 
 /// How many protocols may stand before the real one.
@@ -207,8 +207,10 @@ impl Open {
             Sight::Tls(next) => {
                 self.known.protocol = "tls";
                 self.phase = Phase::Framed(side, next);
-                let reason =
-                    Reason::Text("opened before mtls started; known after the next reconnect");
+                let reason = Reason::Said(
+                    Cause::StartNotSeen,
+                    "opened before mtls started; known after the next reconnect",
+                );
                 Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, reason)
             }
             Sight::Plain { protocol, swapped } => {
@@ -339,7 +341,10 @@ impl Open {
         }
         self.evaluate(context);
         if matches!(self.phase, Phase::Opening) && opening::may_be_tls(self.streams[0].prefix()) {
-            let reason = Reason::Text("too few bytes were sent to know what they are");
+            let reason = Reason::Said(
+                Cause::TooLittle,
+                "too few bytes were sent to know what they are",
+            );
             self.fresh(Call::unobserved(reason));
         }
         let missed = self.streams.iter().any(Stream::has_hole);
@@ -389,7 +394,10 @@ impl Open {
                 self.enter_tls(Tls::new(context.server.port, self.time()), context);
             }
         } else if !self.known.via().is_empty() && nothing(client) && nothing(server) {
-            let reason = Reason::Text("nothing came behind what stands before the real protocol");
+            let reason = Reason::Said(
+                Cause::NoPayload,
+                "nothing came behind what stands before the real protocol",
+            );
             self.fresh(Call::without_evidence(Verdict::NoData, reason));
         } else {
             self.decide(look);

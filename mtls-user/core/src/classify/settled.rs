@@ -4,7 +4,7 @@ use super::api::{Piece, Progress, Side};
 use super::call::{Call, Reason, Words};
 use super::tls::{Broken, Facts};
 use super::watch::{Sight, Watch};
-use crate::record::{Evidence, HttpInfo, Verdict};
+use crate::record::{Cause, Evidence, HttpInfo, Verdict};
 use crate::wire::tls::record::is_handshake;
 
 /// The answer, as far as it goes.
@@ -158,11 +158,17 @@ pub(super) fn contradicted(broken: Broken) -> Call {
         Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),
         None if broken.readable => (
             Verdict::Plaintext,
-            Reason::Text("what follows the TLS records is readable text"),
+            Reason::Said(
+                Cause::Contradicted,
+                "what follows the TLS records is readable text",
+            ),
         ),
         None => (
             Verdict::Opaque,
-            Reason::Text("what follows the TLS records is not TLS"),
+            Reason::Said(
+                Cause::Contradicted,
+                "what follows the TLS records is not TLS",
+            ),
         ),
     };
     Call::new(verdict, Evidence::RecordFraming, reason)

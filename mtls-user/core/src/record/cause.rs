@@ -46,6 +46,8 @@ vocabulary! {
         Contradicted = "contradicted",
         /// The length of the client's first encrypted flight tells, or does not.
         FlightLength = "flight-length",
+        /// The handshake's messages in clear tell which certificates were sent.
+        Certificates = "certificates",
         /// The server did not request a client certificate.
         NotRequested = "not-requested",
         /// The server requested a client certificate, and the client sent none.
@@ -58,7 +60,27 @@ vocabulary! {
         Resumed = "resumed",
         /// The client authenticated in a renegotiation.
         Renegotiated = "renegotiated",
-        /// The client left before the server answered its flight.
+        /// Whether the server accepted the client's flight was not seen.
         ClientLeft = "client-left",
+        /// A packet of the client's came after its verdict, and speaks against it.
+        LatePacket = "late-packet",
+        /// The ends share a key, and need no certificates.
+        PreSharedKey = "pre-shared-key",
+        /// The cipher suite authenticates nobody.
+        Anonymous = "anonymous",
+        /// The cipher suite encrypts nothing.
+        NullCipher = "null-cipher",
+        /// Part of the handshake was not seen.
+        HandshakeNotSeen = "handshake-not-seen",
+        /// The messages of the handshake contradict each other.
+        HelloContradicts = "hello-contradicts",
+        /// The connection was closed in the handshake.
+        ClosedInHandshake = "closed-in-handshake",
+        /// The session continues one whose handshake was not seen, or could not be told.
+        ResumptionUnknown = "resumption-unknown",
+        /// Neither TLS nor a protocol that is known.
+        UnknownBytes = "unknown-bytes",
+        /// Too few bytes were sent or seen.
+        TooLittle = "too-little",
     }
 }

@@ -8,7 +8,7 @@ use crate::classify::Context;
 use crate::classify::call::{Call, Reason};
 use crate::classify::hello::Hello;
 use crate::classify::sessions::{self, Origin, Session};
-use crate::record::{ClientCertificate, Evidence, TlsInfo, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, TlsInfo, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{Carrier, Certificate, ClientHello, ServerHello, hello};
 
@@ -103,7 +103,10 @@ impl Handshake {
     /// The verdict on a TLS 1.3 handshake in which the server accepted a pre-shared key.
     pub(super) fn by_psk(&mut self, protocol: &str, context: &Context<'_>) -> Call {
         if self.is_external() {
-            return unproven("authenticated by a pre-shared key, not by certificates");
+            return unproven((
+                Cause::PreSharedKey,
+                "authenticated by a pre-shared key, not by certificates",
+            ));
         }
         let name = self.name(protocol);
         self.origin
@@ -154,12 +157,23 @@ impl Handshake {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
             Some(Origin::Mixed) => {
-                return unproven(
+                return unproven((
+                    Cause::ResumptionUnknown,
                     "resumed; not every full handshake of these peers could be told or was the same",
-                );
+                ));
             }
-            Some(Origin::Off) => return unproven("resumed; inheriting a verdict is switched off"),
-            _ => return unproven("resumed; its full handshake was not seen"),
+            Some(Origin::Off) => {
+                return unproven((
+                    Cause::ResumptionUnknown,
+                    "resumed; inheriting a verdict is switched off",
+                ));
+            }
+            _ => {
+                return unproven((
+                    Cause::ResumptionUnknown,
+                    "resumed; its full handshake was not seen",
+                ));
+            }
         };
         let age = self.time.saturating_sub(session.time) / 1_000_000_000;
         let call = Call::new(verdict, evidence, Reason::Age(words, age as u32));
@@ -240,10 +254,10 @@ impl Handshake {
 }
 
 /// TLS, and whether the client was authenticated cannot be told.
-pub(super) fn unproven(reason: &'static str) -> Call {
+pub(super) fn unproven(reason: impl Into<Reason>) -> Call {
     Call::new(
         Verdict::TlsUnproven,
         Evidence::HandshakeShape,
-        Reason::Text(reason),
+        reason.into(),
     )
 }

@@ -162,7 +162,10 @@ impl DatagramClassifier {
             State::Quic(quic) => quic.finish(lost, &mut context),
             State::Dtls(dtls) => dtls.finish(lost, &mut context),
             State::Idle if lost => {
-                let call = Call::unobserved(Reason::Text("samples of this flow were lost"));
+                let call = Call::unobserved(Reason::Said(
+                    Cause::SamplesLost,
+                    "samples of this flow were lost",
+                ));
                 self.state = State::Named(call, "unknown");
             }
             State::Idle | State::Named(..) => {}
@@ -288,7 +291,10 @@ fn readable() -> Call {
         readable: true,
         protocol: None,
     });
-    call.reason = Reason::Text("what follows the handshake is readable text");
+    call.reason = Reason::Said(
+        Cause::Contradicted,
+        "what follows the handshake is readable text",
+    );
     call.evidence = Some(Evidence::FirstBytes);
     call
 }

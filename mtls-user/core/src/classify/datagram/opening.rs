@@ -6,7 +6,7 @@ use super::named::{self, Found, Nature, Talk};
 use super::{Gram, dtls, quic};
 use crate::classify::Side;
 use crate::classify::call::{Call, Reason, Words};
-use crate::record::{Evidence, Verdict};
+use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::quic::{Packet, packets};
 use crate::wire::text;
 
@@ -125,13 +125,16 @@ impl Opening {
             let call = Call::new(
                 Verdict::TlsUnproven,
                 Evidence::RecordFraming,
-                Reason::Text("its handshake was not seen"),
+                Reason::Said(Cause::StartNotSeen, "its handshake was not seen"),
             );
             return (call, "dtls", false);
         }
         if lost {
             return (
-                Call::unobserved(Reason::Text("samples of this flow were lost")),
+                Call::unobserved(Reason::Said(
+                    Cause::SamplesLost,
+                    "samples of this flow were lost",
+                )),
                 "unknown",
                 false,
             );

@@ -11,7 +11,7 @@ use crate::classify::protocols::{self, Framing, Match, Turn};
 use crate::classify::settled::Via;
 use crate::classify::stream::{NO_ACK, Stream};
 use crate::classify::tls::{Broken, Tls};
-use crate::record::{Evidence, Verdict};
+use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::tls::record::is_handshake;
 
 impl Open {
@@ -32,12 +32,16 @@ impl Open {
             (_, None) if answer.readable => (
                 Verdict::Plaintext,
                 Evidence::FirstBytes,
-                Reason::Text("the server answered the ClientHello with readable text"),
+                Reason::Said(
+                    Cause::HelloAnsweredInClear,
+                    "the server answered the ClientHello with readable text",
+                ),
             ),
             (_, None) => (
                 Verdict::Opaque,
                 Evidence::FirstBytes,
-                Reason::Text(
+                Reason::Said(
+                    Cause::HelloAnsweredInClear,
                     "the server answered the ClientHello with neither TLS nor a known protocol",
                 ),
             ),
@@ -232,14 +236,20 @@ impl Open {
             }
             Look::Wait => (
                 self.known.protocol,
-                Call::unobserved(Reason::Text("too little was seen to tell")),
+                Call::unobserved(Reason::Said(
+                    Cause::TooLittle,
+                    "too little was seen to tell",
+                )),
             ),
             Look::Text => ("unknown", {
-                let reason = Reason::Text("unencrypted text of an unknown protocol");
+                let reason = Reason::Said(
+                    Cause::Unencrypted,
+                    "unencrypted text of an unknown protocol",
+                );
                 Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason)
             }),
             _ => ("unknown", {
-                let reason = Reason::Text("neither TLS nor a known protocol");
+                let reason = Reason::Said(Cause::UnknownBytes, "neither TLS nor a known protocol");
                 Call::new(Verdict::Opaque, Evidence::FirstBytes, reason)
             }),
         };

@@ -3,10 +3,10 @@
 use super::Tls;
 use super::facts::{Facts, FirstItem};
 use super::judge::{CLOSED, Ends, null_cipher};
-use crate::classify::call::{Call, RENEGOTIATED, Reason};
+use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 
 impl Facts {
@@ -21,7 +21,7 @@ impl Facts {
             Call::new(
                 Verdict::Mtls,
                 Evidence::HandshakeShape,
-                Reason::Text(RENEGOTIATED),
+                Reason::Renegotiated,
             )
             .with(ClientCertificate::Presented)
         })
@@ -43,7 +43,8 @@ impl Tls {
         let silent = self.facts.first.is_none() && !self.lanes[0].messages.is_poisoned();
         if self.facts.completed.is_none() && ends.is_over(Side::Client) && silent {
             self.facts.completed = Some(false);
-            return Some(self.failed(Reason::Text(
+            return Some(self.failed(Reason::Said(
+                Cause::ClosedInHandshake,
                 "client closed the connection during the handshake",
             )));
         }
@@ -72,7 +73,10 @@ impl Tls {
     }
 
     fn by_messages(&self, kind: CipherKind) -> Option<Call> {
-        let of = |verdict, words| Call::new(verdict, Evidence::Certificates, Reason::Text(words));
+        let of = |verdict, words| {
+            let reason = Reason::Said(Cause::Certificates, words);
+            Call::new(verdict, Evidence::Certificates, reason)
+        };
         let first = self.facts.first?;
         Some(match (first, kind) {
             (FirstItem::Unreadable | FirstItem::ChangeCipherSpec, _) => return None,
@@ -89,17 +93,18 @@ impl Tls {
                 Call::new(Verdict::Tls, Evidence::Certificates, Reason::NotPresented)
                     .with(ClientCertificate::NotPresented)
             }
-            (FirstItem::KeyExchange, CipherKind::Psk) => {
-                self.unproven("authenticated by a pre-shared key, not by certificates")
-            }
+            (FirstItem::KeyExchange, CipherKind::Psk) => self.unproven((
+                Cause::PreSharedKey,
+                "authenticated by a pre-shared key, not by certificates",
+            )),
             (FirstItem::KeyExchange, CipherKind::Anonymous) => {
-                self.unproven("the cipher suite authenticates nobody")
+                self.unproven((Cause::Anonymous, "the cipher suite authenticates nobody"))
             }
             (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.authenticated_late => {
                 Call::new(
                     Verdict::Mtls,
                     Evidence::HandshakeShape,
-                    Reason::Text(RENEGOTIATED),
+                    Reason::Renegotiated,
                 )
                 .with(ClientCertificate::Presented)
             }

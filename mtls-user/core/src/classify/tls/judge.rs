@@ -12,7 +12,7 @@ use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
 use crate::classify::settled::contradicted;
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::ContentType;
 
 /// Why a handshake failed that the server gave no answer to.
@@ -63,9 +63,12 @@ impl Tls {
         }
         let call = match &self.facts.chosen {
             None => self.without_server_hello(ends),
-            Some(_) if self.facts.hello.is_none() => ends
-                .over
-                .then(|| self.unproven("part of the ClientHello was not seen")),
+            Some(_) if self.facts.hello.is_none() => ends.over.then(|| {
+                self.unproven((
+                    Cause::HandshakeNotSeen,
+                    "part of the ClientHello was not seen",
+                ))
+            }),
             Some(chosen) if chosen.is_13() => self.modern(ends, context),
             Some(_) => self.classic(ends, context),
         };
@@ -86,13 +89,13 @@ impl Tls {
         }
     }
 
-    pub(super) fn unproven(&self, reason: &'static str) -> Call {
+    pub(super) fn unproven(&self, reason: impl Into<Reason>) -> Call {
         // Certificates would have proved it.
         let evidence = match self.evidence() {
             Evidence::Certificates => Evidence::HandshakeShape,
             other => other,
         };
-        Call::new(Verdict::TlsUnproven, evidence, Reason::Text(reason))
+        Call::new(Verdict::TlsUnproven, evidence, reason.into())
     }
 
     pub(super) fn failed(&self, reason: Reason) -> Call {
@@ -146,11 +149,15 @@ impl Tls {
 
     fn without_server_hello(&self, ends: &Ends) -> Option<Call> {
         if self.facts.malformed && (ends.over || ends.is_over(Side::Server)) {
-            let reason = Reason::Text("what claims to be a ClientHello is none");
+            let reason = Reason::Said(
+                Cause::UnknownBytes,
+                "what claims to be a ClientHello is none",
+            );
             return Some(Call::new(Verdict::Opaque, Evidence::FirstBytes, reason));
         }
         if ends.is_over(Side::Server) && !self.lanes[1].messages.is_poisoned() {
-            return Some(self.failed(Reason::Text(
+            return Some(self.failed(Reason::Said(
+                Cause::ClosedInHandshake,
                 "server closed the connection without a ServerHello",
             )));
         }
@@ -205,14 +212,23 @@ impl Tls {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
             Some(Origin::Known(session)) => (session, Verdict::Tls, not),
             Some(Origin::Mixed) => {
-                return self.unproven(
+                return self.unproven((
+                    Cause::ResumptionUnknown,
                     "resumed; these peers have had both mutual and server-only handshakes",
-                );
+                ));
             }
             Some(Origin::Off) => {
-                return self.unproven("resumed; inheriting a verdict is switched off");
+                return self.unproven((
+                    Cause::ResumptionUnknown,
+                    "resumed; inheriting a verdict is switched off",
+                ));
             }
-            _ => return self.unproven("resumed; its full handshake was not seen"),
+            _ => {
+                return self.unproven((
+                    Cause::ResumptionUnknown,
+                    "resumed; its full handshake was not seen",
+                ));
+            }
         };
         let age = self.facts.time.saturating_sub(session.time) / 1_000_000_000;
         let call = Call::new(verdict, evidence, Reason::Age(words, age as u32));
@@ -243,6 +259,9 @@ pub(in crate::classify) fn null_cipher() -> Call {
     Call::new(
         Verdict::Plaintext,
         Evidence::FirstBytes,
-        Reason::Text("TLS with a cipher suite that encrypts nothing"),
+        Reason::Said(
+            Cause::NullCipher,
+            "TLS with a cipher suite that encrypts nothing",
+        ),
     )
 }

@@ -3,11 +3,11 @@
 use super::judge::{CLOSED, Ends, null_cipher};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
-use crate::classify::call::{Call, LEFT, Reason};
+use crate::classify::call::{Call, Reason};
 use crate::classify::hello::Flight;
 use crate::classify::sessions::{self, Session, Tickets};
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{ContentType, RecordHeader};
 
@@ -72,7 +72,8 @@ impl Tls {
         let over = ends.complete(Side::Client) || ends.over && !ends.hole[0];
         let Some(first) = first else {
             return ends.is_over(Side::Client).then(|| {
-                self.failed(Reason::Text(
+                self.failed(Reason::Said(
+                    Cause::ClosedInHandshake,
                     "client closed the connection during the handshake",
                 ))
             });
@@ -84,7 +85,7 @@ impl Tls {
         let mut call = self.by_shape(first.len, shape)?;
         // Of nothing there is nothing to refuse.
         if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
-            return Some(self.unproven(LEFT).with(call.certificate));
+            return Some(self.unproven(Reason::Left).with(call.certificate));
         }
         // Whatever a padded flight held, nothing came of it.
         let is_flight = matches!(call.verdict, Verdict::Mtls | Verdict::Tls);
@@ -119,7 +120,10 @@ impl Tls {
             }
             Shape::Alert => of(
                 Verdict::Failed,
-                Reason::Text("client ended the handshake with an encrypted alert"),
+                Reason::Said(
+                    Cause::Alert,
+                    "client ended the handshake with an encrypted alert",
+                ),
             ),
             Shape::Padded => of(Verdict::TlsUnproven, Reason::Padded(first)),
             Shape::Fragments => of(
@@ -199,7 +203,10 @@ impl Tls {
             .as_ref()
             .is_some_and(|hello| hello.external_psk)
         {
-            return self.unproven("authenticated by a pre-shared key, not by certificates");
+            return self.unproven((
+                Cause::PreSharedKey,
+                "authenticated by a pre-shared key, not by certificates",
+            ));
         }
         if self.facts.origin().is_none() {
             let name = self

@@ -13,7 +13,7 @@ use crate::classify::datagram::{Gram, Part};
 use crate::classify::settled::contradicted;
 use crate::classify::tls::{Broken, null_cipher};
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::cursor::Cursor;
 use crate::wire::dtls::{Fragment, Record, content, fragments, records};
 use crate::wire::text;
@@ -405,7 +405,12 @@ impl Dtls {
     /// The verdict; `over`: nothing more will come, and whether samples were lost.
     fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
         if self.messages.iter().any(|side| side.conflict) {
-            return over.map(|_| unproven("its handshake messages contradict themselves"));
+            return over.map(|_| {
+                unproven((
+                    Cause::HelloContradicts,
+                    "its handshake messages contradict themselves",
+                ))
+            });
         }
         if self.accepted {
             self.handshake.completed = Some(true);
@@ -417,7 +422,7 @@ impl Dtls {
             }
         }
         let Some(chosen) = self.handshake.chosen else {
-            return over.map(|_| unproven("no ServerHello was seen"));
+            return over.map(|_| unproven((Cause::HandshakeNotSeen, "no ServerHello was seen")));
         };
         if chosen.kind() == CipherKind::Null {
             return Some(null_cipher());
@@ -430,9 +435,9 @@ impl Dtls {
             self.handshake.completed = Some(true);
             return Some(self.handshake.by_name(&self.resumes, context));
         }
-        let call = self
-            .classic(chosen.kind())
-            .or_else(|| over.map(|_| unproven("the client's flight was not seen")))?;
+        let call = self.classic(chosen.kind()).or_else(|| {
+            over.map(|_| unproven((Cause::HandshakeNotSeen, "the client's flight was not seen")))
+        })?;
         if self.handshake.completed == Some(true) {
             self.handshake.resumed = Some(false);
             let names = std::mem::take(&mut self.names);
@@ -443,7 +448,10 @@ impl Dtls {
 
     /// DTLS 1.2 and before: by the messages, which are numbered.
     fn classic(&self, kind: CipherKind) -> Option<Call> {
-        let of = |verdict, words| Call::new(verdict, Evidence::Certificates, Reason::Text(words));
+        let of = |verdict, words| {
+            let reason = Reason::Said(Cause::Certificates, words);
+            Call::new(verdict, Evidence::Certificates, reason)
+        };
         if self.certificate == Some(true) {
             return Some(
                 of(Verdict::Mtls, "both sides sent certificates in clear")
@@ -452,10 +460,13 @@ impl Dtls {
         }
         let key_exchange = self.key_exchange?;
         Some(match (self.certificate, kind) {
-            (_, CipherKind::Psk) => {
-                unproven("authenticated by a pre-shared key, not by certificates")
+            (_, CipherKind::Psk) => unproven((
+                Cause::PreSharedKey,
+                "authenticated by a pre-shared key, not by certificates",
+            )),
+            (_, CipherKind::Anonymous) => {
+                unproven((Cause::Anonymous, "the cipher suite authenticates nobody"))
             }
-            (_, CipherKind::Anonymous) => unproven("the cipher suite authenticates nobody"),
             (Some(_), _) => of(Verdict::Tls, "a certificate was asked for but not given")
                 .with(ClientCertificate::NotPresented),
             // Nothing came between the hello and the key exchange.
@@ -488,9 +499,10 @@ impl Dtls {
                 record(Verdict::Mtls, len, "it holds the client's certificate")
                     .with(ClientCertificate::Presented)
             }
-            Shape::Finished(_) if over == Some(true) => {
-                unproven("samples were lost, and with them maybe the client's certificate")
-            }
+            Shape::Finished(_) if over == Some(true) => unproven((
+                Cause::SamplesLost,
+                "samples were lost, and with them maybe the client's certificate",
+            )),
             Shape::Finished(len) => {
                 record(Verdict::Tls, len, "it holds Finished, and no certificate")
             }
@@ -499,18 +511,21 @@ impl Dtls {
                 len,
                 "neither Finished alone nor a certificate is so long",
             ),
-            Shape::Padded => unproven("the client hides it by padding"),
+            Shape::Padded => {
+                unproven((Cause::PaddingNotExcluded, "the client hides it by padding"))
+            }
             Shape::Nothing => {
                 over?;
-                unproven("the client's flight was not seen")
+                unproven((Cause::HandshakeNotSeen, "the client's flight was not seen"))
             }
         };
         if self.accepted {
             self.handshake.remember("dtls", call.verdict, context);
         } else if self.server_seen {
-            return Some(unproven(
+            return Some(unproven((
+                Cause::ClientLeft,
                 "whether the server accepted the client's flight was not seen",
-            ));
+            )));
         }
         Some(call)
     }

@@ -4,10 +4,10 @@ use smallvec::{SmallVec, smallvec};
 
 use super::crypto::Crypto;
 use super::flight::{Flight, Shape};
-use crate::classify::call::{Call, LATE, Reason};
+use crate::classify::call::{Call, Reason};
 use crate::classify::datagram::handshake::{Handshake, unproven};
 use crate::classify::{Context, Side};
-use crate::record::{ClientCertificate, Evidence, Verdict};
+use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::cursor::Cursor;
 use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames};
 use crate::wire::tls::names::CipherKind;
@@ -233,7 +233,8 @@ impl Connection {
     fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
         let is_over = over.is_some();
         if self.conflict {
-            return is_over.then(|| unproven("its hellos contradict themselves"));
+            return is_over
+                .then(|| unproven((Cause::HelloContradicts, "its hellos contradict themselves")));
         }
         if let Some((side, code)) = self.closed
             && !self.flight.client_done
@@ -258,7 +259,7 @@ impl Connection {
             .is_some_and(|call| call.verdict == Verdict::Tls)
             && !matches!(self.flight.shape(Some(chosen.hash())), Shape::Finished(_))
         {
-            return Some(unproven(LATE));
+            return Some(unproven(Reason::Late));
         }
         let shape = self.flight.shape(Some(chosen.hash()));
         if self.flight.accepted {
@@ -280,27 +281,30 @@ impl Connection {
     /// What an accepted flight of that shape is.
     fn by_shape(&self, shape: Shape, lost: bool) -> Call {
         match shape {
-            Shape::Certificate(_) if !self.flight.client_went_on => {
-                unproven("the client sent nothing after its flight, which may have been a refusal")
-                    .with(ClientCertificate::Unknown)
-            }
+            Shape::Certificate(_) if !self.flight.client_went_on => unproven((
+                Cause::ClientLeft,
+                "the client sent nothing after its flight, which may have been a refusal",
+            ))
+            .with(ClientCertificate::Unknown),
             Shape::Certificate(length) => Call::new(
                 Verdict::Mtls,
                 Evidence::HandshakeShape,
                 Reason::Packet(length, "it holds the client's certificate"),
             )
             .with(ClientCertificate::Presented),
-            Shape::Finished(_) if lost => {
-                unproven("samples were lost, and with them maybe the client's certificate")
-            }
+            Shape::Finished(_) if lost => unproven((
+                Cause::SamplesLost,
+                "samples were lost, and with them maybe the client's certificate",
+            )),
             Shape::Finished(length) => Call::new(
                 Verdict::Tls,
                 Evidence::HandshakeShape,
                 Reason::Packet(length, "it holds Finished, and no certificate"),
             ),
-            Shape::Padded => unproven(
+            Shape::Padded => unproven((
+                Cause::PaddingNotExcluded,
                 "the client hides it by padding: its Handshake packets fill their datagrams",
-            ),
+            )),
             Shape::Strange(length) => Call::new(
                 Verdict::TlsUnproven,
                 Evidence::HandshakeShape,
@@ -309,7 +313,9 @@ impl Connection {
                     "neither Finished alone nor a certificate is so long",
                 ),
             ),
-            Shape::Nothing => unproven("the client's flight was not seen"),
+            Shape::Nothing => {
+                unproven((Cause::HandshakeNotSeen, "the client's flight was not seen"))
+            }
         }
     }
 
@@ -352,7 +358,7 @@ impl Connection {
         if alone && self.flight.client_done && self.handshake.hello.is_some() {
             return self.by_shape(shape, false);
         }
-        unproven("no ServerHello was seen")
+        unproven((Cause::HandshakeNotSeen, "no ServerHello was seen"))
     }
 
     fn closed_early(&mut self, side: Side, code: u64) -> Call {
