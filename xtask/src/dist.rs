@@ -157,7 +157,8 @@ fn checksums(dir: &Path) -> anyhow::Result<()> {
     names.sort();
     let mut text = String::new();
     for name in names {
-        text += &format!("{}  {name}\n", hex(&read(&dir.join(&name))?));
+        let sum = hex(&read(&dir.join(&name))?);
+        text.extend([&*sum, "  ", &*name, "\n"]);
     }
     write(&dir.join("SHA256SUMS"), text.as_bytes())
 }

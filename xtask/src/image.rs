@@ -181,7 +181,7 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
         (Some(build::root().display().to_string()), "mtls"),
     ] {
         if let Some(from) = from {
-            flags += &format!(" --remap-path-prefix={from}=/{to}");
+            flags.extend([" --remap-path-prefix=", &*from, "=/", to]);
         }
     }
     build::run(command.env("RUSTFLAGS", flags))?;
@@ -197,6 +197,7 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
 
 /// A program that names an interpreter needs libraries, which the image does not have.
 fn is_static(program: &Path) -> anyhow::Result<()> {
+    const INTERPRETER: usize = 3;
     let elf = read(program)?;
     let word = |at: usize, len: usize| {
         let bytes = elf.get(at..at + len)?;
@@ -210,7 +211,6 @@ fn is_static(program: &Path) -> anyhow::Result<()> {
     // The program headers of a 64-bit ELF file: where, how long each is, how many (elf(5)).
     let headers = || Some((word(32, 8)?, word(54, 2)?, word(56, 2)?));
     let (at, size, count) = headers().context("read the program's ELF header")?;
-    const INTERPRETER: usize = 3;
     if (0..count).any(|i| word(at + i * size, 4) == Some(INTERPRETER)) {
         bail!("{} is not static", program.display());
     }

@@ -259,7 +259,7 @@ fn endpoint(text: &str) -> Result<PathBuf, String> {
 
 /// `90s`, `10m`, `1h30m`, `500ms`; a bare number is seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    const MAX: Duration = Duration::from_secs(366 * 86_400);
+    const MAX: Duration = Duration::from_hours(366 * 24);
     let wrong = || "expected a time like 90s, 10m or 2h".to_owned();
     let seconds;
     let text = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {

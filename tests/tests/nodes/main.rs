@@ -60,7 +60,7 @@ fn verdicts(edges: &[Value], src: &str, dst: &str) -> Result<Value> {
             .map(|edge| format!("{} → {}", edge["src"]["name"], edge["dst"]["name"]));
         format!(
             "no edge {src} → {dst} among {}",
-            Vec::from_iter(known).join(", ")
+            known.collect::<Vec<_>>().join(", ")
         )
     })?;
     Ok(edge["verdict_counts"].clone())
@@ -165,7 +165,8 @@ fn a_connection_through_a_service_is_told_of_once() -> Result<()> {
     let script = format!("for i in $(seq {N}); do mtls13 mutual; mtls13 near; http plain; done");
     assert_eq!(run_client(nodes, "told-once", &script)?, 3 * N);
     let told = tap.succeed(Duration::from_mins(1))?;
-    let mut events: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+    let mut events: std::collections::BTreeMap<String, Vec<String>> =
+        std::collections::BTreeMap::default();
     for line in told.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
         if event["src"]["name"] == "told-once" {
@@ -399,7 +400,7 @@ fn what_it_costs() -> Result<()> {
     }
     let log =
         std::fs::read_to_string(nodes.file("log/node1/audit.log")).context("read the audit log")?;
-    let mut asked: std::collections::BTreeMap<String, u32> = Default::default();
+    let mut asked: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::default();
     for line in log.lines() {
         let event: Value = serde_json::from_str(line)?;
         let node = event["user"]["extra"]["authentication.kubernetes.io/node-name"][0].as_str();

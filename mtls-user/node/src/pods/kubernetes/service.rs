@@ -280,7 +280,10 @@ mod tests {
         let [two] = &others[..] else {
             panic!("{others:?}");
         };
-        assert_eq!((&*two.workload.name, &*two.workload.kind), ("two", "node"));
+        assert_eq!(
+            (&*two.workload.name, two.workload.kind.as_str()),
+            ("two", "node")
+        );
         assert_eq!(two.addresses, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
         // Whose probes are none: a kubelet asks the pods of its own node.
         assert!(two.is_node() && !two.is_this_node());
