@@ -155,9 +155,14 @@ impl Kernel {
         // Whatever fails after the first drops, and so detaches, what stands already.
         let links = [attach(EGRESS)?, attach(INGRESS)?];
         // Attaching goes by name, and names can change hands in between.
-        if if_nametoindex(name).ok() != Some(ifindex) {
-            return Err(nix::errno::Errno::ENODEV).with_context(|| {
-                format!("interface {ifindex} ({name}) vanished while it was being attached")
+        let now = if_nametoindex(name);
+        if now != Ok(ifindex) {
+            // Without a descriptor it cannot be asked for, which is not to say that it is gone.
+            let why = now.err().unwrap_or(nix::errno::Errno::ENODEV);
+            return Err(why).with_context(|| {
+                format!(
+                    "interface {ifindex} ({name}) is not there any more, or cannot be asked for"
+                )
             });
         }
         let attached = Attached {
