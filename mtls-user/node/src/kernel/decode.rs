@@ -87,6 +87,7 @@ fn opening(
         flags: TcpFlags(TcpFlags::SYN | ack.map_or(0, |_| TcpFlags::ACK)),
         len: 0,
         payload: &[],
+        checksum: Checksum::Unknown,
         again: false,
         foreign: false,
         ..*side
