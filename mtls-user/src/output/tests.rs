@@ -296,10 +296,13 @@ fn status_of_a_node() -> Status {
                 name: "veth0".into(),
                 mode: "tcx".into(),
                 lost: [(Loss::RingFull.into(), 3), (Loss::MapFull.into(), 1)].into(),
+                ..Interface::default()
             }],
             not_attached: vec![NotAttached {
                 name: "veth1".into(),
-                reason: "No such device".into(),
+                ifindex: 8,
+                reason: "ENODEV: No such device".into(),
+                attempts: 2,
             }],
             counters: counters
                 .into_iter()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mtls_core::capture::packet::Decoded;
+use mtls_core::capture::Decoded;
 use mtls_core::capture::{Decoder, LinkType, Packet};
 use mtls_core::flow::{Event, FlowTable, Limits, View};
 use mtls_core::record::{FlowRecord, Verdict};

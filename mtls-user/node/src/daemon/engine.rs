@@ -19,8 +19,8 @@ use crate::clock::{now, wall};
 use crate::edges::EdgeTable;
 use crate::kernel::{Events, LossReader};
 use crate::pods::{self, Directory};
-use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, View};
-use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Verdict};
+use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, Loss, View};
+use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Unseen, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
@@ -277,9 +277,16 @@ impl Losses {
             return;
         }
         self.total.add(now, self.pending);
+        let since = self.looked;
         (self.pending, self.looked) = (0, now);
-        if !self.reader.by_interface().is_empty() {
-            flows.lost();
+        for (ifindex, _) in self.reader.by_interface() {
+            flows.lost(&Loss {
+                what: Unseen::Samples,
+                link: Some(ifindex),
+                between: None,
+                since,
+                until: now,
+            });
         }
     }
 }
