@@ -37,7 +37,8 @@ async fn stream(args: &Tap) -> anyhow::Result<()> {
         let Some(frame) = frame else {
             bail!("the daemon stopped");
         };
-        let frame = frame.context("read from the daemon")?;
+        // A daemon that is killed breaks the answer off instead of ending it.
+        let frame = frame.context("the daemon stopped")?;
         let Some(data) = frame.data_ref() else {
             continue;
         };

@@ -25,7 +25,7 @@ pub(super) enum Network {
 }
 
 /// Where the network layer of a packet begins, and which one it is.
-#[inline(always)]
+#[inline]
 pub(super) fn link(data: &[u8], link_type: LinkType) -> Result<(usize, Network), Skip> {
     match link_type {
         LinkType::ETHERNET => ethernet(data, 0),
@@ -45,13 +45,13 @@ pub(super) fn link(data: &[u8], link_type: LinkType) -> Result<(usize, Network),
 }
 
 /// The same of an Ethernet frame at `at`.
-#[inline(always)]
+#[inline]
 pub(super) fn ethernet(data: &[u8], at: usize) -> Result<(usize, Network), Skip> {
     ethertype(data, at + ETH - 2)
 }
 
 /// The same behind the EtherType at `at`.
-#[inline(always)]
+#[inline]
 fn ethertype(data: &[u8], at: usize) -> Result<(usize, Network), Skip> {
     let kind = u16_at(data, at).ok_or(Skip::Short)?;
     if kind == ETH_IPV4 {

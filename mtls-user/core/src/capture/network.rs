@@ -183,20 +183,17 @@ pub(super) fn transport(
         protocol::UDP => {
             let head = captured.first_chunk::<8>().ok_or(Skip::Short)?;
             let port = |at| u16::from_be_bytes([head[at], head[at + 1]]);
-            match tunnel::udp([port(0), port(2)], &captured[8..]) {
-                Some(inside) => {
-                    let (at, network) = inside?;
-                    (8 + at, network)
-                }
-                None => {
-                    let (payload, len) = (&captured[8..], length.saturating_sub(8));
-                    let Some((link_type, inside)) = unmarked::inner(payload, len) else {
-                        return udp(around.time, addresses, captured, length);
-                    };
-                    let at = payload.len() - inside.len();
-                    let (start, network) = link::link(inside, link_type)?;
-                    (8 + at + start, network)
-                }
+            if let Some(inside) = tunnel::udp([port(0), port(2)], &captured[8..]) {
+                let (at, network) = inside?;
+                (8 + at, network)
+            } else {
+                let (payload, len) = (&captured[8..], length.saturating_sub(8));
+                let Some((link_type, inside)) = unmarked::inner(payload, len) else {
+                    return udp(around.time, addresses, captured, length);
+                };
+                let at = payload.len() - inside.len();
+                let (start, network) = link::link(inside, link_type)?;
+                (8 + at + start, network)
             }
         }
         protocol::ICMP | protocol::ICMPV6 => return Err(Skip::Icmp),

@@ -210,7 +210,7 @@ fn fragments_are_put_together() {
         let mut ip = vec![0x60, 0, 0, 0, 0, 8 + part.len() as u8, 44, 64];
         ip.extend([0xfd; 16]);
         ip.extend([0xfe; 16]);
-        ip.extend([6, 0, 0, at as u8 * 32 | more, 1, 2, 3, 4]);
+        ip.extend([6, 0, 0, (at as u8 * 32) | more, 1, 2, 3, 4]);
         ip.extend(part);
         parts.push(ip);
     }

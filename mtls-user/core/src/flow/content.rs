@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn only_the_start_is_kept() {
         let (seed, mut content) = (FixedState::default(), Content::default());
-        content.add(&seed, Side::Client, 0, &[1; 100_000]);
+        content.add(&seed, Side::Client, 0, &vec![1; 100_000]);
         content.add(&seed, Side::Client, u64::MAX, &[1; 100]);
         assert_eq!(content.blocks[0].len() as u64, REACH / BLOCK);
     }

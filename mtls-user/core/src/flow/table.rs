@@ -72,6 +72,14 @@ impl FlowTable {
             let side = flow.side_of(sender);
             match flow.fits(side, segment) {
                 Fit::Belongs => return self.take(at, side, segment, sink),
+                Fit::Beside(Apart::Link(_)) if apart == 0 && flow.origin == Origin::Midstream => {
+                    // A connection that was joined on its way was perhaps first met at the far
+                    // interface, so which one its sender is at is not known; what it carries
+                    // elsewhere was not seen.
+                    self.slots[at].miss(Unseen::Samples);
+                    self.stats.spoofed += 1;
+                    return;
+                }
                 Fit::Beside(beside) if apart == 0 => {
                     if segment.foreign {
                         // The kernel did not take it where its sender is known, and it may be real.
@@ -81,10 +89,10 @@ impl FlowTable {
                     return self.route(segment, beside.key(), sink);
                 }
                 Fit::Stray => {
-                    if !flow.is_at_home(side, segment) {
-                        self.stats.spoofed += 1;
-                    } else {
+                    if flow.is_at_home(side, segment) {
                         self.stats.stray += 1;
+                    } else {
+                        self.stats.spoofed += 1;
                     }
                     return;
                 }

@@ -118,7 +118,7 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
         if truth.starts_with("resumed") {
             assert_eq!(
                 records[1].evidence,
-                Some(Evidence::Resumption.into()),
+                Some(Evidence::Inherited.into()),
                 "{name}"
             );
             assert_eq!(

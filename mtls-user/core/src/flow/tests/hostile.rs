@@ -504,7 +504,7 @@ fn losses_reach_the_flows_that_they_may_concern() {
     let mut closed = Vec::new();
     let later = scene.time + 700 * SECOND;
     scene.table.expire(later, &mut |event, view| {
-        closed.push((event, view.record()))
+        closed.push((event, view.record()));
     });
     assert_eq!(kinds(&closed), [Event::Closed]);
     assert_eq!(closed[0].1.verdict, Verdict::Unobserved);
