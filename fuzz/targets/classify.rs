@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn flow(mut data: &[u8], origin: Origin) {
-    let mut sessions = Sessions::new(4);
+    let mut sessions = Sessions::new(4, true);
     let client = Endpoint::new([10, 0, 0, 1].into(), 40_000);
     let server = Endpoint::new([10, 0, 0, 2].into(), 443);
     let mut context = Context { client, server, sessions: &mut sessions };

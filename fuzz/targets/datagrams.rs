@@ -12,7 +12,7 @@ use mtls_core::wire::Endpoint;
 
 fuzz_target!(|data: &[u8]| {
     let mut data = data;
-    let mut sessions = Sessions::new(4);
+    let mut sessions = Sessions::new(4, true);
     let mut context = Context {
         client: Endpoint::new([10, 0, 0, 1].into(), 40_000),
         server: Endpoint::new([10, 0, 0, 2].into(), 443),

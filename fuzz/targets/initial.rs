@@ -16,7 +16,7 @@ const DCID: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 fuzz_target!(|data: &[u8]| {
     let mut data = data;
-    let mut sessions = Sessions::new(4);
+    let mut sessions = Sessions::new(4, true);
     let mut context = Context {
         client: Endpoint::new([10, 0, 0, 1].into(), 40_000),
         server: Endpoint::new([10, 0, 0, 2].into(), 443),

@@ -237,9 +237,8 @@ fn what_could_not_be_attached_to_is_named_and_tried_again() -> Result<()> {
         "{status:#}"
     );
     // Room is made, and used without anybody asking for it.
-    ip(&(10..60)
-        .map(|n| format!("link del vb{n}\n"))
-        .collect::<String>())?;
+    let gone = |n| format!("link del vb{n}\n");
+    ip(&(10..60).map(gone).collect::<String>())?;
     daemon.await_interfaces(12)?;
     let status = daemon.status()?;
     assert_eq!(status["kernel"]["not_attached"], json!([]), "{status:#}");

@@ -62,7 +62,7 @@ impl Kernel {
         }
         let name = name_of(ifindex)?;
         remove_stale(&name);
-        self.attach_by(ifindex, name)
+        self.attach_by(ifindex, &name)
     }
 
     /// As [`Self::attach`], for one interface of many, all new. The kernel waits for a grace period
@@ -77,7 +77,7 @@ impl Kernel {
         match self.attach_as(ifindex, &name, Mode::Clsact) {
             Ok(attached) => Ok(attached),
             // A kernel without filters of that kind has tcx.
-            Err(_) if !self.clsact => self.attach_by(ifindex, name),
+            Err(_) if !self.clsact => self.attach_by(ifindex, &name),
             Err(error) => Err(error),
         }
     }
@@ -97,7 +97,7 @@ impl Kernel {
             Some(pair) => (pair.links, pair.attached.since),
             None => return Ok(false),
         };
-        let outcome = self.attach_by(ifindex, name.clone());
+        let outcome = self.attach_by(ifindex, &name);
         match (&outcome, self.links.get_mut(&ifindex)) {
             (Ok(attached), Some(pair)) if attached.mode == Mode::Tcx => {
                 pair.attached.since = since;
@@ -131,14 +131,14 @@ impl Kernel {
     }
 
     /// By tcx if the kernel has it.
-    fn attach_by(&mut self, ifindex: u32, name: String) -> anyhow::Result<Attached> {
+    fn attach_by(&mut self, ifindex: u32, name: &str) -> anyhow::Result<Attached> {
         if !self.clsact {
-            match self.attach_as(ifindex, &name, Mode::Tcx) {
+            match self.attach_as(ifindex, name, Mode::Tcx) {
                 Err(error) if is_unsupported(&error) => self.clsact = true,
                 result => return result,
             }
         }
-        self.attach_as(ifindex, &name, Mode::Clsact)
+        self.attach_as(ifindex, name, Mode::Clsact)
     }
 
     fn attach_as(&mut self, ifindex: u32, name: &str, mode: Mode) -> anyhow::Result<Attached> {
