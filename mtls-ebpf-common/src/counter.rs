@@ -1,6 +1,6 @@
 //! What the kernel program counts. Nothing is counted on the fast path.
 //!
-//! A counter is one line in [`counters!`]: the index here, the field that the daemon reads, and its
+//! A counter is one line in `counters!`: the index here, the field that the daemon reads, and its
 //! documentation are all made of it.
 
 /// Calls the macro `$then` with every counter: those of the node alone, and those that are counted

@@ -20,9 +20,9 @@ const SECOND: u32 = 30;
 /// After a reset, what the other side had sent already may still be on its way for so long, in
 /// nanoseconds.
 const GRACE: u64 = 1_000_000_000;
-/// A connection that may have ended unseen is closed when it was quiet for so long, in nanoseconds:
-/// one that goes on is looked at again several times meanwhile.
-const DOUBT: u64 = 600_000_000_000;
+/// A connection that may have ended unseen is closed when it was quiet for so long, in nanoseconds.
+/// One that goes on later is a connection joined on its way, of which less is claimed.
+const DOUBT: u64 = 10_000_000_000;
 /// Servers remembered, by a hash of their address and port.
 const SERVERS: usize = 4_096;
 
