@@ -3,6 +3,7 @@
 //! Every type is `repr(C)` without implicit padding, in the byte order of the machine.
 #![no_std]
 
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod counter;
 pub mod event;

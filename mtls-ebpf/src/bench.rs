@@ -1,4 +1,4 @@
-//! Programs for `cargo xtask bench kernel`, which nothing else loads.
+//! Programs for `cargo xtask bench kernel`; the object that is shipped has none of them.
 //!
 //! `BPF_PROG_TEST_RUN` repeats one packet. To make it many flows, the sender's port is counted up.
 

@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+#[cfg(feature = "bench")]
 mod bench;
 mod closing;
 mod count;

@@ -127,6 +127,7 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, String> {
             "--target-dir",
         ])
         .arg(&target_dir)
+        .args(env::var_os("CARGO_FEATURE_BENCH").map(|_| "--features=bench"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")

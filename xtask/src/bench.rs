@@ -43,22 +43,17 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
 fn kernel(output: &str) -> anyhow::Result<()> {
     let mut command = build::cargo();
     command.args(["bench", "--profile", "dev", "--quiet"]);
-    command.args(["--package", "mtls-node", "--bench", "kernel", "--"]);
+    command.args(["--package", "mtls-node", "--features", "bench"]);
+    command.args(["--bench", "kernel", "--"]);
     command.arg(format!("--output={output}"));
     build::run(command.env("MTLS_REQUIRE_BPF", "1"))
 }
 
 fn pods(output: &str) -> anyhow::Result<()> {
     let mut command = build::cargo();
-    command.args([
-        "run",
-        "--profile",
-        "dist",
-        "--quiet",
-        "--package",
-        "mtls-node",
-    ]);
-    command.args(["--example", "bench_pods", "--", "--output", output]);
+    command.args(["bench", "--profile", "dist", "--quiet"]);
+    command.args(["--package", "mtls-node", "--bench", "pods", "--"]);
+    command.arg(format!("--output={output}"));
     build::run(&mut command)
 }
 

@@ -2,6 +2,7 @@
 //! what it delivers.
 
 mod attach;
+#[cfg(feature = "bench")]
 mod bench;
 mod counters;
 mod decode;
@@ -24,9 +25,10 @@ use aya::{
     util::nr_cpus,
 };
 
+#[cfg(feature = "bench")]
+pub use self::bench::Bench;
 pub use self::{
     attach::{Attached, Mode, programs_ahead, programs_on, remove_stale},
-    bench::Bench,
     counters::{Counters, Losses, ProgramStats},
     events::Events,
     links::{Change, Choice, Link, Links},
