@@ -143,6 +143,16 @@ impl Classifier {
                 "unconfirmed: the server's answer to the client's flight was not seen".into(),
             );
         }
+        if let Some(name) = known.and_then(Known::secret)
+            && matches!(
+                finding.verdict,
+                Verdict::Tls | Verdict::TlsUnproven | Verdict::Opaque
+            )
+        {
+            finding.cause = Cause::SecretInClear;
+            finding.reason =
+                format_smolstr!("password sent in clear ({name}), then: {}", finding.reason);
+        }
         if finding.verdict == Verdict::TlsUnproven {
             // What stands for an undecided flow is what it claims, or how it came to TLS.
             if let Some(mesh) = facts.and_then(Facts::mesh) {

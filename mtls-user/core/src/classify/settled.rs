@@ -30,7 +30,9 @@ pub(super) enum Via {
     Upgrade(&'static str),
     /// A proxy, or a header that stands before the real protocol.
     Through(&'static str),
-    /// TLS that began when the flow had been called plaintext.
+    /// The same, in which a password was shown in clear.
+    Secret(&'static str),
+    /// TLS that began when the flow had been called plaintext, or could no longer be mutual.
     TooLate,
 }
 
@@ -44,7 +46,21 @@ impl Known {
     }
 
     /// Decides, or revises. True when that is news.
-    pub(super) fn adopt(&mut self, call: Call) -> bool {
+    ///
+    /// Behind a password in clear nothing is as good as mutual TLS, or as nothing at all.
+    pub(super) fn adopt(&mut self, mut call: Call) -> bool {
+        use Verdict::{Failed, Mtls, NoData, Unobserved};
+        if let Some(name) = self.secret()
+            && matches!(call.verdict, Mtls | Failed | NoData | Unobserved)
+        {
+            if call.verdict == Mtls && !self.via().contains(&Via::TooLate) {
+                self.came(Via::TooLate);
+            }
+            self.protocol = name;
+            let reason = Reason::Named(Words::Secret, name);
+            call =
+                Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason).with(call.certificate);
+        }
         let news = self.call.as_ref().is_none_or(|old| old.may_become(&call));
         if news {
             self.call = Some(call);
@@ -68,6 +84,14 @@ impl Known {
         self.details.as_ref().map_or(&[], |details| &details.via)
     }
 
+    /// The protocol on the way that showed a password in clear.
+    pub(super) fn secret(&self) -> Option<&'static str> {
+        self.via().iter().find_map(|via| match via {
+            Via::Secret(name) => Some(*name),
+            _ => None,
+        })
+    }
+
     /// Adds a step on the way.
     pub(super) fn came(&mut self, via: Via) {
         self.details.get_or_insert_default().via.push(via);
@@ -89,9 +113,8 @@ impl Known {
         self.via().iter().map(|via| match via {
             Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
             Via::Through(name) => format!("through: {name}"),
-            Via::TooLate => {
-                "tls-too-late: TLS was begun behind the plaintext, and is not looked at".into()
-            }
+            Via::Secret(name) => format!("secret-in-clear: a password went in clear ({name})"),
+            Via::TooLate => "tls-too-late: TLS was begun behind what went in clear".into(),
         })
     }
 }

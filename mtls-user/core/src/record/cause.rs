@@ -32,7 +32,8 @@ vocabulary! {
         StartNotSeen = "start-not-seen",
         /// A protocol in clear.
         Unencrypted = "unencrypted",
-        /// A password went in clear, whatever was encrypted after it.
+        /// A password went in clear, whatever was encrypted after it: the verdict is that of the TLS
+        /// behind it, or `plaintext` where that is mutual or carried nothing.
         SecretInClear = "secret-in-clear",
         /// The client asked for TLS, and the server declined.
         UpgradeDeclined = "upgrade-declined",

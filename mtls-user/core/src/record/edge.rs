@@ -315,7 +315,7 @@ mod tests {
     fn edge(reporter: Reporter, verdict: Verdict, n: u64) -> EdgeRecord {
         EdgeRecord {
             reporter: Some(reporter.into()),
-            mark: Mark::of(&verdict.into(), true).map(Into::into),
+            mark: Mark::of(&verdict.into(), &Cause::Other.into(), true).map(Into::into),
             verdict: Some(verdict.into()),
             verdict_counts: [(verdict.into(), n)].into(),
             connections: n,

@@ -242,16 +242,18 @@ impl FlowRecord {
     pub fn mark(&self) -> Option<Mark> {
         match self.exempt {
             Some(_) => None,
-            None => Mark::of(&self.verdict, self.is_complete()),
+            None => Mark::of(&self.verdict, &self.cause, self.is_complete()),
         }
     }
 }
 
 impl Mark {
-    /// What a connection of this verdict comes to; `None` where it exposed nothing, as its handshake
+    /// What a connection of this verdict comes to, and of this cause, as a password in clear counts
+    /// more than what was encrypted after it; `None` where it exposed nothing, as its handshake
     /// failed. `complete`: it was seen from its start, and nothing of it was lost.
-    pub fn of(verdict: &Word<Verdict>, complete: bool) -> Option<Self> {
+    pub fn of(verdict: &Word<Verdict>, cause: &Word<Cause>, complete: bool) -> Option<Self> {
         Some(match verdict.known() {
+            _ if *cause == Cause::SecretInClear => Self::Clear,
             Some(Verdict::Plaintext) => Self::Clear,
             Some(Verdict::Tls) => Self::OneWay,
             Some(Verdict::Mtls) if complete => Self::Mutual,
@@ -286,9 +288,21 @@ mod tests {
             assert_eq!(good, verdict == Verdict::Mtls, "{verdict}");
         }
         assert_eq!(
-            Mark::of(&Word::Other("quantum-safe".into()), true),
+            Mark::of(
+                &Word::Other("quantum-safe".into()),
+                &Cause::Other.into(),
+                true
+            ),
             Some(Mark::Unknown)
         );
+    }
+
+    #[test]
+    fn a_password_in_clear_counts_more_than_what_was_encrypted_after_it() {
+        for verdict in Verdict::ALL {
+            let mark = Mark::of(&verdict.into(), &Cause::SecretInClear.into(), true);
+            assert_eq!(mark, Some(Mark::Clear), "{verdict}");
+        }
     }
 
     #[test]

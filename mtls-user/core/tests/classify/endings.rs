@@ -1,7 +1,7 @@
 //! How a flow goes on behind its handshake, and how it ends.
 
 use mtls_core::classify::{Finding, Side};
-use mtls_core::record::{ClientCertificate, Evidence, Verdict};
+use mtls_core::record::{Cause, ClientCertificate, Evidence, Verdict};
 
 use crate::cases::cases;
 use crate::flows::*;
@@ -133,11 +133,12 @@ fn a_proxys_password_in_clear_is_too_late() {
     let socks_accepted = b"\x05\0\0\x01\0\0\0\0\0\0";
     let basic = "Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n";
     let denied = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
-    let mutual = |ahead: Vec<(Side, Vec<u8>)>| {
-        let mut script = ahead;
-        script.extend(tls13(Offer::default(), false, &[1000, 281, 53]));
+    let behind = |ahead: &[(Side, Vec<u8>)], flight: &[u16]| {
+        let mut script = ahead.to_vec();
+        script.extend(tls13(Offer::default(), false, flight));
         run(&deliver(&script, 1448)).0
     };
+    let mutual = |ahead: &[(Side, Vec<u8>)]| behind(ahead, &[1000, 281, 53]);
     for open in [
         vec![c(connect("")), s(accepted)],
         vec![
@@ -147,7 +148,7 @@ fn a_proxys_password_in_clear_is_too_late() {
             s(*socks_accepted),
         ],
     ] {
-        assert_eq!(mutual(open).verdict, Verdict::Mtls);
+        assert_eq!(mutual(&open).verdict, Verdict::Mtls);
     }
     for secret in [
         vec![c(connect(basic)), s(accepted)],
@@ -166,7 +167,19 @@ fn a_proxys_password_in_clear_is_too_late() {
             s(*socks_accepted),
         ],
     ] {
-        let finding = mutual(secret);
+        // The verdict of the rest, the cause of the whole.
+        let finding = behind(&secret, &[53, 300]);
+        let told = (finding.verdict, finding.cause);
+        assert_eq!(told, (Verdict::Tls, Cause::SecretInClear));
+        let finding = behind(&secret, &[100, 53]);
+        let told = (finding.verdict, finding.cause);
+        assert_eq!(told, (Verdict::TlsUnproven, Cause::SecretInClear));
+        // Alone, it is in clear.
+        let (finding, _) = run(&deliver(&secret, 1448));
+        let told = (finding.verdict, finding.cause);
+        assert_eq!(told, (Verdict::Plaintext, Cause::SecretInClear));
+        let finding = mutual(&secret);
+        assert_eq!(finding.cause, Cause::SecretInClear);
         assert_eq!(finding.verdict, Verdict::Plaintext, "{}", finding.reason);
         assert!(finding.reason.starts_with("password"), "{}", finding.reason);
         let note = |note: &String| note.starts_with("tls-too-late: ");

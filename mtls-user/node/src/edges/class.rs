@@ -71,7 +71,7 @@ impl Profile {
     pub(super) fn mark(&self) -> Option<Mark> {
         match self.exempt {
             Some(_) => None,
-            None => Mark::of(&self.verdict, self.seen == Seen::Complete),
+            None => Mark::of(&self.verdict, &self.cause, self.seen == Seen::Complete),
         }
     }
 }

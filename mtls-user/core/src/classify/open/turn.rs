@@ -81,13 +81,18 @@ impl Open {
             }
             Look::Known(Match::Upgrade(turn)) => self.upgrade(turn, context),
             Look::Known(Match::Wrapped(turn, framing)) => self.unwrap(turn, framing, context),
-            Look::Known(Match::Through(turn)) if self.known.via().len() < MAX_VIA => {
+            Look::Known(Match::Through(turn) | Match::Secret(turn))
+                if self.known.via().len() < MAX_VIA =>
+            {
                 self.pass(turn);
                 self.streams.iter_mut().for_each(|s| s.pump(|w| w.start));
-                self.known.came(Via::Through(turn.protocol));
+                self.known.came(match look {
+                    Look::Known(Match::Secret(_)) => Via::Secret(turn.protocol),
+                    _ => Via::Through(turn.protocol),
+                });
             }
             // In the middle of a stream, strange bytes are no wonder.
-            Look::Text | Look::Opaque | Look::Known(Match::Through(_))
+            Look::Text | Look::Opaque | Look::Known(Match::Through(_) | Match::Secret(_))
                 if self.midstream.is_some() =>
             {
                 return Look::Wait;
@@ -205,15 +210,6 @@ impl Open {
                 name,
                 of(Verdict::Plaintext, Evidence::Upgrade, Words::Refused, name),
             ),
-            Look::Known(Match::Secret(name)) => (
-                name,
-                of(
-                    Verdict::Plaintext,
-                    Evidence::FirstBytes,
-                    Words::Secret,
-                    name,
-                ),
-            ),
             Look::Known(Match::Encrypted(name)) => (
                 name,
                 of(
@@ -259,7 +255,9 @@ impl Open {
 
     /// A first decision, to be reported by the next evaluation.
     pub(super) fn fresh(&mut self, call: Call) {
-        self.known.call.get_or_insert(call);
+        if self.known.call.is_none() {
+            self.known.adopt(call);
+        }
     }
 }
 

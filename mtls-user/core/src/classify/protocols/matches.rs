@@ -23,10 +23,10 @@ pub(in crate::classify) enum Match {
     Upgrade(Turn),
     /// TLS begins at these positions, its records in packets of this protocol at first.
     Wrapped(Turn, Framing),
-    /// It is this protocol, and showed a password in clear on the way to something else.
-    Secret(&'static str),
     /// Something else begins at these positions: this was only the way there.
     Through(Turn),
+    /// The same, and a password was shown in clear on that way.
+    Secret(Turn),
 }
 
 /// Where in the two streams something else begins.

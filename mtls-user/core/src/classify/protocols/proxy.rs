@@ -29,11 +29,20 @@ fn proxy_v1(client: &[u8], _server: &[u8]) -> Match {
 }
 
 fn through(protocol: &'static str, client: usize, server: usize) -> Match {
-    Match::Through(Turn {
+    Match::Through(turn(protocol, client, server))
+}
+
+/// The same where a password was shown on the way.
+fn secret_then(protocol: &'static str, client: usize, server: usize) -> Match {
+    Match::Secret(turn(protocol, client, server))
+}
+
+fn turn(protocol: &'static str, client: usize, server: usize) -> Turn {
+    Turn {
         protocol,
         client,
         server: Some(server),
-    })
+    }
 }
 
 /// A signature, two bytes, a length and that many bytes (§2.2).
@@ -81,9 +90,13 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
         };
         secret |= shows_credentials(&rest[..request]);
         match http1::final_response(&server[answered..]) {
-            Response::Of(200..=299, ..) if secret => return Match::Secret(name),
             Response::Of(200..=299, answer, _) => {
-                return through("HTTP CONNECT", asked + request, answered + answer);
+                let (client, server) = (asked + request, answered + answer);
+                return if secret {
+                    secret_then(name, client, server)
+                } else {
+                    through("HTTP CONNECT", client, server)
+                };
             }
             // What a client tries again on the same connection for.
             Response::Of(401 | 407 | 408 | 425 | 429 | 500..=599, head, end) => {
@@ -133,12 +146,12 @@ fn socks5(client: &[u8], server: &[u8]) -> Match {
     if methods.iter().any(|m| !matches!(m, 0..=9 | 0x80..)) {
         return Match::No;
     }
-    match (s.u8(), s.u8()) {
-        (Some(5), Some(0)) => {}
+    let secret = match (s.u8(), s.u8()) {
+        (Some(5), Some(0)) => false,
         (Some(5), Some(2)) => {
             let user = c.u8().zip(c.vec8()).zip(c.vec8());
             match (user, s.u8(), s.u8()) {
-                (Some(_), Some(1), Some(0)) => return Match::Secret(NAME),
+                (Some(_), Some(1), Some(0)) => true,
                 (_, Some(_), Some(_)) => return Match::Yes(NAME),
                 _ => return Match::Likely(NAME),
             }
@@ -146,7 +159,7 @@ fn socks5(client: &[u8], server: &[u8]) -> Match {
         (Some(5), Some(_)) => return Match::Yes(NAME),
         (Some(5) | None, None) => return Match::More,
         _ => return Match::No,
-    }
+    };
     let Some([5, _, 0]) = c.take(3).map(|b| [b[0], b[1], b[2]]) else {
         return if c.len() < 3 {
             Match::Likely(NAME)
@@ -163,7 +176,12 @@ fn socks5(client: &[u8], server: &[u8]) -> Match {
     if answer != [5, 0, 0] {
         return Match::Yes(NAME);
     }
-    through("SOCKS5", client.len() - c.len(), server.len() - s.len())
+    let (client, server) = (client.len() - c.len(), server.len() - s.len());
+    if secret {
+        secret_then(NAME, client, server)
+    } else {
+        through("SOCKS5", client, server)
+    }
 }
 
 /// Takes an address and a port (RFC 1928 §5).

@@ -78,7 +78,7 @@ fn no_recogniser_claims_what_is_anothers() {
                             Match::Yes(name)
                             | Match::Encrypted(name)
                             | Match::Refused(name)
-                            | Match::Secret(name)
+                            | Match::Secret(Turn { protocol: name, .. })
                             | Match::Upgrade(Turn { protocol: name, .. })
                             | Match::Wrapped(Turn { protocol: name, .. }, _) => name,
                             Match::Through(_) => "",
