@@ -11,8 +11,6 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 pub(super) enum Reason {
     /// As it stands, with a cause of its own.
     Said(Cause, &'static str),
-    /// As it stands.
-    Text(&'static str),
     /// The client was gone before it could be refused: with `Late` the only revision to "unproven".
     Left,
     /// Packets of QUIC come in any order.
@@ -87,7 +85,7 @@ impl Words {
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Said(_, text) | Self::Text(text) => f.write_str(text),
+            Self::Said(_, text) => f.write_str(text),
             Self::Left => f.write_str(
                 "client left before the server answered its flight: it may have been refused",
             ),
@@ -142,12 +140,6 @@ fn article(n: u16) -> &'static str {
     }
 }
 
-impl From<&'static str> for Reason {
-    fn from(text: &'static str) -> Self {
-        Self::Text(text)
-    }
-}
-
 impl From<(Cause, &'static str)> for Reason {
     fn from((cause, text): (Cause, &'static str)) -> Self {
         Self::Said(cause, text)
@@ -176,14 +168,13 @@ impl Reason {
             Self::Renegotiated => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
             Self::Age(..) => Cause::Resumed,
-            Self::Text(_) => Cause::Other,
         }
     }
 
     /// The words.
     pub(super) fn text(&self) -> SmolStr {
         match self {
-            Self::Said(_, text) | Self::Text(text) => SmolStr::new_static(text),
+            Self::Said(_, text) => SmolStr::new_static(text),
             other => {
                 // Room for most of them, so that it does not have to grow.
                 let mut text = String::with_capacity(128);

@@ -221,7 +221,7 @@ impl Open {
             }
             Sight::Text => {
                 self.phase = Phase::Over;
-                plain(Reason::Text(MIDDLE_IS_TEXT))
+                plain(Reason::Said(Cause::Unencrypted, MIDDLE_IS_TEXT))
             }
         };
         self.known.adopt(call)
@@ -311,7 +311,7 @@ impl Open {
             self.known.protocol = protocol;
         }
         if let (Some(words), Some(call)) = (nature, &mut self.known.call) {
-            call.reason = Reason::Text(words);
+            call.reason = Reason::Said(call.reason.cause(), words);
         }
         exchange.is_over()
     }
@@ -359,13 +359,20 @@ impl Open {
         {
             self.known.adopt(call);
         }
-        self.fresh(Call::unobserved(Reason::Text(if lost {
-            "samples of this flow were lost"
+        let (cause, words) = if lost {
+            (Cause::SamplesLost, "samples of this flow were lost")
         } else if missed && !midstream {
-            "some of the first bytes of the flow were not seen"
+            (
+                Cause::StartNotSeen,
+                "some of the first bytes of the flow were not seen",
+            )
         } else {
-            "older than the observation, and nothing tells what it is"
-        })));
+            (
+                Cause::StartNotSeen,
+                "opened before mtls started, and nothing in it tells what it is",
+            )
+        };
+        self.fresh(Call::unobserved(Reason::Said(cause, words)));
     }
 
     /// Nothing more will come, and the first bytes have not said what it is.
@@ -388,7 +395,8 @@ impl Open {
                 // A TCP probe of a TLS server: no handshake failed, as none was begun.
                 let words = "the client left without a word, to which the server objected";
                 self.known.protocol = "tls";
-                self.fresh(Call::without_evidence(Verdict::NoData, Reason::Text(words)));
+                let reason = Reason::Said(Cause::NoPayload, words);
+                self.fresh(Call::without_evidence(Verdict::NoData, reason));
                 self.phase = Phase::Over;
             } else {
                 self.enter_tls(Tls::new(context.server.port, self.time()), context);

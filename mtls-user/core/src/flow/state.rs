@@ -587,7 +587,7 @@ impl Flow {
             return Err((Cause::PayloadNotSeen, words));
         }
         if self.origin == Origin::Midstream {
-            let words = "older than the observation, and no payload was seen";
+            let words = "opened before mtls started, and no payload was seen";
             return Err((Cause::StartNotSeen, words));
         }
         if !server.has_base() && client.confirmed_empty && self.reset[1] {

@@ -28,7 +28,7 @@ vocabulary! {
         HandshakeNotOver = "handshake-not-over",
         /// Samples of the flow were lost.
         SamplesLost = "samples-lost",
-        /// The flow is older than the observation, and nothing tells what it is.
+        /// The start of the flow was not seen, and nothing after it tells what it is.
         StartNotSeen = "start-not-seen",
         /// A protocol in clear.
         Unencrypted = "unencrypted",

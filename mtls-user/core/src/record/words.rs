@@ -53,7 +53,7 @@ vocabulary! {
     /// What of a connection was not seen, or cannot be told: it may have carried more than what its
     /// verdict stands on.
     Unseen {
-        /// Its start: it is older than the observation.
+        /// Its start: it was opened before mtls started, or the start was lost.
         Start = "start",
         /// Samples that the kernel could not deliver.
         Samples = "samples",

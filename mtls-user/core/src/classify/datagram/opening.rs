@@ -53,7 +53,8 @@ fn call(name: &'static str, nature: Nature) -> Call {
         Nature::Sealed => (Verdict::Opaque, Reason::Named(Words::Encrypted, name)),
         Nature::Unknown => (
             Verdict::Opaque,
-            Reason::Text(
+            Reason::Said(
+                Cause::UnknownBytes,
                 "RTP or SRTP: whether the payload is encrypted cannot be told from its headers",
             ),
         ),
@@ -119,7 +120,8 @@ impl Opening {
             return (call(name, nature), name, swap);
         }
         if let Some((reason, protocol)) = self.looks_like_quic() {
-            return (Call::unobserved(Reason::Text(reason)), protocol, false);
+            let reason = Reason::Said(Cause::HandshakeNotSeen, reason);
+            return (Call::unobserved(reason), protocol, false);
         }
         if self.is_dtls() {
             let call = Call::new(
@@ -142,18 +144,20 @@ impl Opening {
         let readable = self.kept.iter().flatten().all(|kept| {
             kept.bytes.len() >= 4 && text::is_text(&kept.bytes[..kept.bytes.len().min(TEXT)])
         });
-        let (verdict, reason) = if readable {
+        let (verdict, cause, reason) = if readable {
             (
                 Verdict::Plaintext,
+                Cause::Unencrypted,
                 "the datagrams are readable text, of no protocol that is known",
             )
         } else {
             (
                 Verdict::Opaque,
+                Cause::UnknownBytes,
                 "the datagrams are neither QUIC nor DTLS nor of any protocol that is known",
             )
         };
-        let call = Call::new(verdict, Evidence::FirstBytes, Reason::Text(reason));
+        let call = Call::new(verdict, Evidence::FirstBytes, Reason::Said(cause, reason));
         (call, "unknown", false)
     }
 
@@ -191,7 +195,7 @@ impl Opening {
         };
         let [client, server] = &self.kept;
         (short(client) && short(server) && (id(client) || id(server))).then_some((
-            "short headers only: what looks like a QUIC connection that is older than the observation",
+            "short headers only: what looks like a QUIC connection opened before mtls started",
             "unknown",
         ))
     }

@@ -49,10 +49,11 @@ impl Tls {
             )));
         }
         if self.facts.completed == Some(false) {
-            return Some(self.failed(Reason::Text(match self.facts.first {
+            let words = match self.facts.first {
                 None => "connection closed during the handshake",
                 Some(_) => CLOSED,
-            })));
+            };
+            return Some(self.failed(Reason::Said(Cause::ClosedInHandshake, words)));
         }
         if resumed {
             if kind == CipherKind::Null {

@@ -167,11 +167,17 @@ impl Tls {
         match self.facts.first {
             Some(FirstItem::Certificate) => {
                 let words = "client sent a certificate, but the server's side was not seen";
-                return Some(self.unproven(words).with(ClientCertificate::Presented));
+                return Some(
+                    self.unproven((Cause::HandshakeNotSeen, words))
+                        .with(ClientCertificate::Presented),
+                );
             }
             Some(FirstItem::NoCertificate) => {
                 let words = "client sent no certificate, and the server's side was not seen";
-                return Some(self.unproven(words).with(ClientCertificate::NotPresented));
+                return Some(
+                    self.unproven((Cause::HandshakeNotSeen, words))
+                        .with(ClientCertificate::NotPresented),
+                );
             }
             _ => {}
         }
@@ -241,17 +247,27 @@ impl Tls {
 
     /// Over without a decision: why.
     fn undecided(&self, ends: &Ends) -> Call {
-        self.unproven(if self.facts.chosen.is_none() && ends.hole() {
-            "samples were lost before the ServerHello"
+        let (cause, words) = if self.facts.chosen.is_none() && ends.hole() {
+            (
+                Cause::SamplesLost,
+                "samples were lost before the ServerHello",
+            )
         } else if self.facts.chosen.is_none() {
-            "no ServerHello was seen"
+            (Cause::HandshakeNotSeen, "no ServerHello was seen")
         } else if self.facts.first == Some(FirstItem::Unreadable) {
-            "the client's first message after its hello was not seen"
+            (
+                Cause::HandshakeNotSeen,
+                "the client's first message after its hello was not seen",
+            )
         } else if ends.hole() {
-            "samples were lost before the client's flight"
+            (
+                Cause::SamplesLost,
+                "samples were lost before the client's flight",
+            )
         } else {
-            "the client's flight was not seen"
-        })
+            (Cause::HandshakeNotSeen, "the client's flight was not seen")
+        };
+        self.unproven((cause, words))
     }
 }
 

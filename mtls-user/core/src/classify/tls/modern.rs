@@ -15,7 +15,7 @@ use crate::wire::tls::{ContentType, RecordHeader};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Accepted,
-    Refused(&'static str),
+    Refused(Cause, &'static str),
     /// The client had closed before the server said anything: an alert then is a refusal or a
     /// close_notify, and silence may be either.
     Left,
@@ -57,10 +57,10 @@ impl Tls {
             self.outcome(&first, short_tag, ends)
         });
         // A client that was asked for nothing is not refused: what ends the connection says goodbye.
-        if matches!(outcome, Outcome::Refused(_)) && judged(true) == Shape::NotAsked {
+        if matches!(outcome, Outcome::Refused(..)) && judged(true) == Shape::NotAsked {
             outcome = Outcome::NotYet;
         }
-        if matches!(outcome, Outcome::Accepted | Outcome::Refused(_)) {
+        if matches!(outcome, Outcome::Accepted | Outcome::Refused(..)) {
             self.facts.completed = Some(outcome == Outcome::Accepted);
         }
         if self.facts.chosen.as_ref()?.kind == CipherKind::Null {
@@ -79,7 +79,10 @@ impl Tls {
             });
         };
         if first.content != ContentType::ApplicationData {
-            return Some(self.unproven("the client's flight is not encrypted as TLS 1.3 wants it"));
+            return Some(self.unproven((
+                Cause::HelloContradicts,
+                "the client's flight is not encrypted as TLS 1.3 wants it",
+            )));
         }
         let shape = judged(over);
         let mut call = self.by_shape(first.len, shape)?;
@@ -89,11 +92,11 @@ impl Tls {
         }
         // Whatever a padded flight held, nothing came of it.
         let is_flight = matches!(call.verdict, Verdict::Mtls | Verdict::Tls);
-        if let Outcome::Refused(reason) = outcome
+        if let Outcome::Refused(cause, words) = outcome
             && (is_flight || matches!(shape, Shape::Padded | Shape::Fragments))
         {
             call = self
-                .failed(Reason::Text(reason))
+                .failed(Reason::Said(cause, words))
                 .with(match call.certificate {
                     ClientCertificate::NotRequested => ClientCertificate::NotRequested,
                     _ => ClientCertificate::Refused,
@@ -162,7 +165,7 @@ impl Tls {
             return if completed {
                 Outcome::Accepted
             } else {
-                Outcome::Refused(REFUSED)
+                Outcome::Refused(Cause::Alert, REFUSED)
             };
         }
         let mut answers = self.lanes[1]
@@ -175,7 +178,7 @@ impl Tls {
             } else if ends.client_left_first {
                 Outcome::Left
             } else {
-                Outcome::Refused(CLOSED)
+                Outcome::Refused(Cause::ClosedInHandshake, CLOSED)
             };
         };
         let alert = |r: &Record| {
@@ -191,7 +194,7 @@ impl Tls {
         } else if ends.complete(Side::Client) && answer.ack > ends.seen[0] {
             Outcome::Left
         } else {
-            Outcome::Refused(REFUSED)
+            Outcome::Refused(Cause::Alert, REFUSED)
         }
     }
 

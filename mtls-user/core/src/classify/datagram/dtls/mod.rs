@@ -541,10 +541,13 @@ impl Dtls {
                 self.handshake.alert = Some(code);
                 Reason::Alert(who, code)
             }
-            None => Reason::Text(match side {
-                Side::Client => "the client ended the handshake with an encrypted alert",
-                Side::Server => "the server ended the handshake with an encrypted alert",
-            }),
+            None => Reason::Said(
+                Cause::Alert,
+                match side {
+                    Side::Client => "the client ended the handshake with an encrypted alert",
+                    Side::Server => "the server ended the handshake with an encrypted alert",
+                },
+            ),
         };
         let shown = self.certificate.is_some()
             || matches!(

@@ -338,9 +338,15 @@ impl Connection {
                 "the client did not go on from the handshake to application data"
             };
             let evidence = Evidence::HandshakeShape;
-            return Call::new(Verdict::Failed, evidence, Reason::Text(reason)).with(certificate);
+            let reason = Reason::Said(Cause::ClosedInHandshake, reason);
+            return Call::new(Verdict::Failed, evidence, reason).with(certificate);
         }
-        unproven(if lost {
+        let cause = if lost {
+            Cause::SamplesLost
+        } else {
+            Cause::HandshakeNotSeen
+        };
+        let words = if lost {
             "samples were lost in the handshake"
         } else if flight.client_done {
             "whether the server accepted the client's flight was not seen"
@@ -348,7 +354,8 @@ impl Connection {
             "the end of the handshake was not seen"
         } else {
             "the client's flight was not seen"
-        })
+        };
+        unproven((cause, words))
     }
 
     /// Over, and no ServerHello was seen: the client alone tells, unless it offered a pre-shared key.
@@ -373,10 +380,13 @@ impl Connection {
                 self.handshake.alert = Some(alert);
                 Reason::Alert(who, alert)
             }
-            Err(_) => Reason::Text(match side {
-                Side::Client => "the client closed the connection in the handshake",
-                Side::Server => "the server closed the connection in the handshake",
-            }),
+            Err(_) => Reason::Said(
+                Cause::ClosedInHandshake,
+                match side {
+                    Side::Client => "the client closed the connection in the handshake",
+                    Side::Server => "the server closed the connection in the handshake",
+                },
+            ),
         };
         Call::new(Verdict::Failed, Evidence::FirstBytes, reason)
     }
