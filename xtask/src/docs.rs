@@ -17,6 +17,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "schema",
     ]);
     build::run(schema.env("MTLS_DOCS", "write"))?;
+    step("writing the table of metrics into docs/metrics.md");
+    let mut metrics = build::cargo();
+    metrics.args(["test", "--quiet", "--package", "mtls-node", "--lib"]);
+    metrics.arg("the_documentation_lists_every_metric");
+    build::run(metrics.env("MTLS_DOCS", "write"))?;
     step("writing what the program prints into README.md and docs");
     let mut command = build::cargo();
     command.args([

@@ -51,6 +51,12 @@ const SERVERS: &[(&str, &str)] = &[
     ("/usr/sbin/nats-server", "nats-server"),
     ("/usr/sbin/nginx", "nginx"),
     ("/usr/lib/postgresql/*/bin/postgres", "postgresql"),
+    ("/usr/bin/prometheus", "prometheus"),
+    ("/usr/bin/promtool", "prometheus"),
+    (
+        "/usr/bin/prometheus-alertmanager",
+        "prometheus-alertmanager",
+    ),
     ("/usr/bin/prosody", "prosody"),
     ("/usr/bin/redis-server", "redis-server"),
     ("/usr/sbin/slapd", "slapd"),

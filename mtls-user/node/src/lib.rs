@@ -2,7 +2,7 @@
 //! between them, and the daemon that keeps all of it running and answers questions.
 //!
 //! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
-//! [`edges`], [`daemon`].
+//! [`edges`], [`metrics`], [`daemon`].
 
 pub mod clock;
 
@@ -13,5 +13,7 @@ pub mod kernel;
 pub mod pods;
 
 pub mod edges;
+
+pub mod metrics;
 
 pub mod daemon;

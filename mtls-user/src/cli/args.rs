@@ -136,6 +136,39 @@ pub(super) struct Daemon {
     max_flows: u32,
     #[command(flatten)]
     resumptions: Resumptions,
+    #[command(flatten)]
+    metrics: Metrics,
+}
+
+/// Where and how metrics are told.
+#[derive(clap::Args, Debug)]
+struct Metrics {
+    /// Serve metrics for Prometheus here, at `/metrics` (`127.0.0.1:9488`) [default: nowhere].
+    #[arg(long = "metrics", value_name = "ADDRESS:PORT")]
+    address: Option<std::net::SocketAddr>,
+    /// Most edges that get series of their own; the rest is counted under `other`.
+    #[arg(long = "metrics-edges", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000), value_name = "N", requires = "address")]
+    edges: u32,
+    /// Serve them by TLS, with this certificate and its chain (PEM).
+    #[arg(long = "metrics-cert", value_name = "FILE", requires_all = ["address", "key"])]
+    cert: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long = "metrics-key", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Only to whoever shows the token of this file (`Authorization: Bearer`).
+    #[arg(long = "metrics-token-file", value_name = "FILE", requires = "address")]
+    token: Option<PathBuf>,
+}
+
+impl Metrics {
+    fn options(self) -> Option<mtls_node::daemon::Metrics> {
+        Some(mtls_node::daemon::Metrics {
+            address: self.address?,
+            edges: self.edges as usize,
+            tls: self.cert.zip(self.key),
+            token: self.token,
+        })
+    }
 }
 
 /// How TLS 1.3 resumptions are judged.
@@ -184,6 +217,7 @@ impl Daemon {
                 inherit: self.resumptions.inherit(),
                 ..mtls_core::flow::Limits::default()
             },
+            metrics: self.metrics.options(),
         }
     }
 }

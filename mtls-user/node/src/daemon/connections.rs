@@ -1,4 +1,4 @@
-//! The clients of the socket: bounded in number, and in what each of them can hold.
+//! The clients of the socket and of the metrics: bounded in number, and in what each of them can hold.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 use tokio::task::AbortHandle;
 
 /// Clients at a time. Beyond it, whoever has asked for nothing longest is hung up on.
@@ -44,23 +45,39 @@ impl Activity {
 
 /// Accepts and serves, for ever.
 pub(super) async fn serve(listener: UnixListener, app: Router) {
-    let mut clients: VecDeque<(AbortHandle, Activity)> = VecDeque::new();
+    let mut clients = Clients::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // No descriptors, mostly: they come back.
-                tracing::warn!("the socket: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+        match listener.accept().await {
+            Ok((stream, _)) => clients.add(async { Ok(stream) }, &app),
+            Err(error) => wait_after("the socket", &error).await,
+        }
+    }
+}
+
+/// No descriptors, mostly: they come back.
+pub(super) async fn wait_after(what: &str, error: &std::io::Error) {
+    tracing::warn!("{what}: {error}");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Those who are served.
+#[derive(Default)]
+pub(super) struct Clients(VecDeque<(AbortHandle, Activity)>);
+
+impl Clients {
+    /// Serves one more, once `stream` is there.
+    pub(super) fn add<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &mut self,
+        stream: impl Future<Output = std::io::Result<S>> + Send + 'static,
+        app: &Router,
+    ) {
+        let clients = &mut self.0;
         clients.retain(|(task, _)| !task.is_finished());
         if clients.len() >= MAX {
             let idle = clients.iter().position(|(_, activity)| activity.is(ASKING));
             // All of them read answers: this one comes too many.
             let Some((task, _)) = idle.and_then(|at| clients.remove(at)) else {
-                continue;
+                return;
             };
             task.abort();
         }
@@ -71,7 +88,16 @@ pub(super) async fn serve(listener: UnixListener, app: Router) {
 }
 
 /// One request and its answer.
-async fn client(stream: UnixStream, app: Router, activity: Activity) {
+async fn client<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: impl Future<Output = std::io::Result<S>>,
+    app: Router,
+    activity: Activity,
+) {
+    let stream = match tokio::time::timeout(REQUEST, stream).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!("a client: {error}"),
+        Err(_) => return tracing::debug!("a client does not open its connection"),
+    };
     let app = app.layer(axum::Extension(activity.clone()));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -89,8 +115,8 @@ async fn client(stream: UnixStream, app: Router, activity: Activity) {
     };
     tokio::select! {
         outcome = served => if let Err(error) = outcome {
-            tracing::debug!("a client of the socket: {error}");
+            tracing::debug!("a client: {error}");
         },
-        () = too_long => tracing::debug!("a client of the socket does not read its answer"),
+        () = too_long => tracing::debug!("a client does not read its answer"),
     }
 }

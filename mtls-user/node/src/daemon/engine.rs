@@ -18,6 +18,7 @@ use super::waiting::{Pending, Waiting, is_unnamed};
 use crate::clock::{now, wall};
 use crate::edges::EdgeTable;
 use crate::kernel::{Events, LossReader};
+use crate::metrics::{self, Meter};
 use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, Loss, View};
 use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Unseen, Verdict};
@@ -37,6 +38,8 @@ const LOOK_INTO_LOSSES: u64 = 100_000_000;
 pub(super) enum Query {
     Edges(oneshot::Sender<Vec<EdgeRecord>>),
     Stats(oneshot::Sender<Stats>),
+    /// What was counted for Prometheus; `None` where nothing is.
+    Metrics(oneshot::Sender<Option<metrics::Snapshot>>),
 }
 
 /// Sizes and counts.
@@ -76,6 +79,8 @@ struct Losses {
 /// What is written of flows.
 struct Ledger {
     edges: EdgeTable,
+    /// Where metrics are asked for.
+    meter: Option<Meter>,
     node: SmolStr,
     directory: Arc<Directory>,
     tap: broadcast::Sender<Arc<FlowRecord>>,
@@ -109,6 +114,7 @@ impl Engine {
             },
             ledger: Ledger {
                 edges: EdgeTable::new(options.window, Some(node.clone())),
+                meter: options.metrics.as_ref().map(|it| Meter::new(it.edges)),
                 node,
                 directory,
                 tap: broadcast::Sender::new(TAP_BACKLOG),
@@ -222,6 +228,9 @@ impl Engine {
                 }
                 let _ = reply.send(edges);
             }
+            Query::Metrics(reply) => {
+                let _ = reply.send(self.ledger.meter.as_ref().map(Meter::snapshot));
+            }
             Query::Stats(reply) => {
                 let _ = reply.send(Stats {
                     flows: self.flows.stats(),
@@ -243,6 +252,9 @@ impl Engine {
         self.flows
             .expire(now, &mut |event, view| ledger.note(event, view));
         ledger.edges.expire(now);
+        if let Some(meter) = &mut ledger.meter {
+            meter.expire(now);
+        }
     }
 
     /// Gives names to flows that were met before their pod was.
@@ -377,6 +389,9 @@ impl Ledger {
             self.refresher.notify_one();
         }
         self.edges.observe(record);
+        if let Some(meter) = &mut self.meter {
+            meter.observe(record);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod latency;
 mod lost;
 mod names;
 mod parts;
+mod scrape;
 mod server;
 mod socket;
 mod status;
@@ -60,6 +61,21 @@ pub struct Options {
     pub kernel: Config,
     /// Bounds of the flow table.
     pub limits: Limits,
+    /// Where Prometheus finds metrics; `None`: nowhere.
+    pub metrics: Option<Metrics>,
+}
+
+/// How metrics are told.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Where they are served.
+    pub address: std::net::SocketAddr,
+    /// Most edges that have series of their own.
+    pub edges: usize,
+    /// A certificate with its chain, and its key: PEM files. `None`: HTTP in clear.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// A file with a token; whoever scrapes has to show it.
+    pub token: Option<PathBuf>,
 }
 
 /// Waits until the daemon is to stop.
@@ -139,7 +155,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let interfaces = follower.list().await?;
     parts.task("following interfaces", follower.run());
 
-    let state = server::State {
+    let state = Arc::new(server::State {
         engine: engine_tx,
         attacher: attacher_tx.clone(),
         tap,
@@ -150,7 +166,11 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         started,
         stopped: stopped.clone(),
         room: server::Room::default(),
-    };
+    });
+    if let Some(metrics) = &options.metrics {
+        let scraper = scrape::Scraper::listen(metrics, state.clone()).await?;
+        parts.task("serving metrics", scraper.serve());
+    }
     let listener = socket.listener()?;
     parts.task("answering on the socket", async move {
         server::serve(listener, state).await;

@@ -65,15 +65,45 @@ impl Default for Room {
     }
 }
 
+impl State {
+    /// How the daemon is; `None` when it is on its way out.
+    pub(super) async fn status(&self) -> Option<Status> {
+        let (stats, kernel) = (stats(self).await?, kernel(self).await?);
+        let mut sources = self.directory.health();
+        for source in &mut sources {
+            let updated = source.updated.map(Time::as_nanos);
+            source.updated = updated.map(|time| Time::from_nanos(wall(time)));
+        }
+        let generated = Time::from_nanos(wall(now()));
+        Some(Status {
+            schema: SCHEMA,
+            node: Some(self.node.clone()),
+            generated,
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            socket: self.socket.display().to_string(),
+            window_seconds: self.window.as_secs(),
+            coverage: coverage(&self.directory.pods(), &kernel, stats.lost),
+            engine: stats.engine,
+            kernel,
+            flows: stats.flows,
+            edges: stats.edges,
+            sources,
+            exemptions: self.directory.declared().list(generated),
+        })
+    }
+}
+
 type Shared = extract::State<Arc<State>>;
 
 /// Answers until it is aborted.
-pub(super) async fn serve(listener: UnixListener, state: State) {
+pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
     let app = Router::new()
         .route("/v1/edges", get(edges))
         .route("/v1/tap", get(tap))
         .route("/v1/status", get(status))
-        .with_state(Arc::new(state));
+        .with_state(state);
     connections::serve(listener, app).await;
 }
 
@@ -166,35 +196,11 @@ async fn kernel(state: &State) -> Option<KernelStatus> {
 
 async fn status(state: Shared, activity: Extension<Activity>) -> Response {
     activity.answered();
-    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
-        return stopping();
-    };
-    let mut sources = state.directory.health();
-    for source in &mut sources {
-        let updated = source.updated.map(Time::as_nanos);
-        source.updated = updated.map(|time| Time::from_nanos(wall(time)));
+    match state.status().await {
+        Some(status) => state.room.answer(status).await,
+        None => stopping(),
     }
-    let generated = Time::from_nanos(wall(now()));
-    let status = Status {
-        schema: SCHEMA,
-        node: Some(state.node.clone()),
-        generated,
-        version: env!("CARGO_PKG_VERSION").into(),
-        pid: std::process::id(),
-        uptime_seconds: state.started.elapsed().as_secs(),
-        socket: state.socket.display().to_string(),
-        window_seconds: state.window.as_secs(),
-        coverage: coverage(&state.directory.pods(), &kernel, stats.lost),
-        engine: stats.engine,
-        kernel,
-        flows: stats.flows,
-        edges: stats.edges,
-        sources,
-        exemptions: state.directory.declared().list(generated),
-    };
-    state.room.answer(status).await
 }
-
 async fn tap(state: Shared, activity: Extension<Activity>) -> Response {
     activity.streaming();
     let mut events = state.tap.subscribe();

@@ -1,0 +1,90 @@
+//! Until when the certificates are valid that workloads were seen to present.
+
+use std::collections::HashMap;
+
+use super::labels::End;
+use mtls_core::record::{FlowRecord, Side};
+
+/// Most workloads.
+const MAX: usize = 4_096;
+/// Most certificates of one workload at a time: its replicas, and one that takes another's place.
+const EACH: usize = 8;
+/// One that was last presented so long before another has been replaced by it, in nanoseconds.
+const REPLACED: u64 = 3_600_000_000_000;
+/// One is forgotten after so long in any case.
+const FORGOTTEN: u64 = 7 * 24 * 3_600_000_000_000;
+
+#[derive(Clone, Copy, Debug)]
+struct Presented {
+    /// Seconds since the Unix epoch.
+    not_after: i64,
+    /// The daemon's time.
+    seen: u64,
+}
+
+/// Certificates by workload, and by the side that presented them.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    known: HashMap<(End, Side), Vec<Presented>>,
+    /// Workloads that found no room.
+    pub(super) overflow: u64,
+}
+
+impl Certificates {
+    pub(super) fn observe(&mut self, flow: &FlowRecord) {
+        let Some(tls) = flow.tls.as_deref() else {
+            return;
+        };
+        let presented = [
+            (Side::Client, &flow.src, &tls.client_cert),
+            (Side::Server, &flow.dst, &tls.server_cert),
+        ];
+        for (side, peer, certificate) in presented {
+            let (end, Some(certificate)) = (End::of(peer), certificate) else {
+                continue;
+            };
+            if !end.is_named {
+                continue;
+            }
+            let full = self.known.len() >= MAX;
+            let key = (end, side);
+            if full && !self.known.contains_key(&key) {
+                self.overflow += 1;
+                continue;
+            }
+            let not_after = certificate.not_after.as_seconds();
+            let seen = flow.last_seen.as_nanos();
+            let known = self.known.entry(key).or_default();
+            if let Some(same) = known.iter_mut().find(|one| one.not_after == not_after) {
+                same.seen = same.seen.max(seen);
+            } else {
+                if known.len() >= EACH {
+                    // The one that was not seen for longest is the likeliest to have been replaced.
+                    known.sort_unstable_by_key(|one| std::cmp::Reverse(one.seen));
+                    known.truncate(EACH - 1);
+                }
+                known.push(Presented { not_after, seen });
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: u64) {
+        self.known.retain(|_, known| {
+            let latest = known.iter().map(|one| one.seen).max().unwrap_or_default();
+            known.retain(|one| {
+                now < one.seen.saturating_add(FORGOTTEN)
+                    && latest <= one.seen.saturating_add(REPLACED)
+            });
+            !known.is_empty()
+        });
+    }
+
+    /// The nearest expiry of each, in seconds since the Unix epoch.
+    pub(super) fn nearest(&self) -> Vec<(End, Side, i64)> {
+        let nearest = |known: &[Presented]| known.iter().map(|one| one.not_after).min();
+        self.known
+            .iter()
+            .filter_map(|((end, side), known)| Some((end.clone(), *side, nearest(known)?)))
+            .collect()
+    }
+}

@@ -1,0 +1,437 @@
+//! A page of metrics, in the format that whoever scrapes it reads.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
+    prometheus_text, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use smol_str::{SmolStr, format_smolstr};
+
+use super::catalog::{self as c, Kind, Metric};
+use super::labels::{Labels, Sides};
+use super::meter::Snapshot;
+use super::process::Usage;
+use super::rows::{Happenings, Likeness};
+use crate::clock::wall;
+use mtls_core::record::{Status, Time};
+
+/// How the page is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The text format 0.0.4, which every tool reads.
+    Text,
+}
+
+impl Format {
+    /// By the `Accept` of a request.
+    pub fn of(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+
+    /// The page's type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// The page of what was counted, and of how the daemon is.
+pub fn encode(snapshot: Snapshot, status: Status, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    let room = 2_048 + snapshot.edges.len() * 1_024;
+    registry.register_collector(Box::new(Page {
+        snapshot,
+        status,
+        usage: Usage::now(),
+    }));
+    let mut page = String::with_capacity(room);
+    match format {
+        Format::OpenMetrics => text::encode(&mut page, &registry)?,
+        Format::Text => prometheus_text::encode(&mut page, &registry)?,
+    }
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Page {
+    snapshot: Snapshot,
+    status: Status,
+    usage: Usage,
+}
+
+impl Collector for Page {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.edges(&mut out)?;
+        self.tls(&mut out)?;
+        self.flows(&mut out)?;
+        self.kernel(&mut out)?;
+        self.daemon(&mut out)
+    }
+}
+
+impl Page {
+    fn edges(&self, out: &mut Out<'_>) -> fmt::Result {
+        let snapshot = &self.snapshot;
+        out.family(&c::EDGE_CONNECTIONS, |family| {
+            snapshot.each_count(|labels, count| family.add(labels, count.connections))
+        })?;
+        out.family(&c::EDGE_LAST_SEEN, |family| {
+            snapshot.each_count(|labels, count| family.add(labels, seconds(count.last_seen)))
+        })?;
+        out.family(&c::EDGE_OPEN, |family| {
+            snapshot.each_count(|labels, count| match count.open {
+                0 => Ok(()),
+                open => family.add(labels, open),
+            })
+        })?;
+        for (counter, last, what) in [
+            (
+                &c::DOWNGRADES,
+                &c::DOWNGRADE_LAST,
+                (|edge| &edge.downgrades) as fn(&super::rows::Edge) -> &Happenings,
+            ),
+            (&c::MISMATCHES, &c::MISMATCH_LAST, |edge| &edge.mismatches),
+        ] {
+            out.family(counter, |family| {
+                snapshot.each_happening(what, |labels, happened| family.add(labels, happened.count))
+            })?;
+            out.family(last, |family| {
+                let add = |labels: &[&str], happened: super::rows::Happened| {
+                    family.add(labels, seconds(happened.last))
+                };
+                snapshot.each_happening(what, add)
+            })?;
+        }
+        // The one that stands for the others is no edge.
+        out.one(&c::EDGES, snapshot.edges.len() as u64 - 1)?;
+        out.one(&c::EDGES_LIMIT, snapshot.limit as u64)?;
+        out.one(&c::OVERFLOW, snapshot.totals.overflow)?;
+        out.each(
+            &c::AGAIN,
+            Sides::NAMES.into_iter().zip(snapshot.totals.again),
+        )
+    }
+
+    fn tls(&self, out: &mut Out<'_>) -> fmt::Result {
+        let snapshot = &self.snapshot;
+        out.family(&c::HANDSHAKES, |family| {
+            for ([version, group, cipher], counts) in &snapshot.handshakes {
+                for (side, n) in Sides::NAMES.into_iter().zip(counts) {
+                    if *n > 0 {
+                        family.add(&[side, version, group, cipher], *n)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        out.family(&c::CERTIFICATE_EXPIRY, |family| {
+            for (end, side, not_after) in &snapshot.certificates {
+                let labels = [&*end.namespace, &*end.workload, side.as_str()];
+                family.add(&labels, *not_after as f64)?;
+            }
+            Ok(())
+        })?;
+        out.one(&c::CERTIFICATES_OVERFLOW, snapshot.certificates_overflow)?;
+        out.family(&c::UNDECIDED, |family| {
+            for ((verdict, cause), n) in &snapshot.undecided {
+                family.add(&[verdict.as_str(), cause.as_str()], *n)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn flows(&self, out: &mut Out<'_>) -> fmt::Result {
+        let flows = &self.status.flows;
+        for (metric, n) in [
+            (&c::FLOWS_SEEN, flows.seen),
+            (&c::FLOWS_CLASSIFIED, flows.classified),
+            (&c::FLOWS_UNDECIDED, flows.undecided),
+            (&c::FLOWS_JOINED, flows.joined),
+            (&c::FLOWS_EVICTED, flows.evicted),
+            (&c::FLOWS_REOPENED, flows.reopened),
+            (&c::FLOWS_TRACKED, flows.tracked as u64),
+        ] {
+            out.one(metric, n)?;
+        }
+        let ignored = [
+            ("reset", flows.resets_ignored),
+            ("spoofed", flows.spoofed),
+            ("damaged", flows.damaged),
+            ("stray", flows.stray),
+        ];
+        out.each(&c::SEGMENTS_IGNORED, ignored)?;
+        out.one(&c::EDGE_TABLE, self.status.edges.edges as u64)?;
+        out.one(&c::EDGE_TABLE_EVICTED, self.status.edges.evicted)
+    }
+
+    fn kernel(&self, out: &mut Out<'_>) -> fmt::Result {
+        let kernel = &self.status.kernel;
+        let named = |name: &str| format_smolstr!("{}", name.replace('_', "-"));
+        let lost = kernel.counters.iter().filter_map(|(name, n)| {
+            let reason = name.strip_prefix("lost_")?;
+            Some((named(reason), *n))
+        });
+        out.each(&c::SAMPLES_LOST, lost)?;
+        let others = kernel.counters.iter().filter_map(|(name, n)| {
+            let other = !name.starts_with("lost_");
+            other.then(|| (named(name), *n))
+        });
+        out.each(&c::KERNEL_EVENTS, others)?;
+        let interfaces = [
+            ("attached", kernel.interfaces.len() as u64),
+            ("failed", kernel.not_attached.len() as u64),
+            ("waiting", kernel.waiting),
+            ("uplink", kernel.uplinks.len() as u64),
+        ];
+        out.each(&c::INTERFACES, interfaces)?;
+        let coverage = &self.status.coverage;
+        let unwatched = coverage.pods.saturating_sub(coverage.watched);
+        out.each(&c::PODS, [("true", coverage.watched), ("false", unwatched)])?;
+        let attach = &kernel.attach;
+        out.each(
+            &c::ATTACH_LATENCY,
+            [
+                ("0.5", attach.p50_us as f64 / 1e6),
+                ("0.99", attach.p99_us as f64 / 1e6),
+                ("1", attach.max_us as f64 / 1e6),
+            ],
+        )
+    }
+
+    fn daemon(&self, out: &mut Out<'_>) -> fmt::Result {
+        let status = &self.status;
+        let sources = || status.sources.iter();
+        out.each(
+            &c::SOURCE_ENTRIES,
+            sources().map(|source| (&source.name, source.entries as u64)),
+        )?;
+        out.each(
+            &c::SOURCE_UP,
+            sources().map(|source| (&source.name, u64::from(source.error.is_none()))),
+        )?;
+        let stamp = |time: Time| time.as_nanos() as f64 / 1e9;
+        out.each(
+            &c::SOURCE_UPDATED,
+            sources().filter_map(|source| Some((&source.name, stamp(source.updated?)))),
+        )?;
+        let expired = status.exemptions.iter().filter(|one| one.expired).count() as u64;
+        let valid = status.exemptions.len() as u64 - expired;
+        out.each(&c::EXEMPTIONS, [("false", valid), ("true", expired)])?;
+        let pause = status.engine.longest_pause_us as f64 / 1e6;
+        out.one(&c::ENGINE_PAUSE, pause)?;
+        out.one(&c::ENGINE_MALFORMED, status.engine.malformed)?;
+        let programs = || status.kernel.programs.iter();
+        out.each(
+            &c::PROGRAM_RUNS,
+            programs().map(|program| (&program.name, program.run_count)),
+        )?;
+        let spent = programs().map(|program| (&program.name, program.run_time_ns as f64 / 1e9));
+        out.each(&c::PROGRAM_SECONDS, spent)?;
+        out.each(&c::BUILD, [(&status.version, 1_u64)])?;
+        let usage = &self.usage;
+        out.one(&c::CPU, usage.cpu_seconds)?;
+        out.one(&c::RESIDENT, usage.resident_bytes)?;
+        out.one(&c::VIRTUAL, usage.virtual_bytes)?;
+        out.one(&c::START, usage.start_seconds)?;
+        out.one(&c::OPEN_FDS, usage.open_fds)?;
+        out.one(&c::MAX_FDS, usage.max_fds)?;
+        out.one(&c::THREADS, usage.threads)
+    }
+}
+
+impl Snapshot {
+    /// What was counted, with the values of its labels.
+    fn each_count(
+        &self,
+        mut add: impl FnMut(&[&str], super::rows::Count) -> fmt::Result,
+    ) -> fmt::Result {
+        for edge in &self.edges {
+            let ends = Ends::of(&edge.labels);
+            for row in &edge.rows {
+                let Likeness {
+                    verdict,
+                    exempt,
+                    outcome,
+                } = row.like;
+                let exempt = exempt.map_or("", |exempt| exempt.as_str());
+                for (side, count) in Sides::NAMES.into_iter().zip(row.at) {
+                    if count.last_seen > 0 {
+                        let [a, b, c, d, e, f] = ends.values();
+                        let (verdict, outcome) = (verdict.as_str(), outcome.as_str());
+                        add(&[side, a, b, c, d, e, f, verdict, exempt, outcome], count)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What happened on edges, with the values of its labels.
+    fn each_happening(
+        &self,
+        what: impl Fn(&super::rows::Edge) -> &Happenings,
+        mut add: impl FnMut(&[&str], super::rows::Happened) -> fmt::Result,
+    ) -> fmt::Result {
+        for edge in &self.edges {
+            for (side, happened) in Sides::NAMES.into_iter().zip(what(edge)) {
+                if happened.count > 0 {
+                    let ends = Ends::of(&edge.labels);
+                    let [a, b, c, d, e, f] = ends.values();
+                    add(&[side, a, b, c, d, e, f], *happened)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values of an edge's labels.
+struct Ends<'a> {
+    labels: &'a Labels,
+    port: SmolStr,
+}
+
+impl<'a> Ends<'a> {
+    fn of(labels: &'a Labels) -> Self {
+        let port = labels.port.map(|port| format_smolstr!("{port}"));
+        Self {
+            labels,
+            port: port.unwrap_or_else(|| "other".into()),
+        }
+    }
+
+    fn values(&self) -> [&str; 6] {
+        let (source, destination) = (&self.labels.source, &self.labels.destination);
+        [
+            &source.namespace,
+            &source.workload,
+            &destination.namespace,
+            &destination.workload,
+            &self.port,
+            &self.labels.transport,
+        ]
+    }
+}
+
+fn seconds(time: u64) -> f64 {
+    wall(time) as f64 / 1e9
+}
+
+/// A number of either kind.
+#[derive(Clone, Copy)]
+enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn family(
+        &mut self,
+        metric: &Metric,
+        fill: impl FnOnce(&mut Family<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let kind = match metric.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+        };
+        let encoder = self
+            .0
+            .encode_descriptor(metric.name, metric.help, None, kind)?;
+        fill(&mut Family {
+            encoder,
+            kind: metric.kind,
+            names: metric.labels,
+        })
+    }
+
+    /// A metric with one label.
+    fn each<L: AsRef<str>, V: Into<Value>>(
+        &mut self,
+        metric: &Metric,
+        values: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        self.family(metric, |family| {
+            for (label, value) in values {
+                family.add(&[label.as_ref()], value)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A metric without labels.
+    fn one(&mut self, metric: &Metric, value: impl Into<Value>) -> fmt::Result {
+        self.family(metric, |family| family.add(&[], value))
+    }
+}
+
+struct Family<'a> {
+    encoder: MetricEncoder<'a>,
+    kind: Kind,
+    names: &'static [&'static str],
+}
+
+impl Family<'_> {
+    fn add(&mut self, values: &[&str], value: impl Into<Value>) -> fmt::Result {
+        debug_assert_eq!(values.len(), self.names.len());
+        if self.names.is_empty() {
+            return write(&mut self.encoder, self.kind, value.into());
+        }
+        let labels = Pairs {
+            names: self.names,
+            values,
+        };
+        let mut encoder = self.encoder.encode_family(&labels)?;
+        write(&mut encoder, self.kind, value.into())
+    }
+}
+
+fn write(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
+    match (kind, value) {
+        (Kind::Counter, Value::Whole(n)) => encoder.encode_counter::<NoLabelSet, _, u64>(&n, None),
+        (Kind::Counter, Value::Real(x)) => encoder.encode_counter::<NoLabelSet, _, u64>(&x, None),
+        (Kind::Gauge, Value::Whole(n)) => encoder.encode_gauge(&n),
+        (Kind::Gauge, Value::Real(x)) => encoder.encode_gauge(&x),
+    }
+}
+
+/// Names of labels with their values.
+struct Pairs<'a> {
+    names: &'static [&'static str],
+    values: &'a [&'a str],
+}
+
+impl EncodeLabelSet for Pairs<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        for (name, value) in self.names.iter().zip(self.values) {
+            (*name, *value).encode(encoder.encode_label())?;
+        }
+        Ok(())
+    }
+}

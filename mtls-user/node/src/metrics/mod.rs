@@ -1,0 +1,21 @@
+//! What a daemon tells Prometheus: connections counted per pair of workloads, and how the daemon
+//! itself is. `docs/metrics.md` is made of [`CATALOG`].
+//!
+//! [`Meter`] counts on the engine's thread, in bounded memory and without waiting for anybody, so no
+//! connection is missed however slow a scrape is. [`Snapshot`] is what it has counted; [`encode`]
+//! makes a page of that elsewhere.
+
+mod catalog;
+mod certificates;
+mod encode;
+mod labels;
+mod meter;
+mod process;
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{CATALOG, Kind, Metric};
+pub use encode::{Format, encode};
+pub use meter::{Meter, Snapshot};
