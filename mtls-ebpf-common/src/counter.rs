@@ -33,7 +33,8 @@ macro_rules! counters {
                 /// Segments not sampled: the interface had used its share of the ring buffer, which
                 /// was half full.
                 OverShare lost_over_share,
-                /// Connections that were open when a newer one took their place in the flow table.
+                /// Connections that were open, or of which something was lost that had not been told
+                /// yet, when a newer one took their place in the flow table.
                 Evicted evicted,
                 /// Connections without an answer whose place a newer one took.
                 EvictedUnanswered evicted_unanswered,

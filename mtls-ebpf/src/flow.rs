@@ -64,7 +64,9 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     let outcome = locked(skb, flow, scratch);
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
+        // The daemon's walk through the table finds it, whether another sample follows or not.
         flow.lost = 1;
+        flow.told = flow.serial.wrapping_sub(1);
     }
     let state = state(flow);
     table::unlock(flow);
@@ -95,10 +97,6 @@ fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let sampled = blur(scratch, sampled);
     if sampled == SAMPLED {
         told(flow, scratch);
-    }
-    // A FIN behind bytes that were not taken was not taken either.
-    if sampled > SAMPLED {
-        return sampled;
     }
     worst(sampled, closing::close(skb, flow, scratch))
 }

@@ -50,8 +50,8 @@ pub(crate) static BUCKET_MASK: Global<u32> = Global::new(0);
 #[map]
 pub(crate) static BUCKETS: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The state of connections: 128 bytes each, 8 MiB. The daemon maps it, to find those that are
-/// silent.
+/// The state of connections: 128 bytes each, 8 MiB. The daemon maps it, to find those of
+/// which something was not delivered.
 #[map]
 pub(crate) static FLOWS: Array<Flow> = Array::with_max_entries(WAYS as u32, BPF_F_MMAPABLE);
 

@@ -64,10 +64,12 @@ pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
     };
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
-        // What was not delivered was not taken.
+        // What was not delivered was not taken; the receiver may have taken it, and goes on behind it.
         if worth != LOOK {
             half.bits &= !HALF_DONE;
+            half.bits |= HALF_HOLE;
         }
+        scratch.head.tcp_flags &= !FIN;
         return outcome;
     }
     if worth == LOOK {

@@ -64,6 +64,11 @@ pub(crate) fn foreign(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
         }
         return SKIPPED;
     }
+    // On its way to the receiver it passes the second interface, and at its sender's it may have been
+    // lost.
+    if flow.lost != 0 && !is_claim {
+        return SKIPPED;
+    }
     count_on(skb, Counter::Foreign as u32);
     if flow.foreign >= MOST {
         return SKIPPED;

@@ -114,8 +114,13 @@ fn lock(scratch: &Scratch) -> bool {
             return true;
         }
     }
-    // SAFETY: a value of an array map; a byte that others only ever set, too.
-    unsafe { (&raw mut (*flow).lost).write_volatile(1) };
+    // SAFETY: a value of an array map; bytes that may be written at any time, as whoever has the lock
+    // writes the first only here, and takes the second for what it is at the moment.
+    unsafe {
+        (&raw mut (*flow).lost).write_volatile(1);
+        let serial = (&raw const (*flow).serial).read_volatile();
+        (&raw mut (*flow).told).write_volatile(serial.wrapping_sub(1));
+    }
     false
 }
 
@@ -249,10 +254,11 @@ const RANKS: u64 = 8 << (4 * STATE_EMPTY)
 fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) -> u32 {
     forget(flow);
     let state = old & STATE_MASK;
-    if state == STATE_FINISHED {
+    let is_told = flow.told == flow.serial;
+    if state == STATE_FINISHED && is_told {
         return 0;
     }
-    let counter = if state == STATE_OPEN {
+    let counter = if state != STATE_UNANSWERED {
         Counter::Evicted
     } else {
         Counter::EvictedUnanswered
@@ -263,7 +269,7 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
         flow.halves[1].link
     };
     count_under(link & !LINK_EGRESS, counter as u32);
-    if state == STATE_OPEN {
+    if state != STATE_UNANSWERED {
         emit::evicted(skb, flow, scratch, link);
     }
     0

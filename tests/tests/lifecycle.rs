@@ -123,7 +123,22 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         &["--mode", "plain-http", "--connections", "6000"],
     )?;
     kill(pid, Signal::SIGCONT)?;
-    daemon.await_edge("web", "db", |edge| edge["mark"] == "clear")?;
+    // Every one is told of once, and none is left open, whatever was lost of it.
+    daemon.await_edge("web", "db", |edge| {
+        let counts = edge["verdict_counts"].as_object();
+        let all = counts.into_iter().flat_map(|counts| counts.values());
+        let all: u64 = all.filter_map(Value::as_u64).sum();
+        all == 6000 && edge["open_connections"] == 0 && edge["mark"] == "clear"
+    })?;
+    let edges = daemon.edges()?;
+    assert_eq!(edges.len(), 1, "nobody spoofed anything: {edges:#?}");
+    let causes = edges[0]["cause_counts"].as_object();
+    let mut causes = causes.into_iter().flat_map(|causes| causes.keys());
+    assert!(
+        causes.all(|cause| ["samples-lost", "unencrypted"].contains(&cause.as_str())),
+        "{edges:#?}"
+    );
+    assert_ne!(edges[0]["coverage"]["complete"], 6000, "{edges:#?}");
     // From here on nothing is missed.
     let back = at(scene.web.v4(), 8080);
     let _other = scene.serve(&scene.web, back, &["--mode", "plain-http"])?;

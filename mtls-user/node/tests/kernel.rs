@@ -511,7 +511,15 @@ fn a_flow_that_lost_samples_says_so() {
         assert!(kernel.counters().lost() > 0);
         // More than is left of the interface's share.
         send(5000, 1, &[b'x'; 2000]);
-        events.drain(|segment| assert_ne!(segment.src.port, 5000));
+        let mut told = 0;
+        events.drain(|segment| {
+            if segment.src.port == 5000 {
+                // That there was something is known, and nothing of what it was.
+                assert!(segment.lost && segment.midstream && segment.payload.is_empty());
+                told += segment.len;
+            }
+        });
+        assert_eq!(told, 1);
         send(5000, 2001, b"and more");
         send(5001, 1, b"question");
         let seen = drain(events);
@@ -523,6 +531,75 @@ fn a_flow_that_lost_samples_says_so() {
             what,
             [(5000, &b"and more"[..], true), (5001, b"question", false)]
         );
+        assert_balanced(kernel);
+    });
+}
+
+#[test]
+fn what_ended_while_samples_were_lost_is_found_in_the_table() {
+    use support::packet::Packet;
+    const FIN: u8 = TcpFlags::FIN | TcpFlags::ACK;
+    let node = Node::new();
+    let config = Config {
+        ring_bytes: 64 << 10,
+        ..Config::default()
+    };
+    watching(&node, &config, |kernel, events| {
+        let raw = |src_port, back, seq, ack, flags, payload: &[u8]| {
+            let direction = if back {
+                Direction::Ingress
+            } else {
+                Direction::Egress
+            };
+            let packet = Packet {
+                back,
+                src_port,
+                seq,
+                ack,
+                flags,
+                payload,
+                ..Packet::default()
+            };
+            kernel.run(direction, &packet.bytes(), 1).expect("run");
+        };
+        let send =
+            |back, seq, ack, flags, payload: &[u8]| raw(5000, back, seq, ack, flags, payload);
+        let fill = || {
+            for port in 1000..1200 {
+                raw(port, false, 1, 1, TcpFlags::ACK, &[b'x'; 1000]);
+            }
+            // Until there is no room for the smallest event either.
+            for port in 1200..1300 {
+                raw(port, false, 99, 0, TcpFlags::SYN, b"");
+                raw(port, true, 0, 100, TcpFlags::RST | TcpFlags::ACK, b"");
+            }
+        };
+        send(false, 99, 0, TcpFlags::SYN, b"");
+        send(true, 499, 100, TcpFlags::SYN | TcpFlags::ACK, b"");
+        send(false, 100, 500, TcpFlags::ACK, b"seen");
+        fill();
+        let lost = kernel.counters().lost();
+        // Both the answer, with its FIN, and the other FIN.
+        send(true, 500, 104, FIN, &[b'x'; 2000]);
+        send(false, 104, 2501, FIN, b"");
+        assert_eq!(kernel.counters().lost(), lost + 2);
+        let seen = drain(events);
+        let of_it = seen
+            .iter()
+            .filter(|s| s.src.port == 5000 || s.dst.port == 5000);
+        let last = of_it.last().expect("it is told of");
+        assert!(last.lost, "{last:?}");
+        let ports = |ends: &[Endpoint; 2]| {
+            let mut ports = ends.map(|end| end.port);
+            ports.sort_unstable();
+            ports
+        };
+        let ended: Vec<_> = events.take_ended().iter().map(ports).collect();
+        let one = ended.iter().filter(|ports| **ports == [443, 5000]);
+        assert_eq!(one.count(), 1, "{ended:?}");
+        // Once.
+        drain(events);
+        assert!(events.take_ended().is_empty());
         assert_balanced(kernel);
     });
 }

@@ -84,7 +84,9 @@ impl FlowTable {
             .is_none_or(|content| content.agrees(seed, side, placed.offset, placed.bytes));
         // What comes behind the close of the half that spoke for both would never be told.
         let end = placed.offset + u64::from(placed.len);
-        let beyond = other.is_closed() && end > other.stream(side).next;
+        let beyond = other.is_closed()
+            && (end > other.stream(side).next
+                || self.slots[at].secondary && self.slots[at].is_incomplete());
         if !same || beyond {
             self.part(at, sink);
         }
@@ -154,7 +156,8 @@ fn may_be_halves(first: &Flow, second: &Flow) -> bool {
     let comes_out = |flow: &Flow, side: Side| flow.links.home(side).is_some();
     let shares_an_end = first.client() == second.client() || first.server() == second.server();
     first.partner.is_none()
-        && !first.is_closed()
+        // The content of one that is closed is forgotten: a half of which nothing arrived adds none.
+        && (!first.is_closed() || second.sampled && second.is_incomplete() && second.is_empty())
         && first.apart == 0
         && second.apart == 0
         && first.sampled == second.sampled
@@ -168,13 +171,15 @@ fn may_be_halves(first: &Flow, second: &Flow) -> bool {
 
 /// Whether two halves carried as much, as far as that is known of both.
 fn carried_the_same(a: &Flow, b: &Flow) -> bool {
-    Side::BOTH.into_iter().all(|side| {
-        let (one, other) = (a.stream(side), b.stream(side));
-        let known = !a.sampled || one.fin && other.fin;
-        if known {
-            one.next == other.next
-        } else {
-            (one.next == 0) == (other.next == 0)
-        }
-    })
+    a.is_incomplete()
+        || b.is_incomplete()
+        || Side::BOTH.into_iter().all(|side| {
+            let (one, other) = (a.stream(side), b.stream(side));
+            let known = !a.sampled || one.fin && other.fin;
+            if known {
+                one.next == other.next
+            } else {
+                (one.next == 0) == (other.next == 0)
+            }
+        })
 }

@@ -571,16 +571,23 @@ impl Flow {
             .any(|what| self.unseen & 1 << *what as u8 != 0)
     }
 
+    /// Why what is missing of it proves nothing.
+    pub(super) fn why_incomplete(&self) -> Option<Why> {
+        if self.unseen & 1 << Unseen::Fragments as u8 != 0 {
+            let words = "its packets came in fragments, which hide the payload";
+            Some((Cause::Fragmented, words))
+        } else {
+            let words = "samples of this flow were lost";
+            self.is_incomplete().then_some((Cause::SamplesLost, words))
+        }
+    }
+
     /// Why a connection without payload carried none, where that is proven: a close or an
     /// acknowledgement of each side says so. Otherwise why it is not.
     pub(super) fn emptiness(&self) -> Result<Why, Why> {
         let [client, server] = &self.streams;
-        if self.unseen & 1 << Unseen::Fragments as u8 != 0 {
-            let words = "its packets came in fragments, which hide the payload";
-            return Err((Cause::Fragmented, words));
-        }
-        if self.is_incomplete() {
-            return Err((Cause::SamplesLost, "samples of this flow were lost"));
+        if let Some(why) = self.why_incomplete() {
+            return Err(why);
         }
         if client.next > 0 || server.next > 0 {
             let words = "it carried bytes, and none of them was seen";
@@ -617,7 +624,7 @@ impl Flow {
 }
 
 /// A reason, as a word and in words.
-type Why = (Cause, &'static str);
+pub(super) type Why = (Cause, &'static str);
 
 /// Which end is the server's of a connection whose start was not seen, and whether that is sure.
 fn guess(segment: &Segment<'_>, sender: End) -> (End, bool) {

@@ -465,6 +465,17 @@ impl FlowTable {
         all.len()
     }
 
+    /// The connection between `a` and `b` is over, and samples of it were lost, its end among them.
+    pub fn ended(&mut self, a: &Endpoint, b: &Endpoint, sink: &mut impl FnMut(Event, View<'_>)) {
+        let (peers, _) = Peers::of(a, b);
+        if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0) {
+            let flow = &mut self.slots[at];
+            flow.miss(Unseen::Samples);
+            flow.ended = true;
+            self.close(at, sink);
+        }
+    }
+
     /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
     /// [`Segment::time`].
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {

@@ -278,6 +278,12 @@ fn finding(flow: &Flow) -> Finding {
     } else if said != finding.verdict {
         finding.cause = Cause::Contested;
         finding.reason = SmolStr::new_static(CONTESTED);
+    } else if !flow.classifier.is_done()
+        && finding.verdict == Verdict::Unobserved
+        && let Some((cause, words)) = flow.why_incomplete()
+    {
+        finding.cause = cause;
+        finding.reason = SmolStr::new_static(words);
     }
     if flow.is_contested() {
         finding.notes.push(format!("contested: {CONTESTED}"));

@@ -157,7 +157,7 @@ impl Engine {
                     flows.observe(segment, &mut |event, view| ledger.note(event, view));
                 }), if !drained => {
                     read.context("read samples")?;
-                    self.flows.unread(&events.take_unread());
+                    self.settle(&mut events);
                     self.announce();
                 }
                 Some(query) = queries.recv() => {
@@ -194,9 +194,20 @@ impl Engine {
         events.drain(|segment| {
             flows.observe(segment, &mut |event, view| ledger.note(event, view));
         });
-        flows.unread(&events.take_unread());
-        flows.drain(&mut |event, view| ledger.note(event, view));
+        self.settle(events);
+        let ledger = &mut self.ledger;
+        self.flows
+            .drain(&mut |event, view| ledger.note(event, view));
         ledger.tell_waiting(u64::MAX);
+    }
+
+    /// Takes in what the last batch said of others than its segments.
+    fn settle(&mut self, events: &mut Events) {
+        let (flows, ledger) = (&mut self.flows, &mut self.ledger);
+        flows.unread(&events.take_unread());
+        for [a, b] in events.take_ended() {
+            flows.ended(&a, &b, &mut |event, view| ledger.note(event, view));
+        }
     }
 
     /// Tells of connections that opened, and of which nothing else was told in the same batch.
@@ -291,7 +302,7 @@ impl Losses {
         self.total.add(now, self.pending);
         let since = self.looked;
         (self.pending, self.looked) = (0, now);
-        for (ifindex, _) in self.reader.by_interface() {
+        for ifindex in self.reader.unnamed() {
             flows.lost(&Loss {
                 what: Unseen::Samples,
                 link: Some(ifindex),

@@ -4,7 +4,7 @@ use mtls_core::wire::{Checksum, Direction, Endpoint, Segment, TcpFlags, Unread, 
 use mtls_ebpf_common::{
     Counter, Flow, Half, Head,
     event::{self, View},
-    flow::{HALF_CLIENT, HALF_ISN, LINK_EGRESS},
+    flow::{FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_ISN, HALF_RST, LINK_EGRESS},
 };
 
 /// The segment of an event, without bytes.
@@ -142,28 +142,23 @@ pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'
     }
 }
 
-/// What opened a connection that was silent so far.
-pub(super) fn silent(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
+/// What the table knows of a connection of which something was not delivered: how it began.
+pub(super) fn untold(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let [first, second] = &flow.halves;
     let known = |half: &Half| (half.bits & HALF_ISN != 0).then_some(half.isn);
+    let [src, dst] = ends(flow);
     let link = if first.link == 0 {
         second.link
     } else {
         first.link
     };
     let is_of_first = first.link != 0;
-    let ends = flow.addrs.map(|words| {
-        let mut ip = [0; 16];
-        ip[..8].copy_from_slice(&words[0].to_ne_bytes());
-        ip[8..].copy_from_slice(&words[1].to_ne_bytes());
-        ip
-    });
     let segment = Segment {
         time: boot.wrapping_add(flow.opened),
         link: link & !LINK_EGRESS,
         direction: direction((link & LINK_EGRESS != 0) == is_of_first),
-        src: endpoint(ends[0], flow.ports[0], flow.family == 6),
-        dst: endpoint(ends[1], flow.ports[1], flow.family == 6),
+        src,
+        dst,
         seq: first.isn,
         ack: 0,
         flags: TcpFlags(0),
@@ -171,12 +166,40 @@ pub(super) fn silent(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
         payload: &[],
         checksum: Checksum::Unknown,
         isn: (known(first), known(second)),
-        midstream: false,
+        midstream: flow.bits & FLOW_MIDSTREAM != 0,
         again: false,
         lost: flow.lost != 0,
         foreign: false,
     };
-    opening(&segment, first.bits & HALF_CLIENT != 0, segment.time, f);
+    if !segment.midstream {
+        return opening(&segment, first.bits & HALF_CLIENT != 0, segment.time, f);
+    }
+    // It was met with its first payload, of which at least a byte went this way.
+    for (half, segment) in [(first, segment), (second, back(&segment))] {
+        if half.link != 0 {
+            f(&Segment {
+                seq: half.isn.wrapping_add(1),
+                len: 1,
+                ..segment
+            });
+        }
+    }
+}
+
+/// Whether a connection of which samples were lost is over.
+pub(super) fn is_over(flow: &Flow) -> bool {
+    let [first, second] = flow.halves.map(|half| half.bits);
+    flow.lost != 0 && (first & second & HALF_FIN != 0 || (first | second) & HALF_RST != 0)
+}
+
+/// Both ends of a connection.
+pub(super) fn ends(flow: &Flow) -> [Endpoint; 2] {
+    [0, 1].map(|at| {
+        let mut ip = [0; 16];
+        ip[..8].copy_from_slice(&flow.addrs[at][0].to_ne_bytes());
+        ip[8..].copy_from_slice(&flow.addrs[at][1].to_ne_bytes());
+        endpoint(ip, flow.ports[at], flow.family == 6)
+    })
 }
 
 /// What an event says that is of no segment; `None` when it is of one.

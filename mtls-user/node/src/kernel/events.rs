@@ -3,15 +3,15 @@
 use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
-use mtls_core::wire::{Segment, Unread};
-use mtls_ebpf_common::event::View;
+use mtls_core::wire::{Endpoint, Segment, Unread};
+use mtls_ebpf_common::{Flow, Head, event::View};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::Instant,
 };
 
-use super::{decode, silent::Silent};
+use super::{decode, untold::Untold};
 use crate::clock;
 
 /// Most events handled in a row, so that a flood cannot keep the task from everything else.
@@ -21,7 +21,8 @@ const BATCH: usize = 1024;
 /// most 100 times a second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often connections are looked for that are open and silent, and how long they are so by then.
+/// How often the flow table is looked through for what no sample told, and how long a connection is
+/// silent before it is told of.
 const WALK: Duration = Duration::from_secs(2);
 const SILENCE: u64 = 1_000_000_000;
 
@@ -31,26 +32,38 @@ const UNREAD: usize = 4096;
 /// The reader of the ring buffer.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
-    silent: Silent,
+    /// Most events that the ring buffer can hold.
+    capacity: usize,
+    untold: Untold,
+    /// Found in the flow table. They are told of when everything is read that was delivered before
+    /// they were found …
+    found: Vec<Flow>,
+    /// … which is so after this many events, or when there is none left.
+    ahead: usize,
     /// When the next drain may begin, and the next walk through the flow table.
     next: Instant,
     walk: Instant,
     unread: Vec<Unread>,
+    ended: Vec<[Endpoint; 2]>,
     /// Events that could not be understood, or found no room in `unread`.
     malformed: u64,
 }
 
 impl Events {
-    pub(super) fn new(ring: RingBuf<MapData>, silent: Silent) -> io::Result<Self> {
+    pub(super) fn new(ring: RingBuf<MapData>, bytes: u32, untold: Untold) -> io::Result<Self> {
         // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
         // is never exchanged.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         Ok(Self {
             ring: ring?,
-            silent,
+            capacity: bytes as usize / size_of::<Head>(),
+            untold,
+            found: Vec::new(),
+            ahead: 0,
             next: Instant::now(),
             walk: Instant::now() + WALK,
             unread: Vec::new(),
+            ended: Vec::new(),
             malformed: 0,
         })
     }
@@ -58,28 +71,33 @@ impl Events {
     /// Waits for samples and calls `f` for each; how many events there were, at least one.
     ///
     /// One event may yield several segments: the connection's SYNs, a run of payload, headers of
-    /// records further on.
+    /// records further on. What ended without a sample is in [`Self::take_ended`] afterwards.
     pub async fn next(&mut self, mut f: impl FnMut(&Segment<'_>)) -> io::Result<usize> {
         loop {
-            tokio::time::sleep_until(self.next).await;
-            let count = tokio::select! {
-                guard = self.ring.readable_mut() => {
-                    let mut guard = guard?;
-                    let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
-                    let count = reader.batch(guard.get_inner_mut(), &mut f);
-                    // A full batch leaves the readiness as it is: there may be more.
-                    if count < BATCH {
-                        guard.clear_ready();
-                        self.next = Instant::now() + PAUSE;
+            let mut count = 0;
+            if self.found.is_empty() {
+                tokio::time::sleep_until(self.next).await;
+                tokio::select! {
+                    guard = self.ring.readable_mut() => {
+                        let mut guard = guard?;
+                        let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
+                        count = reader.batch(guard.get_inner_mut(), &mut f);
+                        // A full batch leaves the readiness as it is: there may be more.
+                        if count < BATCH {
+                            guard.clear_ready();
+                            self.next = Instant::now() + PAUSE;
+                        }
                     }
-                    count
+                    () = tokio::time::sleep_until(self.walk) => {
+                        self.walk = Instant::now() + WALK;
+                        let before = now(ClockId::CLOCK_BOOTTIME).saturating_sub(SILENCE);
+                        self.find(before);
+                    }
                 }
-                () = tokio::time::sleep_until(self.walk) => {
-                    self.walk = Instant::now() + WALK;
-                    let before = now(ClockId::CLOCK_BOOTTIME).saturating_sub(SILENCE);
-                    walk(&self.silent, before, &mut f)
-                }
-            };
+            }
+            if !self.found.is_empty() {
+                count += self.read_ahead(&mut f);
+            }
             if count > 0 {
                 return Ok(count);
             }
@@ -89,15 +107,47 @@ impl Events {
     /// Like [`Self::next`], without waiting: takes what is there, connections that are silent
     /// included.
     pub fn drain(&mut self, mut f: impl FnMut(&Segment<'_>)) -> usize {
-        let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
+        if self.found.is_empty() {
+            self.find(u64::MAX);
+        }
         let mut total = 0;
         loop {
-            let count = reader.batch(self.ring.get_mut(), &mut f);
+            let count = self.read_ahead(&mut f);
             total += count;
-            if count < BATCH {
-                return total + walk(&self.silent, u64::MAX, &mut f);
+            if self.found.is_empty() {
+                return total;
             }
         }
+    }
+
+    /// Looks through the flow table.
+    fn find(&mut self, before: u64) {
+        self.found = self.untold.take(before);
+        self.ahead = self.capacity;
+    }
+
+    /// Reads what was delivered before `found` was, and then tells of that.
+    fn read_ahead(&mut self, f: &mut impl FnMut(&Segment<'_>)) -> usize {
+        let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
+        let count = reader.batch(self.ring.get_mut(), f);
+        let boot = reader.boot;
+        self.ahead = self.ahead.saturating_sub(count);
+        if count == BATCH && self.ahead > 0 {
+            return count;
+        }
+        let found = std::mem::take(&mut self.found);
+        for flow in &found {
+            decode::untold(flow, boot, f);
+        }
+        // Once all have been opened: of two halves, one is not to be over before the other is known.
+        let ended = found.iter().filter(|flow| decode::is_over(flow));
+        self.ended.extend(ended.map(decode::ends));
+        count + found.len()
+    }
+
+    /// The ends of connections, of which samples were lost, that are over since the last call.
+    pub fn take_ended(&mut self) -> Vec<[Endpoint; 2]> {
+        std::mem::take(&mut self.ended)
     }
 
     /// What was seen and could not be read since the last call, at most once for a pair of addresses,
@@ -149,17 +199,6 @@ impl<'a> Reader<'a> {
             None => *self.malformed += 1,
         }
     }
-}
-
-/// Tells of connections that opened `before` (nanoseconds since boot) and were silent since.
-fn walk(silent: &Silent, before: u64, f: &mut impl FnMut(&Segment<'_>)) -> usize {
-    let boot = clock::epoch();
-    let mut count = 0;
-    silent.each(before, |flow| {
-        decode::silent(flow, boot, f);
-        count += 1;
-    });
-    count
 }
 
 fn now(clock: ClockId) -> u64 {

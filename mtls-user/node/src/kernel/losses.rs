@@ -15,6 +15,7 @@ pub struct LossReader {
     interfaces: PerCpuHashMap<MapData, u32, Interface>,
     /// All of them at the last look.
     total: u64,
+    /// Those of which the connection is not known.
     by_interface: HashMap<u32, u64>,
 }
 
@@ -37,17 +38,18 @@ impl LossReader {
         moved
     }
 
-    /// The interfaces on which samples were lost since the last call, and how many.
-    pub fn by_interface(&mut self) -> Vec<(u32, u64)> {
+    /// The interfaces on which samples were lost since the last call of connections that the kernel
+    /// program could not name: all others it marks itself.
+    pub fn unnamed(&mut self) -> Vec<u32> {
         // Interfaces that are gone are forgotten.
         let before = std::mem::take(&mut self.by_interface);
         let mut moved = Vec::new();
         for ifindex in self.interfaces.keys().flatten() {
-            let lost = Losses::read(&self.interfaces, ifindex).sum();
-            let more = lost.saturating_sub(before.get(&ifindex).copied().unwrap_or(0));
+            let losses = Losses::read(&self.interfaces, ifindex);
+            let lost = losses.lost_map_full + losses.evicted;
             self.by_interface.insert(ifindex, lost);
-            if more > 0 {
-                moved.push((ifindex, more));
+            if lost > before.get(&ifindex).copied().unwrap_or(0) {
+                moved.push(ifindex);
             }
         }
         moved

@@ -11,7 +11,7 @@ mod events;
 pub mod links;
 mod losses;
 mod refusal;
-mod silent;
+mod untold;
 mod uplinks;
 
 use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Duration};
@@ -35,7 +35,7 @@ pub use self::{
     losses::LossReader,
     refusal::{errno, is_gone},
 };
-use silent::Silent;
+use untold::Untold;
 
 use mtls_ebpf_common::{Interface, flow::WAYS};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -92,6 +92,7 @@ pub struct Kernel {
     /// The state of connections, for [`Events`] to walk through.
     flows: Option<MapData>,
     ring: Option<RingBuf<MapData>>,
+    ring_bytes: u32,
     generation: Array<MapData, u32>,
     /// The kernel's numbers of the maps of counters, and of losses per interface.
     ids: [u32; 2],
@@ -171,6 +172,7 @@ impl Kernel {
             interfaces,
             flows: Some(table),
             ring: Some(ring),
+            ring_bytes: ring_size(config.ring_bytes),
             generation,
             ids,
             links: HashMap::new(),
@@ -193,8 +195,8 @@ impl Kernel {
             .flows
             .take()
             .context("the flows are being read already")?;
-        let silent = Silent::new(&flows).context("map the flow table")?;
-        Events::new(ring, silent).context("watch the ring buffer")
+        let untold = Untold::new(&flows).context("map the flow table")?;
+        Events::new(ring, self.ring_bytes, untold).context("watch the ring buffer")
     }
 
     /// What tells the reader of samples that some were lost, and where.

@@ -1,7 +1,7 @@
 //! Halves of one connection, and what only looks like them.
 
 use super::*;
-use crate::record::Verdict;
+use crate::record::{Cause, Verdict};
 
 const GET: &[u8] = b"GET /secret HTTP/1.1\r\nHost: db\r\nUser-Agent: curl/8\r\n\r\n";
 const OTHER: &[u8] = b"POST /other HTTP/1.1\r\nHost: db\r\nUser-Agent: wget\r\n\r\n";
@@ -137,4 +137,64 @@ fn a_half_with_more_to_it_is_parted() {
         records.iter().any(|r| r.verdict == Verdict::Plaintext),
         "{records:?}"
     );
+}
+
+/// A half of which only the beginning is known, as everything else was lost, adds no connection.
+#[test]
+fn a_half_that_was_lost_is_still_a_half() {
+    let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
+    let a = connection((pod, service), [7, 0], 1, GET);
+    let mut b = connection((pod, server), [0, 9], 1, GET);
+    for s in &mut b {
+        s.lost = true;
+    }
+    let told = |segments: &[Segment<'_>]| {
+        let mut table = FlowTable::new(Limits::default());
+        let mut events = run(&mut table, segments);
+        table.ended(&server, &pod, &mut |event, view| {
+            events.push((event, view.record()));
+        });
+        table.drain(&mut |event, view| events.push((event, view.record())));
+        events.retain(|(event, _)| *event == Event::Closed);
+        events
+            .into_iter()
+            .map(|(_, record)| record)
+            .collect::<Vec<_>>()
+    };
+    // Whichever is told of first.
+    for segments in [[&a[..], &b[..2]].concat(), [&b[..2], &a[..]].concat()] {
+        let records = told(&segments);
+        assert_eq!(records.len(), 1, "{records:#?}");
+        assert_eq!(records[0].verdict, Verdict::Plaintext);
+    }
+    // What arrives of it behind the end of the other is told.
+    let records = told(&[&a[..], &b[..3]].concat());
+    assert_eq!(records.len(), 2, "{records:#?}");
+}
+
+#[test]
+fn what_was_lost_of_a_connection_is_its_reason() {
+    let (pod, server) = (end(1, 40_000), end(2, 8_080));
+    let mut all = connection((pod, server), [7, 9], 1, b"GE");
+    all.truncate(6);
+    let mut table = FlowTable::new(Limits::default());
+    run(&mut table, &all);
+    let cause = |table: &FlowTable| {
+        let view = table.open().next().expect("it is open");
+        (view.verdict(), view.finding().cause)
+    };
+    assert_eq!(cause(&table), (Verdict::Unobserved, Cause::NotDecided));
+    all[4].lost = true;
+    run(&mut table, &all[4..5]);
+    assert_eq!(cause(&table), (Verdict::Unobserved, Cause::SamplesLost));
+    let mut events = Vec::new();
+    table.ended(&pod, &server, &mut |event, view| {
+        events.push((event, view.record()));
+    });
+    assert_eq!(kinds(&events), [Event::Closed]);
+    let record = &events[0].1;
+    assert_eq!(record.verdict, Verdict::Unobserved);
+    assert!(record.closed && record.lost);
+    assert_eq!(record.cause, Cause::SamplesLost, "{}", record.reason);
+    assert_eq!(table.open().count(), 0);
 }

@@ -1,5 +1,5 @@
-//! Connections that are open and say nothing: no sample tells of them, so they are looked up in the
-//! kernel's table.
+//! Connections of which something was not delivered, looked up in the kernel's table: those that are
+//! open and say nothing, and those of which samples were lost, perhaps their end among them.
 
 use std::{
     io,
@@ -9,20 +9,20 @@ use std::{
 };
 
 use aya::maps::{MapData, MapInfo};
-use mtls_ebpf_common::{Flow, flow::HALF_ISN};
+use mtls_ebpf_common::Flow;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The kernel's flow table, as this process sees it.
 #[derive(Debug)]
-pub(super) struct Silent {
+pub(super) struct Untold {
     flows: NonNull<Flow>,
     count: usize,
 }
 
 // SAFETY: the memory is shared with the kernel and with nobody else here.
-unsafe impl Send for Silent {}
+unsafe impl Send for Untold {}
 
-impl Silent {
+impl Untold {
     /// Maps the table.
     pub(super) fn new(map: &MapData) -> io::Result<Self> {
         let info: MapInfo = map.info().map_err(io::Error::other)?;
@@ -38,51 +38,51 @@ impl Silent {
         })
     }
 
-    /// Calls `f` with each connection met at its SYN before `before` (nanoseconds since boot) of which
-    /// nothing was delivered yet, once.
-    pub(super) fn each(&self, before: u64, mut f: impl FnMut(&Flow)) {
-        for at in 0..self.count {
-            // SAFETY: within the mapped memory, which lives as long as `self`.
-            let flow = unsafe { self.flows.add(at) };
-            if let Some(flow) = read(flow)
-                && flow.told != flow.serial
-                && flow.opened < before
-                && (flow.halves[0].bits | flow.halves[1].bits) & HALF_ISN != 0
-            {
-                f(&flow);
-                // The kernel never takes this for another connection: that has another number.
-                // SAFETY: as above; the kernel reads and writes it as a single byte, too.
-                unsafe { AtomicU8::from_ptr(&raw mut (*self.flows.add(at).as_ptr()).told) }
-                    .store(flow.serial, Ordering::Relaxed);
-            }
-        }
+    /// The connections of which samples were lost since the last call, and those met before `before`
+    /// (nanoseconds since boot) of which nothing was delivered yet; each once.
+    pub(super) fn take(&self, before: u64) -> Vec<Flow> {
+        // SAFETY: within the mapped memory, which lives as long as `self`.
+        let place = |at| unsafe { self.flows.add(at) };
+        (0..self.count)
+            .filter_map(|at| take(place(at), before))
+            .collect()
     }
 }
 
-impl Drop for Silent {
+impl Drop for Untold {
     fn drop(&mut self) {
         // SAFETY: what `mmap` gave, once.
         let _ = unsafe { munmap(self.flows.cast(), self.count * size_of::<Flow>()) };
     }
 }
 
-/// A connection's state as it was at one moment; `None` while a processor is at work on it.
-fn read(flow: NonNull<Flow>) -> Option<Flow> {
+/// A connection's state as it was at one moment, once; `None` while a processor is at work on it, and
+/// when there is nothing to tell.
+fn take(flow: NonNull<Flow>, before: u64) -> Option<Flow> {
     let at = flow.as_ptr();
     // SAFETY: within the mapped memory, and aligned.
     let (lock, told, serial) = unsafe {
         (
             AtomicU32::from_ptr(&raw mut (*at).lock),
-            ptr::read_volatile(&raw const (*at).told),
+            AtomicU8::from_ptr(&raw mut (*at).told),
             ptr::read_volatile(&raw const (*at).serial),
         )
     };
     // Most have been told of, and need no copy.
-    if told == serial || lock.load(Ordering::Acquire) != 0 {
+    let old = told.load(Ordering::Relaxed);
+    if old == serial || lock.load(Ordering::Acquire) != 0 {
         return None;
     }
+    // Before the copy: what is lost from here on is told the next time.
+    told.store(serial, Ordering::SeqCst);
     // SAFETY: as above; plain numbers, whatever the kernel writes meanwhile.
     let (first, second) = unsafe { (ptr::read_volatile(at), ptr::read_volatile(at)) };
     let is_free = lock.load(Ordering::Acquire) == 0;
-    (is_free && first == second).then_some(first)
+    let is_due = first.opened != 0 && (first.lost != 0 || first.opened < before);
+    if is_free && first == second && first.serial == serial && is_due {
+        return Some(first);
+    }
+    // A place that has changed hands meanwhile has another number.
+    told.store(old, Ordering::Relaxed);
+    None
 }
