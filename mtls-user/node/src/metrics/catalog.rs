@@ -93,6 +93,10 @@ catalog! {
         "Connections with an identity that is not that of its pod";
     MISMATCH_LAST Gauge "mtls_identity_mismatch_last_seen_timestamp_seconds" EDGE,
         "When the latest of them was seen";
+    OLD_TLS Counter "mtls_old_tls_handshakes" EDGE,
+        "Handshakes of TLS 1.1 and before";
+    OLD_TLS_LAST Gauge "mtls_old_tls_last_seen_timestamp_seconds" EDGE,
+        "When the latest of them was seen";
     EDGES Gauge "mtls_metrics_edges" &[],
         "Edges that have series of their own";
     EDGES_LIMIT Gauge "mtls_metrics_edges_limit" &[],
@@ -105,6 +109,8 @@ catalog! {
         "TLS handshakes by what was negotiated, as far as it was seen";
     CERTIFICATE_EXPIRY Gauge "mtls_certificate_expiry_timestamp_seconds" &["namespace", "workload", "side"],
         "When the certificate expires that ends first of those that a workload presented in clear (TLS 1.2 and before)";
+    CERTIFICATE_LIFETIME Gauge "mtls_certificate_lifetime_seconds" &["namespace", "workload", "side"],
+        "For how long that certificate is valid in all";
     CERTIFICATES_OVERFLOW Counter "mtls_certificates_overflow" &[],
         "Certificates that were not kept, as those of too many workloads are";
     UNDECIDED Counter "mtls_undecided_connections" &["verdict", "cause"],

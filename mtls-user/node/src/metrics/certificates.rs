@@ -14,10 +14,18 @@ const REPLACED: u64 = 3_600_000_000_000;
 /// One is forgotten after so long in any case.
 const FORGOTTEN: u64 = 7 * 24 * 3_600_000_000_000;
 
+/// Until when a certificate is valid.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Expiry {
+    /// Seconds since the Unix epoch.
+    pub(super) not_after: i64,
+    /// Seconds from the beginning of its validity to its end.
+    pub(super) lifetime: i64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Presented {
-    /// Seconds since the Unix epoch.
-    not_after: i64,
+    expiry: Expiry,
     /// The daemon's time.
     seen: u64,
 }
@@ -53,9 +61,13 @@ impl Certificates {
                 continue;
             }
             let not_after = certificate.not_after.as_seconds();
+            let expiry = Expiry {
+                not_after,
+                lifetime: not_after - certificate.not_before.as_seconds(),
+            };
             let seen = flow.last_seen.as_nanos();
             let known = self.known.entry(key).or_default();
-            if let Some(same) = known.iter_mut().find(|one| one.not_after == not_after) {
+            if let Some(same) = known.iter_mut().find(|one| one.expiry == expiry) {
                 same.seen = same.seen.max(seen);
             } else {
                 if known.len() >= EACH {
@@ -63,7 +75,7 @@ impl Certificates {
                     known.sort_unstable_by_key(|one| std::cmp::Reverse(one.seen));
                     known.truncate(EACH - 1);
                 }
-                known.push(Presented { not_after, seen });
+                known.push(Presented { expiry, seen });
             }
         }
     }
@@ -79,9 +91,9 @@ impl Certificates {
         });
     }
 
-    /// The nearest expiry of each, in seconds since the Unix epoch.
-    pub(super) fn nearest(&self) -> Vec<(End, Side, i64)> {
-        let nearest = |known: &[Presented]| known.iter().map(|one| one.not_after).min();
+    /// The nearest expiry of each.
+    pub(super) fn nearest(&self) -> Vec<(End, Side, Expiry)> {
+        let nearest = |known: &[Presented]| known.iter().map(|one| one.expiry).min();
         self.known
             .iter()
             .filter_map(|((end, side), known)| Some((end.clone(), *side, nearest(known)?)))

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::catalog::{self as c, Kind, Metric};
+use super::certificates::Expiry;
 use super::labels::{Labels, Sides};
 use super::meter::Snapshot;
 use super::process::Usage;
@@ -104,6 +105,7 @@ impl Page {
                 (|edge| &edge.downgrades) as fn(&super::rows::Edge) -> &Happenings,
             ),
             (&c::MISMATCHES, &c::MISMATCH_LAST, |edge| &edge.mismatches),
+            (&c::OLD_TLS, &c::OLD_TLS_LAST, |edge| &edge.old_tls),
         ] {
             out.family(counter, |family| {
                 snapshot.each_happening(what, |labels, happened| family.add(labels, happened.count))
@@ -137,13 +139,21 @@ impl Page {
             }
             Ok(())
         })?;
-        out.family(&c::CERTIFICATE_EXPIRY, |family| {
-            for (end, side, not_after) in &snapshot.certificates {
-                let labels = [&*end.namespace, &*end.workload, side.as_str()];
-                family.add(&labels, *not_after as f64)?;
-            }
-            Ok(())
-        })?;
+        for (metric, what) in [
+            (
+                &c::CERTIFICATE_EXPIRY,
+                (|expiry| expiry.not_after) as fn(&Expiry) -> i64,
+            ),
+            (&c::CERTIFICATE_LIFETIME, |expiry| expiry.lifetime),
+        ] {
+            out.family(metric, |family| {
+                for (end, side, expiry) in &snapshot.certificates {
+                    let labels = [&*end.namespace, &*end.workload, side.as_str()];
+                    family.add(&labels, what(expiry) as f64)?;
+                }
+                Ok(())
+            })?;
+        }
         out.one(&c::CERTIFICATES_OVERFLOW, snapshot.certificates_overflow)?;
         out.family(&c::UNDECIDED, |family| {
             for ((verdict, cause), n) in &snapshot.undecided {

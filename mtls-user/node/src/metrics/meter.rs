@@ -9,7 +9,7 @@ use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 use smol_str::SmolStr;
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, Expiry};
 use super::labels::{End, Labels, Sides, known, value};
 use super::rows::{Edge, Likeness, note};
 use mtls_core::record::{Cause, Event, FlowRecord, Side, Verdict};
@@ -78,7 +78,7 @@ pub struct Snapshot {
     pub(super) totals: Totals,
     pub(super) handshakes: Vec<(Handshake, [u64; Sides::NAMES.len()])>,
     pub(super) undecided: BTreeMap<(Verdict, Cause), u64>,
-    pub(super) certificates: Vec<(End, Side, i64)>,
+    pub(super) certificates: Vec<(End, Side, Expiry)>,
     pub(super) certificates_overflow: u64,
 }
 
@@ -190,6 +190,9 @@ impl Meter {
             && let (Some(version), Some(cipher)) = (&tls.version, &tls.cipher)
         {
             counted.handshake = true;
+            if matches!(version.as_str(), "ssl3" | "1.0" | "1.1") {
+                note(&mut edge.old_tls, sides, time);
+            }
             let none = SmolStr::new_static("");
             let group = tls.group.as_ref().unwrap_or(&none);
             let mut shown = [value(version), value(group), value(cipher)];

@@ -71,6 +71,8 @@ pub(super) struct Edge {
     pub(super) is_mutual: bool,
     pub(super) downgrades: Happenings,
     pub(super) mismatches: Happenings,
+    /// Handshakes of TLS 1.1 and before.
+    pub(super) old_tls: Happenings,
     pub(super) last_seen: u64,
 }
 
@@ -82,6 +84,7 @@ impl Edge {
             is_mutual: false,
             downgrades: Happenings::default(),
             mismatches: Happenings::default(),
+            old_tls: Happenings::default(),
             last_seen: 0,
         }
     }

@@ -1,0 +1,305 @@
+//! The daemon's metrics, scraped by a real Prometheus; the rules, alerts and the dashboard that are
+//! shipped, tried on what it scraped.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use mtls_tests::daemon::Daemon;
+use mtls_tests::http::{self, until};
+use mtls_tests::pki::dns_name;
+use mtls_tests::process::Process;
+use mtls_tests::prometheus::{self as prom, HOOK, METRICS, PROGRAMS, Prometheus};
+use mtls_tests::scene::{Scene, at};
+use mtls_tests::skip::{Need, runs_here};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn serving(scene: &Scene, more: &[&str]) -> Result<Daemon> {
+    let address = METRICS.to_string();
+    let args = [&["--metrics", &address][..], more].concat();
+    Daemon::start_with(&scene.node, &args)
+}
+
+/// The value of the series with this name and these labels in a page.
+fn value(page: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let is_it = |line: &&str| {
+        let named = line
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']));
+        named && labels.iter().all(|label| line.contains(label))
+    };
+    page.lines().find(is_it)?.rsplit_once(' ')?.1.parse().ok()
+}
+
+#[test]
+fn what_was_seen_is_on_the_page_and_the_page_is_as_prometheus_wants_it() -> Result<()> {
+    if !runs_here(&[Need::Root, PROGRAMS]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = serving(&scene, &[])?;
+    let (mutual, clear) = (at(scene.db.v4(), 8443), at(scene.db.v4(), 8080));
+    let _mutual = scene.serve(&scene.db, mutual, &["--mode", "mtls"])?;
+    let _clear = scene.serve(&scene.db, clear, &["--mode", "plain-http"])?;
+    let twelve = ["--mode", "mtls", "--tls", "1.2", "--connections", "3"];
+    scene.connect(&scene.web, mutual, &twelve)?;
+    scene.connect(&scene.web, mutual, &["--mode", "mtls"])?;
+    scene.connect(&scene.web, clear, &["--mode", "plain-http"])?;
+    scene.probe(clear)?;
+    daemon.await_counts("web", "db", &[("mtls", 4), ("plaintext", 1)])?;
+    let page = http::get(METRICS, "/metrics", &[])?;
+    for reporter in ["reporter=\"source\"", "reporter=\"destination\""] {
+        let edge = [
+            reporter,
+            "source_namespace=\"shop\",source_workload=\"web\"",
+            "destination_namespace=\"shop\",destination_workload=\"db\"",
+        ];
+        let count = |port: u16, verdict| {
+            let port = format!("destination_port=\"{port}\"");
+            let labels = [&edge[..], &[&port, verdict, "exempt=\"\""]].concat();
+            value(&page, "mtls_edge_connections_total", &labels)
+        };
+        assert_eq!(count(8443, "verdict=\"mtls\""), Some(4.0), "{page}");
+        assert_eq!(count(8080, "verdict=\"plaintext\""), Some(1.0), "{page}");
+        let handshakes = [reporter, "version=\"1.2\""];
+        assert_eq!(
+            value(&page, "mtls_handshakes_total", &handshakes),
+            Some(3.0)
+        );
+    }
+    // A probe is seen at the pod's end only, and is no alarm.
+    let probe = ["exempt=\"kubelet-probe\"", "verdict=\"plaintext\""];
+    let connections = "mtls_edge_connections_total";
+    assert_eq!(value(&page, connections, &probe), Some(1.0), "{page}");
+    for (name, labels, wanted) in [
+        ("mtls_pods", "watched=\"true\"", 2.0),
+        ("mtls_interfaces", "state=\"attached\"", 2.0),
+        ("mtls_metrics_edges", "", 3.0),
+    ] {
+        assert_eq!(value(&page, name, &[labels]), Some(wanted), "{name}");
+    }
+    for side in ["client", "server"] {
+        let side = format!("side=\"{side}\"");
+        let expiry = value(&page, "mtls_certificate_expiry_timestamp_seconds", &[&side]);
+        assert!(expiry.is_some_and(|at| at > 1.7e9), "{page}");
+    }
+    let mut check = Command::new("promtool");
+    check.args(["check", "metrics"]);
+    let mut check = Process::with_input(check, page.as_bytes())?;
+    let status = check.wait(PATIENCE)?;
+    assert!(status.success(), "{}\n{page}", check.told());
+    assert_eq!(check.told(), "stdout:\n\nstderr:\n");
+    Ok(())
+}
+
+#[test]
+fn metrics_are_served_by_tls_to_whoever_has_the_token() -> Result<()> {
+    if !runs_here(&[Need::Root, Need::Programs(&["curl"])]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let own = scene.pki.identity("db")?;
+    let token = scene.node.files().join("token");
+    std::fs::write(&token, "a-token-of-some-length\n")?;
+    let path = |path: &std::path::Path| path.to_str().context("a path").map(str::to_owned);
+    let (cert, key, token) = (path(&own.cert)?, path(&own.key)?, path(&token)?);
+    let args = ["--metrics-cert", &cert, "--metrics-key", &key];
+    let _daemon = serving(
+        &scene,
+        &[&args[..], &["--metrics-token-file", &token]].concat(),
+    )?;
+    let host = dns_name("db");
+    let ask = |token: &str| -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--write-out", "%{http_code}"]);
+        curl.arg("--cacert").arg(&scene.pki.ca);
+        curl.args(["--connect-to", &format!("{host}:9488:{METRICS}")]);
+        curl.args(["--header", &format!("Authorization: Bearer {token}")]);
+        curl.arg(format!("https://{host}:9488/metrics"));
+        Process::start(curl)?.succeed(PATIENCE)
+    };
+    let good = ask("a-token-of-some-length")?;
+    assert!(
+        good.contains("mtls_build_info{version=") && good.ends_with("200"),
+        "{good}"
+    );
+    let bad = ask("a-token-of-some-other")?;
+    assert!(!bad.contains("mtls_") && bad.ends_with("401"), "{bad}");
+    assert!(http::get(METRICS, "/metrics", &[]).is_err(), "in clear");
+    Ok(())
+}
+
+/// The rules with the times of a test: five minutes are eight seconds.
+fn hurried() -> Result<String> {
+    let rules = std::fs::read_to_string(prom::shipped().join("rules.yml"))?;
+    let hurried = rules.replace("< 300", "< 8").replace("< 900", "< 8");
+    ensure!(
+        hurried != rules,
+        "the rules have other times than this test knows"
+    );
+    Ok(hurried)
+}
+
+#[test]
+fn a_second_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
+    if !runs_here(&[Need::Root, PROGRAMS]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = serving(&scene, &[])?;
+    let posted = http::receiver(HOOK)?;
+    let _alertmanager = prom::alertmanager(&scene.node)?;
+    let _prometheus = Prometheus::start(&scene.node, &hurried()?)?;
+    let addr = at(scene.db.v4(), 8080);
+    let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+    let begun = Instant::now();
+    scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
+    daemon.await_counts("web", "db", &[("plaintext", 1)])?;
+    let next = |status: &str| -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let post = posted
+                .recv_timeout(left)
+                .with_context(|| format!("no alert is {status}"))?;
+            let alert = &post["alerts"][0];
+            if alert["labels"]["alertname"] == "MtlsPlaintext" && alert["status"] == status {
+                return Ok(alert.clone());
+            }
+        }
+    };
+    let alert = next("firing")?;
+    let fired = begun.elapsed();
+    assert_eq!(alert["labels"]["source_workload"], "web");
+    assert_eq!(alert["labels"]["destination_workload"], "db");
+    assert_eq!(alert["labels"]["severity"], "warning");
+    let summary = "Plaintext: web (shop) to db (shop), port 8080";
+    assert_eq!(alert["annotations"]["summary"], summary);
+    // A scrape, an evaluation, and the way through Alertmanager.
+    assert!(fired < Duration::from_secs(10), "after {fired:?}");
+    next("resolved")?;
+    Ok(())
+}
+
+#[test]
+fn every_panel_of_the_dashboard_has_data() -> Result<()> {
+    if !runs_here(&[Need::Root, PROGRAMS]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let daemon = serving(&scene, &[])?;
+    let rules = std::fs::read_to_string(prom::shipped().join("rules.yml"))?;
+    let prometheus = Prometheus::start(&scene.node, &rules)?;
+    let (mutual, clear, raw) = (
+        at(scene.db.v4(), 8443),
+        at(scene.db.v4(), 8080),
+        at(scene.db.v4(), 9000),
+    );
+    let _mutual = scene.serve(&scene.db, mutual, &["--mode", "mtls"])?;
+    let _clear = scene.serve(&scene.db, clear, &["--mode", "plain-http"])?;
+    let _raw = scene.serve(&scene.db, raw, &["--mode", "raw"])?;
+    // A rate is of two scrapes: the second round is after the first was scraped.
+    for round in 1..=2 {
+        scene.connect(&scene.web, mutual, &["--mode", "mtls", "--tls", "1.2"])?;
+        scene.connect(&scene.web, mutual, &["--mode", "mtls"])?;
+        scene.connect(&scene.web, clear, &["--mode", "plain-http"])?;
+        scene.connect(&scene.web, raw, &["--mode", "raw"])?;
+        let counts = [("mtls", 2 * round), ("plaintext", round), ("opaque", round)];
+        daemon.await_counts("web", "db", &counts)?;
+        until(PATIENCE, "the round is scraped", || {
+            let all = prometheus.query(&format!(
+                "sum(mtls_edge_connections_total{{reporter=\"destination\"}}) == {}",
+                4 * round
+            ))?;
+            Ok((!all.is_empty()).then_some(()))
+        })?;
+    }
+    let dashboard = std::fs::read_to_string(prom::shipped().join("dashboard.json"))?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    ensure!(panels.len() >= 15, "{} panels", panels.len());
+    for panel in panels {
+        for target in panel["targets"].as_array().context("targets")? {
+            let query = target["expr"].as_str().context("a query")?;
+            let query = [
+                ("$__range_s", "60"),
+                ("$__range", "1m"),
+                ("$__rate_interval", "1m"),
+                ("$namespace", ".*"),
+                ("$job", ".*"),
+            ]
+            .iter()
+            .fold(query.to_owned(), |query, (name, value)| {
+                query.replace(name, value)
+            });
+            ensure!(!query.contains('$'), "{query}");
+            let data = prometheus.query(&query)?;
+            let finite = |sample: &Value| {
+                let value = sample["value"][1]
+                    .as_str()
+                    .and_then(|text| text.parse().ok());
+                value.is_some_and(f64::is_finite)
+            };
+            ensure!(
+                !data.is_empty() && data.iter().all(finite),
+                "{}: {query} has no data: {data:?}",
+                panel["title"]
+            );
+        }
+    }
+    // What the dashboard leads with.
+    let share = prometheus.query("mtls:pods_watched:ratio")?;
+    assert_eq!(share[0]["value"][1], "1");
+    Ok(())
+}
+
+#[test]
+fn the_rules_fire_and_do_not_fire_as_their_tests_say() -> Result<()> {
+    if !runs_here(&[PROGRAMS]) {
+        return Ok(());
+    }
+    let promtool = |args: &[&str]| -> Result<String> {
+        let mut command = Command::new("promtool");
+        command.args(args).current_dir(prom::shipped());
+        Process::start(command)?.succeed(PATIENCE)
+    };
+    promtool(&["check", "rules", "rules.yml"])?;
+    promtool(&["test", "rules", "rules.test.yml"])?;
+    // Each alert has a test in which it fires, one in which it does not, and a page that says what to do.
+    let read = |name: &str| std::fs::read_to_string(prom::shipped().join(name));
+    let (rules, tests) = (read("rules.yml")?, read("rules.test.yml")?);
+    let alerts: Vec<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    ensure!(alerts.len() >= 15, "{alerts:?}");
+    for alert in alerts {
+        let named = format!("alertname: {alert}\n");
+        let outcomes: Vec<_> = tests
+            .split(&named)
+            .skip(1)
+            .map(|rest| rest.trim_start().starts_with("exp_alerts: []"))
+            .collect();
+        ensure!(
+            outcomes.contains(&true),
+            "{alert} has no test in which it does not fire"
+        );
+        ensure!(
+            outcomes.contains(&false),
+            "{alert} has no test in which it fires"
+        );
+        let page = prom::shipped().join(format!("../../docs/runbooks/{alert}.md"));
+        let page = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+        for part in [
+            &format!("# {alert}\n"),
+            "## What it means\n",
+            "## What to do\n",
+        ] {
+            ensure!(page.contains(part), "{alert}'s page lacks {part}");
+        }
+        ensure!(rules.contains(&format!("runbook_url: docs/runbooks/{alert}.md\n")));
+    }
+    Ok(())
+}
