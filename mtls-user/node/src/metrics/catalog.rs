@@ -143,7 +143,7 @@ catalog! {
         "Interfaces that are watched, could not be attached to, wait for it, or lead to the network";
     PODS Gauge "mtls_pods" &["watched"],
         "Pods with an interface on this node, by whether it is watched";
-    ATTACH_LATENCY Gauge "mtls_attach_latency_seconds" &["quantile"],
+    ATTACH_LATENCY Gauge "mtls_attach_latency_seconds" &["percentile"],
         "From the making of an interface to the programs on it, of the latest 1,024";
     SOURCE_ENTRIES Gauge "mtls_source_entries" &["source"],
         "Entries of a source of names that hold now";

@@ -87,10 +87,16 @@ impl Page {
     fn edges(&self, out: &mut Out<'_>) -> fmt::Result {
         let snapshot = &self.snapshot;
         out.family(&c::EDGE_CONNECTIONS, |family| {
-            snapshot.each_count(|labels, count| family.add(labels, count.connections))
+            snapshot.each_count(|labels, count| match count.connections {
+                0 => Ok(()),
+                connections => family.add(labels, connections),
+            })
         })?;
         out.family(&c::EDGE_LAST_SEEN, |family| {
-            snapshot.each_count(|labels, count| family.add(labels, seconds(count.last_seen)))
+            snapshot.each_count(|labels, count| match count.last_seen {
+                0 => Ok(()),
+                last_seen => family.add(labels, seconds(last_seen)),
+            })
         })?;
         out.family(&c::EDGE_OPEN, |family| {
             snapshot.each_count(|labels, count| match count.open {
@@ -214,9 +220,9 @@ impl Page {
         out.each(
             &c::ATTACH_LATENCY,
             [
-                ("0.5", attach.p50_us as f64 / 1e6),
-                ("0.99", attach.p99_us as f64 / 1e6),
-                ("1", attach.max_us as f64 / 1e6),
+                ("50", attach.p50_us as f64 / 1e6),
+                ("99", attach.p99_us as f64 / 1e6),
+                ("100", attach.max_us as f64 / 1e6),
             ],
         )
     }
@@ -278,7 +284,7 @@ impl Snapshot {
                 } = row.like;
                 let exempt = exempt.map_or("", |exempt| exempt.as_str());
                 for (side, count) in Sides::NAMES.into_iter().zip(row.at) {
-                    if count.last_seen > 0 {
+                    if count.connections > 0 || count.open > 0 {
                         let [a, b, c, d, e, f] = ends.values();
                         let (verdict, outcome) = (verdict.as_str(), outcome.as_str());
                         add(&[side, a, b, c, d, e, f, verdict, exempt, outcome], count)?;

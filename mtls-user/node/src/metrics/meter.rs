@@ -136,13 +136,14 @@ impl Meter {
         }
         // What is not known yet is counted when it is, or when nothing more will be.
         let is_open_question = matches!(like.verdict, Verdict::Unobserved | Verdict::NoData);
-        if closed || !is_open_question {
+        let is_counted = closed || !is_open_question;
+        if is_counted {
             self.count(flow, like, sides, &mut counted);
         }
         let place = &mut self.edges[edge];
         let time = flow.last_seen.as_nanos();
         place.last_seen = place.last_seen.max(time);
-        for side in sides.each() {
+        for side in sides.each().filter(|_| is_counted) {
             let count = &mut place.rows[row].at[side];
             count.last_seen = count.last_seen.max(time);
         }

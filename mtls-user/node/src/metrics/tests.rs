@@ -89,6 +89,8 @@ fn each_connection_is_counted_once_at_each_end() {
         let again = "mtls_metrics_recounted_connections_total";
         assert_eq!(value(&page, again, &[("reporter", reporter)]), Some(0.0));
     }
+    // What they were while nothing was known of them is nothing to be told.
+    assert!(!page.contains("verdict=\"unobserved\""), "{page}");
 }
 
 #[test]
