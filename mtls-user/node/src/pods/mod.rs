@@ -49,38 +49,44 @@ const MAX_ENTRIES: usize = 200_000;
 /// Most entries remembered after their end, of one source.
 const MAX_ENDED: usize = 65_536;
 
-/// Where names come from; of two that claim one address, the first here is believed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Source {
-    /// The container runtime: whoever really has the address on this node.
-    Cri,
-    /// The Kubernetes API: pods.
-    Kubernetes,
-    /// A file.
-    File,
-    /// Named network namespaces.
-    Netns,
-    /// The Kubernetes API: Services and their endpoints.
-    Services,
-    /// The node itself.
-    Node,
-    /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
-    Namespaces,
+/// A source is one line: the variant, and its name in `mtls status` and in `docs/names.md`.
+macro_rules! sources {
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal,)*) => {
+        /// Where names come from; of two that claim one address, the first here is believed.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Source {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Source {
+            /// All of them, the most believed first.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name in `mtls status`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Source {
-    /// Its name in `mtls status`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cri => "cri",
-            Self::Kubernetes => "kubernetes",
-            Self::File => "file",
-            Self::Netns => "netns",
-            Self::Services => "services",
-            Self::Node => "node",
-            Self::Namespaces => "namespaces",
-        }
-    }
+sources! {
+    /// The container runtime: whoever really has the address on this node.
+    Cri "cri",
+    /// The Kubernetes API: pods.
+    Kubernetes "kubernetes",
+    /// A file.
+    File "file",
+    /// Named network namespaces.
+    Netns "netns",
+    /// The Kubernetes API: Services and their endpoints.
+    Services "services",
+    /// The node itself.
+    Node "node",
+    /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
+    Namespaces "namespaces",
 }
 
 #[derive(Debug, Default)]

@@ -183,3 +183,16 @@ fn a_shared_address_is_named_by_its_port() {
         "not an address of this node"
     );
 }
+
+#[test]
+fn every_source_has_a_row_in_the_documentation() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/names.md");
+    let page = std::fs::read_to_string(page).expect("docs/names.md");
+    for source in Source::ALL {
+        let row = format!("\n| `{}` | ", source.as_str());
+        assert!(
+            page.contains(&row),
+            "docs/names.md has no row of {source:?}"
+        );
+    }
+}
