@@ -29,20 +29,31 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     let values =
         fs::read_to_string(dir().join("values.yaml")).context("read the chart's values")?;
+    // A chart has nothing but what is in its directory.
+    for name in ["rules.yml", "dashboard.json"] {
+        let text = fs::read_to_string(deploy().join("prometheus").join(name))
+            .with_context(|| format!("read deploy/prometheus/{name}"))?;
+        current(&dir().join("files").join(name), &text, args.check)?;
+    }
     let made = [
         (deploy().join("mtls.yaml"), manifest(&helm)?),
         (dir().join("README.md"), readme(&values)?),
     ];
     for (path, text) in made {
-        if args.check && fs::read_to_string(&path).unwrap_or_default() != text {
-            bail!(
-                "{} is not what the chart makes: run `cargo xtask chart`",
-                path.display()
-            );
-        }
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        current(&path, &text, args.check)?;
     }
     Ok(())
+}
+
+/// Writes a file, or compares it.
+fn current(path: &Path, text: &str, check: bool) -> anyhow::Result<()> {
+    if check && fs::read_to_string(path).unwrap_or_default() != text {
+        bail!(
+            "{} is not what the chart makes: run `cargo xtask chart`",
+            path.display()
+        );
+    }
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
 pub(crate) fn dir() -> PathBuf {
@@ -154,6 +165,18 @@ mod tests {
         }
         let (_, table) = text.split_once("## Values").unwrap();
         assert_eq!(table.matches("\n| `").count(), leaves.len());
+    }
+
+    #[test]
+    fn the_chart_has_the_rules_and_the_dashboard_that_are_shipped() {
+        for name in ["rules.yml", "dashboard.json"] {
+            let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+            assert!(
+                read(dir().join("files").join(name))
+                    == read(deploy().join("prometheus").join(name)),
+                "{name}: run `cargo xtask chart`"
+            );
+        }
     }
 
     fn names(schema: &serde_json::Value, path: &str, out: &mut Vec<String>) {
