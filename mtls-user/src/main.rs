@@ -2,6 +2,8 @@
 
 mod cli;
 mod output;
+mod select;
+mod source;
 
 fn main() -> std::process::ExitCode {
     cli::main()

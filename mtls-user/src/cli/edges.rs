@@ -1,30 +1,123 @@
 //! `mtls edges`.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::args::{Edges, Format};
-use super::client;
-use crate::output::{self, Style};
-use mtls_core::record::{EdgeList, EdgeRecord};
+use mtls_core::record::{EdgeKey, EdgeList, EdgeRecord};
+use serde::Serialize;
 
-pub(super) fn run(args: &Edges) -> anyhow::Result<ExitCode> {
-    let mut list: EdgeList = client::block_on(client::get(&args.socket.socket, "/v1/edges"))?;
-    // What was seen at the client's end and at the server's is one edge to whoever asks the node.
-    list.items = EdgeRecord::fold(list.items);
-    if let Some(namespace) = args.namespace.as_deref() {
-        list.items.retain(|edge| {
-            [&edge.src, &edge.dst]
-                .iter()
-                .any(|end| end.namespace() == Some(namespace))
-        });
+use super::args::Edges;
+use super::print;
+use crate::output::{self, Format, Listing, Look, Screen, Sheet, Style};
+use crate::select::Filter;
+use crate::source::{Source, block_on};
+
+/// How often `--watch` asks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The answer, as it is to be shown.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown {
+    list: EdgeList,
+    #[serde(skip)]
+    all: bool,
+}
+
+impl Listing for Shown {
+    type Item = EdgeRecord;
+
+    fn items(&mut self) -> &mut Vec<EdgeRecord> {
+        &mut self.list.items
     }
-    match args.output {
-        Format::Json => super::print_json_one(&list, true)?,
-        Format::Jsonl => super::print_json_lines(&list.items)?,
-        Format::Table | Format::Wide => {
-            let wide = args.output == Format::Wide;
-            super::print(&output::edges(&list, wide, Style::of_locale()))?;
-        }
+
+    fn sheet(&self, look: Look) -> Sheet {
+        output::edges(&self.list, look, self.all, Style::of_locale())
     }
+
+    fn name(edge: &EdgeRecord) -> String {
+        output::edge_name(edge)
+    }
+}
+
+pub(super) fn run(args: &Edges, socket: &Path) -> anyhow::Result<ExitCode> {
+    let source = args.select.source(socket)?;
+    let filter = args.select.filter();
+    if filter.asks_for_pods() {
+        eprintln!(
+            "mtls: edges are between workloads: pods and their addresses are told apart by `mtls flows` with the same filters"
+        );
+    }
+    let list = block_on(ask(&source, &filter))?;
+    if args.watch {
+        return watch(args, &source, &filter, list);
+    }
+    show(args, list, !args.output.no_headers)?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(source: &Source, filter: &Filter) -> anyhow::Result<EdgeList> {
+    let mut list = source.edges().await?;
+    filter.apply(&mut list.items, list.generated);
+    output::sort_edges(&mut list.items);
+    Ok(list)
+}
+
+fn show(args: &Edges, list: EdgeList, headers: bool) -> anyhow::Result<()> {
+    let shown = Shown {
+        list,
+        all: args.all,
+    };
+    let output = &args.output;
+    let sort_by = output.sort_by.as_deref();
+    let screen = Screen::of_stdout();
+    print(&output::list(
+        shown,
+        &output.format,
+        headers,
+        sort_by,
+        screen,
+    )?)
+}
+
+/// What of an edge is news when it changes.
+fn state(edge: &EdgeRecord) -> impl PartialEq + use<> {
+    let counts = (edge.verdict_counts.clone(), edge.exempt_counts.clone());
+    (edge.mark.clone(), edge.cause.clone(), counts)
+}
+
+/// Prints all, and from then on what comes or changes, until it is interrupted.
+fn watch(
+    args: &Edges,
+    source: &Source,
+    filter: &Filter,
+    mut list: EdgeList,
+) -> anyhow::Result<ExitCode> {
+    let states = |list: &EdgeList| -> HashMap<EdgeKey, _> {
+        let edges = list.items.iter();
+        edges.map(|edge| (edge.key(), state(edge))).collect()
+    };
+    let mut known = states(&list);
+    let mut headers = !args.output.no_headers;
+    loop {
+        if !list.items.is_empty() {
+            // A document for each change would be no document.
+            if args.output.format == Format::Json {
+                for edge in &list.items {
+                    super::print_json_one(edge, false)?;
+                }
+            } else {
+                show(args, list, headers)?;
+            }
+            headers = false;
+        }
+        std::thread::sleep(PERIOD);
+        list = block_on(ask(source, filter))?;
+        let now = states(&list);
+        list.items
+            .retain(|edge| known.get(&edge.key()) != now.get(&edge.key()));
+        known = now;
+    }
 }

@@ -2,7 +2,6 @@
 
 mod args;
 mod classify;
-mod client;
 mod doctor;
 mod edges;
 mod pages;
@@ -17,36 +16,31 @@ use clap::Parser;
 
 use smol_str::SmolStr;
 
+use crate::source::NoDaemon;
 use args::{Args, Verb};
 use mtls_core::record::{List, Time};
 
 /// No daemon could be asked.
 const NO_DAEMON: u8 = 3;
 
-/// Why a verb failed, where the exit code depends on it.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// Nobody answers on the socket.
-    #[error("{0}")]
-    NoDaemon(String),
-}
-
 /// Runs the program with this process's arguments.
 pub(crate) fn main() -> ExitCode {
-    match run(Args::parse()) {
+    match run(Args::parse_from(args::joined(std::env::args_os()))) {
         Ok(code) => code,
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mtls: {}", crate::output::safe(&format!("{error:#}")));
-            match error.downcast_ref() {
-                Some(Failure::NoDaemon(_)) => ExitCode::from(NO_DAEMON),
-                None => ExitCode::FAILURE,
+            if error.is::<NoDaemon>() {
+                ExitCode::from(NO_DAEMON)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }
 }
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let socket = args.socket;
     match args.verb {
         Verb::Classify(args) => classify::run(&args),
         Verb::Daemon(args) => {
@@ -59,13 +53,13 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
                         .unwrap_or_else(|_| "warn,kube_client=off".into()),
                 )
                 .init();
-            mtls_node::daemon::run(args.options())?;
+            mtls_node::daemon::run(args.options(socket))?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Edges(args) => edges::run(&args),
-        Verb::Tap(args) => tap::run(&args),
-        Verb::Top(args) => top::run(&args),
-        Verb::Status(args) => status::run(&args),
+        Verb::Edges(args) => edges::run(&args, &socket),
+        Verb::Tap(args) => tap::run(&args, &socket),
+        Verb::Top(args) => top::run(&args, &socket),
+        Verb::Status(args) => status::run(&args, &socket),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completion { shell } => pages::completion(shell),
         Verb::Man { dir } => pages::man(&dir),
@@ -80,22 +74,10 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Prints rows as one JSON document.
-fn print_json_list<T: serde::Serialize>(node: Option<SmolStr>, rows: &[T]) -> anyhow::Result<()> {
+/// Rows in the envelope of a list that is made now.
+fn list<T>(node: Option<SmolStr>, rows: &[T]) -> List<&T> {
     let generated = Time::from_nanos(mtls_node::clock::now());
-    let list = List::new(node, generated, rows.iter().collect());
-    print_json_one(&list, true)
-}
-
-/// Prints rows as one JSON object a line.
-fn print_json_lines<T: serde::Serialize>(rows: &[T]) -> anyhow::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    for row in rows {
-        serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    Ok(())
+    List::new(node, generated, rows.iter().collect())
 }
 
 /// Prints one object as JSON.

@@ -1,25 +1,25 @@
 //! `mtls status`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::args::{Format, Status as Args};
-use super::client;
-use crate::output;
+use super::args::Status as Args;
+use crate::output::{self, Format};
+use crate::source::{Source, block_on};
 use mtls_core::record::Status;
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let status: Status = client::block_on(client::get(&args.socket.socket, "/v1/status"))?;
+pub(super) fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+    let status = block_on(Source::Node(socket.into()).status())?;
     if args.live {
         return Ok(ExitCode::SUCCESS);
     }
     if args.ready {
         return ready(&status);
     }
-    match args.output {
-        Format::Json => super::print_json_one(&status, true)?,
-        Format::Jsonl => super::print_json_one(&status, false)?,
-        Format::Table | Format::Wide => super::print(&output::status(&status))?,
-    }
+    super::print(&match &args.format {
+        Format::Table | Format::Wide => output::status(&status),
+        format => output::document(&status, std::slice::from_ref(&status), format)?,
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

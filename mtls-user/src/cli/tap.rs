@@ -1,64 +1,57 @@
 //! `mtls tap`.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use http_body_util::BodyExt;
+use mtls_core::record::{Event, FlowRecord, TapLine, Word};
 use tokio::time::{Instant, sleep_until};
 
-use super::args::{Format, Tap};
-use super::client;
-use crate::output;
-use mtls_core::record::{Event, Peer, TapLine, Word};
+use super::args::Tap;
+use crate::output::{self, Format};
+use crate::select::Filter;
+use crate::source::block_on;
 
-/// Longest line taken from the daemon.
-const MAX_LINE: usize = 1 << 20;
+/// Most flows remembered as printed.
+const REMEMBERED: usize = 65_536;
 
-pub(super) fn run(args: &Tap) -> anyhow::Result<ExitCode> {
-    client::block_on(stream(args))?;
+pub(super) fn run(args: &Tap, socket: &Path) -> anyhow::Result<ExitCode> {
+    block_on(stream(args, socket))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stream(args: &Tap) -> anyhow::Result<()> {
-    let mut response = client::open(&args.socket.socket, "/v1/tap").await?;
+async fn stream(args: &Tap, socket: &Path) -> anyhow::Result<()> {
+    let mut lines = args.select.source(socket)?.tap().await?;
     let end = args.duration.map(|wait| Instant::now() + wait);
     let mut printed = Printer {
         args,
+        filter: args.select.filter(),
         count: 0,
         classified: std::collections::HashSet::new(),
     };
-    let mut buffer = Vec::new();
     loop {
-        let frame = tokio::select! {
-            frame = response.frame() => frame,
+        let line = tokio::select! {
+            line = lines.next() => line?,
             () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
             _ = tokio::signal::ctrl_c() => return Ok(()),
         };
-        let Some(frame) = frame else {
-            bail!("the daemon stopped");
-        };
-        // A daemon that is killed breaks the answer off instead of ending it.
-        let frame = frame.context("the daemon stopped")?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        buffer.extend_from_slice(data);
-        let mut start = 0;
-        while let Some(length) = buffer[start..].iter().position(|b| *b == b'\n') {
-            if !printed.line(&buffer[start..start + length])? {
-                return Ok(());
+        let more = match line {
+            TapLine::Missed(missed) => {
+                let missed = missed.missed;
+                eprintln!("mtls: {missed} events were missed, as this reader was too slow");
+                true
             }
-            start += length + 1;
-        }
-        buffer.drain(..start);
-        if buffer.len() > MAX_LINE {
-            bail!("the daemon sent a line longer than 1 MiB");
+            TapLine::Flow(flow) => printed.flow(&flow)?,
+        };
+        if !more {
+            return Ok(());
         }
     }
 }
 
 struct Printer<'a> {
     args: &'a Tap,
+    filter: Filter,
     count: u64,
     /// Flows already printed and still open: their close is not news.
     classified: std::collections::HashSet<Option<u64>>,
@@ -66,26 +59,14 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// Prints one event; false when that was the last wanted.
-    fn line(&mut self, line: &[u8]) -> anyhow::Result<bool> {
-        let parsed = TapLine::read(line).context(
-            "the daemon's answer is not understood: is it of the same version as this program?",
-        )?;
-        let flow = match parsed {
-            TapLine::Missed(missed) => {
-                let missed = missed.missed;
-                eprintln!("mtls: {missed} events were missed, as this reader was too slow");
-                return Ok(true);
-            }
-            TapLine::Flow(flow) => flow,
-        };
-        let wanted = self.args.namespace.as_deref();
-        let within = |peer: &Peer| wanted.is_none() || peer.namespace() == wanted;
-        if !within(&flow.src) && !within(&flow.dst) {
+    fn flow(&mut self, flow: &Arc<FlowRecord>) -> anyhow::Result<bool> {
+        if !self.filter.takes(&**flow, flow.last_seen) {
             return Ok(true);
         }
-        let json = matches!(self.args.output, Format::Json | Format::Jsonl);
+        let format = &self.args.output.format;
+        let for_people = matches!(format, Format::Table | Format::Wide);
         // People want each verdict once; programs get every event.
-        if !json {
+        if for_people {
             match flow.event.as_ref().and_then(Word::known) {
                 Some(Event::Updated) => return Ok(true),
                 Some(Event::Closed) => {
@@ -94,18 +75,18 @@ impl Printer<'_> {
                     }
                 }
                 _ => {
-                    if self.classified.len() < 65_536 {
+                    if self.classified.len() < REMEMBERED {
                         self.classified.insert(flow.connection);
                     }
                 }
             }
         }
-        let mut text = if json {
-            String::from_utf8_lossy(line).into_owned()
-        } else {
-            output::flow_line(&flow)
+        let text = match format {
+            Format::Table | Format::Wide => output::flow_line(flow) + "\n",
+            Format::Name => output::flow_name(flow) + "\n",
+            Format::Json | Format::Jsonl => serde_json::to_string(&**flow)? + "\n",
+            format => output::document(&**flow, &[&**flow], format)?,
         };
-        text.push('\n');
         super::print(&text)?;
         self.count += 1;
         Ok(self.args.max.is_none_or(|max| self.count < max))

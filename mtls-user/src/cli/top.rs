@@ -1,6 +1,7 @@
 //! `mtls top`: the edges, live, the worst first.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,9 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Cell, Row, Table, TableState};
 
 use super::args::Top as Args;
-use super::client;
-use crate::output::{Style as Words, ago, edge_status, safe};
-use mtls_core::record::{EdgeList, EdgeRecord, Mark, Peer, Status, Word};
+use crate::output::{Style as Words, ago, edge_status, safe, sort_edges};
+use crate::source::{Source, block_on};
+use mtls_core::record::{EdgeRecord, Mark, Peer, Status, Word};
 
 /// How often the daemon is asked.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -29,12 +30,13 @@ struct View {
     state: TableState,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(_args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() {
         bail!("`mtls top` needs a terminal: use `mtls edges` here");
     }
+    let source = Source::Node(socket.into());
     // Asked once before the screen is taken, so that a missing daemon is a plain message.
-    let (rows, status) = ask(args)?;
+    let (rows, status) = ask(&source)?;
     let mut view = View {
         rows,
         status,
@@ -42,26 +44,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         state: TableState::default().with_selected(0),
     };
     let mut terminal = ratatui::init();
-    let shown = show(&mut terminal, &mut view, args);
+    let shown = show(&mut terminal, &mut view, &source);
     ratatui::restore();
     shown?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(args: &Args) -> anyhow::Result<(Vec<EdgeRecord>, Status)> {
-    client::block_on(async {
-        let socket = &args.socket.socket;
-        let list: EdgeList = client::get(socket, "/v1/edges").await?;
-        let mut rows = EdgeRecord::fold(list.items);
-        rows.sort_by_cached_key(|edge| (edge.mark.is_none(), edge.mark.clone()));
-        Ok((rows, client::get(socket, "/v1/status").await?))
+fn ask(source: &Source) -> anyhow::Result<(Vec<EdgeRecord>, Status)> {
+    block_on(async {
+        let mut list = source.edges().await?;
+        sort_edges(&mut list.items);
+        Ok((list.items, source.status().await?))
     })
 }
 
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     view: &mut View,
-    args: &Args,
+    source: &Source,
 ) -> anyhow::Result<()> {
     let mut next = Instant::now() + PERIOD;
     loop {
@@ -83,7 +83,7 @@ fn show(
             }
             continue;
         }
-        match ask(args) {
+        match ask(source) {
             Ok((rows, status)) => {
                 view.rows = rows;
                 view.status = status;

@@ -2,132 +2,260 @@
 
 use std::fmt::Write as _;
 
-use super::{Style, ago, safe, style, table, took};
-use mtls_core::record::{EdgeList, EdgeRecord, Kind, Mark, Peer, Tally, Transport, Workload};
+use super::sheet::Sheet;
+use super::{Look, Style, ago, safe, style, took};
+use mtls_core::record::{
+    EdgeList, EdgeRecord, Exempt, Kind, Mark, Outcome, Peer, Tally, Transport, Verdict, Word,
+    Workload,
+};
 
-/// The edges as a table, a port a line; `wide` adds service accounts, identities, how much was seen,
-/// reasons and times. Edges whose every connection is exempt come last.
-pub(crate) fn edges(list: &EdgeList, wide: bool, style: Style) -> String {
-    let mut out = String::new();
-    if list.items.is_empty() {
-        out.push_str("no connections in the window\n");
-    } else {
-        let mut header = vec!["SRC", "DST", "PORT", "SRC_NS", "DST_NS"];
-        if wide {
-            header.extend(["SRC_SA", "DST_SA", "CLIENT_ID", "SERVER_ID"]);
-        }
-        header.push("STATUS");
-        if wide {
-            header.extend(["SEEN", "OPEN", "FIRST", "LAST", "REASON"]);
-        }
-        let mut table = table(&header);
-        let mut items: Vec<_> = list.items.iter().collect();
-        items.sort_by_cached_key(|edge| (edge.mark.is_none(), edge.mark.clone(), edge.key()));
-        for edge in items {
-            table.add_row(row(edge, wide, style, list.generated.as_nanos()));
-        }
-        out = format!("{}\n", table.trim_fmt());
+/// The edges as a table, a port a line, in the order in which they are; those whose every connection
+/// is exempt are counted, and shown with `all`.
+pub(crate) fn edges(list: &EdgeList, look: Look, all: bool, style: Style) -> Sheet {
+    let now = list.generated.as_nanos();
+    let mut sheet = Sheet::new(match look {
+        Look::Short => vec![
+            "NAMESPACE",
+            "FROM",
+            "TO",
+            "PORT",
+            "STATUS",
+            "TLS",
+            "CONNS",
+            "LAST",
+            "WHY",
+        ],
+        Look::Wide => vec![
+            "NAMESPACE",
+            "FROM",
+            "TO",
+            "PORT",
+            "STATUS",
+            "TLS",
+            "CONNS",
+            "OPEN",
+            "SEEN",
+            "FIRST",
+            "LAST",
+            "PROTOCOL",
+            "FROM_SA",
+            "TO_SA",
+            "CLIENT_ID",
+            "SERVER_ID",
+            "EXPECTED",
+            "WHY",
+        ],
+        Look::Linkerd => vec!["SRC", "DST", "SRC_NS", "DST_NS", "SECURED"],
+    });
+    let shown = |edge: &&EdgeRecord| all || edge.mark.is_some();
+    for edge in list.items.iter().filter(shown) {
+        let cells = match look {
+            Look::Linkerd => linkerd(edge, style),
+            look => row(edge, look == Look::Wide, all, style, now),
+        };
+        sheet.row(cells, edge.mark.as_ref());
     }
-    out.push_str(&summary(list));
-    out
+    if let Some(lost) = list.watched.samples_lost.filter(|lost| *lost > 0) {
+        let _ = writeln!(
+            sheet.above,
+            "{lost} SAMPLES LOST in this window: connections can be missing or undecided (mtls status)"
+        );
+    }
+    if sheet.is_empty() {
+        sheet.below.push_str("no edges to show\n");
+    }
+    if !all {
+        sheet.below.push_str(&hidden(&list.items));
+    }
+    sheet.below.push_str(&summary(list));
+    sheet
 }
 
-fn row(edge: &EdgeRecord, wide: bool, style: Style, now: u64) -> Vec<String> {
+/// The worst first; edges whose every connection is exempt last.
+pub(crate) fn sort_edges(edges: &mut [EdgeRecord]) {
+    edges.sort_by_cached_key(|edge| (edge.mark.is_none(), edge.mark.clone(), edge.key()));
+}
+
+fn row(edge: &EdgeRecord, wide: bool, all: bool, style: Style, now: u64) -> Vec<String> {
     let mut cells = vec![
+        namespaces(edge, style),
         name(&edge.src),
         name(&edge.dst),
         port(edge),
-        or_dash(edge.src.namespace()),
-        or_dash(edge.dst.namespace()),
+        status(edge, style),
+        known(&edge.tls_versions),
     ];
+    let connections: u64 = if all {
+        edge.connections
+    } else {
+        edge.verdict_counts.values().sum()
+    };
+    cells.push(connections.to_string());
+    if wide {
+        cells.push(edge.open_connections.to_string());
+        let seen = edge.coverage.complete;
+        cells.push(format!("{seen}/{}", edge.connections));
+        cells.push(ago(edge.first_seen, now));
+    }
+    cells.push(ago(edge.last_seen, now));
     if wide {
         let account = |peer: &Peer| {
             let who = peer.workload.as_ref();
             or_dash(who.and_then(|who| who.service_account.as_deref()))
         };
+        cells.push(known(&edge.protocols));
         cells.extend([account(&edge.src), account(&edge.dst)]);
         cells.extend([most(&edge.client_identities), most(&edge.server_identities)]);
-    }
-    cells.push(status(edge, style));
-    if wide {
-        let seen = edge.coverage.complete;
-        cells.push(format!("{seen}/{}", edge.connections));
-        cells.push(edge.open_connections.to_string());
-        cells.push(ago(edge.first_seen, now));
-        cells.push(ago(edge.last_seen, now));
-        cells.push(or_dash(edge.reason.as_deref()));
+        cells.push(expected(edge));
+        cells.push(or_dash(
+            why(edge)
+                .or_else(|| edge.reason.clone().map(Into::into))
+                .as_deref(),
+        ));
+    } else {
+        cells.push(why(edge).map_or_else(String::new, |why| safe(&why).into_owned()));
     }
     cells
 }
 
-/// The mark, then the verdicts, worst first, then what is exempt.
+/// What keeps it from being good; `None` where nothing does.
+pub(crate) fn why(edge: &EdgeRecord) -> Option<String> {
+    let mark = edge.mark.as_ref()?;
+    if *mark == Mark::Mutual {
+        return None;
+    }
+    if edge.verdict == Some(Verdict::Mtls.into()) {
+        let seen = edge.coverage;
+        return Some(format!(
+            "{} of {} connections were not seen whole",
+            seen.partial + seen.unobserved,
+            edge.connections
+        ));
+    }
+    edge.reason.as_deref().map(str::to_owned)
+}
+
+fn linkerd(edge: &EdgeRecord, style: Style) -> Vec<String> {
+    let secured = match (edge.mark.as_ref().and_then(Word::known), style) {
+        (Some(Mark::Mutual), Style::Unicode) => "√".to_owned(),
+        (Some(Mark::Mutual), Style::Ascii) => "+".to_owned(),
+        _ => or_dash(why(edge).as_deref()),
+    };
+    vec![
+        name(&edge.src),
+        name(&edge.dst),
+        or_dash(edge.src.namespace()),
+        or_dash(edge.dst.namespace()),
+        secured,
+    ]
+}
+
+/// `shop`, or `shop→data` between two.
+fn namespaces(edge: &EdgeRecord, style: Style) -> String {
+    let (src, dst) = (edge.src.namespace(), edge.dst.namespace());
+    if src == dst {
+        return or_dash(src);
+    }
+    let arrow = if style == Style::Unicode { "→" } else { "->" };
+    format!("{}{arrow}{}", or_dash(src), or_dash(dst))
+}
+
+/// The mark, and the worst verdict with the share of it where there are others.
 pub(crate) fn status(edge: &EdgeRecord, style: Style) -> String {
-    let verdicts = edge.verdict_counts.iter();
-    let verdicts = verdicts.map(|(verdict, n)| format!("{} ({n})", style::verdict(verdict)));
-    let exempt = edge.exempt_counts.iter();
-    let exempt = exempt.map(|(class, n)| format!("{} ({n})", style::exempt(class)));
-    let mix: Vec<_> = verdicts.chain(exempt).collect();
-    format!("{} {}", style.mark(edge.mark.as_ref()), mix.join(", "))
+    let mark = style.mark(edge.mark.as_ref());
+    let Some(verdict) = &edge.verdict else {
+        let exempt = edge.exempt_counts.iter();
+        let exempt = exempt.map(|(class, n)| format!("{} ({n})", style::exempt(class)));
+        return format!("{mark} {}", exempt.collect::<Vec<_>>().join(", "));
+    };
+    let word = style::verdict(verdict);
+    let total: u64 = edge.verdict_counts.values().sum();
+    match edge.verdict_counts.get(verdict) {
+        Some(n) if *n < total => format!("{mark} {word} ({n} of {total})"),
+        _ => format!("{mark} {word}"),
+    }
+}
+
+/// What is exempt, by its class: `8 kubelet probes and 5 refused connections hidden (--all)`.
+fn hidden(edges: &[EdgeRecord]) -> String {
+    let mut counts = std::collections::BTreeMap::<&Word<Exempt>, u64>::new();
+    for (class, n) in edges.iter().flat_map(|edge| &edge.exempt_counts) {
+        *counts.entry(class).or_default() += n;
+    }
+    if counts.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<_> = counts
+        .into_iter()
+        .map(|(class, n)| {
+            let plural = if n == 1 { "" } else { "s" };
+            match class.known() {
+                Some(Exempt::KubeletProbe) => format!("{n} kubelet probe{plural}"),
+                Some(Exempt::Scrape) => format!("{n} scrape{plural}"),
+                Some(Exempt::NoData) => format!("{n} connection{plural} without data"),
+                _ => format!("{n} {} connection{plural}", style::exempt(class)),
+            }
+        })
+        .collect();
+    let text = match parts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => parts.join(""),
+    };
+    format!("{text} hidden (--all)\n")
 }
 
 /// One line on all of them, and on what was not seen.
 fn summary(list: &EdgeList) -> String {
-    let edges: Vec<_> = list
-        .items
-        .iter()
-        .filter(|edge| edge.mark.is_some())
-        .collect();
     let of = |mark: Mark| {
-        let marked = edges.iter().filter(|edge| edge.mark == Some(mark.into()));
-        marked.count()
+        let marked = list.items.iter();
+        marked.filter(|edge| edge.mark == Some(mark.into())).count()
     };
-    let mut parts = vec![match edges.len() {
+    let edges = list.items.iter().filter(|edge| edge.mark.is_some()).count();
+    let mut parts = vec![match edges {
         1 => "1 edge".to_owned(),
         n => format!("{n} edges"),
     }];
     for (mark, word) in [
-        (Mark::Mutual, "mutual"),
+        (Mark::Mutual, "mTLS"),
         (Mark::OneWay, "server only"),
-        (Mark::Clear, "in clear"),
+        (Mark::Clear, "plaintext"),
         (Mark::Unknown, "unknown"),
     ] {
         if of(mark) > 0 {
             parts.push(format!("{} {word}", of(mark)));
         }
     }
-    let exempt: u64 = list
-        .items
-        .iter()
-        .flat_map(|edge| edge.exempt_counts.values())
-        .sum();
-    if exempt > 0 {
-        parts.push(format!("{exempt} exempt connections"));
-    }
     let node = list
         .node
         .as_deref()
         .map_or_else(String::new, |node| format!("{}, ", safe(node)));
+    let window = match list.window_seconds {
+        0 => String::new(),
+        window => format!("last {}: ", took(window)),
+    };
+    format!("{node}{window}{}{}\n", parts.join(", "), watched(list))
+}
+
+/// How much could be seen; nothing of what is no node's.
+fn watched(list: &EdgeList) -> String {
     let watched = list.watched;
-    let mut line = format!(
-        "{node}last {}: {}; {} interfaces watched",
-        took(list.window_seconds),
-        parts.join(", "),
-        watched.interfaces
-    );
+    if list.window_seconds == 0 {
+        return String::new();
+    }
+    let mut text = match (watched.pods, watched.pods_watched) {
+        (Some(pods), Some(seen)) if pods > 0 => format!("; {seen} of {pods} pods watched"),
+        _ => format!("; {} interfaces watched", watched.interfaces),
+    };
     if watched.interfaces_failed > 0 {
         // Writing to a String cannot fail.
         let failed = watched.interfaces_failed;
-        let _ = write!(line, ", {failed} NOT watched (mtls status)");
+        let _ = write!(text, ", {failed} interfaces NOT watched (mtls status)");
     }
-    if let Some(lost) = watched.samples_lost.filter(|lost| *lost > 0) {
-        let _ = write!(line, "; {lost} SAMPLES LOST");
-    }
-    line.push('\n');
-    line
+    text
 }
 
 /// `web`, `node/node-1`, `10.0.0.7 (unknown)`; `(stale)` where the name may be out of date.
-pub(super) fn name(peer: &Peer) -> String {
+pub(crate) fn name(peer: &Peer) -> String {
     let name = peer.name();
     let name = safe(&name);
     let stale = |who: &Workload| who.stale.is_some();
@@ -143,8 +271,23 @@ pub(super) fn name(peer: &Peer) -> String {
     }
 }
 
+/// An end as the filters and `mtls explain` take it: `shop/deployment/web`.
+pub(crate) fn path(peer: &Peer) -> String {
+    let who = peer.workload.as_ref();
+    let name = peer.name();
+    let name = safe(&name);
+    match (peer.namespace(), who.map(|who| who.kind.as_str())) {
+        (Some(namespace), Some(kind)) if peer.kind().is_some() => {
+            format!("{}/{kind}/{name}", safe(namespace))
+        }
+        (Some(namespace), _) => format!("{}/{name}", safe(namespace)),
+        (None, _) if peer.kind() == Some(Kind::Node) => format!("node/{name}"),
+        (None, _) => name.into_owned(),
+    }
+}
+
 /// `443`; `53/udp`.
-fn port(edge: &EdgeRecord) -> String {
+pub(crate) fn port(edge: &EdgeRecord) -> String {
     let port = edge
         .dst
         .port
@@ -153,6 +296,19 @@ fn port(edge: &EdgeRecord) -> String {
         port
     } else {
         format!("{port}/{}", safe(edge.transport.as_str()))
+    }
+}
+
+/// All values that were met, the word for the rest last.
+fn known(tally: &Tally) -> String {
+    let mut values: Vec<_> = tally.values.keys().map(|value| safe(value)).collect();
+    if tally.other > 0 {
+        values.push("…".into());
+    }
+    if values.is_empty() {
+        "-".into()
+    } else {
+        values.join(",")
     }
 }
 
@@ -167,6 +323,25 @@ fn most(tally: &Tally) -> String {
     }
 }
 
+/// How it compares with what its mesh lets expect.
+fn expected(edge: &EdgeRecord) -> String {
+    let Some(expectation) = &edge.expectation else {
+        return "-".into();
+    };
+    if expectation.outcome == Outcome::NothingExpected {
+        return "-".into();
+    }
+    match &expectation.reason {
+        Some(reason) => format!("{}: {}", safe(expectation.outcome.as_str()), safe(reason)),
+        None => safe(expectation.outcome.as_str()).into_owned(),
+    }
+}
+
 fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| safe(text).into_owned())
+}
+
+/// The edge as `mtls explain` takes it: `shop/deployment/web data/statefulset/pg:5432`.
+pub(crate) fn edge_name(edge: &EdgeRecord) -> String {
+    format!("{} {}:{}", path(&edge.src), path(&edge.dst), port(edge))
 }

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use smol_str::SmolStr;
 
+use super::sheet::Sheet;
 use super::text::value;
-use super::{safe, table};
+use super::{Look, safe};
 use mtls_core::record::{FlowRecord, Kind, Outcome, Peer, Transport, Verdict, Word};
 
 /// One line for one flow, in the manner of `linkerd viz tap`: fields of logfmt, so that nothing that
@@ -90,10 +91,8 @@ fn tls(flow: &FlowRecord) -> &'static str {
 }
 
 /// The flows of a capture as a table.
-pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
-    if flows.is_empty() {
-        return "no TCP and no UDP flows\n".into();
-    }
+pub(crate) fn classified(flows: &[FlowRecord], look: Look) -> Sheet {
+    let wide = look == Look::Wide;
     let files = flows.iter().any(|flow| flow.file.is_some());
     let mut header = Vec::new();
     if files {
@@ -103,7 +102,10 @@ pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
     if wide {
         header.extend(["CLIENT_CERT", "CLIENT_ID", "SERVER_ID", "REASON", "NOTES"]);
     }
-    let mut out = table(&header);
+    let mut sheet = Sheet::new(header);
+    if flows.is_empty() {
+        sheet.below = "no TCP and no UDP flows\n".into();
+    }
     for flow in flows {
         let mut cells = Vec::new();
         if files {
@@ -132,9 +134,9 @@ pub(crate) fn flows(flows: &[FlowRecord], wide: bool) -> String {
                     .join("; "),
             ]);
         }
-        out.add_row(cells);
+        sheet.row(cells, None);
     }
-    format!("{}\n", out.trim_fmt())
+    sheet
 }
 
 /// What names the flow best.
@@ -188,4 +190,12 @@ fn resource(peer: &Peer) -> Option<String> {
         None if peer.kind() == Some(Kind::Node) => format!("node/{name}"),
         None => name.to_string(),
     })
+}
+
+/// The connection's identity, or its ends where that is not known.
+pub(crate) fn flow_name(flow: &FlowRecord) -> String {
+    match &flow.id {
+        Some(id) => safe(id).into_owned(),
+        None => format!("{} {}", address(&flow.src), service(flow)),
+    }
 }

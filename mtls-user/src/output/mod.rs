@@ -3,6 +3,9 @@
 mod doctor;
 mod edges;
 mod flows;
+mod format;
+mod path;
+mod sheet;
 mod status;
 mod style;
 mod text;
@@ -11,8 +14,10 @@ mod text;
 mod tests;
 
 pub(crate) use doctor::doctor;
-pub(crate) use edges::{edges, status as edge_status};
-pub(crate) use flows::{flow_line, flows};
+pub(crate) use edges::{edge_name, edges, sort_edges, status as edge_status};
+pub(crate) use flows::{classified, flow_line, flow_name};
+pub(crate) use format::{Format, Listing, Look, document, list};
+pub(crate) use sheet::{Screen, Sheet};
 pub(crate) use status::status;
 pub(crate) use style::Style;
 use text::table;

@@ -11,7 +11,10 @@ use mtls_core::record::{
 };
 use serde::Serialize;
 
-use super::{Style, doctor, edges, flow_line, flows, status};
+use super::{
+    Listing, Look, Screen, Sheet, Style, classified, doctor, edge_name, edges, flow_line,
+    sort_edges, status,
+};
 
 /// 2026-11-28T05:25:08Z.
 const NOW: u64 = 1_795_843_508;
@@ -372,23 +375,87 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap()
 }
 
+/// The edges, as `mtls edges` shows them.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Edges(EdgeList);
+
+impl Listing for Edges {
+    type Item = EdgeRecord;
+
+    fn items(&mut self) -> &mut Vec<EdgeRecord> {
+        &mut self.0.items
+    }
+
+    fn sheet(&self, look: Look) -> Sheet {
+        edges(&self.0, look, false, Style::Unicode)
+    }
+
+    fn name(edge: &EdgeRecord) -> String {
+        edge_name(edge)
+    }
+}
+
+fn sorted() -> EdgeList {
+    let mut list = list();
+    sort_edges(&mut list.items);
+    list
+}
+
 #[test]
 fn edges_tables() {
-    assert_snapshot!("edges", edges(&list(), false, Style::Unicode));
-    assert_snapshot!("edges_ascii", edges(&list(), false, Style::Ascii));
-    assert_snapshot!("edges_wide", edges(&list(), true, Style::Unicode));
+    let text = |look, all, style| edges(&sorted(), look, all, style).text(true, Screen::default());
+    assert_snapshot!("edges", text(Look::Short, false, Style::Unicode));
+    assert_snapshot!("edges_all", text(Look::Short, true, Style::Unicode));
+    assert_snapshot!("edges_ascii", text(Look::Short, false, Style::Ascii));
+    assert_snapshot!("edges_wide", text(Look::Wide, false, Style::Unicode));
+    assert_snapshot!("edges_linkerd", text(Look::Linkerd, false, Style::Unicode));
+    let narrow = Screen {
+        width: Some(80),
+        color: false,
+    };
+    let sheet = edges(&sorted(), Look::Short, false, Style::Unicode);
+    assert_snapshot!("edges_80", sheet.text(true, narrow));
     let none = EdgeList {
         items: Vec::new(),
         ..list()
     };
-    assert_snapshot!("edges_none", edges(&none, false, Style::Unicode));
+    let sheet = edges(&none, Look::Short, false, Style::Unicode);
+    assert_snapshot!("edges_none", sheet.text(true, Screen::default()));
+}
+
+#[test]
+fn edges_formats() {
+    let write = |format: &str, sort_by| {
+        let format = format.parse().unwrap();
+        let (headers, screen) = (true, Screen::default());
+        super::list(Edges(sorted()), &format, headers, sort_by, screen).unwrap()
+    };
+    assert_snapshot!("edges_csv", write("csv", None));
+    assert_snapshot!("edges_name", write("name", None));
+    assert_snapshot!(
+        "edges_yaml",
+        write("yaml", None)
+            .lines()
+            .take(40)
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    let columns = "custom-columns=FROM:.src.name,PORT:.dst.port,SA:.src.service_account";
+    assert_snapshot!("edges_columns", write(columns, Some("-.dst.port")));
+    let template = "jsonpath={range .items[*]}{.src.name} {.verdict}{\"\\n\"}{end}";
+    assert_snapshot!("edges_jsonpath", write(template, None));
+    let json = write("json", None);
+    assert_eq!(serde_json::from_str::<EdgeList>(&json).unwrap(), sorted());
+    assert_eq!(write("jsonl", None).lines().count(), list().items.len());
 }
 
 #[test]
 fn flows_tables_and_lines() {
     let all = [mutual(), hostile(), datagrams()];
-    assert_snapshot!("flows", flows(&all, false));
-    assert_snapshot!("flows_wide", flows(&all, true));
+    let text = |look| classified(&all, look).text(true, Screen::default());
+    assert_snapshot!("flows", text(Look::Short));
+    assert_snapshot!("flows_wide", text(Look::Wide));
     assert_snapshot!("tap", all.each_ref().map(flow_line).join("\n"));
 }
 

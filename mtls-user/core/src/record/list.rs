@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{EdgeRecord, SCHEMA, Time};
+use super::{EdgeRecord, FlowRecord, SCHEMA, Time};
 
 /// A list, who made it and when.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -66,4 +66,39 @@ pub struct EdgeList {
     pub watched: Watched,
     /// The edges.
     pub items: Vec<EdgeRecord>,
+}
+
+/// How far back a node remembers connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct History {
+    /// Connections of the window that the node remembers at most.
+    pub capacity: u64,
+    /// Connections of the window that were forgotten for want of room, the oldest first.
+    pub forgotten: u64,
+    /// Since when every connection that ended is there; null where nothing is remembered.
+    pub since: Option<Time>,
+}
+
+/// The connections of a node.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FlowList {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node; null where it is of none, as of a capture.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// Seconds for which a closed connection counts; 0 of a capture.
+    #[serde(default)]
+    pub window_seconds: u64,
+    /// How much could be seen; null of a capture.
+    #[serde(default)]
+    pub watched: Option<Watched>,
+    /// How far back it goes; null of a capture, which is all there.
+    #[serde(default)]
+    pub history: Option<History>,
+    /// The connections, the latest last.
+    pub items: Vec<FlowRecord>,
 }

@@ -22,7 +22,7 @@ pub use cause::Cause;
 pub use content::{CertificateInfo, HttpInfo, TlsInfo};
 pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
-pub use list::{EdgeList, List, Watched};
+pub use list::{EdgeList, FlowList, History, List, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,

@@ -13,13 +13,13 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::Failure;
+use super::NoDaemon;
 
 /// A daemon that does not answer within this time is not going to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a client's future to its end.
-pub(super) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -79,5 +79,5 @@ fn no_daemon(socket: &Path, error: &io::Error) -> anyhow::Error {
         }
         _ => format!("no daemon can be asked on {socket}: {error}"),
     };
-    Failure::NoDaemon(text).into()
+    NoDaemon(text).into()
 }

@@ -1,0 +1,210 @@
+//! Whom a question is asked, what of, and how the answer is written: the same for every verb.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::time::since;
+use crate::output::Format;
+use crate::select::{End, Filter, Ports, Since, Test, Wanted};
+use crate::source::Source;
+
+/// How a file is told from an end that is called like it.
+const FILES: [&str; 9] = [
+    ".json", ".jsonl", ".pcap", ".pcapng", ".cap", ".snoop", ".gz", ".zst", ".dmp",
+];
+
+/// Filters.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Filters (values of one are alternatives)")]
+pub(in crate::cli) struct Select {
+    /// From or to this namespace; repeatable.
+    #[arg(short, long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
+    /// Of all namespaces, which is so without -n.
+    #[arg(short = 'A', long, conflicts_with = "namespaces")]
+    all_namespaces: bool,
+    /// The client (see END below), or a file to read instead of asking the daemon.
+    #[arg(long, value_name = "END|FILE")]
+    from: Vec<Origin>,
+    /// The server.
+    #[arg(long, value_name = "END")]
+    to: Vec<End>,
+    /// Between these two, whichever is the client.
+    #[arg(long, num_args = 2, value_names = ["END", "END"])]
+    between: Vec<End>,
+    /// The server's port, or a range: 5432, 8000-8999.
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',')]
+    ports: Vec<Ports>,
+    /// What is spoken: tls, quic, http, postgresql, …
+    #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
+    protocols: Vec<String>,
+    /// A verdict (plaintext, tls, mtls, …) or a mark (clear, one-way, mutual, unknown).
+    #[arg(long = "verdict", value_name = "WORD", value_delimiter = ',')]
+    verdicts: Vec<Wanted>,
+    /// Leave out what meets this filter: --not port=53, or --not --port 53.
+    #[arg(long, value_name = "FILTER=VALUE", value_parser = negated)]
+    not: Vec<Test>,
+    /// Seen within this time (10m), or after this (2026-11-28T05:25:08Z).
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
+    /// Only the N that were seen last.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    last: Option<u32>,
+}
+
+/// What `--from` names.
+#[derive(Clone, PartialEq, Debug)]
+enum Origin {
+    End(End),
+    File(PathBuf),
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_path = text == "-" || text.starts_with(['.', '/']);
+        if is_path || FILES.iter().any(|ending| text.ends_with(ending)) {
+            return Ok(Self::File(text.into()));
+        }
+        text.parse().map(Self::End).map_err(|wrong: String| {
+            if Path::new(text).exists() {
+                format!("{wrong}; a file of that name is ./{text}")
+            } else {
+                wrong
+            }
+        })
+    }
+}
+
+/// `port=53`.
+fn negated(text: &str) -> Result<Test, String> {
+    let names = "namespace, from, to, port, protocol, verdict";
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("write FILTER=VALUE, of the filters {names}"))?;
+    Ok(match name {
+        "n" | "namespace" => Test::Namespace(value.into()),
+        "from" => Test::From(value.parse()?),
+        "to" => Test::To(value.parse()?),
+        "port" => Test::Port(value.parse()?),
+        "protocol" => Test::Protocol(value.into()),
+        "verdict" => Test::Verdict(value.parse()?),
+        _ => return Err(format!("`{name}` is no filter: write one of {names}")),
+    })
+}
+
+/// `--not --port 53` as `--not port=53`, for whoever knows it from hubble.
+pub(in crate::cli) fn joined(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut out = Vec::<OsString>::new();
+    let mut args = args.peekable();
+    while let Some(arg) = args.next() {
+        let follows = (arg == "--not")
+            .then(|| args.peek()?.to_str()?.strip_prefix("--"))
+            .flatten()
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned);
+        out.push(arg);
+        let Some(name) = follows else { continue };
+        args.next();
+        let mut text = OsString::from(&name);
+        if !name.contains('=') {
+            text.push("=");
+            text.push(args.next().unwrap_or_default());
+        }
+        out.push(text);
+    }
+    out
+}
+
+impl Select {
+    /// What is asked for.
+    pub(in crate::cli) fn filter(&self) -> Filter {
+        let ends = self.from.iter().filter_map(|from| match from {
+            Origin::End(end) => Some(Test::From(end.clone())),
+            Origin::File(_) => None,
+        });
+        let namespaces = self.namespaces.iter().cloned().map(Test::Namespace);
+        let between = self.between.chunks_exact(2);
+        let groups = [
+            namespaces.collect(),
+            ends.collect(),
+            self.to.iter().cloned().map(Test::To).collect(),
+            between
+                .map(|two| Test::Between(two[0].clone(), two[1].clone()))
+                .collect(),
+            self.ports.iter().cloned().map(Test::Port).collect(),
+            self.protocols.iter().cloned().map(Test::Protocol).collect(),
+            self.verdicts.iter().copied().map(Test::Verdict).collect(),
+        ];
+        Filter {
+            all: Vec::from(groups),
+            not: self.not.clone(),
+            since: self.since,
+            last: self.last.map(|last| last as usize),
+        }
+    }
+
+    /// Who is asked: the daemon on `socket`, unless a file was named.
+    pub(in crate::cli) fn source(&self, socket: &Path) -> anyhow::Result<Source> {
+        let mut files = self.from.iter().filter_map(|from| match from {
+            Origin::File(path) => Some(path),
+            Origin::End(_) => None,
+        });
+        match (files.next(), files.next()) {
+            (None, _) => Ok(Source::Node(socket.into())),
+            (Some(file), None) => Ok(Source::File(file.clone())),
+            (Some(_), Some(_)) => anyhow::bail!("--from names several files: one can be read"),
+        }
+    }
+}
+
+/// How the answer is written.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub(in crate::cli) struct Output {
+    /// table, wide, json, jsonl, yaml, csv, name, linkerd, custom-columns=…, jsonpath=….
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(in crate::cli) format: Format,
+    /// Rows only, without the header and the lines around the table.
+    #[arg(long)]
+    pub(in crate::cli) no_headers: bool,
+    /// Sort by a field of the JSON: .dst.port, .last_seen; with - before it, the largest first.
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub(in crate::cli) sort_by: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_takes_the_filter_that_follows_it() {
+        let read = |line: &str| joined(line.split(' ').map(Into::into)).join(" ".as_ref());
+        assert_eq!(read("edges --not --port 53 -A"), "edges --not port=53 -A");
+        assert_eq!(read("edges --not --to=web"), "edges --not to=web");
+        assert_eq!(read("edges --not port=53"), "edges --not port=53");
+        assert_eq!(read("edges --not"), "edges --not");
+        assert_eq!(negated("port=53"), Ok(Test::Port("53".parse().unwrap())));
+        for wrong in ["53", "colour=red", "verdict=green", "port=x"] {
+            assert!(negated(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_told_from_an_end() {
+        for file in ["a.json", "./web", "/tmp/x", "-", "x.pcap.gz"] {
+            assert!(matches!(file.parse(), Ok(Origin::File(_))), "{file}");
+        }
+        for end in ["deploy/web", "web", "10.0.0.0/8", "external"] {
+            assert!(matches!(end.parse(), Ok(Origin::End(_))), "{end}");
+        }
+        assert!("deploy//".parse::<Origin>().is_err());
+    }
+}

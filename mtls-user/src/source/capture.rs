@@ -1,0 +1,150 @@
+//! Capture files, read with the engine of the daemon.
+
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use mtls_core::capture::{Capture, Decoded, Decoder, Skips};
+use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits, Loss, View};
+use mtls_core::record::{FlowRecord, Unseen};
+
+use crate::output::safe;
+
+/// Files smaller than this are read before a progress bar could be.
+const LARGE: u64 = 32 << 20;
+/// Packets between two looks for connections that were quiet too long.
+const EXPIRE_EVERY: u64 = 65_536;
+
+/// What was not looked at, of all files.
+#[derive(Default)]
+pub(crate) struct Unread {
+    packets: u64,
+    skips: Skips,
+    link_types: BTreeSet<u16>,
+    damaged: u64,
+}
+
+impl Unread {
+    /// One line, so that nothing is missed in silence.
+    pub(crate) fn say(&self) {
+        let total = self.skips.total();
+        if total == 0 && self.damaged == 0 {
+            return;
+        }
+        eprint!(
+            "mtls: of {} packets, not looked at: {}",
+            self.packets, self.skips
+        );
+        if self.damaged > 0 {
+            let comma = if total > 0 { ", " } else { "" };
+            eprint!("{comma}{} with a wrong checksum", self.damaged);
+        }
+        for (at, link_type) in self.link_types.iter().enumerate() {
+            let words = if at == 0 { " (link type " } else { ", " };
+            eprint!("{words}{link_type}");
+        }
+        eprintln!("{}", if self.link_types.is_empty() { "" } else { ")" });
+    }
+}
+
+/// Classifies one capture; false when it breaks off.
+pub(crate) fn classify(
+    path: &Path,
+    inherit: bool,
+    unread: &mut Unread,
+    mut each: impl FnMut(FlowRecord),
+) -> anyhow::Result<bool> {
+    let capture = Capture::open(path)?;
+    let bar = progress(capture.size());
+    let mut decoder = Decoder::default();
+    let limits = Limits {
+        flows: 4 << 20,
+        inherit,
+        ..Limits::default()
+    };
+    let mut table = FlowTable::new(limits);
+    let mut datagrams = DatagramTable::new(limits);
+    let each = std::cell::RefCell::new(&mut each);
+    let mut sink = |event, view: View<'_>| {
+        if event == Event::Closed {
+            each.borrow_mut()(view.record());
+        }
+    };
+    let mut datagram_sink = |event, view: mtls_core::flow::DatagramView<'_>| {
+        if event == Event::Closed {
+            each.borrow_mut()(view.record());
+        }
+    };
+    let mut packets = 0_u64;
+    let summary = capture.read(
+        |consumed| bar.set_position(consumed),
+        |packet| {
+            packets += 1;
+            match decoder.decode(packet) {
+                Some(Decoded::Segment(segment)) => table.observe(&segment, &mut sink),
+                Some(Decoded::Datagram(datagram)) => {
+                    datagrams.observe(&datagram, &mut datagram_sink);
+                }
+                None => {}
+            }
+            if packets.is_multiple_of(EXPIRE_EVERY) {
+                note_fragments(&mut decoder, &mut table);
+                table.expire(packet.time, &mut sink);
+                datagrams.expire(packet.time, &mut datagram_sink);
+            }
+        },
+    );
+    decoder.finish();
+    note_fragments(&mut decoder, &mut table);
+    table.drain(&mut sink);
+    datagrams.drain(&mut datagram_sink);
+    bar.finish_and_clear();
+    unread.packets += packets;
+    unread.skips.extend(&decoder.skips);
+    unread.damaged += table.stats().damaged;
+    unread
+        .link_types
+        .extend(decoder.unknown_link_type.map(|link_type| link_type.0));
+    let summary = summary.with_context(|| format!("read {}", path.display()))?;
+    if let Some(damage) = &summary.damage {
+        eprintln!(
+            "mtls: {}: {}; the flows before that are told",
+            safe(&path.display().to_string()),
+            safe(damage)
+        );
+    }
+    Ok(summary.damage.is_none())
+}
+
+/// Fragments whose packets are not complete may have been of any connection between their ends.
+fn note_fragments(decoder: &mut Decoder, table: &mut FlowTable) {
+    for (between, since) in decoder.incomplete() {
+        table.lost(&Loss {
+            what: Unseen::Fragments,
+            link: None,
+            between: Some(between),
+            since,
+            until: u64::MAX,
+        });
+    }
+}
+
+fn progress(size: Option<u64>) -> ProgressBar {
+    let (Some(size), true) = (size, io::stderr().is_terminal()) else {
+        return ProgressBar::hidden();
+    };
+    if size < LARGE {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(size);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,74 @@
+//! Where records come from. Every question is asked of a [`Source`], and every source answers with
+//! the same envelopes, so that a verb need not know which one it asks.
+//!
+//! A further source (several nodes, a store) is a variant here and a file beside this one: it gives
+//! an [`EdgeList`] and a [`FlowList`] that say how much was watched, the nodes' [`Status`], and the
+//! lines of the tap.
+
+pub(crate) mod capture;
+mod client;
+mod file;
+mod tap;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+pub(crate) use client::block_on;
+use mtls_core::record::{EdgeList, EdgeRecord, FlowList, Status};
+pub(crate) use tap::Tap;
+
+/// Nobody answers: the exit code says so.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NoDaemon(pub(crate) String);
+
+/// Who is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// The daemon of this node, on its socket.
+    Node(PathBuf),
+    /// A saved answer (`-o json`, `-o jsonl`), or a capture.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The edges, those of one node folded: an edge is there once.
+    pub(crate) async fn edges(&self) -> anyhow::Result<EdgeList> {
+        let mut list: EdgeList = match self {
+            Self::Node(socket) => client::get(socket, "/v1/edges").await?,
+            Self::File(path) => file::read(path)?.edges(path)?,
+        };
+        list.items = EdgeRecord::fold(list.items);
+        Ok(list)
+    }
+
+    /// The connections that are remembered, the latest last.
+    pub(crate) async fn flows(&self) -> anyhow::Result<FlowList> {
+        match self {
+            Self::Node(socket) => client::get(socket, "/v1/flows").await,
+            Self::File(path) => file::read(path)?.flows(path),
+        }
+    }
+
+    /// The state of whoever watches.
+    pub(crate) async fn status(&self) -> anyhow::Result<Status> {
+        match self {
+            Self::Node(socket) => client::get(socket, "/v1/status").await,
+            Self::File(path) => file::read(path)?.status(path),
+        }
+    }
+
+    /// What happens from now on.
+    pub(crate) async fn tap(&self) -> anyhow::Result<Tap> {
+        match self {
+            Self::Node(socket) => Ok(Tap::new(client::open(socket, "/v1/tap").await?)),
+            Self::File(path) => bail!(
+                "{} is a file, and nothing happens in it: ask `mtls flows --from {0}`",
+                path.display()
+            ),
+        }
+    }
+}
