@@ -55,3 +55,55 @@ fn the_node_depends_on_no_command_line() {
         );
     }
 }
+
+/// In each crate's `lib.rs` (`main.rs`) the rooms stand in order: a room uses only those above it.
+#[test]
+fn a_room_knows_only_the_rooms_above_it() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../mtls-user");
+    for file in ["core/src/lib.rs", "node/src/lib.rs", "src/main.rs"] {
+        let file = root.join(file);
+        let text = std::fs::read_to_string(&file).expect("the crate's root");
+        let rooms: Vec<_> = text
+            .lines()
+            .filter_map(|line| {
+                let line = line.strip_prefix("pub ").unwrap_or(line);
+                line.strip_prefix("mod ")?.strip_suffix(';')
+            })
+            .collect();
+        assert!(rooms.len() > 1, "{}: {rooms:?}", file.display());
+        let folder = file.parent().expect("a folder");
+        for (at, room) in rooms.iter().enumerate() {
+            for source in sources(folder, room) {
+                let text = std::fs::read_to_string(&source).expect("a source file");
+                for below in &rooms[at + 1..] {
+                    let uses = text.contains(&format!("crate::{below}::"))
+                        || text.contains(&format!("use crate::{below};"));
+                    assert!(
+                        !uses,
+                        "{} uses {below}, which stands below {room}",
+                        source.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The files of a room.
+fn sources(folder: &std::path::Path, room: &str) -> Vec<std::path::PathBuf> {
+    let mut found = vec![folder.join(format!("{room}.rs"))];
+    let mut folders = vec![folder.join(room)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.retain(|path| path.is_file());
+    assert!(!found.is_empty(), "no file of {room}");
+    found
+}

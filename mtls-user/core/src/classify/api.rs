@@ -2,10 +2,8 @@
 
 use smol_str::SmolStr;
 
-use super::Sessions;
 pub use crate::record::Side;
 use crate::record::{Cause, Evidence, HttpInfo, TlsInfo, Verdict};
-use crate::wire::Endpoint;
 
 /// Some bytes of one side's stream, or as much of them as was captured.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +30,6 @@ pub enum Progress {
     Changed,
     /// Decided before, and no more bytes are wanted.
     Done,
-}
-
-/// What a call needs to know of the flow's surroundings.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The client's end.
-    pub client: Endpoint,
-    /// The server's end.
-    pub server: Endpoint,
-    /// What other flows of the same table have shown.
-    pub sessions: &'a mut Sessions,
 }
 
 /// What is said of a flow.

@@ -243,3 +243,36 @@ impl Call {
         }
     }
 }
+
+/// Bytes that are no TLS records stood where one had to begin, or a record's body can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Broken {
+    /// They are text, or a protocol's that is known.
+    pub(super) readable: bool,
+    /// The protocol, where it is known.
+    pub(super) protocol: Option<&'static str>,
+}
+
+impl Broken {
+    /// What a flow is that was TLS and then was not.
+    pub(super) fn call(self) -> Call {
+        let (verdict, reason) = match self.protocol {
+            Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),
+            None if self.readable => (
+                Verdict::Plaintext,
+                Reason::Said(
+                    Cause::Contradicted,
+                    "what follows the TLS records is readable text",
+                ),
+            ),
+            None => (
+                Verdict::Opaque,
+                Reason::Said(
+                    Cause::Contradicted,
+                    "what follows the TLS records is not TLS",
+                ),
+            ),
+        };
+        Call::new(verdict, Evidence::RecordFraming, reason)
+    }
+}

@@ -26,8 +26,8 @@ mod stream;
 mod tls;
 mod watch;
 
-pub use api::{Context, Finding, Piece, Progress, Side};
+pub use api::{Finding, Piece, Progress, Side};
 pub(crate) use classifier::Certainty;
 pub use classifier::Classifier;
 pub use datagram::{DatagramClassifier, Gram};
-pub use sessions::Sessions;
+pub use sessions::{Context, Sessions};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use super::Context;
 use super::hello::{self, Hello};
+use crate::wire::Endpoint;
 use crate::wire::tls::{Carrier, Certificate, ClientHello};
 
 /// How many sessions are remembered unless told otherwise.
@@ -157,6 +157,17 @@ impl Sessions {
         self.hellos.insert(key, made.clone());
         made
     }
+}
+
+/// What a call needs to know of the flow's surroundings.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The client's end.
+    pub client: Endpoint,
+    /// The server's end.
+    pub server: Endpoint,
+    /// What other flows of the same table have shown.
+    pub sessions: &'a mut Sessions,
 }
 
 /// The client and the server of a flow, and the name the client asked for.

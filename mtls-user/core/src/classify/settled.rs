@@ -2,7 +2,7 @@
 
 use super::api::{Piece, Progress, Side};
 use super::call::{Call, Reason, Words};
-use super::tls::{Broken, Facts};
+use super::tls::Facts;
 use super::watch::{Sight, Watch};
 use crate::record::{Cause, Evidence, HttpInfo, Verdict};
 use crate::wire::tls::record::is_handshake;
@@ -141,7 +141,7 @@ impl Settled {
         };
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
-            Sight::Broken(broken) => contradicted(broken),
+            Sight::Broken(broken) => broken.call(),
             Sight::Renegotiated(bytes) => {
                 match self
                     .facts
@@ -173,28 +173,6 @@ impl Settled {
         self.known.came(Via::TooLate);
         Progress::Changed
     }
-}
-
-/// What a flow is that was TLS and then was not.
-pub(super) fn contradicted(broken: Broken) -> Call {
-    let (verdict, reason) = match broken.protocol {
-        Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),
-        None if broken.readable => (
-            Verdict::Plaintext,
-            Reason::Said(
-                Cause::Contradicted,
-                "what follows the TLS records is readable text",
-            ),
-        ),
-        None => (
-            Verdict::Opaque,
-            Reason::Said(
-                Cause::Contradicted,
-                "what follows the TLS records is not TLS",
-            ),
-        ),
-    };
-    Call::new(verdict, Evidence::RecordFraming, reason)
 }
 
 #[cfg(test)]

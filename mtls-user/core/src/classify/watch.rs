@@ -2,7 +2,8 @@
 
 use super::Side;
 use super::api::Piece;
-use super::tls::{Broken, Sealed};
+use super::call::Broken;
+use super::tls::Sealed;
 use crate::wire::text;
 use crate::wire::tls::{ContentType, RecordHeader};
 

@@ -13,9 +13,7 @@ mod quic;
 use smol_str::SmolStr;
 
 use super::api::{Context, Finding, Progress, Side};
-use super::call::{Call, Reason};
-use super::settled::contradicted;
-use super::tls::Broken;
+use super::call::{Broken, Call, Reason};
 use crate::record::{Cause, Evidence, TlsInfo, Verdict};
 use crate::wire::quic::ConnectionId;
 use crate::wire::text;
@@ -287,10 +285,11 @@ fn is_readable(gram: &Gram<'_>) -> bool {
 }
 
 fn readable() -> Call {
-    let mut call = contradicted(Broken {
+    let mut call = Broken {
         readable: true,
         protocol: None,
-    });
+    }
+    .call();
     call.reason = Reason::Said(
         Cause::Contradicted,
         "what follows the handshake is readable text",

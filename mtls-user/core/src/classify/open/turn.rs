@@ -4,13 +4,13 @@
 use super::wrapped::Wrapped;
 use super::{MAX_VIA, Open, Phase};
 use crate::classify::api::{Context, Piece, Side};
-use crate::classify::call::{Call, Reason, Words};
+use crate::classify::call::{Broken, Call, Reason, Words};
 use crate::classify::exchange::Exchange;
 use crate::classify::opening::Look;
 use crate::classify::protocols::{self, Framing, Match, Turn};
 use crate::classify::settled::Via;
 use crate::classify::stream::{NO_ACK, Stream};
-use crate::classify::tls::{Broken, Tls};
+use crate::classify::tls::Tls;
 use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::tls::record::is_handshake;
 

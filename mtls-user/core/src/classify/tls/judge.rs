@@ -7,10 +7,9 @@
 use smallvec::SmallVec;
 
 use super::facts::{Chosen, FirstItem, Offered};
-use super::{Broken, Tls, shape};
-use crate::classify::call::{Call, Reason};
+use super::{Tls, shape};
+use crate::classify::call::{Broken, Call, Reason};
 use crate::classify::sessions::Origin;
-use crate::classify::settled::contradicted;
 use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::ContentType;
@@ -122,7 +121,7 @@ impl Tls {
         self.lanes
             .iter()
             .find_map(|lane| lane.broken)
-            .map(contradicted)
+            .map(Broken::call)
     }
 
     fn ended_by_alert(&self, ends: &Ends) -> Option<Call> {

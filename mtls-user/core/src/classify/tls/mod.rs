@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::call::Call;
+use super::call::{Broken, Call};
 use super::hello::Hello;
 use super::stream::{NO_ACK, Window};
 use super::{Context, Side};
@@ -62,15 +62,6 @@ impl Record {
     fn end(&self) -> u64 {
         self.start + RecordHeader::LEN as u64 + u64::from(self.len)
     }
-}
-
-/// Bytes that are no TLS records stood where one had to begin, or a record's body can be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Broken {
-    /// They are text, or a protocol's that is known.
-    pub(super) readable: bool,
-    /// The protocol, where it is known.
-    pub(super) protocol: Option<&'static str>,
 }
 
 /// One side's records.

@@ -6,12 +6,11 @@
 mod messages;
 mod shape;
 
-use crate::classify::call::{Call, Reason};
+use crate::classify::call::{Broken, Call, Reason};
 use crate::classify::datagram::handshake::{Handshake, unproven};
 use crate::classify::datagram::quic::Shape;
 use crate::classify::datagram::{Gram, Part};
-use crate::classify::settled::contradicted;
-use crate::classify::tls::{Broken, null_cipher};
+use crate::classify::tls::null_cipher;
 use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::cursor::Cursor;
@@ -389,7 +388,7 @@ impl Dtls {
 
     fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
         let call = match self.broken {
-            Some(broken) => Some(contradicted(broken)),
+            Some(broken) => Some(broken.call()),
             None => self.judge(over, context),
         };
         let Some(call) = call else { return false };
