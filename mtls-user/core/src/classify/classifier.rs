@@ -2,9 +2,10 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::api::{Context, Finding, Piece, Progress, Side};
+use super::api::{Finding, Piece, Progress, Side};
 use super::call::{Call, Reason};
 use super::open::Open;
+use super::sessions::Context;
 use super::settled::{Known, Settled, Via};
 use super::tls::Facts;
 use crate::record::{Cause, Evidence, Origin, Verdict};

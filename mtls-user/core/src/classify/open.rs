@@ -4,12 +4,13 @@ mod turn;
 mod wrapped;
 
 use self::wrapped::Wrapped;
-use super::api::{Context, Piece, Side};
+use super::api::{Piece, Side};
 use super::call::{Call, Reason, Words};
 use super::exchange::{self, Exchange};
 use super::midstream::{Midstream, Sight};
 use super::opening::{self, Look};
 use super::protocols::Match;
+use super::sessions::Context;
 use super::settled::{Known, Settled, Via};
 use super::stream::{NO_ACK, Stream};
 use super::tls::{Ends, Facts, Sealed, Tls};

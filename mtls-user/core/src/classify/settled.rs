@@ -4,7 +4,7 @@ use super::api::{Piece, Progress, Side};
 use super::call::{Call, Reason, Words};
 use super::tls::Facts;
 use super::watch::{Sight, Watch};
-use crate::record::{Cause, Evidence, HttpInfo, Verdict};
+use crate::record::{Evidence, HttpInfo, Verdict};
 use crate::wire::tls::record::is_handshake;
 
 /// The answer, as far as it goes.

@@ -12,8 +12,9 @@ mod quic;
 
 use smol_str::SmolStr;
 
-use super::api::{Context, Finding, Progress, Side};
+use super::api::{Finding, Progress, Side};
 use super::call::{Broken, Call, Reason};
+use super::sessions::Context;
 use crate::record::{Cause, Evidence, TlsInfo, Verdict};
 use crate::wire::quic::ConnectionId;
 use crate::wire::text;

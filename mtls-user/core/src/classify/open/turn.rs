@@ -3,11 +3,12 @@
 
 use super::wrapped::Wrapped;
 use super::{MAX_VIA, Open, Phase};
-use crate::classify::api::{Context, Piece, Side};
+use crate::classify::api::{Piece, Side};
 use crate::classify::call::{Broken, Call, Reason, Words};
 use crate::classify::exchange::Exchange;
 use crate::classify::opening::Look;
 use crate::classify::protocols::{self, Framing, Match, Turn};
+use crate::classify::sessions::Context;
 use crate::classify::settled::Via;
 use crate::classify::stream::{NO_ACK, Stream};
 use crate::classify::tls::Tls;
