@@ -65,6 +65,7 @@ fn truth(kind: &str) -> Option<Verdict> {
     } else if of(&[
         "server-only",
         "padded-server-only",
+        "padded-requested-none",
         "requested-none",
         "resumed-server-only",
         "post-handshake",

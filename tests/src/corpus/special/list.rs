@@ -270,6 +270,56 @@ pub(in crate::corpus) const SPECIALS: &[Special] = &[
     ),
     of(
         "1.3",
+        "padded-200-server-only",
+        "-www -tls1_3",
+        &[to(
+            "-tls1_3 -record_padding 200",
+            "padded-server-only",
+            server_only,
+        )],
+    ),
+    of(
+        "1.3",
+        "padded-300-server-only",
+        "-www -tls1_3",
+        &[to(
+            "-tls1_3 -record_padding 300",
+            "padded-server-only",
+            server_only,
+        )],
+    ),
+    of(
+        "1.3",
+        "padded-200-requested-none",
+        "-www -tls1_3 -verify 2 -CAfile $CA",
+        &[to(
+            "-tls1_3 -record_padding 200",
+            "padded-requested-none",
+            server_only,
+        )],
+    ),
+    of(
+        "1.3",
+        "padded-200-mutual",
+        "-www -tls1_3 $DEMAND",
+        &[to(
+            "-tls1_3 -record_padding 200 $OWN",
+            "padded-mutual",
+            mutual,
+        )],
+    ),
+    of(
+        "1.3",
+        "padded-1000-cut-server-only",
+        "-www -tls1_3",
+        &[to(
+            "-tls1_3 -max_send_frag 512 -record_padding 1000",
+            "padded-server-only",
+            server_only,
+        )],
+    ),
+    of(
+        "1.3",
         "fragmented-mutual",
         "-www -tls1_3 -max_send_frag 512 $DEMAND",
         &[to("-tls1_3 -max_send_frag 512 $OWN", "mutual", mutual)],
