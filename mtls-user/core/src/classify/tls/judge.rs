@@ -17,6 +17,12 @@ use crate::wire::tls::ContentType;
 /// Why a handshake failed that the server gave no answer to.
 pub(super) const CLOSED: &str = "server closed the connection after the client's flight";
 
+/// Why a certificate that the client sent proves nothing.
+const CLIENT_ALONE: (Cause, &str) = (
+    Cause::HandshakeNotSeen,
+    "client sent a certificate, but the server's side was not seen",
+);
+
 /// How the connection ended, as far as it did.
 #[derive(Clone, Copy, Default, Debug)]
 pub(in crate::classify) struct Ends {
@@ -165,18 +171,13 @@ impl Tls {
         // whether the server had a certificate.
         match self.facts.first {
             Some(FirstItem::Certificate) => {
-                let words = "client sent a certificate, but the server's side was not seen";
-                return Some(
-                    self.unproven((Cause::HandshakeNotSeen, words))
-                        .with(ClientCertificate::Presented),
-                );
+                let call = self.unproven(CLIENT_ALONE);
+                return Some(call.with(ClientCertificate::Presented));
             }
             Some(FirstItem::NoCertificate) => {
                 let words = "client sent no certificate, and the server's side was not seen";
-                return Some(
-                    self.unproven((Cause::HandshakeNotSeen, words))
-                        .with(ClientCertificate::NotPresented),
-                );
+                let call = self.unproven((Cause::HandshakeNotSeen, words));
+                return Some(call.with(ClientCertificate::NotPresented));
             }
             _ => {}
         }
@@ -202,6 +203,10 @@ impl Tls {
         }
         let lengths: SmallVec<[u16; 8]> = self.lanes[0].records.iter().map(|r| r.len).collect();
         let mut call = self.by_shape(first.len, shape::judge(&lengths, true, hello.flight))?;
+        if call.verdict == Verdict::Mtls {
+            // What the server thought of the certificate, and which suite it chose, nobody has seen.
+            call = self.unproven(CLIENT_ALONE).with(call.certificate);
+        }
         call.evidence = Some(Evidence::HandshakeShape);
         Some(call)
     }
