@@ -22,7 +22,10 @@ enum Outcome {
     NotYet,
 }
 
-const REFUSED: &str = "server ended the handshake with an encrypted alert";
+const REFUSED: Outcome = Outcome::Refused(
+    Cause::Alert,
+    "server ended the handshake with an encrypted alert",
+);
 
 impl Tls {
     pub(super) fn modern(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
@@ -165,7 +168,7 @@ impl Tls {
             return if completed {
                 Outcome::Accepted
             } else {
-                Outcome::Refused(Cause::Alert, REFUSED)
+                REFUSED
             };
         }
         let mut answers = self.lanes[1]
@@ -194,7 +197,7 @@ impl Tls {
         } else if ends.complete(Side::Client) && answer.ack > ends.seen[0] {
             Outcome::Left
         } else {
-            Outcome::Refused(Cause::Alert, REFUSED)
+            REFUSED
         }
     }
 

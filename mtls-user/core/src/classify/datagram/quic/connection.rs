@@ -19,6 +19,11 @@ const OPENINGS: u8 = 64;
 /// retransmission, or late.
 const PATIENCE: u8 = 16;
 
+/// Why a certificate that the client sent proves nothing.
+const CLIENT_ALONE: (Cause, &str) = (
+    Cause::HandshakeNotSeen,
+    "client sent a certificate, but the server's side was not seen",
+);
 /// A stateless reset is no longer than it needs to be (RFC 9000 §10.3.3 asks for that).
 const LONGEST_RESET: usize = 42;
 
@@ -363,7 +368,12 @@ impl Connection {
         let alone = !self.flight.server_seen && !self.handshake.psk_offered;
         let shape = self.flight.shape(None);
         if alone && self.flight.client_done && self.handshake.hello.is_some() {
-            return self.by_shape(shape, false);
+            let call = self.by_shape(shape, false);
+            if call.verdict != Verdict::Mtls {
+                return call;
+            }
+            // What the server thought of the certificate, nobody has seen.
+            return unproven(CLIENT_ALONE).with(call.certificate);
         }
         unproven((Cause::HandshakeNotSeen, "no ServerHello was seen"))
     }

@@ -4,7 +4,8 @@
 //! application data is its Finished (36 or 52 bytes), with or without a Certificate before it; so
 //! the length tells, except that a client fills a datagram that carries an Initial packet to 1,200
 //! bytes (RFC 9000 §14.1), and some fill it in the Handshake packet. A length that may be padding
-//! proves nothing.
+//! proves nothing, and so does one that is a certificate's while no packet of the client's was
+//! shorter: it may pad all of them.
 
 use smallvec::SmallVec;
 
@@ -80,6 +81,8 @@ pub(super) struct Flight {
     packets: SmallVec<[Sized; 4]>,
     /// More came than are remembered.
     overflow: bool,
+    /// The length of the client's shortest packet behind its Initial ones.
+    shortest: Option<u16>,
     /// The client has sent a 1-RTT packet: it has accepted the server's flight.
     pub(super) client_done: bool,
     /// A client's datagram began with a 1-RTT packet after the last Handshake packet of its.
@@ -106,6 +109,7 @@ impl Flight {
             _ if around.initial && around.padding >= FILLING => Room::Exact,
             _ => Room::Open,
         };
+        self.compare(length);
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         if self.packets.len() < PACKETS {
             self.packets.push(Sized { length, room });
@@ -114,6 +118,21 @@ impl Flight {
         }
         self.client_went_on = false;
         self.answered = false;
+    }
+
+    /// Another packet of the client's, of this length, which shows whether it pads them all.
+    pub(super) fn compare(&mut self, length: usize) {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        self.shortest = Some(self.shortest.map_or(length, |least| least.min(length)));
+    }
+
+    /// What a packet is that is as long as one with a certificate in it.
+    fn certificate(&self, length: u16) -> Shape {
+        if self.shortest.is_some_and(|least| least < length) {
+            Shape::Certificate(length)
+        } else {
+            Shape::Padded
+        }
     }
 
     /// The client has sent Handshake packets.
@@ -132,7 +151,7 @@ impl Flight {
             .filter(exact)
             .find(|p| p.length >= CERTIFICATE)
         {
-            return Shape::Certificate(p.length);
+            return self.certificate(p.length);
         }
         // Of a flight in several packets, the rest: longer than any Finished.
         let mut rest = self
@@ -141,7 +160,7 @@ impl Flight {
             .skip_while(|p| p.room == Room::Exact)
             .filter(exact);
         if let Some(p) = rest.find(|p| p.length >= most + 80) {
-            return Shape::Certificate(p.length);
+            return self.certificate(p.length);
         }
         if self.overflow || self.packets.iter().any(|p| p.room != Room::Exact) {
             return Shape::Padded;
@@ -185,7 +204,26 @@ mod tests {
         for &(length, behind, around) in packets {
             flight.add(length, behind, around);
         }
+        flight.compare(30);
         flight.shape(Some(32))
+    }
+
+    /// A client that fills every packet to one length, of whatever is in it.
+    #[test]
+    fn a_client_that_pads_all_its_packets_is_never_mutual() {
+        for length in [300, 450, 800, 1150] {
+            let mut flight = Flight::default();
+            flight.add(length, LAST, alone(length + 30));
+            assert_eq!(flight.shape(Some(32)), Shape::Padded);
+            flight.add(length, LAST, alone(length + 30));
+            for _ in 0..20 {
+                flight.compare(length);
+                assert_eq!(flight.shape(Some(32)), Shape::Padded);
+            }
+            flight.compare(length - 1);
+            let told = Shape::Certificate(u16::try_from(length).unwrap());
+            assert_eq!(flight.shape(Some(32)), told);
+        }
     }
 
     const LAST: Behind = Behind::Nothing;

@@ -117,8 +117,12 @@ impl Quic {
                         }
                     }
                 }
-                Packet::Short { bytes, .. } => {
-                    touched = self.short(side, bytes, first, touched).or(touched);
+                Packet::Short { bytes, len } => {
+                    let at = self.short(side, bytes, first, touched);
+                    if let Some(at) = at.filter(|_| side == Side::Client) {
+                        self.connections[at].flight.compare(len);
+                    }
+                    touched = at.or(touched);
                 }
                 _ => {}
             }
