@@ -12,7 +12,8 @@ use crate::setup;
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods. `node`: traffic between two pods with and without the daemon,
+    /// directory of 10,000 pods. `engine`: whether names, questions or new interfaces hold up the
+    /// reading of samples; needs root. `node`: traffic between two pods with and without the daemon,
     /// which takes three minutes and needs root.
     what: What,
     /// How to print it.
@@ -25,6 +26,7 @@ enum What {
     Kernel,
     Classify,
     Pods,
+    Engine,
     Node,
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Kernel => kernel(&bench.output),
         What::Classify => classify(&bench.output),
         What::Pods => pods(&bench.output),
+        What::Engine => engine(&bench.output),
         What::Node => node(&bench.output),
     }
 }
@@ -65,6 +68,12 @@ fn classify(output: &str) -> anyhow::Result<()> {
     bench.arg("--corpus").arg(build::root().join(CORPUS));
     bench.arg("--work").arg(target()?.join("bench"));
     build::run(&mut bench)
+}
+
+fn engine(output: &str) -> anyhow::Result<()> {
+    let mut bench = whole_program(true)?;
+    step("loading the daemon");
+    build::run(bench.args(["engine", "--output", output]))
 }
 
 fn node(output: &str) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod classify;
+pub mod engine;
 pub mod load;
 pub mod node;
 mod report;

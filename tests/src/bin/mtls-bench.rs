@@ -31,6 +31,8 @@ enum What {
         #[arg(long)]
         work: PathBuf,
     },
+    /// Whether anything makes the thread that reads samples wait; needs root.
+    Engine,
     /// Traffic between two pods with and without `mtls daemon`, in alternation; needs root.
     Node {
         /// Pairs of measurements.
@@ -44,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     let json = args.output == Output::Json;
     match args.what {
         What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
+        What::Engine => mtls_tests::bench::engine::run(json),
         What::Node { pairs } => mtls_tests::bench::node::run(pairs, json),
     }
 }
