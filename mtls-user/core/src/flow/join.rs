@@ -8,8 +8,9 @@
 
 use hashbrown::hash_table::Entry;
 
+use super::place::Placed;
 use super::slots::{Hash, Hashed};
-use super::state::{Flow, Placed};
+use super::state::Flow;
 use super::table::FlowTable;
 use super::view::View;
 use crate::classify::Side;
@@ -37,9 +38,9 @@ impl FlowTable {
         };
         match other {
             Some(other) if !self.slots[at].opened => {
-                self.slots[other].partner = Some(at);
+                self.slots[other].set_partner(Some(at));
                 let flow = &mut self.slots[at];
-                flow.partner = Some(other);
+                flow.set_partner(Some(other));
                 flow.secondary = true;
                 flow.paired = true;
                 self.stats.joined += 1;
@@ -63,24 +64,23 @@ impl FlowTable {
         placed: &Placed<'_>,
         sink: &mut impl FnMut(Event, View<'_>),
     ) {
-        if self.slots[at].secondary && self.slots[at].partner.is_none() {
+        if self.slots[at].secondary && self.slots[at].partner().is_none() {
             self.speak(at, sink);
         }
         let seed = &self.hasher;
         let flow = &mut self.slots[at];
-        let partner = flow.partner;
+        let partner = flow.partner();
         if partner.is_none() && flow.classifier.is_done() {
             return;
         }
-        let content = flow.content.get_or_insert_default();
+        let content = flow.keep_content();
         if !content.add(seed, side, placed.offset, placed.bytes) {
             flow.miss(Unseen::Conflict);
         }
         let Some(partner) = partner else { return };
         let other = &self.slots[partner];
         let same = other
-            .content
-            .as_ref()
+            .content()
             .is_none_or(|content| content.agrees(seed, side, placed.offset, placed.bytes));
         // What comes behind the close of the half that spoke for both would never be told.
         let end = placed.offset + u64::from(placed.len);
@@ -94,10 +94,10 @@ impl FlowTable {
 
     /// Two connections were taken for one: the one that did not speak speaks for itself.
     fn part(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        let Some(partner) = self.slots[at].partner.take() else {
+        let Some(partner) = self.slots[at].take_partner() else {
             return;
         };
-        self.slots[partner].partner = None;
+        self.slots[partner].set_partner(None);
         self.stats.joined -= 1;
         let silent = if self.slots[at].secondary {
             at
@@ -125,7 +125,7 @@ impl FlowTable {
 
     /// One half has closed. When both have and do not agree in what they carried, they are two.
     pub(super) fn settle_pair(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        let Some(partner) = self.slots[at].partner else {
+        let Some(partner) = self.slots[at].partner() else {
             return;
         };
         if self.slots[partner].is_closed()
@@ -137,10 +137,10 @@ impl FlowTable {
 
     /// The flow at `at` will be forgotten: what its other half has beyond it is that one's own.
     pub(super) fn release(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        let Some(partner) = self.slots[at].partner.take() else {
+        let Some(partner) = self.slots[at].take_partner() else {
             return;
         };
-        self.slots[partner].partner = None;
+        self.slots[partner].set_partner(None);
         let same = carried_the_same(&self.slots[at], &self.slots[partner]);
         if self.slots[at].secondary && !same {
             self.speak(at, sink);
@@ -155,7 +155,7 @@ fn may_be_halves(first: &Flow, second: &Flow) -> bool {
     let both = |known: fn(&Flow, Side) -> bool, side| known(first, side) && known(second, side);
     let comes_out = |flow: &Flow, side: Side| flow.links.home(side).is_some();
     let shares_an_end = first.client() == second.client() || first.server() == second.server();
-    first.partner.is_none()
+    first.partner().is_none()
         // The content of one that is closed is forgotten: a half of which nothing arrived adds none.
         && (!first.is_closed() || second.sampled && second.is_incomplete() && second.is_empty())
         && first.apart == 0
@@ -175,7 +175,7 @@ fn carried_the_same(a: &Flow, b: &Flow) -> bool {
         || b.is_incomplete()
         || Side::BOTH.into_iter().all(|side| {
             let (one, other) = (a.stream(side), b.stream(side));
-            let known = !a.sampled || one.fin && other.fin;
+            let known = !a.sampled || one.fin() && other.fin();
             if known {
                 one.next == other.next
             } else {

@@ -10,12 +10,16 @@
 //! or of one beside it with the same ends.
 
 mod api;
+mod closing;
 mod content;
 mod datagrams;
+mod fit;
 mod gaps;
 mod join;
 mod links;
+mod missing;
 mod peers;
+mod place;
 mod slots;
 mod state;
 mod stream;

@@ -29,38 +29,42 @@ pub(super) struct Stream {
     second: u32,
     /// When `next` last moved, in ticks; the least bit is set.
     at: Option<NonZeroU32>,
-    start: Start,
-    kind: Second,
-    /// The FIN was seen.
-    pub(super) fin: bool,
-    has_acked: bool,
-    /// The other side's FIN or RST acknowledged that nothing had come.
-    pub(super) confirmed_empty: bool,
-    /// Sequence numbers may have gone round unseen.
-    wrapped: bool,
+    /// What is known besides: the constants below, and a [`Start`] and a [`Second`].
+    bits: u8,
 }
+
+/// The FIN was seen.
+const FIN: u8 = 1 << 0;
+const HAS_ACKED: u8 = 1 << 1;
+/// The other side's FIN or RST acknowledged that nothing had come.
+const CONFIRMED_EMPTY: u8 = 1 << 2;
+/// Sequence numbers may have gone round unseen.
+const WRAPPED: u8 = 1 << 3;
+/// Where the [`Start`] and the [`Second`] lie: two bits each.
+const START_AT: u8 = 4;
+const SECOND_AT: u8 = 6;
 
 /// What is known of a stream's first sequence number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Start {
     #[default]
-    Unknown,
+    Unknown = 0,
     /// Position 0 is the first one met.
-    Settled,
+    Settled = 1,
     /// The SYN was seen (by us or by the kernel).
-    Seen,
+    Seen = 2,
 }
 
 /// What a second sequence number is that may be position 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Second {
     #[default]
-    None,
+    None = 0,
     /// Of the same stream: two SYN-ACKs, or numbers that a firewall rewrites, seen before and after.
-    Alias,
+    Alias = 1,
     /// Of a later connection with the same ends, if there is one: its SYN was seen, and may be
     /// forged (RFC 5961 §4).
-    Pending,
+    Pending = 2,
 }
 
 /// Where a segment lies.
@@ -75,65 +79,110 @@ pub(super) enum Near {
 }
 
 impl Stream {
+    fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    fn note(&mut self, bit: u8, value: bool) {
+        self.bits = self.bits & !bit | if value { bit } else { 0 };
+    }
+
+    fn start(&self) -> Start {
+        match self.bits >> START_AT & 3 {
+            0 => Start::Unknown,
+            1 => Start::Settled,
+            _ => Start::Seen,
+        }
+    }
+
+    fn set_start(&mut self, start: Start) {
+        self.bits = self.bits & !(3 << START_AT) | (start as u8) << START_AT;
+    }
+
+    fn second_is(&self) -> Second {
+        match self.bits >> SECOND_AT {
+            0 => Second::None,
+            1 => Second::Alias,
+            _ => Second::Pending,
+        }
+    }
+
+    fn set_second(&mut self, second: u32, kind: Second) {
+        self.second = second;
+        self.bits = self.bits & !(3 << SECOND_AT) | (kind as u8) << SECOND_AT;
+    }
+
+    /// The FIN was seen.
+    pub(super) fn fin(&self) -> bool {
+        self.has(FIN)
+    }
+
+    pub(super) fn set_fin(&mut self, fin: bool) {
+        self.note(FIN, fin);
+    }
+
+    /// The other side's FIN or RST acknowledged that nothing had come.
+    pub(super) fn is_confirmed_empty(&self) -> bool {
+        self.has(CONFIRMED_EMPTY)
+    }
+
     /// Initial sequence number, where the SYN was seen.
     pub(super) fn isn(&self) -> Option<u32> {
-        (self.start == Start::Seen).then_some(self.isn)
+        (self.start() == Start::Seen).then_some(self.isn)
     }
 
     /// Where the stream begins is known, if only as the first byte met.
     pub(super) fn has_base(&self) -> bool {
-        self.start != Start::Unknown
+        self.start() != Start::Unknown
     }
 
     /// The SYN's sequence number became known.
     pub(super) fn begin(&mut self, isn: u32) {
-        match self.start {
+        match self.start() {
             Start::Seen => return,
             // Positions given out already stay what they are.
             Start::Settled if self.next > 0 => {}
             Start::Unknown | Start::Settled => self.base = isn.wrapping_add(1),
         }
         self.isn = isn;
-        self.start = Start::Seen;
+        self.set_start(Start::Seen);
     }
 
     /// A second SYN or SYN-ACK of the same connection, with another number.
     pub(super) fn begin_again(&mut self, isn: u32) {
-        self.second = isn.wrapping_add(1);
-        self.kind = Second::Alias;
+        self.set_second(isn.wrapping_add(1), Second::Alias);
     }
 
     /// The SYN of what may be another connection.
     pub(super) fn expect_other(&mut self, isn: u32) {
-        if self.kind != Second::Alias {
-            self.second = isn.wrapping_add(1);
-            self.kind = Second::Pending;
+        if self.second_is() != Second::Alias {
+            self.set_second(isn.wrapping_add(1), Second::Pending);
         }
     }
 
     /// Initial sequence number of what may be another connection.
     pub(super) fn pending(&self) -> Option<u32> {
-        (self.kind == Second::Pending).then(|| self.second.wrapping_sub(1))
+        (self.second_is() == Second::Pending).then(|| self.second.wrapping_sub(1))
     }
 
     /// Whether `ack` acknowledges the SYN and nothing more.
     pub(super) fn is_syn_acked_by(&self, ack: u32) -> bool {
-        self.start == Start::Seen
-            && (ack == self.isn.wrapping_add(1) || self.kind == Second::Alias && ack == self.second)
+        self.start() == Start::Seen
+            && (ack == self.isn.wrapping_add(1)
+                || self.second_is() == Second::Alias && ack == self.second)
     }
 
     /// Without a SYN, the first sequence number met is position 0.
     pub(super) fn settle(&mut self, seq: u32) {
-        if self.start == Start::Unknown {
+        if self.start() == Start::Unknown {
             self.base = seq;
-            self.start = Start::Settled;
+            self.set_start(Start::Settled);
         }
     }
 
     /// The first byte has another number than the SYN said: it was rewritten on the way.
     pub(super) fn rebase(&mut self, seq: u32) {
-        self.second = self.base;
-        self.kind = Second::Alias;
+        self.set_second(self.base, Second::Alias);
         self.base = seq;
     }
 
@@ -146,10 +195,10 @@ impl Stream {
     /// Where `seq` lies in a stream that has a base.
     pub(super) fn locate(&self, seq: u32, time: u64) -> Near {
         let position = self.position(seq, self.base);
-        if self.is_near(position, time) && self.kind != Second::Alias {
+        if self.is_near(position, time) && self.second_is() != Second::Alias {
             return Near::Here(position);
         }
-        match self.kind {
+        match self.second_is() {
             Second::None => Near::Far,
             Second::Pending => {
                 let ahead = u64::from(seq.wrapping_sub(self.second));
@@ -177,7 +226,7 @@ impl Stream {
     }
 
     fn is_near(&self, position: i64, time: u64) -> bool {
-        match self.start {
+        match self.start() {
             Start::Unknown => true,
             // The SYN itself, or a keep-alive before any data.
             Start::Seen if position < 0 => position >= -1,
@@ -203,7 +252,9 @@ impl Stream {
     pub(super) fn reach(&mut self, end: u64, time: u64, sampled: bool) {
         self.next = self.next.max(end);
         let passed = self.passed(time);
-        self.wrapped |= sampled && passed > (WRAP >> TICK) as i32;
+        if sampled && passed > (WRAP >> TICK) as i32 {
+            self.note(WRAPPED, true);
+        }
         if passed >= 0 {
             self.at = NonZeroU32::new((time >> TICK) as u32 | 1);
         }
@@ -212,9 +263,10 @@ impl Stream {
     /// The other side acknowledged up to `ack`, which is at `position`.
     pub(super) fn acknowledge(&mut self, ack: u32, position: i64, ends: bool) {
         self.acked = ack;
-        self.has_acked = true;
+        self.note(HAS_ACKED, true);
         if ends {
-            self.confirmed_empty = position == 0 || position == 1 && self.fin && self.next == 0;
+            let empty = position == 0 || position == 1 && self.fin() && self.next == 0;
+            self.note(CONFIRMED_EMPTY, empty);
         }
     }
 
@@ -227,12 +279,12 @@ impl Stream {
         };
         let next = self.next as i64;
         if position == next
-            || self.fin && position == next + 1
-            || self.has_acked && seq == self.acked
+            || self.fin() && position == next + 1
+            || self.has(HAS_ACKED) && seq == self.acked
         {
             return Some(true);
         }
-        let acked = if self.has_acked {
+        let acked = if self.has(HAS_ACKED) {
             self.position(self.acked, self.base)
         } else {
             0
@@ -247,13 +299,13 @@ impl Stream {
 
     /// The side's own FIN, or the other's last word, proves that it carried nothing.
     pub(super) fn is_proven_empty(&self) -> bool {
-        self.next == 0 && self.start == Start::Seen && (self.fin || self.confirmed_empty)
+        self.next == 0 && self.start() == Start::Seen && (self.fin() || self.is_confirmed_empty())
     }
 
     /// Payload bytes of the stream, where they can be told. Of a flow that is sampled they are
     /// known when it ends.
     pub(super) fn bytes(&self, sampled: bool) -> Option<u64> {
-        let whole = !sampled || (self.fin && !self.wrapped && self.start == Start::Seen);
+        let whole = !sampled || (self.fin() && !self.has(WRAPPED) && self.start() == Start::Seen);
         whole.then_some(self.next)
     }
 }
@@ -283,7 +335,7 @@ mod tests {
         s.begin(0);
         s.reach(100, 1_000, true);
         assert_eq!(s.bytes(true), None, "still open");
-        s.fin = true;
+        s.set_fin(true);
         assert_eq!(s.bytes(true), Some(100));
         s.reach(200, 1_000 + WRAP - (1 << TICK), true);
         s.reach(150, 2_000, true);
@@ -318,7 +370,7 @@ mod tests {
         s.acknowledge(1_400, 400, false);
         assert_eq!(s.expects(1_400, 2), Some(true));
         assert_eq!(s.expects(1_300, 2), Some(false));
-        s.fin = true;
+        s.set_fin(true);
         assert_eq!(s.expects(1_501, 2), Some(true));
     }
 

@@ -3,12 +3,12 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::api::{Limits, Loss};
+use super::api::Limits;
+use super::fit::{Apart, Fit};
 use super::peers::{End, Peers};
+use super::place::Placed;
 use super::slots::{Hash, Hashed, Slots};
-use super::state::{
-    Apart, Fit, Flow, NOTE_OTHER_NUMBERS, NOTE_REOPENED, NOTE_SPOOFED, Placed, Queue,
-};
+use super::state::{Flow, NOTE_OTHER_NUMBERS, NOTE_REOPENED, NOTE_SPOOFED, Queue};
 use super::view::{Handle, View};
 use crate::classify::{Classifier, Context, Piece, Progress, Sessions, Side};
 use crate::record::{Event, FlowStats, Origin, Unseen};
@@ -19,22 +19,19 @@ use crate::wire::{Checksum, Endpoint, Segment};
 const SECOND: u32 = 30;
 /// After a reset, what the other side had sent already may still be on its way for so long, in
 /// nanoseconds.
-const GRACE: u64 = 1_000_000_000;
-/// A connection that may have ended unseen is closed when it was quiet for so long, in nanoseconds.
-/// One that goes on later is a connection joined on its way, of which less is claimed.
-const DOUBT: u64 = 10_000_000_000;
+pub(super) const GRACE: u64 = 1_000_000_000;
 /// Servers remembered, by a hash of their address and port.
 const SERVERS: usize = 4_096;
 
 /// Every connection that is known now.
 #[derive(Debug)]
 pub struct FlowTable {
-    limits: Limits,
+    pub(super) limits: Limits,
     pub(super) slots: Slots,
     pub(super) hasher: RandomState,
     /// By both initial sequence numbers: the half that was complete first.
     pub(super) pairs: HashTable<Hashed>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     /// Who has accepted connections lately: tells which side of an older one is the server.
     servers: Vec<u32>,
     serial: u64,
@@ -144,7 +141,7 @@ impl FlowTable {
         self.take(at, side, segment, sink);
     }
 
-    fn hash(&self, peers: Peers<'_>, apart: u32) -> Hash {
+    pub(super) fn hash(&self, peers: Peers<'_>, apart: u32) -> Hash {
         if apart == 0 {
             Hash::of(&self.hasher, peers)
         } else {
@@ -179,19 +176,6 @@ impl FlowTable {
         }
         let hash = self.hasher_of(&server);
         self.servers[hash as usize % SERVERS] = hash;
-    }
-
-    /// Forgets a connection when the table is full.
-    fn make_room(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
-        if self.slots.len() < self.limits.flows.max(1) {
-            return;
-        }
-        let order = [Queue::Closed, Queue::Ending, Queue::Doubtful, Queue::Open];
-        if let Some(oldest) = order.into_iter().find_map(|queue| self.slots.oldest(queue)) {
-            self.stats.evicted += u64::from(self.slots[oldest].queue == Queue::Open);
-            self.close(oldest, sink);
-            self.remove(oldest, sink);
-        }
     }
 
     /// Takes in a segment of the flow at `at`.
@@ -281,15 +265,15 @@ impl FlowTable {
             };
             progress = flow.classifier.segment(side, piece, &mut context);
         }
-        if segment.flags.fin() && flow.stream(side).fin {
+        if segment.flags.fin() && flow.stream(side).fin() {
             let end = placed.offset + u64::from(placed.len);
             progress = either(
                 progress,
                 flow.classifier.fin(side, end, placed.ack, &mut context),
             );
         }
-        if flow.classifier.is_done() && flow.partner.is_none() {
-            flow.content = None;
+        if flow.classifier.is_done() && flow.partner().is_none() {
+            flow.forget_content();
         }
         if progress == Progress::Changed {
             self.report(at, sink);
@@ -349,7 +333,7 @@ impl FlowTable {
     /// Tells of a decision, on the half that speaks for the connection.
     pub(super) fn report(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &self.slots[at];
-        let at = match (flow.secondary, flow.partner) {
+        let at = match (flow.secondary, flow.partner()) {
             (false, _) => at,
             (true, Some(primary)) => primary,
             (true, None) => return,
@@ -368,148 +352,6 @@ impl FlowTable {
         };
         self.slots[at].reported = Some(verdict);
         self.tell(at, event, sink);
-    }
-
-    /// Settles what can be settled, once.
-    pub(super) fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        let flow = &mut self.slots[at];
-        if flow.is_closed() {
-            return;
-        }
-        let mut context = Context {
-            client: flow.client(),
-            server: flow.server(),
-            sessions: &mut self.sessions,
-        };
-        if flow.reset_by().is_some() {
-            flow.ended = true;
-            flow.classifier.rst(&mut context);
-        }
-        flow.classifier.finish(flow.is_incomplete(), &mut context);
-        let speaks = !flow.secondary;
-        self.slots.enqueue(at, Queue::Closed);
-        self.settle_pair(at, sink);
-        if speaks {
-            self.tell_closed(at, sink);
-        }
-    }
-
-    /// Tells that a connection is over, and keeps little of it.
-    pub(super) fn tell_closed(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        if !self.slots[at].opened {
-            self.slots[at].opened = true;
-            self.stats.seen += 1;
-        }
-        if self.slots[at].reported.is_none() {
-            if self.view(at).finding().evidence.is_some() {
-                self.stats.classified += 1;
-            } else {
-                self.stats.undecided += 1;
-            }
-        }
-        self.tell(at, Event::Closed, sink);
-        // Nothing more is told of it, and what is left of it is to be small.
-        let flow = &mut self.slots[at];
-        flow.classifier = Classifier::new(flow.origin);
-        flow.content = None;
-    }
-
-    pub(super) fn remove(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
-        self.release(at, sink);
-        let flow = &self.slots[at];
-        if let Some(isns) = flow.isns()
-            && let Ok(entry) = self
-                .pairs
-                .find_entry(Hash::of(&self.hasher, isns).spread(), |half| {
-                    half.slot == at
-                })
-        {
-            entry.remove();
-        }
-        let hash = self.hash(flow.peers(), flow.apart);
-        self.slots.remove(hash, at);
-    }
-
-    /// Something was lost on its way to the table: what is missing of the connections that it may
-    /// have been of proves nothing, and their end may have been missed.
-    ///
-    /// How many connections those are. One whose verdict is known keeps it, as what it stands on
-    /// was seen.
-    pub fn lost(&mut self, loss: &Loss) -> usize {
-        let concerns = |flow: &Flow| {
-            let there = flow.first <= loss.until && !flow.is_closed();
-            let link = loss
-                .link
-                .is_none_or(|link| flow.links.iter().any(|l| l == link));
-            let [a, b] = [flow.client().ip, flow.server().ip];
-            let between = loss
-                .between
-                .is_none_or(|pair| pair == [a, b] || pair == [b, a]);
-            there && link && between
-        };
-        let all: Vec<u32> = self
-            .slots
-            .iter()
-            .filter(|(_, flow)| concerns(flow))
-            .map(|(at, _)| at)
-            .collect();
-        for at in &all {
-            let flow = &mut self.slots[*at];
-            if !flow.classifier.is_done() || loss.what == Unseen::Fragments {
-                flow.miss(loss.what);
-            }
-            if loss.what == Unseen::Samples && flow.queue == Queue::Open {
-                self.slots.enqueue(*at, Queue::Doubtful);
-            }
-        }
-        all.len()
-    }
-
-    /// The connection between `a` and `b` is over, and samples of it were lost, its end among them.
-    pub fn ended(&mut self, a: &Endpoint, b: &Endpoint, sink: &mut impl FnMut(Event, View<'_>)) {
-        let (peers, _) = Peers::of(a, b);
-        if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0) {
-            let flow = &mut self.slots[at];
-            flow.miss(Unseen::Samples);
-            flow.ended = true;
-            self.close(at, sink);
-        }
-    }
-
-    /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
-    /// [`Segment::time`].
-    pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
-        let linger = self.limits.linger.as_nanos() as u64;
-        let idle = self.limits.idle.as_nanos() as u64;
-        let waits = [
-            (Queue::Open, idle),
-            (Queue::Doubtful, DOUBT.min(idle)),
-            (Queue::Ending, GRACE),
-            (Queue::Closed, linger),
-        ];
-        for (queue, wait) in waits {
-            while let Some(at) = self.slots.oldest(queue)
-                && now.saturating_sub(self.slots[at].last) > wait
-            {
-                self.close(at, sink);
-                // What has ended still swallows its late packets.
-                if queue != Queue::Ending {
-                    self.remove(at, sink);
-                }
-            }
-        }
-    }
-
-    /// Closes everything: the end of a capture, or of the daemon.
-    pub fn drain(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
-        let mut all = self.slots.indices();
-        all.sort_unstable_by_key(|at| self.slots[*at].serial());
-        for at in &all {
-            self.close(*at, sink);
-        }
-        for at in all {
-            self.remove(at, sink);
-        }
     }
 
     /// Every connection that has not ended, with its other half where it has one.
@@ -537,7 +379,7 @@ impl FlowTable {
 
     pub(super) fn view(&self, at: u32) -> View<'_> {
         let flow = &self.slots[at];
-        View::new(at, flow, flow.partner.map(|other| &self.slots[other]))
+        View::new(at, flow, flow.partner().map(|other| &self.slots[other]))
     }
 
     pub(super) fn tell(&self, at: u32, event: Event, sink: &mut impl FnMut(Event, View<'_>)) {

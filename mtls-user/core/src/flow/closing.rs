@@ -1,0 +1,172 @@
+//! How connections end: closed, lost, pushed out, quiet for too long.
+
+use super::api::Loss;
+use super::peers::Peers;
+use super::slots::Hash;
+use super::state::{Flow, Queue};
+use super::table::{FlowTable, GRACE};
+use super::view::View;
+use crate::classify::{Classifier, Context};
+use crate::record::{Event, Unseen};
+use crate::wire::Endpoint;
+
+/// A connection that may have ended unseen is closed when it was quiet for so long, in nanoseconds.
+/// One that goes on later is a connection joined on its way, of which less is claimed.
+const DOUBT: u64 = 10_000_000_000;
+
+impl FlowTable {
+    /// Forgets a connection when the table is full.
+    pub(super) fn make_room(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
+        if self.slots.len() < self.limits.flows.max(1) {
+            return;
+        }
+        let order = [Queue::Closed, Queue::Ending, Queue::Doubtful, Queue::Open];
+        if let Some(oldest) = order.into_iter().find_map(|queue| self.slots.oldest(queue)) {
+            self.stats.evicted += u64::from(self.slots[oldest].queue == Queue::Open);
+            self.close(oldest, sink);
+            self.remove(oldest, sink);
+        }
+    }
+
+    /// Settles what can be settled, once.
+    pub(super) fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        let flow = &mut self.slots[at];
+        if flow.is_closed() {
+            return;
+        }
+        let mut context = Context {
+            client: flow.client(),
+            server: flow.server(),
+            sessions: &mut self.sessions,
+        };
+        if flow.reset_by().is_some() {
+            flow.ended = true;
+            flow.classifier.rst(&mut context);
+        }
+        flow.classifier.finish(flow.is_incomplete(), &mut context);
+        let speaks = !flow.secondary;
+        self.slots.enqueue(at, Queue::Closed);
+        self.settle_pair(at, sink);
+        if speaks {
+            self.tell_closed(at, sink);
+        }
+    }
+
+    /// Tells that a connection is over, and keeps little of it.
+    pub(super) fn tell_closed(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        if !self.slots[at].opened {
+            self.slots[at].opened = true;
+            self.stats.seen += 1;
+        }
+        if self.slots[at].reported.is_none() {
+            if self.view(at).finding().evidence.is_some() {
+                self.stats.classified += 1;
+            } else {
+                self.stats.undecided += 1;
+            }
+        }
+        self.tell(at, Event::Closed, sink);
+        // Nothing more is told of it, and what is left of it is to be small.
+        let flow = &mut self.slots[at];
+        flow.classifier = Classifier::new(flow.origin);
+        flow.forget_content();
+    }
+
+    pub(super) fn remove(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        self.release(at, sink);
+        let flow = &self.slots[at];
+        if let Some(isns) = flow.isns()
+            && let Ok(entry) = self
+                .pairs
+                .find_entry(Hash::of(&self.hasher, isns).spread(), |half| {
+                    half.slot == at
+                })
+        {
+            entry.remove();
+        }
+        let hash = self.hash(flow.peers(), flow.apart);
+        self.slots.remove(hash, at);
+    }
+
+    /// Something was lost on its way to the table: what is missing of the connections that it may
+    /// have been of proves nothing, and their end may have been missed.
+    ///
+    /// How many connections those are. One whose verdict is known keeps it, as what it stands on
+    /// was seen.
+    pub fn lost(&mut self, loss: &Loss) -> usize {
+        let concerns = |flow: &Flow| {
+            let there = flow.first <= loss.until && !flow.is_closed();
+            let link = loss
+                .link
+                .is_none_or(|link| flow.links.iter().any(|l| l == link));
+            let [a, b] = [flow.client().ip, flow.server().ip];
+            let between = loss
+                .between
+                .is_none_or(|pair| pair == [a, b] || pair == [b, a]);
+            there && link && between
+        };
+        let all: Vec<u32> = self
+            .slots
+            .iter()
+            .filter(|(_, flow)| concerns(flow))
+            .map(|(at, _)| at)
+            .collect();
+        for at in &all {
+            let flow = &mut self.slots[*at];
+            if !flow.classifier.is_done() || loss.what == Unseen::Fragments {
+                flow.miss(loss.what);
+            }
+            if loss.what == Unseen::Samples && flow.queue == Queue::Open {
+                self.slots.enqueue(*at, Queue::Doubtful);
+            }
+        }
+        all.len()
+    }
+
+    /// The connection between `a` and `b` is over, and samples of it were lost, its end among them.
+    pub fn ended(&mut self, a: &Endpoint, b: &Endpoint, sink: &mut impl FnMut(Event, View<'_>)) {
+        let (peers, _) = Peers::of(a, b);
+        if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0) {
+            let flow = &mut self.slots[at];
+            flow.miss(Unseen::Samples);
+            flow.ended = true;
+            self.close(at, sink);
+        }
+    }
+
+    /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
+    /// [`Segment::time`].
+    pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
+        let linger = self.limits.linger.as_nanos() as u64;
+        let idle = self.limits.idle.as_nanos() as u64;
+        let waits = [
+            (Queue::Open, idle),
+            (Queue::Doubtful, DOUBT.min(idle)),
+            (Queue::Ending, GRACE),
+            (Queue::Closed, linger),
+        ];
+        for (queue, wait) in waits {
+            while let Some(at) = self.slots.oldest(queue)
+                && now.saturating_sub(self.slots[at].last) > wait
+            {
+                self.close(at, sink);
+                // What has ended still swallows its late packets.
+                if queue != Queue::Ending {
+                    self.remove(at, sink);
+                }
+            }
+        }
+    }
+
+    /// Closes everything: the end of a capture, or of the daemon.
+    pub fn drain(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
+        let mut all = self.slots.indices();
+        all.sort_unstable_by_key(|at| self.slots[*at].serial());
+        for at in &all {
+            self.close(*at, sink);
+        }
+        for at in all {
+            self.remove(at, sink);
+        }
+    }
+}
