@@ -10,7 +10,8 @@ macro_rules! counters {
     ($then:ident) => {
         $then! {
             node {
-                /// Segments with payload, SYN, FIN or RST that the fast path did not let by.
+                /// Segments with payload, SYN, FIN or RST, and datagrams with payload, that the fast path
+                /// did not let by.
                 Segments segments,
                 /// Of those: delivered to the ring buffer.
                 Sampled sampled,
@@ -20,8 +21,12 @@ macro_rules! counters {
                 Flows flows,
                 /// Connections met in midstream.
                 Midstream midstream,
-                /// Segments sampled of directions that were done before.
+                /// Segments and datagrams sampled of directions that were done before.
                 Again resampled,
+                /// Of `segments`: datagrams.
+                Datagrams datagrams,
+                /// Flows of datagrams met.
+                DatagramFlows datagram_flows,
             }
             interface {
                 /// Segments not sampled: the ring buffer was full.
@@ -38,6 +43,8 @@ macro_rules! counters {
                 Evicted evicted,
                 /// Connections without an answer whose place a newer one took.
                 EvictedUnanswered evicted_unanswered,
+                /// Flows of datagrams whose place a newer flow took.
+                EvictedDatagrams evicted_datagrams,
                 /// Payload that claims to be of a connection, from another interface than its sender's.
                 Foreign foreign,
                 /// SYN, FIN and RST that no receiver takes: wrong interface, sequence number or
@@ -65,7 +72,8 @@ macro_rules! counters {
                 OtherLink other_link,
                 /// IP packets of protocols not named here.
                 OtherIp other_ip,
-                /// UDP: pairs of addresses, once in each recheck interval.
+                /// UDP that found no place in the flow table beside open connections: pairs of
+                /// addresses, once in each recheck interval.
                 Udp udp,
                 /// SCTP: pairs of addresses, once in each recheck interval.
                 Sctp sctp,

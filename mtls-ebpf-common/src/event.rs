@@ -33,7 +33,8 @@ pub struct Head {
     pub dst_port: u16,
     /// The interface it was seen on.
     pub ifindex: u32,
-    /// Sequence number of the first byte of the segment's payload.
+    /// Sequence number of the first byte of the segment's payload. Of datagrams that were not taken
+    /// apart yet, their size; zero for one.
     pub seq: u32,
     /// Acknowledgement number in the packet.
     pub ack: u32,

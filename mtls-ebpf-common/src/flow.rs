@@ -32,6 +32,8 @@ pub const STATE_UNANSWERED: u64 = 1;
 pub const STATE_OPEN: u64 = 2;
 /// Both FINs or an RST were seen.
 pub const STATE_FINISHED: u64 = 3;
+/// A flow of datagrams, which nothing ends.
+pub const STATE_DATAGRAMS: u64 = 4;
 
 /// A connection, whichever way a packet goes: the smaller end (port, then address) first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -49,7 +51,9 @@ pub struct Key {
     pub reserved: u16,
 }
 
-/// One direction of a connection.
+/// One direction of a connection. Of a flow of datagrams, `isn`, `next`, `record` and `carry` are
+/// the fingerprints of its latest four, `headers` says which is the oldest, `bodies` counts those
+/// sampled for their length alone, `carried` the handshakes that began anew in this recheck interval.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Half {

@@ -29,6 +29,13 @@ use crate::{
 pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
     count(Counter::Segments);
     let outcome = take(skb, direction);
+    book(skb, outcome);
+    0
+}
+
+/// Counts what became of a segment or datagram.
+#[inline(always)]
+pub(crate) fn book(skb: *mut __sk_buff, outcome: u32) {
     match outcome {
         SAMPLED => count(Counter::Sampled),
         SKIPPED => count(Counter::Skipped),
@@ -37,7 +44,6 @@ pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
         OVER_SHARE => lost(skb, OVER_SHARE, "the interface has had its share"),
         _ => lost(skb, UNREADABLE, "the packet cannot be read"),
     };
-    0
 }
 
 #[inline(always)]
@@ -196,7 +202,7 @@ fn lost(skb: *mut __sk_buff, reason: u32, why: &str) -> u64 {
 
 /// The flow's key, and which half of it the packet belongs to.
 #[inline(always)]
-fn order(scratch: &mut Scratch) {
+pub(crate) fn order(scratch: &mut Scratch) {
     let packet = &scratch.packet;
     let (src_port, dst_port) = packet.ports();
     let swap = if src_port == dst_port {

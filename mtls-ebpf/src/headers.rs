@@ -8,10 +8,11 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use mtls_ebpf_common::Counter;
 
 use crate::{
+    datagram::header,
     done,
     maps::Scratch,
     parse::{
-        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, Parsed, TAG, TCP, TcpHeader, joined,
+        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, PROTO_UDP, Parsed, TAG, TCP, TcpHeader, joined,
         length, load, mapped,
     },
     unread,
@@ -24,10 +25,12 @@ const EXTENSIONS: usize = 10;
 
 /// The packet is a segment, and lies in the scratch.
 pub(crate) const SEGMENT: u32 = 1;
+/// It is a datagram, likewise.
+pub(crate) const DATAGRAM: u32 = 2;
 /// It is not, and was counted if that is worth counting.
 pub(crate) const PASSED: u32 = 0;
 
-/// Reads the packet into `scratch.packet`: [`SEGMENT`] or [`PASSED`].
+/// Reads the packet into `scratch.packet`: [`SEGMENT`], [`DATAGRAM`] or [`PASSED`].
 #[inline(never)]
 pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -> u32 {
     scratch.packet.src = [0; 2];
@@ -38,6 +41,7 @@ pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -
     let kind = ethernet(skb, scratch);
     match kind {
         IS_SEGMENT => SEGMENT,
+        IS_DATAGRAM => DATAGRAM,
         IS_NOTHING => PASSED,
         kind => unread::packet(skb, scratch, direction, kind),
     }
@@ -45,8 +49,9 @@ pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -
 
 const IS_SEGMENT: u32 = u32::MAX;
 const IS_NOTHING: u32 = u32::MAX - 1;
+pub(crate) const IS_DATAGRAM: u32 = u32::MAX - 2;
 
-/// One of the two above, or the counter of what the packet is instead.
+/// One of the three above, or the counter of what the packet is instead.
 #[inline(always)]
 fn ethernet(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let ctx = TcContext::new(skb);
@@ -168,7 +173,7 @@ fn transport(
 ) -> u32 {
     match scratch.packet.transport {
         PROTO_TCP => tcp(skb, scratch, addresses, at, total),
-        17 => udp(skb, at),
+        PROTO_UDP => udp(skb, scratch, at, total),
         132 => Counter::Sctp as u32,
         1 | 58 => Counter::Icmp as u32,
         4 | 41 => Counter::IpInIp as u32,
@@ -204,18 +209,16 @@ fn tcp(
             IS_SEGMENT
         }
         Parsed::Nothing => IS_NOTHING,
-        Parsed::Other => Counter::Malformed as u32,
+        Parsed::Datagram(_) | Parsed::Other => Counter::Malformed as u32,
     }
 }
 
-#[inline(always)]
-fn udp(skb: *mut __sk_buff, at: u32) -> u32 {
-    let Ok(ports) = TcContext::new(skb).load::<[u16; 2]>(at as usize) else {
-        return Counter::Malformed as u32;
-    };
-    match u16::from_be(ports[1]) {
-        4789 | 8472 => Counter::Vxlan as u32,
-        6081 => Counter::Geneve as u32,
-        _ => Counter::Udp as u32,
+/// Tunnels are counted by their ports, and are flows of datagrams as well.
+#[inline(never)]
+fn udp(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u32) -> u32 {
+    match header::read(skb, scratch, at, total) {
+        header::GOOD => IS_DATAGRAM,
+        header::PASSED => IS_NOTHING,
+        _ => Counter::Malformed as u32,
     }
 }

@@ -10,6 +10,7 @@ mod atomic;
 mod bench;
 mod closing;
 mod count;
+mod datagram;
 mod done;
 mod emit;
 mod flow;
@@ -56,11 +57,14 @@ fn watch(ctx: &TcContext, direction: u16) {
             keep(skb)
         }
         Parsed::Segment(_) | Parsed::Nothing => return,
-        Parsed::Other => keep_other(skb, direction),
+        Parsed::Datagram(signature) if done::contains(signature) => return,
+        Parsed::Datagram(_) | Parsed::Other => keep_other(skb, direction),
     };
-    // The one place that this is called from: the verifier looks at it once for each.
-    if is_kept != 0 {
+    // The one place that these are called from: the verifier looks at them once for each.
+    if is_kept == headers::SEGMENT {
         flow::segment(skb, direction);
+    } else if is_kept == headers::DATAGRAM {
+        datagram::take(skb, direction);
     }
 }
 
@@ -73,17 +77,17 @@ fn keep(skb: *mut __sk_buff) -> u32 {
         && let Some(scratch) = maps::scratch()
     {
         scratch.packet = packet;
-        return 1;
+        return headers::SEGMENT;
     }
-    0
+    headers::PASSED
 }
 
-/// The same for packets of unusual shape.
+/// The same for datagrams, and for packets of unusual shape.
 #[inline(never)]
 fn keep_other(skb: *mut __sk_buff, direction: u16) -> u32 {
     match maps::scratch() {
         Some(scratch) => headers::read(skb, scratch, direction),
-        None => 0,
+        None => headers::PASSED,
     }
 }
 

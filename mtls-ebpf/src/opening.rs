@@ -15,7 +15,7 @@ use crate::{
     count::{count, count_on},
     flow::halves,
     maps::Scratch,
-    parse::{ACK, Packet, RST, SYN},
+    parse::{ACK, PROTO_UDP, Packet, RST, SYN},
     table,
 };
 
@@ -34,7 +34,9 @@ pub(crate) fn founds(packet: &Packet) -> bool {
 /// The flow was just given its place.
 #[inline(always)]
 pub(crate) fn found(flow: &mut Flow, scratch: &Scratch) {
-    if scratch.packet.flags & SYN == 0 {
+    if scratch.packet.transport == PROTO_UDP {
+        count(Counter::DatagramFlows);
+    } else if scratch.packet.flags & SYN == 0 {
         flow.bits |= FLOW_MIDSTREAM;
         count(Counter::Midstream);
     } else {

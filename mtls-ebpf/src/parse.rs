@@ -1,4 +1,4 @@
-//! From a packet to its TCP segment.
+//! From a packet to its TCP segment, or to the signature of its datagram.
 //!
 //! The common shapes (no VLAN tag or one; IPv4 without options, IPv6 without extension headers;
 //! headers in the linear part) are read in place at constant offsets. All others go through
@@ -6,7 +6,10 @@
 
 use aya_ebpf::programs::TcContext;
 
-use crate::done::{signature_v4, signature_v6};
+use crate::{
+    datagram::header,
+    done::{signature_v4, signature_v6},
+};
 
 const ETH_P_IP: u16 = 0x0800_u16.to_be();
 const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
@@ -19,8 +22,10 @@ pub(crate) const TAG: usize = 4;
 pub(crate) const IPV4: usize = 20;
 pub(crate) const IPV6: usize = 40;
 pub(crate) const TCP: usize = 20;
+pub(crate) const UDP: usize = 8;
 
 pub(crate) const PROTO_TCP: u8 = 6;
+pub(crate) const PROTO_UDP: u8 = 17;
 /// More-fragments, and the offset.
 pub(crate) const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
@@ -29,7 +34,8 @@ pub(crate) const SYN: u8 = 0x02;
 pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 
-/// A TCP segment.
+/// A TCP segment, or a datagram: that has no numbers and no flags, and `seq` says of which size the
+/// datagrams are that were not taken apart yet.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
@@ -45,7 +51,7 @@ pub(crate) struct Packet {
     pub(crate) family: u8,
     /// The IP protocol.
     pub(crate) transport: u8,
-    /// Bytes of the TCP header. No padding: it would be copied too, and Linux 5.15 lets nobody read
+    /// Bytes of the header. No padding: it would be copied too, and Linux 5.15 lets nobody read
     /// from the stack what was never written there.
     pub(crate) header: u8,
     /// Where the payload starts in the packet.
@@ -92,6 +98,8 @@ pub(crate) fn signature(family: u8, src: [u64; 2], dst: [u64; 2], ports: u32) ->
 pub(crate) enum Parsed {
     /// A TCP segment.
     Segment(Packet),
+    /// A datagram, by its signature of [`crate::datagram::header`].
+    Datagram(u64),
     /// A pure acknowledgement, or no IP.
     Nothing,
     /// Anything else: [`crate::headers`] takes a closer look.
@@ -137,11 +145,18 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
     }
     let (version, fragment, proto): (u8, u16, u8) =
         unsafe { (load(data, AT), load(data, AT + 6), load(data, AT + 9)) };
-    if proto != PROTO_TCP || version != 0x45 || fragment & FRAGMENT != 0 {
+    if version != 0x45 || fragment & FRAGMENT != 0 {
         return Parsed::Other;
     }
-    let total: u16 = unsafe { load(data, AT + 2) };
     let addrs: u64 = unsafe { load(data, AT + 12) };
+    if proto != PROTO_TCP {
+        if proto != PROTO_UDP {
+            return Parsed::Other;
+        }
+        let (ports, first) = unsafe { (load(data, AT + IPV4), load(data, AT + IPV4 + UDP)) };
+        return Parsed::Datagram(header::marked(signature_v4(addrs, ports), first));
+    }
+    let total: u16 = unsafe { load(data, AT + 2) };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV4) };
     let total = length(u16::from_be(total).into(), ctx, AT as u32);
     let total = total.wrapping_sub(IPV4 as u32);
@@ -154,16 +169,23 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
         return Parsed::Other;
     }
     let (version, next): (u8, u8) = unsafe { (load(data, AT), load(data, AT + 6)) };
-    if next != PROTO_TCP || version >> 4 != 6 {
+    if version >> 4 != 6 {
         return Parsed::Other;
     }
-    let total: u16 = unsafe { load(data, AT + 4) };
     let (src, dst): ([u64; 2], [u64; 2]) = unsafe {
         (
             [load(data, AT + 8), load(data, AT + 16)],
             [load(data, AT + 24), load(data, AT + 32)],
         )
     };
+    if next != PROTO_TCP {
+        if next != PROTO_UDP {
+            return Parsed::Other;
+        }
+        let (ports, first) = unsafe { (load(data, AT + IPV6), load(data, AT + IPV6 + UDP)) };
+        return Parsed::Datagram(header::marked(signature_v6(src, dst, ports), first));
+    }
+    let total: u16 = unsafe { load(data, AT + 4) };
     let tcp = unsafe { TcpHeader::load(data, AT + IPV6) };
     let total = length(u16::from_be(total).into(), ctx, (AT + IPV6) as u32);
     tcp.packet(Addresses::V6(src, dst), (AT + IPV6) as u32, total)

@@ -21,18 +21,20 @@ use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half,
     flow::{
-        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_EMPTY, STATE_FINISHED,
-        STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
+        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_DATAGRAMS, STATE_EMPTY,
+        STATE_FINISHED, STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
     },
 };
 
 use crate::{
     atomic::{compare_exchange_u32, compare_exchange_u64, store_u32},
     count::count_under,
+    datagram,
     done::{self, signature_v6},
     emit,
     maps::{BUCKET_MASK, BUCKETS, FLOWS, Scratch},
-    opening, parse,
+    opening,
+    parse::{self, PROTO_UDP},
 };
 
 /// The flow in the scratch is in the table, and locked.
@@ -41,6 +43,8 @@ pub(crate) const FOUND: u32 = 0;
 pub(crate) const ABSENT: u32 = 1;
 /// It may be, but is out of reach.
 pub(crate) const BUSY: u32 = 2;
+/// There is none for a flow of datagrams.
+pub(crate) const NO_ROOM: u32 = 3;
 
 /// Tries for a lock: about a microsecond, in which its holder delivers several samples.
 const TRIES: u32 = 64;
@@ -152,11 +156,16 @@ fn is_key(scratch: &Scratch) -> bool {
     same
 }
 
-/// Makes room for `scratch.key`, which is absent, and locks it: [`FOUND`] or [`BUSY`].
+/// Makes room for `scratch.key`, which is absent, and locks it: [`FOUND`], [`BUSY`] or [`NO_ROOM`].
 #[inline(never)]
 pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     victim(scratch);
     let (way, old) = (scratch.way, scratch.word);
+    let is_datagram = scratch.key.transport == PROTO_UDP;
+    if is_datagram && old & STATE_MASK == STATE_OPEN {
+        // Anybody may send datagrams to many ports: no open connection makes room for them.
+        return NO_ROOM;
+    }
     let new = word(scratch, STATE_UNANSWERED);
     let Some(bucket) = BUCKETS.get_ptr_mut(scratch.bucket) else {
         return BUSY;
@@ -200,7 +209,7 @@ fn link_hash(link: u32) -> u64 {
 }
 
 /// The way that is to go: an empty one, else the oldest finished one, else the oldest without an
-/// answer, else the oldest of an interface that has half of the bucket, else the oldest. It is
+/// answer or of datagrams, else the oldest of an interface that has half of the bucket, else the oldest. It is
 /// chosen.
 #[inline(never)]
 fn victim(scratch: &mut Scratch) -> u32 {
@@ -247,7 +256,8 @@ fn victim(scratch: &mut Scratch) -> u32 {
 const RANKS: u64 = 8 << (4 * STATE_EMPTY)
     | 4 << (4 * STATE_UNANSWERED)
     | 2 << (4 * STATE_OPEN)
-    | 6 << (4 * STATE_FINISHED);
+    | 6 << (4 * STATE_FINISHED)
+    | 4 << (4 * STATE_DATAGRAMS);
 
 /// Says goodbye to the connection whose way was claimed. `old`: its word.
 #[inline(never)]
@@ -260,6 +270,8 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
     }
     let counter = if state != STATE_UNANSWERED {
         Counter::Evicted
+    } else if state == STATE_DATAGRAMS {
+        Counter::EvictedDatagrams
     } else {
         Counter::EvictedUnanswered
     };
@@ -289,8 +301,15 @@ pub(crate) fn forget(flow: &Flow) -> u32 {
     };
     let [first, second] = flow.addrs;
     let back = ports.rotate_left(16);
-    done::remove(parse::signature(flow.family, first, second, ports));
-    done::remove(parse::signature(flow.family, second, first, back));
+    let there = parse::signature(flow.family, first, second, ports);
+    let back = parse::signature(flow.family, second, first, back);
+    if flow.transport == PROTO_UDP {
+        datagram::forget(there);
+        datagram::forget(back);
+    } else {
+        done::remove(there);
+        done::remove(back);
+    }
     0
 }
 

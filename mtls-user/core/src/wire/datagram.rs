@@ -24,4 +24,6 @@ pub struct Datagram<'a> {
     pub midstream: bool,
     /// Samples of this flow were lost before this one: what is missing proves nothing.
     pub lost: bool,
+    /// It claims to be of a flow, from another interface than its sender's.
+    pub foreign: bool,
 }

@@ -1,0 +1,92 @@
+//! A datagram's header, and the signature that its direction goes by in the fast path's memory.
+
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+
+use crate::{
+    done,
+    maps::Scratch,
+    parse::{self, PROTO_UDP, UDP},
+};
+
+/// The datagram lies in the scratch.
+pub(crate) const GOOD: u32 = 0;
+/// Nothing is wanted of it.
+pub(crate) const PASSED: u32 = 1;
+/// Its length contradicts the packet's.
+const MALFORMED: u32 = 2;
+
+/// What tells the signatures of datagrams from those of segments between the same ends.
+const IS_UDP: u64 = 0x9e37_79b9_7f4a_7c00;
+/// What tells those of datagrams that may begin a handshake from those of all others.
+const IS_OPENER: u64 = 0xc2b2_ae3d_27d4_eb00;
+
+/// By the first byte alone: a long header of QUIC (RFC 9000 §17.2), or a record of a DTLS handshake
+/// (RFC 6347 §4.1). They are told apart in the shortcut, so that a handshake between ends that are
+/// done is not let by: an endpoint has any number of connections over one pair of ports.
+#[inline(always)]
+pub(crate) fn may_open(first: u8) -> bool {
+    first & 0x80 != 0 || first == 22
+}
+
+/// The signature of a datagram between these ends (`signature`) that begins with `first`.
+#[inline(always)]
+pub(crate) fn marked(signature: u64, first: u8) -> u64 {
+    let opener = if may_open(first) { IS_OPENER } else { 0 };
+    signature ^ IS_UDP ^ opener
+}
+
+/// Both signatures of a direction: of what opens nothing, and of what may.
+#[inline(always)]
+pub(crate) fn both(signature: u64) -> [u64; 2] {
+    [signature ^ IS_UDP, signature ^ IS_UDP ^ IS_OPENER]
+}
+
+/// Reads the header at `at`, behind the IP header in the scratch; `total`: bytes from there on.
+#[inline(never)]
+pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u32) -> u32 {
+    let ctx = TcContext::new(skb);
+    let Ok(header) = ctx.load::<[u32; UDP / 4]>(at as usize) else {
+        return MALFORMED;
+    };
+    let ports = header[0];
+    // The checksum lies behind the length.
+    let len = u16::from_be(first_half(header[1])) as u32;
+    // Zero in super-packets beyond 64 KiB; bytes behind the datagram are options (RFC 9868).
+    let len = if len == 0 { total } else { len };
+    if len < UDP as u32 || len > total || total > 1 << 24 {
+        return MALFORMED;
+    }
+    let packet = &mut scratch.packet;
+    packet.ports = ports;
+    packet.ack = 0;
+    packet.flags = 0;
+    packet.transport = PROTO_UDP;
+    packet.header = UDP as u8;
+    packet.offset = at.wrapping_add(UDP as u32);
+    packet.len = len.wrapping_sub(UDP as u32);
+    packet.signature = parse::signature(packet.family, packet.src, packet.dst, ports);
+    // SAFETY: the context lives as long as the program runs.
+    let size = unsafe { (*skb).gso_size };
+    packet.seq = if size < packet.len { size } else { 0 };
+    if packet.len == 0 {
+        return PASSED;
+    }
+    let Ok(first) = ctx.load::<u8>(packet.offset as usize) else {
+        return MALFORMED;
+    };
+    // The shortcut, for packets of any shape.
+    if done::contains(marked(packet.signature, first)) {
+        return PASSED;
+    }
+    GOOD
+}
+
+/// The two bytes that lie first.
+#[inline(always)]
+fn first_half(word: u32) -> u16 {
+    if cfg!(target_endian = "little") {
+        word as u16
+    } else {
+        (word >> 16) as u16
+    }
+}
