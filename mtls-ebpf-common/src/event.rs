@@ -87,6 +87,9 @@ pub const V6: u16 = 1 << 11;
 /// wanted.
 pub const RUN: u16 = 1 << 12;
 
+/// No more of the direction is sampled until the next recheck, if this is delivered.
+pub const PAUSED: u16 = 1 << 13;
+
 /// A part of a segment's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]

@@ -12,8 +12,8 @@ use crate::{
     done,
     maps::Scratch,
     parse::{
-        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, PROTO_UDP, Parsed, TAG, TCP, TcpHeader, joined,
-        length, load, mapped,
+        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, PROTO_UDP, Parsed, TAG, TCP, TcpHeader,
+        joined, length, load, mapped,
     },
     unread,
 };

@@ -268,12 +268,10 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
     if state == STATE_FINISHED && is_told {
         return 0;
     }
-    let counter = if state != STATE_UNANSWERED {
-        Counter::Evicted
-    } else if state == STATE_DATAGRAMS {
-        Counter::EvictedDatagrams
-    } else {
-        Counter::EvictedUnanswered
+    let counter = match state {
+        STATE_UNANSWERED => Counter::EvictedUnanswered,
+        STATE_DATAGRAMS => Counter::EvictedDatagrams,
+        _ => Counter::Evicted,
     };
     let link = if flow.halves[0].link != 0 {
         flow.halves[0].link
@@ -281,7 +279,7 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
         flow.halves[1].link
     };
     count_under(link & !LINK_EGRESS, counter as u32);
-    if state != STATE_UNANSWERED {
+    if state != STATE_UNANSWERED && state != STATE_DATAGRAMS {
         emit::evicted(skb, flow, scratch, link);
     }
     0

@@ -58,6 +58,8 @@ fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
         flow.lost = 1;
+        // The daemon's walk through the table finds it.
+        flow.told = flow.serial.wrapping_sub(1);
     }
     table::unlock(flow);
     table::touch(scratch, STATE_DATAGRAMS);

@@ -4,13 +4,10 @@
 //! The budgets are above what the slowest of some 2,300 handshakes took: QUIC 11 datagrams and
 //! 11,520 bytes of one side, DTLS 13 and 4,161.
 
-use aya_ebpf::{
-    bindings::__sk_buff, check_bounds_signed,
-    helpers::bpf_skb_load_bytes,
-};
+use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{
     Counter, Flow, Half, Piece,
-    event::{AGAIN, CHUNK, RUN},
+    event::{AGAIN, CHUNK, PAUSED, RUN},
     flow::{HALF_DONE, HALF_STARTED, KIND_OTHER, KIND_TLS},
 };
 
@@ -148,6 +145,16 @@ pub(super) fn sample(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch
     } else {
         least(scratch.packet.len, room)
     };
+    let handshakes = half.kind == KIND_TLS;
+    let most = if handshakes {
+        HANDSHAKE_DATAGRAMS
+    } else {
+        OTHER_DATAGRAMS
+    };
+    let is_last = half.segments + 1 >= most || half.bodies >= SEALED_DATAGRAMS;
+    if is_last {
+        scratch.head.bits |= PAUSED;
+    }
     let outcome = if scratch.packet.seq == 0 || is_sealed || room == 0 {
         glance(skb, scratch, least(wanted, CHUNK))
     } else {
@@ -163,13 +170,7 @@ pub(super) fn sample(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch
     let (half, _) = halves(flow, scratch);
     half.segments = half.segments.saturating_add(1);
     half.bytes = half.bytes.saturating_add(wanted as u16);
-    let handshakes = half.kind == KIND_TLS;
-    let most = if handshakes {
-        HANDSHAKE_DATAGRAMS
-    } else {
-        OTHER_DATAGRAMS
-    };
-    if half.segments >= most || half.bodies >= SEALED_DATAGRAMS {
+    if scratch.head.bits & PAUSED != 0 {
         finish(flow, scratch, handshakes);
     }
     SAMPLED
@@ -193,7 +194,7 @@ fn look(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
         finish(flow, scratch, handshakes);
         return SKIPPED;
     }
-    scratch.head.bits |= AGAIN;
+    scratch.head.bits |= AGAIN | PAUSED;
     let outcome = glance(skb, scratch, least(scratch.packet.len, GLANCE));
     if outcome != SAMPLED {
         return outcome;

@@ -10,6 +10,7 @@ use mtls_node::kernel::{Config, Counters, Events, Kernel};
 use support::{
     Seen,
     packet::Packet,
+    segments,
     tls::{lay, record, stream_of, wanted},
 };
 
@@ -105,7 +106,8 @@ impl Bench {
 
     fn seen(&mut self) -> Vec<Seen> {
         let mut seen = Vec::new();
-        self.events.drain(|segment| seen.push(Seen::from(segment)));
+        self.events
+            .drain(segments(|segment| seen.push(Seen::from(segment))));
         seen
     }
 

@@ -28,6 +28,13 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         "\nflows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
         flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
     )?;
+    let flows = &status.datagrams;
+    writeln!(
+        out,
+        "udp flows: {} seen, {} classified, {} undecided, {} followed to another address, {} evicted, {} tracked now",
+        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
+    )?;
+    not_looked_at(out, status)?;
     writeln!(
         out,
         "edges: {} over the last {}",
@@ -137,6 +144,35 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     }
     writeln!(out, "{}", sources.trim_fmt())?;
     exemptions(out, status)
+}
+
+/// What crossed the interfaces and was not looked into, in one line.
+fn not_looked_at(out: &mut String, status: &Status) -> std::fmt::Result {
+    const KINDS: [(&str, &str); 13] = [
+        ("fragments", "IP fragments"),
+        ("malformed", "malformed packets"),
+        ("too_many_headers", "packets with too many headers"),
+        ("ip_in_ip", "IP in IP"),
+        ("gre", "GRE"),
+        ("vxlan", "VXLAN"),
+        ("geneve", "Geneve"),
+        ("mpls", "MPLS"),
+        ("esp", "ESP"),
+        ("other_link", "frames that are not IP"),
+        ("other_ip", "other IP protocols"),
+        ("udp", "pairs with UDP beyond the flow table"),
+        ("sctp", "pairs with SCTP"),
+    ];
+    let kinds = KINDS.iter().filter_map(|(counter, name)| {
+        let n = *status.kernel.counters.get(*counter)?;
+        (n > 0).then(|| format!("{n} {name}"))
+    });
+    let kinds: Vec<_> = kinds.collect();
+    if kinds.is_empty() {
+        writeln!(out, "not looked at: nothing but ARP and ICMP")
+    } else {
+        writeln!(out, "not looked at: {}; ARP and ICMP", kinds.join(", "))
+    }
 }
 
 /// What the operator has declared, and what of it is past its date.

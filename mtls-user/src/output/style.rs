@@ -69,6 +69,7 @@ pub(super) fn exempt(class: &Word<Exempt>) -> Cow<'_, str> {
         Some(Exempt::KubeletProbe) => "kubelet probe",
         Some(Exempt::Scrape) => "scrape",
         Some(Exempt::Declared) => "declared exempt",
+        Some(Exempt::Dns) => "DNS",
         None => return safe(class.as_str()),
     })
 }

@@ -91,14 +91,14 @@ pub(crate) fn classify(
                 None => {}
             }
             if packets.is_multiple_of(EXPIRE_EVERY) {
-                note_fragments(&mut decoder, &mut table);
+                note_fragments(&mut decoder, &mut table, &mut datagrams);
                 table.expire(packet.time, &mut sink);
                 datagrams.expire(packet.time, &mut datagram_sink);
             }
         },
     );
     decoder.finish();
-    note_fragments(&mut decoder, &mut table);
+    note_fragments(&mut decoder, &mut table, &mut datagrams);
     table.drain(&mut sink);
     datagrams.drain(&mut datagram_sink);
     bar.finish_and_clear();
@@ -120,15 +120,17 @@ pub(crate) fn classify(
 }
 
 /// Fragments whose packets are not complete may have been of any connection between their ends.
-fn note_fragments(decoder: &mut Decoder, table: &mut FlowTable) {
+fn note_fragments(decoder: &mut Decoder, table: &mut FlowTable, datagrams: &mut DatagramTable) {
     for (between, since) in decoder.incomplete() {
-        table.lost(&Loss {
+        let loss = Loss {
             what: Unseen::Fragments,
             link: None,
             between: Some(between),
             since,
             until: u64::MAX,
-        });
+        };
+        table.lost(&loss);
+        datagrams.lost(&loss);
     }
 }
 

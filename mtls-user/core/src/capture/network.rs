@@ -281,6 +281,8 @@ fn udp(time: u64, addresses: Addresses, udp: &[u8], length: usize) -> Result<Fou
         payload: payload.get(..len).unwrap_or(payload),
         midstream: false,
         lost: false,
+        foreign: false,
+        paused: false,
     })))
 }
 

@@ -13,6 +13,8 @@ pub struct Limits {
     pub idle: Duration,
     /// A flow of datagrams that was quiet for so long is over.
     pub idle_datagrams: Duration,
+    /// How often the kernel samples a flow again of which it has sampled enough; zero is never.
+    pub recheck: Duration,
     /// An ended connection still swallows its late packets for so long.
     pub linger: Duration,
     /// Sessions remembered for the sake of resumptions.
@@ -29,6 +31,7 @@ impl Default for Limits {
             // Above TCP's usual keep-alive of two hours.
             idle: Duration::from_mins(150),
             idle_datagrams: Duration::from_secs(30),
+            recheck: Duration::ZERO,
             linger: Duration::from_secs(10),
             sessions: 65_536,
             inherit: true,

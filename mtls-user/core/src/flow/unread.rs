@@ -14,11 +14,8 @@ impl FlowTable {
             .iter()
             .filter(|unread| unread.what.may_hide_tcp())
             .map(|unread| {
-                let what = match unread.what {
-                    What::Fragments => Unseen::Fragments,
-                    _ => Unseen::Samples,
-                };
-                (in_order(unread.src.ip, unread.dst.ip), what)
+                let ends = in_order(unread.src.ip, unread.dst.ip);
+                (ends, missing(unread))
             })
             .collect();
         if pairs.is_empty() {
@@ -32,6 +29,15 @@ impl FlowTable {
     }
 }
 
-fn in_order(a: [u8; 16], b: [u8; 16]) -> [[u8; 16]; 2] {
+/// What of a connection is missing for it.
+pub(super) fn missing(unread: &Unread) -> Unseen {
+    match unread.what {
+        What::Fragments => Unseen::Fragments,
+        _ => Unseen::Samples,
+    }
+}
+
+/// Two addresses, the smaller first.
+pub(super) fn in_order(a: [u8; 16], b: [u8; 16]) -> [[u8; 16]; 2] {
     if a <= b { [a, b] } else { [b, a] }
 }

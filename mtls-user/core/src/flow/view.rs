@@ -58,13 +58,14 @@ impl<'a> View<'a> {
     pub fn handle(&self) -> Handle {
         Handle {
             slot: self.slot,
-            serial: self.serial(),
+            serial: self.flow.serial(),
         }
     }
 
-    /// A number of its own for as long as the table lives.
-    pub fn serial(&self) -> u64 {
-        self.flow.serial()
+    /// Its number in [`FlowRecord::connection`], its own for as long as the table lives: even, as those
+    /// of flows of datagrams are odd.
+    pub fn number(&self) -> u64 {
+        self.flow.serial() << 1
     }
 
     /// What it is: of two halves what the one says that knows more, and the worse of both where they
@@ -212,7 +213,7 @@ impl<'a> View<'a> {
             (Side::Client, Side::Server)
         };
         FlowRecord {
-            connection: Some(self.serial() << 1),
+            connection: Some(self.number()),
             id: self.flow.isns().map(id),
             reporter: self.reporter(),
             src: peer(client),

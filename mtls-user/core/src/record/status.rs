@@ -37,6 +37,8 @@ pub struct Status {
     pub kernel: KernelStatus,
     /// Connections.
     pub flows: FlowStats,
+    /// Flows of datagrams.
+    pub datagrams: FlowStats,
     /// Edges.
     pub edges: EdgeStats,
     /// Where names come from.
@@ -60,6 +62,7 @@ impl Default for Status {
             engine: EngineStats::default(),
             kernel: KernelStatus::default(),
             flows: FlowStats::default(),
+            datagrams: FlowStats::default(),
             edges: EdgeStats::default(),
             sources: Vec::new(),
             exemptions: Vec::new(),

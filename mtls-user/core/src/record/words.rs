@@ -190,6 +190,8 @@ vocabulary! {
         KubeletProbe = "kubelet-probe",
         /// A collector of metrics asked for them in clear.
         Scrape = "scrape",
+        /// DNS, whose names any resolver on the way may read, and which a cluster has in clear.
+        Dns = "dns",
         /// The operator has declared it.
         Declared = "declared",
     }

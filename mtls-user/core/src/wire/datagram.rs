@@ -26,4 +26,6 @@ pub struct Datagram<'a> {
     pub lost: bool,
     /// It claims to be of a flow, from another interface than its sender's.
     pub foreign: bool,
+    /// No more of this direction are sampled until the next recheck.
+    pub paused: bool,
 }

@@ -30,7 +30,7 @@ pub enum What {
     Malformed,
     /// A tunnel of this name: what it carries is not looked at.
     Tunnel(&'static str),
-    /// UDP.
+    /// UDP for which the kernel's table of flows had no place.
     Udp,
     /// SCTP.
     Sctp,
@@ -50,5 +50,10 @@ impl What {
             self,
             Self::Fragments | Self::TooManyHeaders | Self::Malformed | Self::Tunnel(_)
         )
+    }
+
+    /// UDP may be in there, likewise.
+    pub fn may_hide_udp(self) -> bool {
+        self == Self::Udp || self.may_hide_tcp()
     }
 }

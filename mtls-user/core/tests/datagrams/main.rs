@@ -76,6 +76,8 @@ fn classify<'a>(
             payload: &gram.bytes[..gram.bytes.len().min(cut)],
             midstream: false,
             lost: false,
+            foreign: false,
+            paused: false,
         };
         table.observe(&datagram, &mut |event, view| {
             if event != Event::Closed {
@@ -247,6 +249,8 @@ fn many_connections_between_two_addresses_are_bounded() {
             payload: &bytes,
             midstream: false,
             lost: false,
+            foreign: false,
+            paused: false,
         };
         table.observe(&datagram, &mut |_, view| {
             assert_ne!(view.verdict(), Verdict::Mtls);

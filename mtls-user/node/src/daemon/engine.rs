@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::Options;
+use super::flows::{Flows, Seen, Which};
 use super::lost::Lost;
 use super::waiting::{Pending, Waiting, is_unnamed};
 use crate::clock::{now, wall};
@@ -20,7 +21,7 @@ use crate::edges::EdgeTable;
 use crate::kernel::{Events, LossReader};
 use crate::metrics::{self, Meter};
 use crate::pods::{self, Directory};
-use mtls_core::flow::{Event, FlowStats, FlowTable, Handle, Loss, View};
+use mtls_core::flow::{Event, FlowStats, Loss};
 use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Unseen, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
@@ -44,7 +45,8 @@ pub(super) enum Query {
 
 /// Sizes and counts.
 pub(super) struct Stats {
-    pub(super) flows: FlowStats,
+    /// Connections, and flows of datagrams.
+    pub(super) flows: [FlowStats; 2],
     pub(super) edges: EdgeStats,
     pub(super) engine: EngineStats,
     /// Samples lost within the window.
@@ -60,7 +62,7 @@ pub(super) enum Stop {
 }
 
 pub(super) struct Engine {
-    flows: FlowTable,
+    flows: Flows,
     losses: Losses,
     ledger: Ledger,
     /// The longest time between two readings for which there was something to do.
@@ -87,13 +89,13 @@ struct Ledger {
     refresher: Arc<Notify>,
     waiting: Waiting,
     /// Open flows told of although an end has no name yet.
-    unnamed: HashMap<u64, Handle>,
+    unnamed: HashMap<u64, Which>,
     /// Those of them that are to be named again.
-    renaming: Vec<(u64, Handle)>,
+    renaming: Vec<(u64, Which)>,
     /// The directory's, when names were last looked up again.
     generation: u64,
     /// Connections that opened since the last batch: most have more to tell before it is over.
-    opened: Vec<Handle>,
+    opened: Vec<Which>,
 }
 
 impl Engine {
@@ -105,7 +107,7 @@ impl Engine {
         refresher: Arc<Notify>,
     ) -> Self {
         Self {
-            flows: FlowTable::new(options.limits),
+            flows: Flows::new(options.limits),
             losses: Losses {
                 reader: losses,
                 pending: 0,
@@ -148,13 +150,13 @@ impl Engine {
         loop {
             let mut busy = None;
             tokio::select! {
-                read = events.next(|segment| {
+                read = events.next(|sample| {
                     let (flows, ledger) = (&mut self.flows, &mut self.ledger);
                     if busy.is_none() {
                         busy = Some(Instant::now());
                         self.losses.look(flows);
                     }
-                    flows.observe(segment, &mut |event, view| ledger.note(event, view));
+                    flows.observe(sample, &mut |event, view| ledger.note(event, view));
                 }), if !drained => {
                     read.context("read samples")?;
                     self.settle(&mut events);
@@ -191,8 +193,8 @@ impl Engine {
     fn drain(&mut self, events: &mut Events) {
         let (flows, ledger) = (&mut self.flows, &mut self.ledger);
         self.losses.look(flows);
-        events.drain(|segment| {
-            flows.observe(segment, &mut |event, view| ledger.note(event, view));
+        events.drain(|sample| {
+            flows.observe(sample, &mut |event, view| ledger.note(event, view));
         });
         self.settle(events);
         let ledger = &mut self.ledger;
@@ -205,8 +207,8 @@ impl Engine {
     fn settle(&mut self, events: &mut Events) {
         let (flows, ledger) = (&mut self.flows, &mut self.ledger);
         flows.unread(&events.take_unread());
-        for [a, b] in events.take_ended() {
-            flows.ended(&a, &b, &mut |event, view| ledger.note(event, view));
+        for ends in events.take_ended() {
+            flows.ended(ends, &mut |event, view| ledger.note(event, view));
         }
     }
 
@@ -293,7 +295,7 @@ impl Engine {
 
 impl Losses {
     /// Samples that the kernel could not deliver reach the flows that they may be of.
-    fn look(&mut self, flows: &mut FlowTable) {
+    fn look(&mut self, flows: &mut Flows) {
         self.pending += self.reader.moved();
         let now = now();
         if self.pending == 0 || now < self.looked + LOOK_INTO_LOSSES {
@@ -315,16 +317,16 @@ impl Losses {
 }
 
 impl Ledger {
-    fn note(&mut self, event: Event, view: View<'_>) {
+    fn note(&mut self, event: Event, view: Seen<'_>) {
         if event == Event::Opened {
-            self.opened.push(view.handle());
+            self.opened.push(view.which());
         } else {
             self.tell_of(event, view);
         }
     }
 
-    fn tell_of(&mut self, event: Event, view: View<'_>) {
-        let (serial, handle) = (view.serial(), view.handle());
+    fn tell_of(&mut self, event: Event, view: Seen<'_>) {
+        let (serial, handle) = (view.number(), view.which());
         let deadline = view.first_seen() + PATIENCE;
         let mut record = view.record();
         record.event = Some(event.into());
@@ -390,7 +392,7 @@ impl Ledger {
         }
     }
 
-    fn count(&mut self, flow: u64, handle: Handle, record: &FlowRecord, closed: bool) {
+    fn count(&mut self, flow: u64, handle: Which, record: &FlowRecord, closed: bool) {
         if closed {
             self.unnamed.remove(&flow);
         } else if is_unnamed(record)

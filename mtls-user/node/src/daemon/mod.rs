@@ -9,6 +9,7 @@ mod attacher;
 mod connections;
 mod coverage;
 mod engine;
+mod flows;
 mod follower;
 mod latency;
 mod lost;
@@ -47,6 +48,8 @@ pub struct Options {
     pub pods: Option<PathBuf>,
     /// A file of exemptions.
     pub exemptions: Option<PathBuf>,
+    /// Plaintext DNS counts as any other plaintext.
+    pub judge_dns: bool,
     /// Ask the container runtime for names.
     pub cri: bool,
     /// The container runtime's socket; without one, those that runtimes use are tried.
@@ -107,6 +110,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let directory = Arc::new(Directory::new());
     if let Some(path) = &options.exemptions {
         directory.declare(Declarations::read(path)?);
+    }
+    if options.judge_dns {
+        directory.judge_dns();
     }
     let node = pods::node_name(options.kubernetes.node.as_deref());
     let mut parts = parts::Parts::default();

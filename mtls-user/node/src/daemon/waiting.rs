@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use mtls_core::flow::{Event, Handle};
+use super::flows::Which;
+use mtls_core::flow::Event;
 use mtls_core::record::{FlowRecord, Kind, Workload};
 
 /// Events held at a time; beyond it, the oldest goes without a name.
@@ -11,7 +12,7 @@ const MAX: usize = 4_096;
 /// An event, and until when (nanoseconds of the daemon's time) it waits for a name.
 pub(super) struct Pending {
     pub(super) serial: u64,
-    pub(super) handle: Handle,
+    pub(super) handle: Which,
     pub(super) event: Event,
     pub(super) deadline: u64,
     pub(super) record: FlowRecord,

@@ -1,10 +1,10 @@
-//! From an event of the kernel program to the [`Segment`]s that it stands for.
+//! From an event of the kernel program to the [`Segment`]s or [`Datagram`]s that it stands for.
 
-use mtls_core::wire::{Checksum, Direction, Endpoint, Segment, TcpFlags, Unread, What};
+use mtls_core::wire::{Checksum, Datagram, Direction, Endpoint, Segment, TcpFlags, Unread, What};
 use mtls_ebpf_common::{
     Counter, Flow, Half, Head,
     event::{self, View},
-    flow::{FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_ISN, HALF_RST, LINK_EGRESS},
+    flow::{FLOW_MIDSTREAM, HALF_CLIENT, HALF_DONE, HALF_FIN, HALF_ISN, HALF_RST, LINK_EGRESS},
 };
 
 /// The segment of an event, without bytes.
@@ -142,6 +142,39 @@ pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'
     }
 }
 
+/// The datagrams that an event stands for: one, or as many as segmentation offload has put into one
+/// packet.
+pub(super) fn datagrams(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Datagram<'_>)) {
+    let head = &view.head;
+    let has = |bit| head.bits & bit != 0;
+    let size = if head.seq == 0 { head.len } else { head.seq };
+    let mut rest = view.payload;
+    let mut left = head.len;
+    loop {
+        let len = left.min(size);
+        let (payload, behind) = rest.split_at(rest.len().min(len as usize));
+        f(&Datagram {
+            time: boot.wrapping_add(head.time),
+            link: head.ifindex,
+            direction: direction(has(event::EGRESS)),
+            src: endpoint(head.src, head.src_port, has(event::V6)),
+            dst: endpoint(head.dst, head.dst_port, has(event::V6)),
+            len,
+            payload,
+            midstream: false,
+            lost: has(event::LOST),
+            foreign: has(event::FOREIGN),
+            paused: has(event::PAUSED),
+        });
+        rest = behind;
+        left -= len;
+        // A size of zero would be a fault of the kernel program.
+        if left == 0 || size == 0 {
+            return;
+        }
+    }
+}
+
 /// What the table knows of a connection of which something was not delivered: how it began.
 pub(super) fn untold(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let [first, second] = &flow.halves;
@@ -183,6 +216,31 @@ pub(super) fn untold(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
                 ..segment
             });
         }
+    }
+}
+
+/// What the table knows of a flow of datagrams of which samples were lost: that there is one.
+pub(super) fn untold_datagram<'a>(flow: &Flow, boot: u64) -> Datagram<'a> {
+    let [first, second] = &flow.halves;
+    let mut ends = ends(flow);
+    let half = if first.link == 0 {
+        ends.reverse();
+        second
+    } else {
+        first
+    };
+    Datagram {
+        time: boot.wrapping_add(flow.opened),
+        link: half.link & !LINK_EGRESS,
+        direction: direction(half.link & LINK_EGRESS != 0),
+        src: ends[0],
+        dst: ends[1],
+        len: 0,
+        payload: &[],
+        midstream: false,
+        lost: true,
+        foreign: false,
+        paused: (first.bits | second.bits) & HALF_DONE != 0,
     }
 }
 
@@ -359,6 +417,40 @@ mod tests {
                 (105, 1, 1000, 1, b"x".to_vec(), ack),
             ]
         );
+    }
+
+    /// (length, payload) of each datagram.
+    fn datagrams(head: Head, payload: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        let mut all = Vec::new();
+        let view = View {
+            head,
+            pieces: [Piece::default(); PIECES],
+            payload,
+        };
+        super::datagrams(&view, 100, &mut |datagram| {
+            assert_eq!((datagram.time, datagram.src.port), (105, 1));
+            all.push((datagram.len, datagram.payload.to_vec()));
+        });
+        all
+    }
+
+    #[test]
+    fn what_offload_put_together_is_taken_apart() {
+        let gram = |seq, len| Head {
+            seq,
+            transport: 17,
+            ..head(0, len)
+        };
+        assert_eq!(datagrams(gram(0, 5), b"abc"), [(5, b"abc".to_vec())]);
+        let three = [
+            (4, b"abcd".to_vec()),
+            (4, b"efgh".to_vec()),
+            (2, b"ij".to_vec()),
+        ];
+        assert_eq!(datagrams(gram(4, 10), b"abcdefghij"), three);
+        let cut = [(4, b"ab".to_vec()), (4, vec![]), (2, vec![])];
+        assert_eq!(datagrams(gram(4, 10), b"ab"), cut);
+        assert_eq!(datagrams(gram(0, 0), b""), [(0, vec![])]);
     }
 
     #[test]

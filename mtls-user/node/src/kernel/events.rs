@@ -3,8 +3,8 @@
 use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
-use mtls_core::wire::{Endpoint, Segment, Unread};
-use mtls_ebpf_common::{Flow, Head, event::View};
+use mtls_core::wire::{Datagram, Endpoint, Segment, Unread};
+use mtls_ebpf_common::{Flow, Head, event::View, packet::protocol};
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -28,6 +28,15 @@ const SILENCE: u64 = 1_000_000_000;
 
 /// What was not read and waits to be asked for; more is counted as [`Events::take_unread`] says.
 const UNREAD: usize = 4096;
+
+/// What the kernel program has sampled.
+#[derive(Clone, Copy, Debug)]
+pub enum Sample<'a> {
+    /// Of a connection.
+    Segment(&'a Segment<'a>),
+    /// Of a flow of datagrams.
+    Datagram(&'a Datagram<'a>),
+}
 
 /// The reader of the ring buffer.
 pub struct Events {
@@ -70,9 +79,10 @@ impl Events {
 
     /// Waits for samples and calls `f` for each; how many events there were, at least one.
     ///
-    /// One event may yield several segments: the connection's SYNs, a run of payload, headers of
-    /// records further on. What ended without a sample is in [`Self::take_ended`] afterwards.
-    pub async fn next(&mut self, mut f: impl FnMut(&Segment<'_>)) -> io::Result<usize> {
+    /// One event may yield several samples: the connection's SYNs, a run of payload, headers of
+    /// records further on; the datagrams that segmentation offload has put into one packet. What ended
+    /// without a sample is in [`Self::take_ended`] afterwards.
+    pub async fn next(&mut self, mut f: impl FnMut(Sample<'_>)) -> io::Result<usize> {
         loop {
             let mut count = 0;
             if self.found.is_empty() {
@@ -106,7 +116,7 @@ impl Events {
 
     /// Like [`Self::next`], without waiting: takes what is there, connections that are silent
     /// included.
-    pub fn drain(&mut self, mut f: impl FnMut(&Segment<'_>)) -> usize {
+    pub fn drain(&mut self, mut f: impl FnMut(Sample<'_>)) -> usize {
         if self.found.is_empty() {
             self.find(u64::MAX);
         }
@@ -127,7 +137,7 @@ impl Events {
     }
 
     /// Reads what was delivered before `found` was, and then tells of that.
-    fn read_ahead(&mut self, f: &mut impl FnMut(&Segment<'_>)) -> usize {
+    fn read_ahead(&mut self, f: &mut impl FnMut(Sample<'_>)) -> usize {
         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
         let count = reader.batch(self.ring.get_mut(), f);
         let boot = reader.boot;
@@ -137,7 +147,11 @@ impl Events {
         }
         let found = std::mem::take(&mut self.found);
         for flow in &found {
-            decode::untold(flow, boot, f);
+            if flow.transport == protocol::UDP {
+                f(Sample::Datagram(&decode::untold_datagram(flow, boot)));
+            } else {
+                decode::untold(flow, boot, &mut |segment| f(Sample::Segment(segment)));
+            }
         }
         // Once all have been opened: of two halves, one is not to be over before the other is known.
         let ended = found.iter().filter(|flow| decode::is_over(flow));
@@ -178,7 +192,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn batch(&mut self, ring: &mut RingBuf<MapData>, f: &mut impl FnMut(&Segment<'_>)) -> usize {
+    fn batch(&mut self, ring: &mut RingBuf<MapData>, f: &mut impl FnMut(Sample<'_>)) -> usize {
         let mut count = 0;
         while count < BATCH
             && let Some(item) = ring.next()
@@ -189,9 +203,16 @@ impl<'a> Reader<'a> {
         count
     }
 
-    fn event(&mut self, bytes: &[u8], f: &mut impl FnMut(&Segment<'_>)) {
+    fn event(&mut self, bytes: &[u8], f: &mut impl FnMut(Sample<'_>)) {
         match View::new(bytes) {
-            Some(view) if view.head.unread == 0 => decode::segments(&view, self.boot, f),
+            Some(view) if view.head.unread == 0 && view.head.transport == protocol::UDP => {
+                decode::datagrams(&view, self.boot, &mut |datagram| {
+                    f(Sample::Datagram(datagram))
+                });
+            }
+            Some(view) if view.head.unread == 0 => {
+                decode::segments(&view, self.boot, &mut |segment| f(Sample::Segment(segment)));
+            }
             Some(view) => match decode::unread(&view.head, self.boot) {
                 Some(unread) if self.unread.len() < UNREAD => self.unread.push(unread),
                 _ => *self.malformed += 1,

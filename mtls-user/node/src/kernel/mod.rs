@@ -30,7 +30,7 @@ pub use self::bench::Bench;
 pub use self::{
     attach::{Attached, Mode, programs_ahead, programs_on, remove_stale},
     counters::{Counters, Losses, ProgramStats},
-    events::Events,
+    events::{Events, Sample},
     links::{Change, Choice, Link, Links},
     losses::LossReader,
     refusal::{errno, is_gone},

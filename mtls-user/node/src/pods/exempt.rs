@@ -1,5 +1,5 @@
 //! Flows that are left out of what names their edge: a connection that carried nothing, a refused
-//! port, the kubelet's probes, the scraping of metrics, and what the operator has declared.
+//! port, the kubelet's probes, the scraping of metrics, DNS, and what the operator has declared.
 
 use super::Entry;
 use super::declared::Declarations;
@@ -9,8 +9,18 @@ use mtls_core::record::{Cause, Exempt, Exemption, FlowRecord, Verdict};
 const COLLECTORS: [&str; 3] = ["Prometheus", "vmagent", "Grafana"];
 
 /// Writes down whether the flow is exempt, and which declaration of the operator's is past its date.
-pub(super) fn annotate(record: &mut FlowRecord, src: Option<&Entry>, declared: &Declarations) {
-    record.exempt = by_nature(record, src).map(Exemption::from);
+///
+/// `dns`: DNS is exempt.
+pub(super) fn annotate(
+    record: &mut FlowRecord,
+    src: Option<&Entry>,
+    declared: &Declarations,
+    dns: bool,
+) {
+    let nature = by_nature(record, src);
+    record.exempt = nature
+        .filter(|nature| dns || *nature != Exempt::Dns)
+        .map(Exemption::from);
     // What is mutual needs no excuse.
     if record.exempt.is_some() || record.verdict == Verdict::Mtls {
         return;
@@ -49,6 +59,7 @@ fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
             Some(Exempt::KubeletProbe)
         }
         Verdict::Plaintext if is_scrape(record) => Some(Exempt::Scrape),
+        Verdict::Plaintext if record.protocol == "dns" => Some(Exempt::Dns),
         _ => None,
     }
 }
@@ -91,7 +102,7 @@ mod tests {
     }
 
     fn class(mut record: FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
-        annotate(&mut record, src, &Declarations::default());
+        annotate(&mut record, src, &Declarations::default(), true);
         record.exempt.and_then(|exempt| exempt.class.known())
     }
 

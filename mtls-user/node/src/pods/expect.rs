@@ -8,7 +8,7 @@ use super::identity::{self, Account};
 use super::mesh::{Membership, Mesh};
 use mtls_core::mesh::{self as known, Sidecar};
 use mtls_core::record::{
-    Exempt, Expectation, Expected, FlowRecord, Mismatch, Outcome, Side, Unmet, Verdict,
+    Exempt, Expectation, Expected, FlowRecord, Mismatch, Outcome, Side, Transport, Unmet, Verdict,
 };
 
 /// What is known of the mesh that a pod is in.
@@ -65,8 +65,10 @@ type Why = (Unmet, SmolStr);
 
 /// What the mesh of either end makes one expect of the flow, and what came of it.
 fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Expectation {
+    // No mesh carries datagrams.
+    let udp = record.transport == Transport::Udp;
     let (from, to) = (mesh(src), mesh(dst));
-    if from.is_none() && to.is_none() {
+    if udp || from.is_none() && to.is_none() {
         return Expectation::default();
     }
     let port = record.dst.port.unwrap_or_default();

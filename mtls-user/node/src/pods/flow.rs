@@ -33,7 +33,8 @@ pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     record.dst.workload = Some(workload(&dst, dst_ip));
     let entry = |found: &Option<Found>| found.as_ref().map(|found| found.entry.clone());
     let (src, dst) = (entry(&src), entry(&dst));
-    exempt::annotate(record, src.as_deref(), &directory.declared());
+    let (declared, dns) = (directory.declared(), directory.exempts_dns());
+    exempt::annotate(record, src.as_deref(), &declared, dns);
     expect::annotate(record, src.as_deref(), dst.as_deref());
 }
 

@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub struct Directory {
     sources: Mutex<BTreeMap<Source, Known>>,
     snapshot: ArcSwap<Snapshot>,
     declared: ArcSwap<Declarations>,
+    /// Plaintext DNS counts as any other plaintext.
+    judges_dns: AtomicBool,
     /// The last but one. Whoever looks a name up holds a snapshot for a moment, and must not be the
     /// last to do so: freeing one of a large cluster takes milliseconds.
     retired: Mutex<Arc<Snapshot>>,
@@ -143,6 +146,16 @@ impl Directory {
     /// The operator declares these, and nothing else, to be exempt.
     pub fn declare(&self, declared: Declarations) {
         self.declared.store(Arc::new(declared));
+    }
+
+    /// Plaintext DNS is exempt, as it is unless [`Self::judge_dns`] was called.
+    pub fn exempts_dns(&self) -> bool {
+        !self.judges_dns.load(Ordering::Relaxed)
+    }
+
+    /// The operator demands of DNS what is demanded of everything else.
+    pub fn judge_dns(&self) {
+        self.judges_dns.store(true, Ordering::Relaxed);
     }
 
     /// `source` knows exactly these entries as of `now` (nanoseconds since the Unix epoch).

@@ -15,7 +15,17 @@ use std::{
 };
 
 use mtls_core::wire::{Direction, Endpoint, Segment};
+use mtls_node::kernel::Sample;
 use nix::sched::{CloneFlags, setns, unshare};
+
+/// Calls `f` with what is of connections.
+pub(crate) fn segments(mut f: impl FnMut(&Segment<'_>)) -> impl FnMut(Sample<'_>) {
+    move |sample| {
+        if let Sample::Segment(segment) = sample {
+            f(segment);
+        }
+    }
+}
 
 /// Runs `f` in a namespace, on a thread of its own.
 pub(crate) fn within<T: Send>(netns: &File, f: impl FnOnce() -> T + Send) -> T {

@@ -16,6 +16,9 @@ pub(in crate::cli) struct Daemon {
     /// A file of exemptions: traffic that is known to be in clear, why, and until when.
     #[arg(long, value_name = "FILE")]
     exemptions: Option<PathBuf>,
+    /// Count plaintext DNS as plaintext, instead of as exempt.
+    #[arg(long)]
+    judge_dns: bool,
     /// The container runtime's socket [default: where containerd, CRI-O and cri-dockerd listen].
     #[arg(long, value_name = "PATH", conflicts_with = "no_cri", value_parser = endpoint)]
     cri_endpoint: Option<PathBuf>,
@@ -48,6 +51,10 @@ pub(in crate::cli) struct Daemon {
     /// Sample a classified flow again after this time; `0s` is never.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     recheck_interval: Duration,
+    /// A flow of datagrams that was quiet for so long is over; one that the kernel samples no more,
+    /// this long after the next recheck.
+    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    datagram_timeout: Duration,
     /// Have the kernel program say on stderr when a sample is lost, and why.
     #[arg(long)]
     kernel_log: bool,
@@ -113,6 +120,7 @@ impl Daemon {
             netns_dir: self.netns_dir,
             pods: self.pods,
             exemptions: self.exemptions,
+            judge_dns: self.judge_dns,
             cri: !self.no_cri,
             cri_endpoint: self.cri_endpoint,
             kubernetes: mtls_node::pods::kubernetes::Options {
@@ -134,6 +142,8 @@ impl Daemon {
             },
             limits: mtls_core::flow::Limits {
                 flows: self.max_flows as usize,
+                idle_datagrams: self.datagram_timeout.max(Duration::from_secs(1)),
+                recheck: self.recheck_interval,
                 inherit: self.resumptions.inherit(),
                 ..mtls_core::flow::Limits::default()
             },

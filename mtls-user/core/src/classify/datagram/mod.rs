@@ -256,9 +256,14 @@ impl DatagramClassifier {
         }
     }
 
-    /// What was seen is what a flow begins with.
-    pub fn is_from_start(&self) -> bool {
-        matches!(self.state, State::Quic(_) | State::Dtls(_))
+    /// What was seen is what a flow begins with. `first`: it is the flow's first datagram; before a
+    /// handshake of DTLS, peers may look for each other.
+    pub fn is_from_start(&self, first: bool) -> bool {
+        match self.state {
+            State::Quic(_) => first,
+            State::Dtls(_) => true,
+            State::Idle | State::Opening(_) | State::Named(..) => false,
+        }
     }
 
     fn side(&self, side: Side) -> Side {

@@ -1,0 +1,350 @@
+//! Flows of datagrams: what is sent between two addresses and ports, until both are quiet.
+//!
+//! UDP has no end to see, so a flow ends when it was idle for a while. A QUIC connection whose
+//! client goes on from another address is the same flow where its connection ID shows that.
+
+mod flow;
+mod migration;
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::api::{Limits, Loss};
+use super::peers::{End, Peers};
+use super::slots::{Hash, Hashed};
+use super::{Handle, unread};
+use crate::classify::{Context, Gram, Progress, Sessions};
+use crate::record::{Event, FlowStats, Origin, Unseen};
+use crate::wire::{Datagram, Unread};
+pub use flow::DatagramView;
+use flow::Flow;
+
+/// Addresses from which one connection is followed; after that, it is another flow.
+const MOVES: usize = 8;
+/// The shortest connection ID that is believed to be a connection's own, in bytes: two of 2^32
+/// IDs are alike by chance.
+const ID: usize = 4;
+/// Flows that are looked at for one that can go when the table is full.
+const LOOKS: usize = 8;
+
+/// Every flow of datagrams that is known now.
+#[derive(Debug)]
+pub struct DatagramTable {
+    limits: Limits,
+    flows: Slab<Flow>,
+    by_peers: HashTable<Hashed>,
+    by_id: HashTable<Hashed>,
+    /// Lengths that connection IDs in `by_id` have had, as a set of bits.
+    id_lengths: u32,
+    /// By when they were last known to be in use: in order, but not up to date.
+    queue: VecDeque<(u64, u32, u64)>,
+    hasher: foldhash::fast::RandomState,
+    sessions: Sessions,
+    serial: u64,
+    stats: FlowStats,
+}
+
+impl DatagramTable {
+    /// An empty table.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            flows: Slab::new(),
+            by_peers: HashTable::new(),
+            by_id: HashTable::new(),
+            id_lengths: 0,
+            queue: VecDeque::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            sessions: Sessions::new(limits.sessions, limits.inherit),
+            serial: 0,
+            stats: FlowStats::default(),
+        }
+    }
+
+    /// Takes in one datagram, and tells `sink` what it changed.
+    pub fn observe(
+        &mut self,
+        datagram: &Datagram<'_>,
+        sink: &mut impl FnMut(Event, DatagramView<'_>),
+    ) {
+        self.route(datagram, 0, sink);
+    }
+
+    /// Takes in a datagram of the flow between its ends, or of the one `apart` from that.
+    fn route(
+        &mut self,
+        datagram: &Datagram<'_>,
+        apart: u32,
+        sink: &mut impl FnMut(Event, DatagramView<'_>),
+    ) {
+        let (peers, sender) = Peers::of(&datagram.src, &datagram.dst);
+        let hash = Hash::of(&self.hasher, (peers, apart));
+        let found = self
+            .by_peers
+            .find(hash.spread(), |it| {
+                let flow = &self.flows[it.slot as usize];
+                it.hash == hash && flow.apart == apart && Peers::again(&flow.ends) == peers
+            })
+            .map(|it| it.slot);
+        // What was quiet for so long is over, even if nobody has looked since.
+        let found = found.filter(|at| {
+            let flow = &self.flows[*at as usize];
+            let over = datagram.time.saturating_sub(flow.last) > self.idle(flow);
+            if over {
+                self.close(*at, sink);
+            }
+            !over
+        });
+        let print = self.print(datagram, sender);
+        if datagram.foreign && apart == 0 {
+            if let Some(at) = found {
+                let flow = &mut self.flows[at as usize];
+                if flow.is_copy(flow.side_of(sender), datagram, print) {
+                    return;
+                }
+                // It was not seen where its sender is known, and may be real.
+                flow.miss(Unseen::Samples);
+            }
+            self.stats.spoofed += 1;
+            return self.route(datagram, datagram.link.max(1), sink);
+        }
+        let moved = || self.migrated(datagram, peers, hash);
+        let at = match found.or_else(moved) {
+            Some(at) => at,
+            None => self.open_flow(datagram, (peers, apart, hash), sender, sink),
+        };
+        self.feed(at, sender, datagram, print, sink);
+    }
+
+    /// By what a datagram is known again at another interface.
+    fn print(&self, datagram: &Datagram<'_>, sender: End) -> u64 {
+        let first = datagram.payload.get(..16).unwrap_or(datagram.payload);
+        self.hasher.hash_one((sender as u8, datagram.len, first))
+    }
+
+    /// For how long a flow is quiet before it is over, in nanoseconds. One of which the kernel
+    /// samples no more until its next recheck may be busy until then.
+    fn idle(&self, flow: &Flow) -> u64 {
+        let idle = self.limits.idle_datagrams;
+        let idle = match self.limits.recheck {
+            _ if !flow.is_paused => idle,
+            Duration::ZERO => self.limits.idle.max(idle),
+            recheck => idle + recheck,
+        };
+        idle.as_nanos() as u64
+    }
+
+    fn open_flow(
+        &mut self,
+        datagram: &Datagram<'_>,
+        (peers, apart, hash): (Peers<'_>, u32, Hash),
+        sender: End,
+        sink: &mut impl FnMut(Event, DatagramView<'_>),
+    ) -> u32 {
+        self.make_room(sink);
+        self.serial += 1;
+        let flow = Flow::new(self.serial, datagram, peers.to_owned(), sender, apart);
+        let at = self.flows.insert(flow) as u32;
+        self.by_peers
+            .insert_unique(hash.spread(), Hashed { hash, slot: at }, |it| {
+                it.hash.spread()
+            });
+        self.queue.push_back((datagram.time, at, self.serial));
+        at
+    }
+
+    fn feed(
+        &mut self,
+        at: u32,
+        sender: End,
+        datagram: &Datagram<'_>,
+        print: u64,
+        sink: &mut impl FnMut(Event, DatagramView<'_>),
+    ) {
+        let Some(flow) = self.flows.get_mut(at as usize) else {
+            return;
+        };
+        let side = flow.side_of(sender);
+        flow.note(side, datagram, print);
+        let mut context = Context {
+            client: flow.client(),
+            server: flow.server(),
+            sessions: &mut self.sessions,
+        };
+        let gram = Gram {
+            bytes: datagram.payload,
+            len: datagram.len as usize,
+            time: datagram.time,
+        };
+        let progress = flow.classifier.datagram(side, gram, &mut context);
+        // What went before a handshake of QUIC may have been another.
+        let begins = flow.classifier.is_from_start(flow.seen == 1);
+        if begins && !datagram.midstream {
+            flow.origin = Origin::Syn;
+        }
+        if !flow.opened {
+            flow.opened = true;
+            self.stats.seen += 1;
+            sink(Event::Opened, DatagramView::new(at, flow));
+        }
+        if progress == Progress::Changed {
+            let verdict = flow.classifier.verdict();
+            let event = match flow.reported {
+                None => Event::Classified,
+                Some(old) if old == verdict => Event::Updated,
+                Some(_) => Event::Revised,
+            };
+            self.stats.classified += u64::from(flow.reported.is_none());
+            flow.reported = Some(verdict);
+            sink(event, DatagramView::new(at, flow));
+        }
+        if flow.id.is_none() {
+            self.identify(at);
+        }
+    }
+
+    /// Forgets a flow when the table is full.
+    fn make_room(&mut self, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
+        for look in 0.. {
+            if self.flows.len() < self.limits.flows.max(1) {
+                return;
+            }
+            let Some((since, at, serial)) = self.queue.pop_front() else {
+                return;
+            };
+            let Some(flow) = self.flows.get(at as usize).filter(|f| f.serial == serial) else {
+                continue;
+            };
+            if flow.last > since && look < LOOKS {
+                self.queue.push_back((flow.last, at, serial));
+            } else {
+                self.stats.evicted += 1;
+                self.close(at, sink);
+            }
+        }
+    }
+
+    /// Settles what can be settled, tells of it, and forgets it.
+    fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
+        let Some(flow) = self.flows.get_mut(at as usize) else {
+            return;
+        };
+        let mut context = Context {
+            client: flow.client(),
+            server: flow.server(),
+            sessions: &mut self.sessions,
+        };
+        flow.classifier.finish(flow.missing.is_some(), &mut context);
+        if flow.reported.is_none() {
+            if flow.classifier.finding().evidence.is_some() {
+                self.stats.classified += 1;
+            } else {
+                self.stats.undecided += 1;
+            }
+        }
+        sink(Event::Closed, DatagramView::new(at, flow));
+        let flow = self.flows.remove(at as usize);
+        let by_peers = Hash::of(&self.hasher, (Peers::again(&flow.ends), flow.apart));
+        if let Ok(entry) = self
+            .by_peers
+            .find_entry(by_peers.spread(), |it| it.slot == at)
+        {
+            entry.remove();
+        }
+        if let Some(id) = flow.id
+            && let Ok(entry) = self
+                .by_id
+                .find_entry(Hash::of(&self.hasher, id).spread(), |it| it.slot == at)
+        {
+            entry.remove();
+        }
+    }
+
+    /// Samples were lost, or fragments not put together: what is missing of the flows that it may have
+    /// been of proves nothing.
+    pub fn lost(&mut self, loss: &Loss) {
+        for (_, flow) in &mut self.flows {
+            let link = loss.link.is_none_or(|link| flow.is_on(link));
+            let between = loss
+                .between
+                .is_none_or(|[a, b]| unread::in_order(a, b) == flow.addresses());
+            if flow.first <= loss.until && link && between {
+                flow.miss(loss.what);
+            }
+        }
+    }
+
+    /// Marks every flow that `all` may concern.
+    pub fn unread(&mut self, all: &[Unread]) {
+        let pairs: HashMap<_, _> = all
+            .iter()
+            .filter(|unread| unread.what.may_hide_udp())
+            .map(|it| (unread::in_order(it.src.ip, it.dst.ip), unread::missing(it)))
+            .collect();
+        if pairs.is_empty() {
+            return;
+        }
+        for (_, flow) in &mut self.flows {
+            if let Some(what) = pairs.get(&flow.addresses()) {
+                flow.miss(*what);
+            }
+        }
+    }
+
+    /// The flow of a handle, if it is not over.
+    pub fn look_up(&self, handle: Handle) -> Option<DatagramView<'_>> {
+        let flow = self.flows.get(handle.slot as usize)?;
+        (flow.serial == handle.serial).then(|| DatagramView::new(handle.slot, flow))
+    }
+
+    /// Closes what was quiet too long. `now` in nanoseconds since the Unix epoch.
+    pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
+        let idle = self.limits.idle_datagrams.as_nanos() as u64;
+        while let Some(&(since, at, serial)) = self.queue.front()
+            && now.saturating_sub(since) > idle
+        {
+            self.queue.pop_front();
+            let Some(flow) = self.flows.get(at as usize).filter(|f| f.serial == serial) else {
+                continue;
+            };
+            if now.saturating_sub(flow.last) > self.idle(flow) {
+                self.close(at, sink);
+            } else {
+                self.queue.push_back((flow.last, at, serial));
+            }
+        }
+    }
+
+    /// Closes everything: the end of a capture, or of the daemon.
+    pub fn drain(&mut self, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
+        let mut all: Vec<_> = self
+            .flows
+            .iter()
+            .map(|(at, flow)| (flow.serial, at as u32))
+            .collect();
+        all.sort_unstable();
+        for (_, at) in all {
+            self.close(at, sink);
+        }
+        self.queue.clear();
+    }
+
+    /// Every flow that is not over.
+    pub fn open(&self) -> impl Iterator<Item = DatagramView<'_>> {
+        self.flows
+            .iter()
+            .map(|(at, flow)| DatagramView::new(at as u32, flow))
+    }
+
+    /// Sizes and counts.
+    pub fn stats(&self) -> FlowStats {
+        FlowStats {
+            tracked: self.flows.len(),
+            ..self.stats
+        }
+    }
+}
