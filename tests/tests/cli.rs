@@ -185,7 +185,7 @@ fn tap_ends_when_told_to() -> Result<()> {
     let addr = at(scene.db.v4(), 8080);
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
     // After a time, with nothing to show.
-    let answer = daemon.ask(&["tap", "--for", "200ms"])?;
+    let answer = daemon.ask(&["tap", "--no-headers", "--for", "200ms"])?;
     assert_eq!(
         (answer.code, answer.out.as_str()),
         (Some(0), ""),
@@ -195,7 +195,7 @@ fn tap_ends_when_told_to() -> Result<()> {
     // After so many flows, of the connections that go on meanwhile.
     let many = ["--mode", "plain-http", "--connections", "100000"];
     let _client = scene.client(&scene.web, addr, &many)?;
-    let answer = daemon.ask(&["tap", "--max", "3"])?;
+    let answer = daemon.ask(&["tap", "-o", "logfmt", "--max", "3"])?;
     assert_eq!(answer.code, Some(0), "{answer:?}");
     assert_eq!(answer.out.lines().count(), 3, "{answer:?}");
     for line in answer.out.lines() {
@@ -207,7 +207,7 @@ fn tap_ends_when_told_to() -> Result<()> {
     let mut pipe = Command::new("sh");
     pipe.args([
         "-c",
-        "{ \"$0\" tap --socket \"$1\"; echo $? >&2; } | head -1",
+        "{ \"$0\" tap --no-headers --socket \"$1\"; echo $? >&2; } | head -1",
     ]);
     pipe.arg(bin::mtls()?).arg(daemon.socket());
     let mut pipe = Process::start(pipe)?;

@@ -1,7 +1,9 @@
 //! `docs/schema.json` is what the types of the record are. `MTLS_DOCS=write` (`cargo xtask docs`)
 //! writes it anew.
 
-use mtls_core::record::{Check, EdgeList, EdgeRecord, FlowRecord, List, SCHEMA, Status, TapLine};
+use mtls_core::record::{
+    Check, EdgeList, EdgeRecord, FlowList, FlowRecord, GateReport, List, SCHEMA, Status, TapLine,
+};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -29,6 +31,11 @@ fn schema() -> Value {
         (
             "a line of mtls edges -o jsonl",
             generator.subschema_for::<EdgeRecord>(),
+        ),
+        ("mtls flows -o json", generator.subschema_for::<FlowList>()),
+        (
+            "mtls check -o json",
+            generator.subschema_for::<GateReport>(),
         ),
         ("mtls status -o json", generator.subschema_for::<Status>()),
         (

@@ -1,9 +1,11 @@
 //! The command line. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon to ask.
 
 mod args;
+mod check;
 mod classify;
 mod doctor;
 mod edges;
+mod flows;
 mod pages;
 mod status;
 mod tap;
@@ -42,6 +44,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     let socket = args.socket;
     match args.verb {
+        Verb::Check(args) => check::run(&args, &socket),
         Verb::Classify(args) => classify::run(&args),
         Verb::Daemon(args) => {
             tracing_subscriber::fmt()
@@ -57,6 +60,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Edges(args) => edges::run(&args, &socket),
+        Verb::Flows(args) => flows::run(&args, &socket),
         Verb::Tap(args) => tap::run(&args, &socket),
         Verb::Top(args) => top::run(&args, &socket),
         Verb::Status(args) => status::run(&args, &socket),

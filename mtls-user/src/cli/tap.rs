@@ -8,7 +8,7 @@ use mtls_core::record::{Event, FlowRecord, TapLine, Word};
 use tokio::time::{Instant, sleep_until};
 
 use super::args::Tap;
-use crate::output::{self, Format};
+use crate::output::{self, Format, Style};
 use crate::select::Filter;
 use crate::source::block_on;
 
@@ -29,6 +29,9 @@ async fn stream(args: &Tap, socket: &Path) -> anyhow::Result<()> {
         count: 0,
         classified: std::collections::HashSet::new(),
     };
+    if args.output.format == Format::Table && !args.output.no_headers {
+        super::print(&(output::tap_header() + "\n"))?;
+    }
     loop {
         let line = tokio::select! {
             line = lines.next() => line?,
@@ -64,7 +67,7 @@ impl Printer<'_> {
             return Ok(true);
         }
         let format = &self.args.output.format;
-        let for_people = matches!(format, Format::Table | Format::Wide);
+        let for_people = matches!(format, Format::Table | Format::Wide | Format::Logfmt);
         // People want each verdict once; programs get every event.
         if for_people {
             match flow.event.as_ref().and_then(Word::known) {
@@ -82,7 +85,8 @@ impl Printer<'_> {
             }
         }
         let text = match format {
-            Format::Table | Format::Wide => output::flow_line(flow) + "\n",
+            Format::Table => output::tap_line(flow, Style::of_locale()) + "\n",
+            Format::Wide | Format::Logfmt => output::flow_line(flow) + "\n",
             Format::Name => output::flow_name(flow) + "\n",
             Format::Json | Format::Jsonl => serde_json::to_string(&**flow)? + "\n",
             format => output::document(&**flow, &[&**flow], format)?,

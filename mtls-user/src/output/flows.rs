@@ -12,7 +12,8 @@ use mtls_core::record::{FlowRecord, Kind, Outcome, Peer, Transport, Verdict, Wor
 /// One line for one flow, in the manner of `linkerd viz tap`: fields of logfmt, so that nothing that
 /// came over the wire can look like another field.
 pub(crate) fn flow_line(flow: &FlowRecord) -> String {
-    let mut line = format!("flow src={} dst={}", address(&flow.src), service(flow));
+    let (src, dst) = (address(&flow.src), service(flow));
+    let mut line = format!("flow time={} src={src} dst={dst}", flow.last_seen);
     // Writing to a String cannot fail.
     let mut field = |key: &str, text: &str| {
         let _ = write!(line, " {key}={}", value(text));
@@ -159,11 +160,11 @@ fn detail(flow: &FlowRecord) -> String {
     }
 }
 
-fn text(text: Option<&str>) -> String {
+pub(super) fn text(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| safe(text).into_owned())
 }
 
-fn address(peer: &Peer) -> String {
+pub(super) fn address(peer: &Peer) -> String {
     match (peer.ip, peer.port) {
         (Some(ip), Some(port)) => std::net::SocketAddr::new(ip, port).to_string(),
         (Some(ip), None) => ip.to_string(),
@@ -172,7 +173,7 @@ fn address(peer: &Peer) -> String {
 }
 
 /// The server, with what carries the flow beside the port where that is not TCP.
-fn service(flow: &FlowRecord) -> String {
+pub(super) fn service(flow: &FlowRecord) -> String {
     let address = address(&flow.dst);
     if flow.transport == Transport::Tcp {
         address

@@ -28,6 +28,8 @@ pub(crate) enum Format {
     Csv,
     /// One name a line, for `mtls explain` and `kubectl`.
     Name,
+    /// `key=value` fields, a line each: connections alone.
+    Logfmt,
     /// The columns of `linkerd viz edges`.
     Linkerd,
     /// These fields of each item.
@@ -53,11 +55,12 @@ impl FromStr for Format {
             ("csv", None) => Self::Csv,
             ("name", None) => Self::Name,
             ("linkerd", None) => Self::Linkerd,
+            ("logfmt", None) => Self::Logfmt,
             ("custom-columns", Some(spec)) => Self::Columns(columns(spec)?),
             ("jsonpath", Some(template)) => Self::JsonPath(template.parse()?),
             _ => {
                 return Err(
-                    "write table, wide, json, jsonl, yaml, csv, name, linkerd, custom-columns=NAME:PATH,… or jsonpath=TEMPLATE"
+                    "write table, wide, json, jsonl, yaml, csv, name, linkerd, logfmt, custom-columns=NAME:PATH,… or jsonpath=TEMPLATE"
                         .into(),
                 );
             }
@@ -86,6 +89,10 @@ pub(crate) trait Listing: Serialize {
     fn sheet(&self, look: Look) -> Sheet;
     /// The name of an item.
     fn name(item: &Self::Item) -> String;
+    /// An item as a line of logfmt, where it has one.
+    fn line(_item: &Self::Item) -> Option<String> {
+        None
+    }
 }
 
 /// Writes a list.
@@ -109,6 +116,13 @@ pub(crate) fn list<L: Listing>(
             .iter()
             .map(|item| L::name(item) + "\n")
             .collect(),
+        Format::Logfmt => {
+            let lines = list.items().iter();
+            let lines = lines.map(|item| L::line(item).map(|line| line + "\n"));
+            lines
+                .collect::<Option<String>>()
+                .context("-o logfmt is of connections: `mtls flows`, `mtls tap`")?
+        }
         Format::Columns(columns) => fields(list.items(), columns, headers)?,
         _ => document(&list, &list_items(&list)?, format)?,
     })

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod edges;
+mod flow_rows;
 mod flows;
 mod format;
 mod path;
@@ -14,7 +15,8 @@ mod text;
 mod tests;
 
 pub(crate) use doctor::doctor;
-pub(crate) use edges::{edge_name, edges, sort_edges, status as edge_status};
+pub(crate) use edges::{edge_name, edges, path as end_path, sort_edges, status as edge_status};
+pub(crate) use flow_rows::{flows, tap_header, tap_line};
 pub(crate) use flows::{classified, flow_line, flow_name};
 pub(crate) use format::{Format, Listing, Look, document, list};
 pub(crate) use sheet::{Screen, Sheet};

@@ -4,16 +4,16 @@
 use insta::assert_snapshot;
 use mtls_core::record::{
     Bytes, Cause, Check, CheckState, Coverage, Declared, EdgeList, EdgeRecord, Event, Evidence,
-    Exempt, Exemption, Expectation, Expected, FlowRecord, HttpInfo, Interface, Kind, List, Loss,
-    Mark, Mismatch, NotAttached, Origin, Outcome, Peer, ProgramStats, Reporter, Side, SourceHealth,
-    Span, Status, Tally, TapLine, Time, TlsInfo, Transport, Unmet, Verdict, Watched, Word,
-    Workload,
+    Exempt, Exemption, Expectation, Expected, FlowList, FlowRecord, History, HttpInfo, Interface,
+    Kind, List, Loss, Mark, Mismatch, NotAttached, Origin, Outcome, Peer, ProgramStats, Reporter,
+    SCHEMA, Side, SourceHealth, Span, Status, Tally, TapLine, Time, TlsInfo, Transport, Unmet,
+    Verdict, Watched, Word, Workload,
 };
 use serde::Serialize;
 
 use super::{
     Listing, Look, Screen, Sheet, Style, classified, doctor, edge_name, edges, flow_line,
-    sort_edges, status,
+    sort_edges, status, tap_header, tap_line,
 };
 
 /// 2026-11-28T05:25:08Z.
@@ -456,7 +456,25 @@ fn flows_tables_and_lines() {
     let text = |look| classified(&all, look).text(true, Screen::default());
     assert_snapshot!("flows", text(Look::Short));
     assert_snapshot!("flows_wide", text(Look::Wide));
-    assert_snapshot!("tap", all.each_ref().map(flow_line).join("\n"));
+    assert_snapshot!("logfmt", all.each_ref().map(flow_line).join("\n"));
+    let lines = all.each_ref().map(|flow| tap_line(flow, Style::Unicode));
+    assert_snapshot!("tap", [tap_header(), lines.join("\n")].join("\n"));
+    let list = FlowList {
+        schema: SCHEMA,
+        node: Some("node-1".into()),
+        generated: at(0),
+        window_seconds: 600,
+        watched: Some(Watched::default()),
+        history: Some(History {
+            capacity: 3,
+            forgotten: 7,
+            since: Some(at(20)),
+        }),
+        items: all.to_vec(),
+    };
+    let text = |look| super::flows(&list, look, Style::Unicode).text(true, Screen::default());
+    assert_snapshot!("flow_rows", text(Look::Short));
+    assert_snapshot!("flow_rows_wide", text(Look::Wide));
 }
 
 #[test]

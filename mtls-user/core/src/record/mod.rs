@@ -9,6 +9,7 @@ mod cause;
 mod content;
 mod edge;
 mod flow;
+mod gate;
 mod list;
 mod nullable;
 mod peer;
@@ -22,6 +23,7 @@ pub use cause::Cause;
 pub use content::{CertificateInfo, HttpInfo, TlsInfo};
 pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
+pub use gate::{Finding, Gate, GateFinding, GateReport, Level};
 pub use list::{EdgeList, FlowList, History, List, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::Options;
 use super::flows::{Flows, Seen, Which};
+use super::history::History;
 use super::lost::Lost;
 use super::waiting::{Pending, Waiting, is_unnamed};
 use crate::clock::{now, wall};
@@ -38,10 +39,15 @@ const LOOK_INTO_LOSSES: u64 = 100_000_000;
 /// What the server asks.
 pub(super) enum Query {
     Edges(oneshot::Sender<Vec<EdgeRecord>>),
+    /// Times are the daemon's, as there are many of them: the asker stamps them.
+    Flows(oneshot::Sender<Remembered>),
     Stats(oneshot::Sender<Stats>),
     /// What was counted for Prometheus; `None` where nothing is.
     Metrics(oneshot::Sender<Option<metrics::Snapshot>>),
 }
+
+/// The connections that are remembered.
+pub(super) type Remembered = (Vec<Arc<FlowRecord>>, mtls_core::record::History);
 
 /// Sizes and counts.
 pub(super) struct Stats {
@@ -81,6 +87,7 @@ struct Losses {
 /// What is written of flows.
 struct Ledger {
     edges: EdgeTable,
+    history: History,
     /// Where metrics are asked for.
     meter: Option<Meter>,
     node: SmolStr,
@@ -116,6 +123,7 @@ impl Engine {
             },
             ledger: Ledger {
                 edges: EdgeTable::new(options.window, Some(node.clone())),
+                history: History::new(options.history, options.window),
                 meter: options.metrics.as_ref().map(|it| Meter::new(it.edges)),
                 node,
                 directory,
@@ -244,6 +252,10 @@ impl Engine {
             Query::Metrics(reply) => {
                 let _ = reply.send(self.ledger.meter.as_ref().map(Meter::snapshot));
             }
+            Query::Flows(reply) => {
+                self.rename();
+                let _ = reply.send(self.ledger.history.told(now()));
+            }
             Query::Stats(reply) => {
                 let _ = reply.send(Stats {
                     flows: self.flows.stats(),
@@ -265,6 +277,7 @@ impl Engine {
         self.flows
             .expire(now, &mut |event, view| ledger.note(event, view));
         ledger.edges.expire(now);
+        ledger.history.expire(now);
         if let Some(meter) = &mut ledger.meter {
             meter.expire(now);
         }
@@ -287,7 +300,9 @@ impl Engine {
             if let Some(view) = self.flows.look_up(handle) {
                 let mut record = view.record();
                 pods::name_flow(&ledger.directory, &mut record);
+                record.node = Some(ledger.node.clone());
                 ledger.count(serial, handle, &record, false);
+                ledger.history.note(Arc::new(record), now());
             }
         }
     }
@@ -377,7 +392,7 @@ impl Ledger {
     }
 
     fn tell(&mut self, pending: Pending) {
-        let (event, mut flow) = (pending.event, pending.record);
+        let (event, flow) = (pending.event, pending.record);
         self.count(
             pending.serial,
             pending.handle,
@@ -386,10 +401,12 @@ impl Ledger {
         );
         // Nothing is made for nobody.
         if event != Event::Opened && self.tap.receiver_count() > 0 {
+            let mut flow = flow.clone();
             flow.first_seen = stamp(flow.first_seen);
             flow.last_seen = stamp(flow.last_seen);
             let _ = self.tap.send(Arc::new(flow));
         }
+        self.history.note(Arc::new(flow), now());
     }
 
     fn count(&mut self, flow: u64, handle: Which, record: &FlowRecord, closed: bool) {

@@ -11,6 +11,7 @@ mod coverage;
 mod engine;
 mod flows;
 mod follower;
+mod history;
 mod latency;
 mod lost;
 mod names;
@@ -58,6 +59,8 @@ pub struct Options {
     pub kubernetes: crate::pods::kubernetes::Options,
     /// How long a closed connection stays listed.
     pub window: Duration,
+    /// Most connections remembered one by one.
+    pub history: usize,
     /// Which interfaces are watched.
     pub interfaces: Choice,
     /// What the kernel's side is told.

@@ -1,6 +1,6 @@
 //! The node's API on its socket: HTTP/1.1 and JSON.
 //!
-//! `GET /v1/edges`: an [`EdgeList`]. `GET /v1/tap`: a [`TapLine`] a line for as long as the client
+//! `GET /v1/edges`: an [`EdgeList`]. `GET /v1/flows`: a [`FlowList`]. `GET /v1/tap`: a [`TapLine`] a line for as long as the client
 //! listens. `GET /v1/status`: [`Status`].
 
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ use super::{attacher, engine, told};
 use crate::clock::{now, wall};
 use crate::pods::Directory;
 use mtls_core::record::{
-    EdgeList, FlowRecord, KernelStatus, SCHEMA, Status, TapLine, Time, Watched,
+    EdgeList, FlowList, FlowRecord, KernelStatus, PodCoverage, SCHEMA, Status, TapLine, Time,
+    Watched,
 };
 
 /// Bytes of answers that clients have still to read, all together.
@@ -102,6 +103,7 @@ type Shared = extract::State<Arc<State>>;
 pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
     let app = Router::new()
         .route("/v1/edges", get(edges))
+        .route("/v1/flows", get(flows))
         .route("/v1/tap", get(tap))
         .route("/v1/status", get(status))
         .with_state(state);
@@ -170,16 +172,61 @@ async fn edges(state: Shared, activity: Extension<Activity>) -> Response {
         node: Some(state.node.clone()),
         generated: Time::from_nanos(wall(now())),
         window_seconds: state.window.as_secs(),
-        watched: Watched {
-            interfaces: kernel.interfaces.len() as u64,
-            interfaces_failed: kernel.not_attached.len() as u64,
-            samples_lost: Some(coverage.samples_lost),
-            pods: Some(coverage.pods),
-            pods_watched: Some(coverage.watched),
-        },
+        watched: watched(&kernel, &coverage),
         items,
     };
     state.room.answer(list).await
+}
+
+async fn flows(state: Shared, activity: Extension<Activity>) -> Response {
+    activity.answered();
+    let Ok(_turn) = state.room.making.acquire().await else {
+        return stopping();
+    };
+    let (reply, answer) = oneshot::channel();
+    let _ = state.engine.send(engine::Query::Flows(reply)).await;
+    let Ok((flows, mut history)) = answer.await else {
+        return stopping();
+    };
+    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
+        return stopping();
+    };
+    let coverage = coverage(&state.directory.pods(), &kernel, stats.lost);
+    let stamp = |time: Time| Time::from_nanos(wall(time.as_nanos()));
+    let stamped = move || {
+        let flows = flows.into_iter().map(|flow| {
+            let mut flow = Arc::unwrap_or_clone(flow);
+            flow.first_seen = stamp(flow.first_seen);
+            flow.last_seen = stamp(flow.last_seen);
+            flow
+        });
+        flows.collect()
+    };
+    let Ok(items) = tokio::task::spawn_blocking(stamped).await else {
+        return stopping();
+    };
+    history.since = history.since.map(stamp);
+    let list = FlowList {
+        schema: SCHEMA,
+        node: Some(state.node.clone()),
+        generated: Time::from_nanos(wall(now())),
+        window_seconds: state.window.as_secs(),
+        watched: Some(watched(&kernel, &coverage)),
+        history: Some(history),
+        items,
+    };
+    state.room.answer(list).await
+}
+
+/// How much of the node can be seen.
+fn watched(kernel: &KernelStatus, coverage: &PodCoverage) -> Watched {
+    Watched {
+        interfaces: kernel.interfaces.len() as u64,
+        interfaces_failed: kernel.not_attached.len() as u64,
+        samples_lost: Some(coverage.samples_lost),
+        pods: Some(coverage.pods),
+        pods_watched: Some(coverage.watched),
+    }
 }
 
 async fn stats(state: &State) -> Option<engine::Stats> {

@@ -61,7 +61,8 @@ impl Declarations {
         Self::parse(&text).with_context(|| format!("read the exemptions in {shown}"))
     }
 
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// Reads the text of such a file.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
         let document: Document = serde_saphyr::from_str(text)?;
         ensure!(
             document.exemptions.len() <= MAX,

@@ -41,6 +41,9 @@ pub(in crate::cli) struct Daemon {
     /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
     #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     window: Duration,
+    /// Most connections of the window that `mtls flows` tells one by one, some 2 KB each; 0: none.
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N")]
+    history: u32,
     /// Only this interface; may be given several times [default: every veth to another namespace but uplinks].
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
@@ -130,6 +133,7 @@ impl Daemon {
                 nodes_service: self.nodes_service,
             },
             window: self.window.max(Duration::from_secs(1)),
+            history: self.history as usize,
             interfaces: mtls_node::kernel::Choice {
                 watched: self.interfaces,
                 // No interface is called so by anybody, and to watch too much is to hide nothing.

@@ -13,6 +13,7 @@ pub(super) use daemon::{Daemon, Resumptions};
 pub(super) use select::{Output, Select, joined};
 pub(super) use time::duration;
 
+use crate::gate::{Report, Require, Version};
 use crate::output::Format;
 
 /// Is the traffic between these pods really mutual TLS?
@@ -39,12 +40,16 @@ pub(super) struct Args {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
+    /// A gate: fail unless everything that was seen is as secure as it has to be.
+    Check(Check),
     /// Say what every flow of a capture file is; needs no privileges.
     Classify(Classify),
     /// Watch every pod of this node until stopped.
     Daemon(Box<Daemon>),
     /// Who talks to whom on this node, and how.
     Edges(Edges),
+    /// The connections of the window, one by one, the latest last.
+    Flows(Flows),
     /// Flows as they are classified.
     Tap(Tap),
     /// The edges on a live screen, the worst first.
@@ -102,6 +107,15 @@ pub(super) struct Edges {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = END)]
+pub(super) struct Flows {
+    #[command(flatten)]
+    pub(super) select: Select,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = END)]
 pub(super) struct Tap {
     /// Stop after so many flows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -114,6 +128,43 @@ pub(super) struct Tap {
     #[command(flatten)]
     pub(super) output: Output,
 }
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = CHECK)]
+pub(super) struct Check {
+    /// What every connection has to be: mtls, tls, any or deny.
+    #[arg(long, value_name = "WHAT", default_value = "mtls")]
+    pub(super) require: Require,
+    /// The oldest version of TLS that will do: 1.2.
+    #[arg(long, value_name = "VERSION")]
+    pub(super) min_tls: Option<Version>,
+    /// A file of rules: who may talk how. The flags say what it leaves open.
+    #[arg(long, value_name = "FILE")]
+    pub(super) rules: Option<PathBuf>,
+    /// A file of exemptions: what may be less, why, and until when.
+    #[arg(long, value_name = "FILE")]
+    pub(super) allow: Option<PathBuf>,
+    /// How many connections have to be seen to pass.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) min_flows: u64,
+    /// Wait so long first, and judge what is seen in that time.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(super) wait: Option<Duration>,
+    /// Pass although pods were not watched, samples were lost or connections not seen whole.
+    #[arg(long)]
+    pub(super) accept_partial: bool,
+    /// Say what would break if the servers of -n took mutual TLS alone (STRICT).
+    #[arg(long, conflicts_with_all = ["require", "min_tls", "rules", "allow"])]
+    pub(super) strict_ready: bool,
+    #[command(flatten)]
+    pub(super) select: Select,
+    /// How to write the result.
+    #[arg(short, long, value_enum, default_value_t = Report::Text, value_name = "FORMAT")]
+    pub(super) output: Report,
+}
+
+const CHECK: &str =
+    "Exit codes: 0 pass, 1 a violation, 2 wrong usage, 3 no daemon answers, 4 not enough was seen.";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Top {}

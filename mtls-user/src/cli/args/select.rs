@@ -146,6 +146,11 @@ impl Select {
         }
     }
 
+    /// The namespaces that are asked for.
+    pub(in crate::cli) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
     /// Who is asked: the daemon on `socket`, unless a file was named.
     pub(in crate::cli) fn source(&self, socket: &Path) -> anyhow::Result<Source> {
         let mut files = self.from.iter().filter_map(|from| match from {

@@ -1,0 +1,122 @@
+//! What `mtls check` found.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::word::vocabulary;
+use super::{Peer, SCHEMA, Time, Transport, Verdict, Watched, Word};
+
+vocabulary! {
+    /// What a gate comes to.
+    Gate {
+        /// Everything that was seen meets the rules, and enough was seen.
+        Pass = "pass",
+        /// Something breaks a rule.
+        Violation = "violation",
+        /// Nothing breaks a rule, but not enough was seen to say that all is well.
+        NotEnough = "not-enough",
+    }
+}
+
+vocabulary! {
+    /// What a finding comes to.
+    Level {
+        /// It breaks a rule.
+        Violation = "violation",
+        /// Whether it breaks a rule cannot be told.
+        Undecided = "undecided",
+        /// It would break a rule, and is exempted from it.
+        Exempted = "exempted",
+    }
+}
+
+vocabulary! {
+    /// The kind of a finding.
+    Finding {
+        /// Something went in clear.
+        Plaintext = "plaintext",
+        /// Something that is neither TLS nor known.
+        NotTls = "not-tls",
+        /// The client was not authenticated.
+        OneWay = "one-way",
+        /// The TLS version is below the least that is allowed.
+        OldTls = "old-tls",
+        /// The ends may not talk at all.
+        Denied = "denied",
+        /// What it is was not seen, or not from its start.
+        NotSeen = "not-seen",
+    }
+}
+
+/// One finding: an edge, and what is wrong with it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct GateFinding {
+    /// What it comes to.
+    pub level: Word<Level>,
+    /// Its kind.
+    pub finding: Word<Finding>,
+    /// The clients.
+    pub src: Peer,
+    /// The servers, and the port.
+    pub dst: Peer,
+    /// What carries it.
+    pub transport: Word<Transport>,
+    /// How many connections; null where that is not known.
+    #[serde(default)]
+    pub connections: Option<u64>,
+    /// Their verdict; null where the finding is not about one.
+    #[serde(default)]
+    pub verdict: Option<Word<Verdict>>,
+    /// What is wrong, in a sentence.
+    pub reason: String,
+    /// Of an exempted one: why it is.
+    #[serde(default)]
+    pub exemption: Option<String>,
+    /// When such a connection was last seen.
+    pub last_seen: Time,
+}
+
+/// The answer of `mtls check`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct GateReport {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node; null where it is of several or of none.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// What it comes to.
+    pub outcome: Word<Gate>,
+    /// Edges that were judged.
+    pub edges: u64,
+    /// Connections that were judged, exempt ones left out.
+    pub connections: u64,
+    /// Seconds of traffic that it looks back on.
+    pub seconds: u64,
+    /// How much could be seen; null of a capture.
+    #[serde(default)]
+    pub watched: Option<Watched>,
+    /// Why not enough was seen; empty where enough was.
+    pub not_enough: Vec<String>,
+    /// What was found, violations first.
+    pub items: Vec<GateFinding>,
+}
+
+impl Default for GateReport {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            node: None,
+            generated: Time::default(),
+            outcome: Gate::NotEnough.into(),
+            edges: 0,
+            connections: 0,
+            seconds: 0,
+            watched: None,
+            not_enough: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `mtls check`: a gate. It exits with 0 when all is well, 1 for a violation, 4 when not enough was
+//! seen to say so.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use mtls_core::record::{EdgeList, Gate};
+
+use super::args::Check;
+use crate::gate::{self, Enough, Rules};
+use crate::source::{Source, block_on};
+
+/// Not enough was seen.
+const NOT_ENOUGH: u8 = 4;
+
+pub(super) fn run(args: &Check, socket: &Path) -> anyhow::Result<ExitCode> {
+    let source = args.select.source(socket)?;
+    let begun = begin(args, &source)?;
+    let mut list = block_on(source.edges())?;
+    // Files are read before anything is judged: a wrong one is no verdict.
+    let mut rules = Rules::new(args.require, args.min_tls);
+    if let Some(path) = &args.rules {
+        rules = rules.read(path, list.generated)?;
+    }
+    if let Some(path) = &args.allow {
+        rules.allow(path, list.generated)?;
+    }
+    let filter = args.select.filter();
+    filter.apply(&mut list.items, list.generated);
+    let enough = Enough {
+        flows: args.min_flows,
+        partial: args.accept_partial,
+        since: begun
+            .map(|list| list.generated)
+            .or(filter.since.map(|since| since.time(list.generated))),
+    };
+    let report = if args.strict_ready {
+        gate::ready(&list, args.select.namespaces(), enough)
+    } else {
+        gate::check(&list, &rules, enough)
+    };
+    super::print(&gate::write(&report, args.output)?)?;
+    if args.strict_ready && args.output == gate::Report::Text {
+        super::print(NOT_SEEN)?;
+    }
+    Ok(match report.outcome.known() {
+        Some(Gate::Pass) => ExitCode::SUCCESS,
+        Some(Gate::Violation) => ExitCode::FAILURE,
+        Some(Gate::NotEnough) | None => ExitCode::from(NOT_ENOUGH),
+    })
+}
+
+/// What no observer of packets can promise.
+const NOT_SEEN: &str = "not seen: clients that did not connect in this time; pods of other nodes; \
+traffic inside a pod; and whether mutual TLS is the mesh's own or the application's\n";
+
+/// With `--for`: waits, and says what there was before.
+fn begin(args: &Check, source: &Source) -> anyhow::Result<Option<EdgeList>> {
+    let Some(wait) = args.wait else {
+        return Ok(None);
+    };
+    anyhow::ensure!(
+        matches!(source, Source::Node(_)),
+        "--for waits for traffic, and a file has no more to come"
+    );
+    let list = block_on(source.edges())?;
+    std::thread::sleep(wait);
+    Ok(Some(list))
+}

@@ -1,0 +1,70 @@
+//! `mtls check --strict-ready`: what would break if a namespace took mutual TLS alone, as Istio's
+//! STRICT or Linkerd's `all-authenticated` does.
+
+use mtls_core::record::{
+    EdgeList, EdgeRecord, Exempt, Finding, GateFinding, GateReport, Level, Verdict, Word,
+};
+
+use super::{Enough, conclude, found, reason, seconds};
+
+/// What breaks on the servers' side of `namespaces`; of all, where there are none.
+pub(crate) fn ready(list: &EdgeList, namespaces: &[String], enough: Enough) -> GateReport {
+    let mut report = GateReport {
+        node: list.node.clone(),
+        generated: list.generated,
+        seconds: seconds(list, enough.since),
+        watched: (list.window_seconds > 0).then_some(list.watched),
+        ..GateReport::default()
+    };
+    let within = |edge: &&EdgeRecord| {
+        let namespace = edge.dst.namespace();
+        namespaces.is_empty() || namespaces.iter().any(|name| namespace == Some(name))
+    };
+    for edge in list.items.iter().filter(within) {
+        report.edges += 1;
+        report.connections += edge.verdict_counts.values().sum::<u64>();
+        report.items.extend(breaks(edge));
+    }
+    conclude(report, list, enough)
+}
+
+fn breaks(edge: &EdgeRecord) -> Vec<GateFinding> {
+    let mut items = Vec::new();
+    for (verdict, n) in &edge.verdict_counts {
+        let (level, finding) = match verdict.known() {
+            Some(Verdict::Mtls | Verdict::Failed | Verdict::NoData) => continue,
+            Some(Verdict::Plaintext) => (Level::Violation, Finding::Plaintext),
+            Some(Verdict::Opaque) => (Level::Violation, Finding::NotTls),
+            Some(Verdict::Tls) => (Level::Violation, Finding::OneWay),
+            _ => (Level::Undecided, Finding::NotSeen),
+        };
+        let reason = reason(edge, verdict);
+        items.push(found(edge, level, finding, Some(verdict), Some(*n), reason));
+    }
+    for (class, n) in &edge.exempt_counts {
+        // Both meshes let the kubelet's probes through, and what carried nothing has nothing to lose.
+        let said = match class.known() {
+            Some(Exempt::KubeletProbe | Exempt::Refused | Exempt::NoData) => continue,
+            Some(Exempt::Scrape) => "metrics are collected in clear",
+            Some(Exempt::Declared) => "declared to be exempt, which the mesh does not know of",
+            None => "exempt for a reason of a later version",
+        };
+        let level = class_level(class);
+        items.push(found(
+            edge,
+            level,
+            Finding::Plaintext,
+            None,
+            Some(*n),
+            said.to_owned(),
+        ));
+    }
+    items
+}
+
+fn class_level(class: &Word<Exempt>) -> Level {
+    match class.known() {
+        Some(_) => Level::Violation,
+        None => Level::Undecided,
+    }
+}

@@ -1,0 +1,159 @@
+//! Connections a line each: the table of `mtls flows`, and the columns of `mtls tap`.
+
+use std::fmt::Write as _;
+
+use mtls_core::record::{FlowList, FlowRecord, Kind, Mark, Peer, Verdict};
+
+use super::flows::{address, service, text};
+use super::{Look, Sheet, Style, ago, edges::name, safe, style, took};
+
+/// The width of each column of the tap but the last.
+const WIDTHS: [usize; 6] = [12, 22, 28, 26, 7, 12];
+
+/// The connections as a table, in the order in which they are.
+pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
+    let now = list.generated.as_nanos();
+    let wide = look == Look::Wide;
+    let mut header = vec!["LAST", "FROM", "TO", "STATUS", "TLS", "PROTOCOL", "STATE"];
+    if wide {
+        header.extend([
+            "ID",
+            "FIRST",
+            "SRC",
+            "DST",
+            "EVIDENCE",
+            "BYTES",
+            "CLIENT_ID",
+            "SERVER_ID",
+            "NOTES",
+        ]);
+    }
+    header.push("WHY");
+    let mut sheet = Sheet::new(header);
+    for flow in &list.items {
+        let tls = flow.tls.as_deref();
+        let mut cells = vec![
+            ago(flow.last_seen, now),
+            end(&flow.src),
+            server(flow),
+            status(flow, style),
+            text(tls.and_then(|tls| tls.version.as_deref())),
+            safe(&flow.protocol).into_owned(),
+            if flow.closed { "closed" } else { "open" }.into(),
+        ];
+        if wide {
+            let bytes = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+            let notes: Vec<_> = flow.notes.iter().map(|note| safe(note)).collect();
+            cells.extend([
+                text(flow.id.as_deref()),
+                ago(flow.first_seen, now),
+                address(&flow.src),
+                service(flow),
+                text(flow.evidence.as_ref().map(|word| word.as_str())),
+                format!("{}/{}", bytes(flow.bytes.client), bytes(flow.bytes.server)),
+                text(tls.and_then(|tls| tls.client_identity.as_deref())),
+                text(tls.and_then(|tls| tls.server_identity.as_deref())),
+                notes.join("; "),
+            ]);
+        }
+        cells.push(safe(&flow.reason).into_owned());
+        sheet.row(cells, flow.mark().map(Into::into).as_ref());
+    }
+    if sheet.is_empty() {
+        sheet.below.push_str("no connections to show\n");
+    }
+    sheet.below.push_str(&summary(list));
+    sheet
+}
+
+/// How many, and how far back that goes.
+fn summary(list: &FlowList) -> String {
+    let open = list.items.iter().filter(|flow| !flow.closed).count();
+    let mut line = format!("{} connections, {open} open", list.items.len());
+    let Some(history) = &list.history else {
+        return line + "\n";
+    };
+    // Writing to a String cannot fail.
+    if history.forgotten > 0 {
+        let since = history
+            .since
+            .map(|since| ago(since, list.generated.as_nanos()));
+        let _ = write!(
+            line,
+            "; {} OLDER ONES FORGOTTEN, the last {} ago (room for {}: mtls daemon --history)",
+            history.forgotten,
+            since.unwrap_or_default(),
+            history.capacity
+        );
+    } else {
+        let _ = write!(line, "; all of the last {}", took(list.window_seconds));
+    }
+    line + "\n"
+}
+
+/// The mark and the verdict, or why it is exempt.
+fn status(flow: &FlowRecord, style: Style) -> String {
+    if let Some(exempt) = &flow.exempt {
+        return format!("- {}", style::exempt(&exempt.class));
+    }
+    let mark = flow.mark().map(Into::into);
+    // What exposed nothing shows nothing good either.
+    let mark = mark.or_else(|| (flow.verdict == Verdict::Failed).then(|| Mark::Unknown.into()));
+    format!(
+        "{} {}",
+        style.mark(mark.as_ref()),
+        style::verdict(&flow.verdict)
+    )
+}
+
+/// `shop/web`, `node/node-1`, or the address.
+fn end(peer: &Peer) -> String {
+    match (peer.namespace(), peer.kind()) {
+        (Some(namespace), _) => format!("{}/{}", safe(namespace), name(peer)),
+        (None, Some(Kind::Node)) => name(peer),
+        (None, _) => safe(&peer.name()).into_owned(),
+    }
+}
+
+/// The server and its port.
+fn server(flow: &FlowRecord) -> String {
+    let name = end(&flow.dst);
+    let name = if name.contains(':') {
+        format!("[{name}]")
+    } else {
+        name
+    };
+    let port = service(flow);
+    let port = port.rsplit_once(':').map_or("-", |(_, port)| port);
+    format!("{name}:{port}")
+}
+
+/// The header of the tap's columns.
+pub(crate) fn tap_header() -> String {
+    columns(&["TIME", "FROM", "TO", "STATUS", "TLS", "PROTOCOL"], "WHY")
+}
+
+/// A line of the tap: the time of day in UTC, then the rest in columns.
+pub(crate) fn tap_line(flow: &FlowRecord, style: Style) -> String {
+    let time = flow.last_seen.to_string();
+    let tls = flow.tls.as_deref().and_then(|tls| tls.version.as_deref());
+    let cells = [
+        time.get(11..23).unwrap_or_default(),
+        &end(&flow.src),
+        &server(flow),
+        &status(flow, style),
+        &text(tls),
+        &safe(&flow.protocol),
+    ];
+    columns(&cells, &safe(&flow.reason))
+}
+
+fn columns(cells: &[&str], last: &str) -> String {
+    let mut line = String::new();
+    for (cell, width) in cells.iter().zip(WIDTHS) {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{cell:<width$}  ");
+    }
+    line.push_str(last);
+    line
+}
