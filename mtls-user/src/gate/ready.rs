@@ -2,7 +2,7 @@
 //! STRICT or Linkerd's `all-authenticated` does.
 
 use mtls_core::record::{
-    EdgeList, EdgeRecord, Exempt, Finding, GateFinding, GateReport, Level, Verdict, Word,
+    EdgeList, EdgeRecord, Exempt, Finding, GateFinding, GateReport, Level, Transport, Verdict, Word,
 };
 
 use super::{Enough, conclude, found, reason, seconds};
@@ -45,6 +45,9 @@ fn breaks(edge: &EdgeRecord) -> Vec<GateFinding> {
         // Both meshes let the kubelet's probes through, and what carried nothing has nothing to lose.
         let said = match class.known() {
             Some(Exempt::KubeletProbe | Exempt::Refused | Exempt::NoData) => continue,
+            // No mesh takes datagrams.
+            Some(Exempt::Dns) if edge.transport == Transport::Udp => continue,
+            Some(Exempt::Dns) => "DNS in clear",
             Some(Exempt::Scrape) => "metrics are collected in clear",
             Some(Exempt::Declared) => "declared to be exempt, which the mesh does not know of",
             None => "exempt for a reason of a later version",
