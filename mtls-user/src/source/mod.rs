@@ -8,6 +8,7 @@
 pub(crate) mod capture;
 mod client;
 mod file;
+mod prometheus;
 mod tap;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 pub(crate) use client::block_on;
 use mtls_core::record::{EdgeList, EdgeRecord, FlowList, Status};
+pub(crate) use prometheus::Question;
 pub(crate) use tap::Tap;
 
 /// Nobody answers: the exit code says so.
@@ -32,6 +34,8 @@ pub(crate) enum Source {
     Node(PathBuf),
     /// A saved answer (`-o json`, `-o jsonl`), or a capture.
     File(PathBuf),
+    /// The metrics that a server has kept.
+    Prometheus(Box<Question>),
 }
 
 impl Source {
@@ -40,6 +44,7 @@ impl Source {
         let mut list: EdgeList = match self {
             Self::Node(socket) => client::get(socket, "/v1/edges").await?,
             Self::File(path) => file::read(path)?.edges(path)?,
+            Self::Prometheus(question) => prometheus::edges(question).await?,
         };
         list.items = EdgeRecord::fold(list.items);
         Ok(list)
@@ -50,6 +55,7 @@ impl Source {
         match self {
             Self::Node(socket) => client::get(socket, "/v1/flows").await,
             Self::File(path) => file::read(path)?.flows(path),
+            Self::Prometheus(_) => bail!("metrics have no connections: ask `mtls edges`"),
         }
     }
 
@@ -58,6 +64,7 @@ impl Source {
         match self {
             Self::Node(socket) => client::get(socket, "/v1/status").await,
             Self::File(path) => file::read(path)?.status(path),
+            Self::Prometheus(_) => bail!("metrics have no status: ask `mtls edges`"),
         }
     }
 
@@ -69,6 +76,7 @@ impl Source {
                 "{} is a file, and nothing happens in it: ask `mtls flows --from {0}`",
                 path.display()
             ),
+            Self::Prometheus(_) => bail!("nothing happens in metrics: ask `mtls edges`"),
         }
     }
 }

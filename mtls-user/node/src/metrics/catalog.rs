@@ -76,6 +76,7 @@ const LIKE: &[&str] = &[
     "verdict",
     "exempt",
     "outcome",
+    "mark",
 ];
 
 catalog! {

@@ -281,13 +281,15 @@ impl Snapshot {
                     verdict,
                     exempt,
                     outcome,
+                    mark,
                 } = row.like;
+                let mark = mark.map_or("", |mark| mark.as_str());
                 let exempt = exempt.map_or("", |exempt| exempt.as_str());
                 for (side, count) in Sides::NAMES.into_iter().zip(row.at) {
                     if count.connections > 0 || count.open > 0 {
                         let [a, b, c, d, e, f] = ends.values();
-                        let (verdict, outcome) = (verdict.as_str(), outcome.as_str());
-                        add(&[side, a, b, c, d, e, f, verdict, exempt, outcome], count)?;
+                        let (g, i) = (verdict.as_str(), outcome.as_str());
+                        add(&[side, a, b, c, d, e, f, g, exempt, i, mark], count)?;
                     }
                 }
             }

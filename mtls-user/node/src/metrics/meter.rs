@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use super::certificates::{Certificates, Expiry};
 use super::labels::{End, Labels, Sides, known, value};
 use super::rows::{Edge, Likeness, note};
-use mtls_core::record::{Cause, Event, FlowRecord, Side, Verdict};
+use mtls_core::record::{Cause, Event, FlowRecord, Mark, Side, Verdict};
 
 /// An edge on which nothing happened for so long gives its place up, in nanoseconds. A counter that
 /// ends and begins again has lost what came between two scrapes.
@@ -172,10 +172,10 @@ impl Meter {
         counted.ever = counted.ever.with(sides);
         if counted.edge == self.other {
             self.totals.overflow += u64::from(is_first_here);
-        } else if is_first_here && like.exempt.is_none() {
-            match like.verdict {
-                Verdict::Mtls => edge.is_mutual = true,
-                Verdict::Plaintext | Verdict::Tls if edge.is_mutual => {
+        } else if is_first_here {
+            match like.mark {
+                Some(Mark::Mutual) => edge.is_mutual = true,
+                Some(Mark::Clear | Mark::OneWay) if edge.is_mutual => {
                     edge.is_mutual = false;
                     note(&mut edge.downgrades, sides, time);
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::labels::{Labels, Sides, known};
-use mtls_core::record::{Exempt, FlowRecord, Outcome, Verdict};
+use mtls_core::record::{Exempt, FlowRecord, Mark, Outcome, Verdict};
 
 /// Most rows of one edge: beyond it, what an edge's connections are like is not told apart.
 pub(super) const MAX_ROWS: usize = 32;
@@ -16,6 +16,8 @@ pub(super) struct Likeness {
     pub(super) verdict: Verdict,
     pub(super) exempt: Option<Exempt>,
     pub(super) outcome: Outcome,
+    /// What it comes to by itself; none where it is exempt or exposed nothing.
+    pub(super) mark: Option<Mark>,
 }
 
 impl Likeness {
@@ -28,6 +30,7 @@ impl Likeness {
             verdict: known(&flow.verdict, Verdict::Unobserved),
             exempt: exempt.and_then(|class| class.known()),
             outcome: outcome.map_or(Outcome::NothingExpected, |o| known(o, Outcome::Worse)),
+            mark: flow.mark(),
         }
     }
 }

@@ -3,8 +3,8 @@ use std::path::Path;
 
 use super::*;
 use mtls_core::record::{
-    CertificateInfo, Event, Exempt, FlowRecord, Kind as Who, Mismatch, Peer, Reporter, Side,
-    Status, Time, TlsInfo, Verdict, Workload,
+    Cause, CertificateInfo, Event, Exempt, FlowRecord, Kind as Who, Mismatch, Origin, Peer,
+    Reporter, Side, Status, Time, TlsInfo, Verdict, Workload,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -30,6 +30,7 @@ fn flow(number: u64, event: Event, verdict: Verdict) -> FlowRecord {
         src: end("web", Who::Deployment),
         dst: end("db", Who::StatefulSet),
         verdict: verdict.into(),
+        origin: Origin::Syn.into(),
         first_seen: Time::from_nanos(SECOND),
         last_seen: Time::from_nanos(SECOND + number * SECOND),
         ..FlowRecord::default()
@@ -81,6 +82,7 @@ fn each_connection_is_counted_once_at_each_end() {
             ("verdict", "mtls"),
             ("exempt", ""),
             ("outcome", "nothing-expected"),
+            ("mark", "mutual"),
         ];
         let get = |name: &str| value(&page, name, &labels);
         assert_eq!(get("mtls_edge_connections_total"), Some(7.0));
@@ -153,6 +155,24 @@ fn a_downgrade_is_counted_when_it_happens_and_not_for_every_connection_after_it(
     let get = |name| value(&page, name, &labels);
     assert_eq!(get("mtls_downgrades_total"), Some(2.0));
     assert_eq!(get("mtls_downgrade_last_seen_timestamp_seconds"), Some(8.0));
+}
+
+#[test]
+fn what_was_not_seen_whole_is_no_mutual_tls_and_a_secret_in_clear_is_clear() {
+    let mut meter = Meter::new(100);
+    let mut part = flow(1, Event::Closed, Verdict::Mtls);
+    part.lost = true;
+    meter.observe(&part);
+    let mut secret = flow(2, Event::Closed, Verdict::Mtls);
+    secret.cause = Cause::SecretInClear.into();
+    meter.observe(&secret);
+    let page = page(&meter, Format::Text);
+    let get = |mark| {
+        let labels = [("reporter", "source"), ("verdict", "mtls"), ("mark", mark)];
+        value(&page, "mtls_edge_connections_total", &labels)
+    };
+    let marks = [get("mutual"), get("unknown"), get("clear")];
+    assert_eq!(marks, [None, Some(1.0), Some(1.0)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod daemon;
+mod history;
 mod select;
 mod time;
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::history::History;
 use super::time::since;
 use crate::output::Format;
 use crate::select::{End, Filter, Ports, Since, Test, Wanted};
@@ -51,6 +52,8 @@ pub(in crate::cli) struct Select {
     /// Only the N that were seen last.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
+    #[command(flatten)]
+    history: History,
 }
 
 /// What `--from` names.
@@ -151,14 +154,21 @@ impl Select {
         &self.namespaces
     }
 
-    /// Who is asked: the daemon on `socket`, unless a file was named.
+    /// Who is asked: the daemon on `socket`, unless a file or a server was named.
     pub(in crate::cli) fn source(&self, socket: &Path) -> anyhow::Result<Source> {
         let mut files = self.from.iter().filter_map(|from| match from {
             Origin::File(path) => Some(path),
             Origin::End(_) => None,
         });
+        let question = self.history.question(self.since);
         match (files.next(), files.next()) {
-            (None, _) => Ok(Source::Node(socket.into())),
+            (Some(_), _) if question.is_some() => {
+                anyhow::bail!("--from names a file, and --prometheus a server: one can be asked")
+            }
+            (None, _) => Ok(question.map_or_else(
+                || Source::Node(socket.into()),
+                |question| Source::Prometheus(Box::new(question)),
+            )),
             (Some(file), None) => Ok(Source::File(file.clone())),
             (Some(_), Some(_)) => anyhow::bail!("--from names several files: one can be read"),
         }

@@ -1,0 +1,63 @@
+//! Where and when the past is looked for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mtls_core::record::Time;
+
+use crate::select::Since;
+use crate::source::Question;
+
+/// How long before its end the past is looked at.
+const WINDOW: Duration = Duration::from_mins(10);
+
+/// A server of metrics.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "The past")]
+pub(super) struct History {
+    /// Ask this server's metrics instead of the daemon: Prometheus, or what has its query API (Thanos,
+    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m].
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
+    /// The ten minutes before this time (2026-11-28T05:25:00Z).
+    #[arg(long, value_parser = time, value_name = "TIME", requires = "prometheus", conflicts_with = "since")]
+    at: Option<Time>,
+    /// Send the server this header (X-Scope-OrgID: shop); repeatable.
+    #[arg(
+        long = "prometheus-header",
+        value_name = "NAME: VALUE",
+        requires = "prometheus"
+    )]
+    headers: Vec<String>,
+    /// Show the server the token of this file.
+    #[arg(
+        long = "prometheus-token-file",
+        value_name = "FILE",
+        requires = "prometheus"
+    )]
+    token: Option<PathBuf>,
+}
+
+impl History {
+    /// What to ask a server of metrics, where one is named.
+    pub(super) fn question(&self, since: Option<Since>) -> Option<Question> {
+        let now = Time::from_nanos(mtls_node::clock::now());
+        let at = self.at.unwrap_or(now);
+        let window = since.map_or(WINDOW, |since| {
+            let begin = since.time(at).as_nanos();
+            Duration::from_nanos(at.as_nanos().saturating_sub(begin))
+        });
+        Some(Question {
+            url: self.prometheus.clone()?,
+            at,
+            window,
+            headers: self.headers.clone(),
+            token: self.token.clone(),
+        })
+    }
+}
+
+/// A point in time as RFC 3339 has it.
+fn time(text: &str) -> Result<Time, String> {
+    Time::parse(text).ok_or_else(|| "expected a time like 2026-11-28T05:25:00Z".into())
+}
