@@ -99,6 +99,60 @@ fn an_answer_that_was_saved_is_asked_again() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_edge_is_explained_and_what_is_none_says_what_there_is() -> Result<()> {
+    let answer = ask("explain 10.42.1.1 10.42.1.4:8443")?;
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    for part in [
+        "tls: 1 of 1 connections",
+        "did not request",
+        "what to do next",
+    ] {
+        assert!(answer.out.contains(part), "{part}: {answer:?}");
+    }
+    let json: Value = serde_json::from_str(&ask("explain 10.42.1.1 10.42.1.4 -o json")?.out)?;
+    let id = json["items"][0]["flow"]["id"].as_str().context("an id")?;
+    let by_id = ask(&format!("explain {id} -o json"))?;
+    let by_id: Value = serde_json::from_str(&by_id.out)?;
+    assert_eq!(by_id["items"][0]["flow"], json["items"][0]["flow"]);
+    let nothing = ask("explain 10.42.1.4 10.42.1.1")?;
+    assert_eq!((nothing.code, nothing.out.as_str()), (Some(1), ""));
+    assert!(
+        ask("explain 10.42.1.1 10.42.1.4:1")?
+            .err
+            .contains("10.42.1.4:8443")
+    );
+    assert_eq!(ask("explain 10.42.1.1 a//b")?.code, Some(2));
+    Ok(())
+}
+
+#[test]
+fn what_has_changed_is_told_and_fails_where_it_is_worse() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let save = |name: &str, args: &str| -> Result<String> {
+        let path = dir.path().join(name);
+        std::fs::write(&path, ask(args)?.out)?;
+        Ok(path.display().to_string())
+    };
+    let all = save("all.json", "edges -o json")?;
+    let some = save("some.json", "edges -o json --not port=8080")?;
+    let diff = |before: &str, after: &str| mtls(["diff", "--fail-on-worse", before, after]);
+    let same = diff(&all, &all)?;
+    assert_eq!(same.code, Some(0), "{same:?}");
+    assert_eq!(same.out, "0 worse, 0 new, 0 better, 0 gone, 7 as before");
+    assert_eq!(diff(&all, &some)?.code, Some(0));
+    let new = diff(&some, &all)?;
+    assert_eq!(new.code, Some(1), "{new:?}");
+    assert!(
+        new.out
+            .ends_with("0 worse, 2 new, 0 better, 0 gone, 5 as before"),
+        "{new:?}"
+    );
+    let baseline = ask(&format!("edges -o jsonl --baseline {some}"))?;
+    assert_eq!(baseline.out.lines().count(), 2, "{baseline:?}");
+    Ok(())
+}
+
 /// The snippets for pipelines, run as the shell of a pipeline would.
 #[test]
 fn the_snippets_for_pipelines_do_what_the_page_says() -> Result<()> {

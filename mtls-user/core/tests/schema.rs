@@ -2,7 +2,8 @@
 //! writes it anew.
 
 use mtls_core::record::{
-    Check, EdgeList, EdgeRecord, FlowList, FlowRecord, GateReport, List, SCHEMA, Status, TapLine,
+    Check, EdgeChange, EdgeList, EdgeRecord, Explanation, FlowList, FlowRecord, GateReport, List,
+    SCHEMA, Status, TapLine,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -33,6 +34,14 @@ fn schema() -> Value {
             generator.subschema_for::<EdgeRecord>(),
         ),
         ("mtls flows -o json", generator.subschema_for::<FlowList>()),
+        (
+            "mtls explain -o json",
+            generator.subschema_for::<List<Explanation>>(),
+        ),
+        (
+            "mtls diff -o json, mtls edges --baseline FILE -o json",
+            generator.subschema_for::<List<EdgeChange>>(),
+        ),
         (
             "mtls check -o json",
             generator.subschema_for::<GateReport>(),

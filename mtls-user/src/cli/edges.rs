@@ -51,6 +51,10 @@ pub(super) fn run(args: &Edges, socket: &Path) -> anyhow::Result<ExitCode> {
         );
     }
     let list = block_on(ask(&source, &filter))?;
+    if let Some(file) = &args.baseline {
+        let before = block_on(ask(&Source::File(file.clone()), &filter))?;
+        return super::diff::show(&before, &list, &args.output, false);
+    }
     if args.watch {
         return watch(args, &source, &filter, list);
     }

@@ -3,8 +3,10 @@
 mod args;
 mod check;
 mod classify;
+mod diff;
 mod doctor;
 mod edges;
+mod explain;
 mod flows;
 mod pages;
 mod status;
@@ -22,8 +24,15 @@ use crate::source::NoDaemon;
 use args::{Args, Verb};
 use mtls_core::record::{List, Time};
 
+/// What clap exits with, too.
+const WRONG_USAGE: u8 = 2;
 /// No daemon could be asked.
 const NO_DAEMON: u8 = 3;
+
+/// The command line cannot be meant so.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Runs the program with this process's arguments.
 pub(crate) fn main() -> ExitCode {
@@ -34,6 +43,8 @@ pub(crate) fn main() -> ExitCode {
             eprintln!("mtls: {}", crate::output::safe(&format!("{error:#}")));
             if error.is::<NoDaemon>() {
                 ExitCode::from(NO_DAEMON)
+            } else if error.is::<Usage>() {
+                ExitCode::from(WRONG_USAGE)
             } else {
                 ExitCode::FAILURE
             }
@@ -60,6 +71,8 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Edges(args) => edges::run(&args, &socket),
+        Verb::Explain(args) => explain::run(&args, &socket),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Flows(args) => flows::run(&args, &socket),
         Verb::Tap(args) => tap::run(&args, &socket),
         Verb::Top(args) => top::run(&args, &socket),

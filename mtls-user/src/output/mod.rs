@@ -1,5 +1,6 @@
 //! What people read: tables and lines. What programs read is the types' own JSON.
 
+mod changes;
 mod doctor;
 mod edges;
 mod flow_rows;
@@ -14,6 +15,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changes::changes;
 pub(crate) use doctor::doctor;
 pub(crate) use edges::{edge_name, edges, path as end_path, sort_edges, status as edge_status};
 pub(crate) use flow_rows::{flows, tap_header, tap_line};

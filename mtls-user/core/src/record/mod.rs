@@ -6,8 +6,10 @@
 //! that an old client reads a new daemon.
 
 mod cause;
+mod change;
 mod content;
 mod edge;
+mod explain;
 mod flow;
 mod gate;
 mod list;
@@ -20,8 +22,10 @@ mod word;
 mod words;
 
 pub use cause::Cause;
+pub use change::{Change, EdgeChange};
 pub use content::{CertificateInfo, HttpInfo, TlsInfo};
 pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
+pub use explain::Explanation;
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use gate::{Finding, Gate, GateFinding, GateReport, Level};
 pub use list::{EdgeList, FlowList, History, List, Watched};

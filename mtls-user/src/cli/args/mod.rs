@@ -49,6 +49,10 @@ pub(super) enum Verb {
     Daemon(Box<Daemon>),
     /// Who talks to whom on this node, and how.
     Edges(Edges),
+    /// Why an edge or a connection is what it is, and what to do about it.
+    Explain(Explain),
+    /// What has changed between two saved answers.
+    Diff(Diff),
     /// The connections of the window, one by one, the latest last.
     Flows(Flows),
     /// Flows as they are classified.
@@ -97,9 +101,49 @@ pub(super) struct Edges {
     /// Show exempt traffic too: probes, scrapes, refused ports, connections without data.
     #[arg(long)]
     pub(super) all: bool,
+    /// Show what has changed since this saved answer instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "watch"])]
+    pub(super) baseline: Option<PathBuf>,
     /// Go on, and print edges that come or change.
     #[arg(short, long)]
     pub(super) watch: bool,
+    #[command(flatten)]
+    pub(super) select: Select,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = END)]
+pub(super) struct Explain {
+    /// The client, and the server with or without its port; or the id of a connection (mtls flows).
+    #[arg(required = true, num_args = 1..=2, value_names = ["FROM|ID", "TO[:PORT]"])]
+    pub(super) what: Vec<String>,
+    /// A saved answer or a capture to read instead of asking the daemon.
+    #[arg(long = "from", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(super) format: Format,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = END)]
+pub(super) struct Diff {
+    /// The earlier answer (`mtls edges -o json`), or a capture.
+    #[arg(value_name = "BEFORE")]
+    pub(super) before: PathBuf,
+    /// The later one.
+    #[arg(value_name = "AFTER")]
+    pub(super) after: PathBuf,
+    /// Exit with 1 where an edge is worse, or new and not mutual TLS.
+    #[arg(long)]
+    pub(super) fail_on_worse: bool,
     #[command(flatten)]
     pub(super) select: Select,
     #[command(flatten)]

@@ -1,0 +1,278 @@
+//! Why an edge is what it is: the evidence of its worst connection step by step, what was not seen,
+//! what would change it, and what to do.
+
+mod advice;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+
+use mtls_core::record::{
+    EdgeRecord, Explanation, FlowRecord, Mark, Origin, Outcome, Time, TlsInfo, Vocabulary, Word,
+    severity,
+};
+
+use crate::output::{ago, end_path, safe};
+
+/// Explains an edge by the connections of it that are remembered.
+pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
+    let of_edge = flows.iter().filter(|flow| flow.exempt.is_none());
+    let worst = of_edge
+        .filter(|flow| {
+            edge.verdict
+                .as_ref()
+                .is_none_or(|named| flow.verdict == *named)
+        })
+        .min_by_key(|flow| {
+            (
+                flow.mark(),
+                severity(&flow.verdict),
+                std::cmp::Reverse(flow.last_seen),
+            )
+        });
+    let mut explained = match worst {
+        Some(worst) => flow(worst.clone(), generated),
+        None => Explanation {
+            generated,
+            evidence: edge
+                .reason
+                .iter()
+                .map(|reason| format!("of the latest of them: {reason}"))
+                .collect(),
+            not_seen: vec!["no connection of it is remembered one by one (mtls flows)".into()],
+            ..Explanation::default()
+        },
+    };
+    explained.verdict.clone_from(&edge.verdict);
+    explained.summary = summary(&edge, generated);
+    let seen = edge.coverage;
+    if seen.partial + seen.unobserved > 0 {
+        explained.not_seen.push(format!(
+            "{} of {} connections were not seen whole, and {} of them not at all",
+            seen.partial + seen.unobserved,
+            edge.connections,
+            seen.unobserved
+        ));
+    }
+    explained.edge = Some(edge);
+    explained
+}
+
+/// `web → pg:5432 is plaintext: 8 of 9 connections, the last 3s ago`.
+fn summary(edge: &EdgeRecord, generated: Time) -> String {
+    let port = edge
+        .dst
+        .port
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let mut text = format!("{} to {}{port}: ", end_path(&edge.src), end_path(&edge.dst));
+    // Writing to a String cannot fail.
+    match &edge.verdict {
+        None => text.push_str("every connection is exempt"),
+        Some(verdict) => {
+            let n = edge
+                .verdict_counts
+                .get(verdict)
+                .copied()
+                .unwrap_or_default();
+            let total: u64 = edge.verdict_counts.values().sum();
+            let _ = write!(text, "{verdict}: {n} of {total} connections");
+        }
+    }
+    let _ = write!(
+        text,
+        ", the last seen {} ago",
+        ago(edge.last_seen, generated.as_nanos())
+    );
+    if edge.mark == Some(Mark::Unknown.into()) {
+        text.push_str("; it cannot be vouched for");
+    }
+    text
+}
+
+/// Explains one connection.
+pub(crate) fn flow(flow: FlowRecord, generated: Time) -> Explanation {
+    let port = flow
+        .dst
+        .port
+        .map_or_else(String::new, |port| format!(":{port}"));
+    Explanation {
+        generated,
+        verdict: Some(flow.verdict.clone()),
+        summary: format!(
+            "{} to {}{port}: {}, last seen {} ago",
+            end_path(&flow.src),
+            end_path(&flow.dst),
+            flow.verdict,
+            ago(flow.last_seen, generated.as_nanos())
+        ),
+        evidence: evidence(&flow),
+        not_seen: not_seen(&flow),
+        would_change: advice::would_change(&flow),
+        next: advice::next(&flow),
+        edge: None,
+        flow: Some(Box::new(flow)),
+        ..Explanation::default()
+    }
+}
+
+/// A word's meaning without its full stop; the word itself where this version does not know it.
+fn meaning<T: Vocabulary>(word: &Word<T>) -> String {
+    let known = word.known().map(Vocabulary::meaning);
+    known.map_or_else(
+        || format!("`{word}`, a word of a later version"),
+        |meaning| meaning.trim_end_matches('.').to_owned(),
+    )
+}
+
+fn evidence(flow: &FlowRecord) -> Vec<String> {
+    let mut steps = vec![match flow.origin.known() {
+        Some(Origin::Syn) => "its start was seen".to_owned(),
+        _ => "it is older than the observation".to_owned(),
+    }];
+    if let Some(tls) = &flow.tls {
+        steps.extend(handshake(tls));
+    }
+    if let Some(http) = &flow.http {
+        let said = [&http.method, &http.authority, &http.path].map(|text| text.as_deref());
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        steps.push(format!("first request, in clear: {}", said.join(" ")));
+    }
+    if let Some(evidence) = &flow.evidence {
+        steps.push(format!("evidence {evidence}: {}", meaning(evidence)));
+    }
+    steps.push(format!(
+        "so it is {}: {}",
+        flow.verdict,
+        meaning(&flow.verdict)
+    ));
+    steps.push(format!("because: {} ({})", flow.reason, flow.cause));
+    if let Some(exempt) = &flow.exempt {
+        steps.push(format!(
+            "exempt, {}: {}",
+            exempt.class,
+            meaning(&exempt.class)
+        ));
+    }
+    if let Some(expectation) = &flow.expectation
+        && expectation.outcome != Outcome::NothingExpected
+    {
+        let reason = expectation
+            .reason
+            .as_deref()
+            .unwrap_or("no reason is known");
+        let expected = expectation
+            .expected
+            .as_ref()
+            .map_or("nothing", |word| word.as_str());
+        let outcome = &expectation.outcome;
+        steps.push(format!(
+            "expected {expected}, and it is {outcome}: {reason}"
+        ));
+    }
+    steps.extend(flow.mismatches.iter().map(ToString::to_string));
+    steps.extend(flow.notes.iter().cloned());
+    steps
+}
+
+fn handshake(tls: &TlsInfo) -> Vec<String> {
+    let mut steps = Vec::new();
+    if let Some(name) = &tls.sni {
+        let outer = if tls.ech {
+            " (the outer name of an encrypted hello)"
+        } else {
+            ""
+        };
+        steps.push(format!("the client asked for {name}{outer}"));
+    }
+    if let Some(version) = &tls.version {
+        let chosen = [Some(version), tls.cipher.as_ref(), tls.group.as_ref()];
+        let chosen: Vec<_> = chosen
+            .into_iter()
+            .flatten()
+            .map(|text| text.as_str())
+            .collect();
+        steps.push(format!("the server chose TLS {}", chosen.join(", ")));
+    }
+    if tls.resumed == Some(true) {
+        steps.push("the session continues an older one".to_owned());
+    }
+    let certificate = &tls.client_certificate;
+    steps.push(format!(
+        "the client's certificate: {}",
+        meaning(certificate)
+    ));
+    for (whose, certificate) in [("client", &tls.client_cert), ("server", &tls.server_cert)] {
+        if let Some(certificate) = certificate {
+            steps.push(format!(
+                "the {whose}'s certificate was seen: {}, {}, to {}",
+                certificate
+                    .spiffe_id
+                    .as_deref()
+                    .unwrap_or(&certificate.subject),
+                certificate.key,
+                &certificate.not_after.to_string()[..10]
+            ));
+        }
+    }
+    if let Some(mesh) = &tls.mesh {
+        steps.push(format!("the handshake is as {mesh} makes it"));
+    }
+    if let Some(alert) = &tls.alert {
+        steps.push(format!("an alert ended it: {alert}"));
+    }
+    steps
+}
+
+fn not_seen(flow: &FlowRecord) -> Vec<String> {
+    let mut missing: Vec<_> = flow.unseen.iter().map(meaning).collect();
+    if flow.lost {
+        missing.push("samples of it were lost, or may have been".into());
+    }
+    let tls = flow.tls.as_deref();
+    if tls.is_some_and(|tls| tls.post_handshake_auth && tls.client_cert.is_none()) {
+        missing.push(
+            "whether the client authenticates later, which TLS 1.3 allows it to and encrypts"
+                .into(),
+        );
+    }
+    if tls.is_some_and(|tls| tls.version.as_deref() == Some("1.3")) {
+        missing.push("the certificates: TLS 1.3 encrypts them".into());
+    }
+    missing
+}
+
+/// The explanation as text.
+pub(crate) fn text(explained: &Explanation) -> String {
+    let mut out = format!("{}\n", safe_line(&explained.summary));
+    for (title, lines) in [
+        ("evidence", &explained.evidence),
+        ("not seen", &explained.not_seen),
+        ("what would change it", &explained.would_change),
+        ("what to do next", &explained.next),
+    ] {
+        if lines.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{title}:");
+        for (at, line) in lines.iter().enumerate() {
+            let _ = writeln!(out, "  {}. {}", at + 1, safe_line(line));
+        }
+    }
+    out
+}
+
+/// Longer than a cell may be, as safe.
+fn safe_line(text: &str) -> String {
+    let mut rest = text;
+    let mut out = String::new();
+    while !rest.is_empty() {
+        let mut cut = rest.len().min(200);
+        while !rest.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        out.push_str(&safe(&rest[..cut]));
+        rest = &rest[cut..];
+    }
+    out
+}
