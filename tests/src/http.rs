@@ -16,11 +16,11 @@ pub fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Str
         .with_context(|| format!("connect to {addr}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // Of version 1.0, an answer ends with the connection.
-    let mut request = format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {addr}\r\n")?;
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        write!(stream, "{name}: {value}\r\n")?;
     }
-    stream.write_all(format!("{request}\r\n").as_bytes())?;
+    stream.write_all(b"\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;

@@ -139,21 +139,18 @@ fn measure(name: &'static str, beside: Beside, crowd: u16) -> Result<Row> {
     let socket = daemon.socket().to_owned();
     let over = AtomicBool::new(false);
     let (done, names_built, mut answers) = std::thread::scope(|scope| {
-        let names = scope.spawn(|| match beside.names {
-            true => rename(&over),
-            false => Ok(0),
-        });
+        let names = scope.spawn(|| if beside.names { rename(&over) } else { Ok(0) });
         let askers = ["/v1/status", "/v1/edges"].map(|path| {
             let (socket, over) = (&socket, &over);
-            scope.spawn(move || match beside.questions {
-                true => ask(socket, path, over),
-                false => Ok(Vec::new()),
+            scope.spawn(move || {
+                if beside.questions {
+                    ask(socket, path, over)
+                } else {
+                    Ok(Vec::new())
+                }
             })
         });
-        let veths = scope.spawn(|| match beside.veths {
-            true => burst(&into),
-            false => Ok(()),
-        });
+        let veths = scope.spawn(|| if beside.veths { burst(&into) } else { Ok(()) });
         let done = generator.run(Load::Connect(crowd), TIME);
         over.store(true, Ordering::Relaxed);
         let mut answers = Vec::new();
