@@ -1,6 +1,7 @@
 //! Is the traffic between these pods really mutual TLS? The command line.
 
 mod cli;
+mod cluster;
 mod explain;
 mod gate;
 mod output;

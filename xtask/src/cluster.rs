@@ -99,6 +99,7 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
     build::run(build::cargo().args(tests).arg("--no-run"))?;
     let keeper = up()?;
     load(&image)?;
+    plugin(profile)?;
     step("testing");
     let mut command = build::cargo();
     command.args(tests).arg("--");
@@ -112,6 +113,14 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
     let tested = build::run(&mut command);
     drop(keeper);
     tested
+}
+
+/// Puts the image's program among the cluster's, as kubectl finds it.
+fn plugin(profile: &str) -> anyhow::Result<()> {
+    let program = image::program(image::Arch::native()?, profile)?;
+    let link = bin().join("kubectl-mtls");
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(program, &link).with_context(|| format!("make {}", link.display()))
 }
 
 fn as_root() -> anyhow::Result<()> {
@@ -137,7 +146,7 @@ pub(crate) fn up() -> anyhow::Result<Keeper> {
     }
     busybox::image(&state().join("image.tar"))?;
     step("starting two nodes");
-    let keeper = Keeper::start()?;
+    let mut keeper = Keeper::start()?;
     keeper.wait_until_ready()?;
     Ok(keeper)
 }

@@ -2,7 +2,7 @@
 //! between them, and the daemon that keeps all of it running and answers questions.
 //!
 //! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
-//! [`edges`], [`metrics`], [`daemon`].
+//! [`edges`], [`metrics`], [`api`], [`daemon`].
 
 pub mod clock;
 
@@ -15,5 +15,7 @@ pub mod pods;
 pub mod edges;
 
 pub mod metrics;
+
+pub mod api;
 
 pub mod daemon;

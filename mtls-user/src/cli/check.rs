@@ -1,7 +1,6 @@
 //! `mtls check`: a gate. It exits with 0 when all is well, 1 for a violation, 4 when not enough was
 //! seen to say so.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use mtls_core::record::{EdgeList, Gate};
@@ -13,8 +12,8 @@ use crate::source::{Source, block_on};
 /// Not enough was seen.
 const NOT_ENOUGH: u8 = 4;
 
-pub(super) fn run(args: &Check, socket: &Path) -> anyhow::Result<ExitCode> {
-    let source = args.select.source(socket)?;
+pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
+    let source = args.select.source(whom)?;
     let begun = begin(args, &source)?;
     let mut list = block_on(source.edges())?;
     // Files are read before anything is judged: a wrong one is no verdict.

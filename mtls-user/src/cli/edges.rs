@@ -1,7 +1,6 @@
 //! `mtls edges`.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,8 +41,8 @@ impl Listing for Shown {
     }
 }
 
-pub(super) fn run(args: &Edges, socket: &Path) -> anyhow::Result<ExitCode> {
-    let source = args.select.source(socket)?;
+pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
+    let source = args.select.source(whom)?;
     let filter = args.select.filter();
     if filter.asks_for_pods() {
         eprintln!(
@@ -58,8 +57,9 @@ pub(super) fn run(args: &Edges, socket: &Path) -> anyhow::Result<ExitCode> {
     if args.watch {
         return watch(args, &source, &filter, list);
     }
+    let nodes = list.nodes.clone();
     show(args, list, !args.output.no_headers)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(super::answered(nodes.as_ref()))
 }
 
 async fn ask(source: &Source, filter: &Filter) -> anyhow::Result<EdgeList> {

@@ -1,6 +1,5 @@
 //! `mtls explain`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -13,10 +12,10 @@ use crate::output::{self, Format};
 use crate::select::{End, Filter, Test};
 use crate::source::{Source, block_on};
 
-pub(super) fn run(args: &Explain, socket: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
     let source = match &args.file {
         Some(file) => Source::File(file.clone()),
-        None => Source::Node(socket.into()),
+        None => whom.clone(),
     };
     let (generated, explained) = match args.what.as_slice() {
         [id] => of_id(&source, id)?,

@@ -1,6 +1,5 @@
 //! `mtls flows`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use mtls_core::record::{FlowList, FlowRecord};
@@ -8,7 +7,7 @@ use serde::Serialize;
 
 use super::args::Flows;
 use crate::output::{self, Listing, Look, Screen, Sheet, Style};
-use crate::source::block_on;
+use crate::source::{Source, block_on};
 
 /// The answer, as it is to be shown.
 #[derive(Serialize)]
@@ -35,8 +34,8 @@ impl Listing for Shown {
     }
 }
 
-pub(super) fn run(args: &Flows, socket: &Path) -> anyhow::Result<ExitCode> {
-    let mut list = block_on(args.select.source(socket)?.flows())?;
+pub(super) fn run(args: &Flows, whom: &Source) -> anyhow::Result<ExitCode> {
+    let mut list = block_on(args.select.source(whom)?.flows())?;
     list.items.sort_by_key(|flow| flow.last_seen);
     args.select.filter().apply(&mut list.items, list.generated);
     let output = &args.output;

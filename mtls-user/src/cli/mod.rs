@@ -1,4 +1,5 @@
-//! The command line. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon to ask.
+//! The command line. Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon to ask, 4 some of
+//! the nodes did not answer.
 
 mod args;
 mod check;
@@ -16,18 +17,23 @@ mod top;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use smol_str::SmolStr;
 
-use crate::source::NoDaemon;
+use crate::cluster::Namespace;
+use crate::source::{NoDaemon, Source};
 use args::{Args, Verb};
-use mtls_core::record::{List, Time};
+use mtls_core::record::{List, Nodes, Time};
 
 /// What clap exits with, too.
 const WRONG_USAGE: u8 = 2;
 /// No daemon could be asked.
 const NO_DAEMON: u8 = 3;
+/// Not every node answered.
+const PARTIAL: u8 = 4;
+/// The name that kubectl looks for when it is called as `kubectl mtls`.
+const PLUGIN: &str = "kubectl-mtls";
 
 /// The command line cannot be meant so.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +42,20 @@ struct Usage(String);
 
 /// Runs the program with this process's arguments.
 pub(crate) fn main() -> ExitCode {
-    match run(Args::parse_from(args::joined(std::env::args_os()))) {
+    let words = args::joined(std::env::args_os());
+    let plugin = words.first().is_some_and(is_plugin);
+    let mut command = Args::command();
+    if plugin {
+        command = command.name(PLUGIN).bin_name("kubectl mtls");
+    }
+    let args = command.get_matches_from(words);
+    let args = Args::from_arg_matches(&args).unwrap_or_else(|error| error.exit());
+    match run(args, plugin) {
         Ok(code) => code,
         Err(error) if broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mtls: {}", crate::output::safe(&format!("{error:#}")));
-            if error.is::<NoDaemon>() {
+            if error.is::<NoDaemon>() || error.is::<crate::cluster::NoAnswer>() {
                 ExitCode::from(NO_DAEMON)
             } else if error.is::<Usage>() {
                 ExitCode::from(WRONG_USAGE)
@@ -52,10 +66,34 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn is_plugin(name: &std::ffi::OsString) -> bool {
+    std::path::Path::new(name).file_name() == Some(PLUGIN.as_ref())
+}
+
+/// Says which nodes answered, where all were asked; the exit code tells whether all did.
+fn answered(nodes: Option<&Nodes>) -> ExitCode {
+    let Some(nodes) = nodes else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{}", crate::cluster::line(nodes));
+    if nodes.all() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(PARTIAL)
+    }
+}
+
+fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
     let socket = args.socket;
+    let in_cluster = socket.is_none() && (plugin || args.cluster.is_asked_for());
+    let socket = socket.unwrap_or_else(|| mtls_node::daemon::SOCKET.into());
+    let whom = if in_cluster {
+        Source::Cluster(args.cluster.into(), Namespace::OfContext)
+    } else {
+        Source::Node(socket.clone())
+    };
     match args.verb {
-        Verb::Check(args) => check::run(&args, &socket),
+        Verb::Check(args) => check::run(&args, &whom),
         Verb::Classify(args) => classify::run(&args),
         Verb::Daemon(args) => {
             tracing_subscriber::fmt()
@@ -70,14 +108,14 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             mtls_node::daemon::run(args.options(socket))?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Edges(args) => edges::run(&args, &socket),
-        Verb::Explain(args) => explain::run(&args, &socket),
+        Verb::Edges(args) => edges::run(&args, &whom),
+        Verb::Explain(args) => explain::run(&args, &whom),
         Verb::Diff(args) => diff::run(&args),
-        Verb::Flows(args) => flows::run(&args, &socket),
-        Verb::Tap(args) => tap::run(&args, &socket),
-        Verb::Top(args) => top::run(&args, &socket),
-        Verb::Status(args) => status::run(&args, &socket),
-        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Flows(args) => flows::run(&args, &whom),
+        Verb::Tap(args) => tap::run(&args, &whom),
+        Verb::Top(args) => top::run(&args, &whom),
+        Verb::Status(args) => status::run(&args, &whom),
+        Verb::Doctor(args) => doctor::run(&args, &whom),
         Verb::Completion { shell } => pages::completion(shell),
         Verb::Man { dir } => pages::man(&dir),
     }

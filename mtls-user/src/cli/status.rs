@@ -1,15 +1,19 @@
 //! `mtls status`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::Status as Args;
+use anyhow::Context;
+
 use crate::output::{self, Format};
 use crate::source::{Source, block_on};
 use mtls_core::record::Status;
 
-pub(super) fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    let status = block_on(Source::Node(socket.into()).status())?;
+pub(super) fn run(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
+    if matches!(whom, Source::Cluster(..)) {
+        return of_all(args, whom);
+    }
+    let status = block_on(whom.status())?;
     if args.live {
         return Ok(ExitCode::SUCCESS);
     }
@@ -21,6 +25,27 @@ pub(super) fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
         format => output::document(&status, std::slice::from_ref(&status), format)?,
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The status of every node, one after the other.
+fn of_all(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
+    let (statuses, nodes) = block_on(whom.statuses())?;
+    if !args.live && !args.ready {
+        super::print(&match &args.format {
+            Format::Table | Format::Wide => {
+                let each: Vec<_> = statuses.iter().map(output::status).collect();
+                each.join("\n")
+            }
+            format => output::document(&super::list(None, &statuses), &statuses, format)?,
+        })?;
+    }
+    let code = super::answered(nodes.as_ref());
+    if args.ready {
+        for status in &statuses {
+            ready(status).with_context(|| format!("{}", status.node.as_deref().unwrap_or("?")))?;
+        }
+    }
+    Ok(code)
 }
 
 /// An interface that should be watched and is not makes everything behind it invisible: whoever

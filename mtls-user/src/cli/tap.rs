@@ -1,6 +1,5 @@
 //! `mtls tap`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,18 +9,18 @@ use tokio::time::{Instant, sleep_until};
 use super::args::Tap;
 use crate::output::{self, Format, Style};
 use crate::select::Filter;
-use crate::source::block_on;
+use crate::source::{Source, block_on};
 
 /// Most flows remembered as printed.
 const REMEMBERED: usize = 65_536;
 
-pub(super) fn run(args: &Tap, socket: &Path) -> anyhow::Result<ExitCode> {
-    block_on(stream(args, socket))?;
-    Ok(ExitCode::SUCCESS)
+pub(super) fn run(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
+    block_on(stream(args, whom))
 }
 
-async fn stream(args: &Tap, socket: &Path) -> anyhow::Result<()> {
-    let mut lines = args.select.source(socket)?.tap().await?;
+async fn stream(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
+    let mut lines = args.select.source(whom)?.tap().await?;
+    let code = super::answered(lines.nodes());
     let end = args.duration.map(|wait| Instant::now() + wait);
     let mut printed = Printer {
         args,
@@ -35,8 +34,8 @@ async fn stream(args: &Tap, socket: &Path) -> anyhow::Result<()> {
     loop {
         let line = tokio::select! {
             line = lines.next() => line?,
-            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(code),
+            _ = tokio::signal::ctrl_c() => return Ok(code),
         };
         let more = match line {
             TapLine::Missed(missed) => {
@@ -47,7 +46,7 @@ async fn stream(args: &Tap, socket: &Path) -> anyhow::Result<()> {
             TapLine::Flow(flow) => printed.flow(&flow)?,
         };
         if !more {
-            return Ok(());
+            return Ok(code);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `mtls top`: the edges, live, the worst first.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -30,13 +29,16 @@ struct View {
     state: TableState,
 }
 
-pub(super) fn run(_args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(_args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() {
         bail!("`mtls top` needs a terminal: use `mtls edges` here");
     }
-    let source = Source::Node(socket.into());
+    if matches!(whom, Source::Cluster(..)) {
+        bail!("the screen is one node's: `edges --watch` goes on for a cluster");
+    }
+    let source = whom;
     // Asked once before the screen is taken, so that a missing daemon is a plain message.
-    let (rows, status) = ask(&source)?;
+    let (rows, status) = ask(source)?;
     let mut view = View {
         rows,
         status,
@@ -44,7 +46,7 @@ pub(super) fn run(_args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
         state: TableState::default().with_selected(0),
     };
     let mut terminal = ratatui::init();
-    let shown = show(&mut terminal, &mut view, &source);
+    let shown = show(&mut terminal, &mut view, source);
     ratatui::restore();
     shown?;
     Ok(ExitCode::SUCCESS)

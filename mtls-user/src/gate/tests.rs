@@ -57,6 +57,7 @@ fn edge(to: &str, port: u16, verdicts: &[(Verdict, u64)]) -> EdgeRecord {
 
 fn list(items: Vec<EdgeRecord>) -> EdgeList {
     EdgeList {
+        nodes: None,
         schema: SCHEMA,
         node: Some("node-1".into()),
         generated: Time::from_seconds(100),

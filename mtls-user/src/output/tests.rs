@@ -158,6 +158,7 @@ fn list() -> EdgeList {
         node: Some("node-1".into()),
         generated: at(0),
         window_seconds: 600,
+        nodes: None,
         watched: Watched {
             interfaces: 41,
             interfaces_failed: 3,

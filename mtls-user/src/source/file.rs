@@ -205,6 +205,7 @@ fn edge_list(generated: Time, items: Vec<EdgeRecord>) -> EdgeList {
         node: list.node,
         generated,
         window_seconds: 0,
+        nodes: None,
         watched: mtls_core::record::Watched::default(),
         items: list.items,
     }
@@ -264,6 +265,7 @@ fn added_up(list: FlowList) -> EdgeList {
     EdgeList {
         node: list.node,
         window_seconds: list.window_seconds,
+        nodes: None,
         watched: list.watched.unwrap_or_default(),
         ..edge_list(list.generated, table.records(list.generated.as_nanos()))
     }

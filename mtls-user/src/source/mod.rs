@@ -18,9 +18,11 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 pub(crate) use client::block_on;
-use mtls_core::record::{EdgeList, EdgeRecord, FlowList, Status};
+use mtls_core::record::{EdgeList, EdgeRecord, FlowList, Nodes, Status, TapLine};
 pub(crate) use prometheus::Question;
 pub(crate) use tap::Tap;
+
+use crate::cluster::{self, Cluster, Namespace};
 
 /// Nobody answers: the exit code says so.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,34 @@ pub(crate) enum Source {
     File(PathBuf),
     /// The metrics that a server has kept.
     Prometheus(Box<Question>),
+    /// The daemons of a cluster, on the edges of these namespaces.
+    Cluster(Box<cluster::Options>, Namespace),
+}
+
+/// The tap's lines, of one node or of all.
+pub(crate) enum Lines {
+    /// Of this node.
+    Node(Tap),
+    /// Of all that answered.
+    Cluster(Box<cluster::Tap>),
+}
+
+impl Lines {
+    /// The next one; an error when there are no more. Nothing is lost when this is called off.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<TapLine> {
+        match self {
+            Self::Node(tap) => tap.next().await,
+            Self::Cluster(tap) => tap.next().await,
+        }
+    }
+
+    /// Who tells, where all nodes were asked.
+    pub(crate) fn nodes(&self) -> Option<&Nodes> {
+        match self {
+            Self::Node(_) => None,
+            Self::Cluster(tap) => Some(&tap.nodes),
+        }
+    }
 }
 
 impl Source {
@@ -45,6 +75,9 @@ impl Source {
             Self::Node(socket) => client::get(socket, "/v1/edges").await?,
             Self::File(path) => file::read(path)?.edges(path)?,
             Self::Prometheus(question) => prometheus::edges(question).await?,
+            Self::Cluster(options, namespace) => {
+                return Cluster::connect(options, namespace).await?.edges().await;
+            }
         };
         list.items = EdgeRecord::fold(list.items);
         Ok(list)
@@ -56,6 +89,7 @@ impl Source {
             Self::Node(socket) => client::get(socket, "/v1/flows").await,
             Self::File(path) => file::read(path)?.flows(path),
             Self::Prometheus(_) => bail!("metrics have no connections: ask `mtls edges`"),
+            Self::Cluster(..) => bail!("flows are asked of one node, on its socket"),
         }
     }
 
@@ -65,13 +99,33 @@ impl Source {
             Self::Node(socket) => client::get(socket, "/v1/status").await,
             Self::File(path) => file::read(path)?.status(path),
             Self::Prometheus(_) => bail!("metrics have no status: ask `mtls edges`"),
+            Self::Cluster(..) => bail!("the nodes of a cluster have a status each"),
+        }
+    }
+
+    /// The state of each of those who watch, and which of them answered, where all were asked.
+    pub(crate) async fn statuses(&self) -> anyhow::Result<(Vec<Status>, Option<Nodes>)> {
+        match self {
+            Self::Cluster(options, namespace) => {
+                let cluster = Cluster::connect(options, namespace).await?;
+                let (statuses, nodes) = cluster.statuses().await?;
+                Ok((statuses, Some(nodes)))
+            }
+            _ => Ok((vec![self.status().await?], None)),
         }
     }
 
     /// What happens from now on.
-    pub(crate) async fn tap(&self) -> anyhow::Result<Tap> {
+    pub(crate) async fn tap(&self) -> anyhow::Result<Lines> {
         match self {
-            Self::Node(socket) => Ok(Tap::new(client::open(socket, "/v1/tap").await?)),
+            Self::Node(socket) => {
+                let response = client::open(socket, "/v1/tap").await?;
+                Ok(Lines::Node(Tap::new(response)))
+            }
+            Self::Cluster(options, namespace) => {
+                let cluster = Cluster::connect(options, namespace).await?;
+                Ok(Lines::Cluster(cluster.tap().await?.into()))
+            }
             Self::File(path) => bail!(
                 "{} is a file, and nothing happens in it: ask `mtls flows --from {0}`",
                 path.display()

@@ -20,6 +20,7 @@ fn edges(items: Vec<EdgeRecord>) -> EdgeList {
         node: Some("node-1".into()),
         generated: Time::from_seconds(100),
         window_seconds: 600,
+        nodes: None,
         watched: mtls_core::record::Watched::default(),
         items,
     }

@@ -1,6 +1,7 @@
 //! The chart, installed on a real Kubernetes of two nodes, with real pods that talk through Services.
 //! `cargo xtask test --cluster` starts the cluster and runs these, one after the other.
 
+mod asked;
 mod shop;
 
 use std::sync::OnceLock;
@@ -26,7 +27,9 @@ fn open() -> Result<Nodes> {
     let nodes = Nodes::new()?;
     nodes.kubectl(&["create", "namespace", MTLS])?;
     let label = "pod-security.kubernetes.io/enforce=privileged";
-    nodes.kubectl(&["label", "namespace", MTLS, label])?;
+    // By the second one `kubectl mtls` finds the daemons.
+    let found = "mtls.internal/daemons=true";
+    nodes.kubectl(&["label", "namespace", MTLS, label, found])?;
     install(&nodes, &[]).with_context(|| nodes.pods(MTLS))?;
     shop::open(&nodes)?;
     Ok(nodes)

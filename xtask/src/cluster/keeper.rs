@@ -42,7 +42,7 @@ impl Keeper {
             .process_group(0)
             .spawn()
             .context("start the keeper")?;
-        let keeper = Self {
+        let mut keeper = Self {
             child,
             stays: false,
         };
@@ -61,7 +61,7 @@ impl Keeper {
     }
 
     /// Waits until the API server says that every node is ready.
-    pub(super) fn wait_until_ready(&self) -> anyhow::Result<()> {
+    pub(super) fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         for part in ["/readyz", ""] {
             loop {
@@ -99,8 +99,10 @@ impl Keeper {
         Ok(())
     }
 
-    fn check(&self, deadline: Instant) -> anyhow::Result<()> {
-        if Instant::now() > deadline || !is_keeper(self.child.id()) {
+    fn check(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        // Not by its command line, which is empty for a moment after its start.
+        let ended = self.child.try_wait().context("ask for the keeper")?;
+        if Instant::now() > deadline || ended.is_some() {
             let log = fs::read_to_string(state().join("keeper.log")).unwrap_or_default();
             bail!(
                 "the nodes did not become ready: see {}\n{log}",

@@ -138,6 +138,8 @@ pub struct EdgeRecord {
     pub server_identities: Tally,
     /// Connections with an identity that is not that of its pod.
     pub mismatches: u64,
+    /// Connections of which the nodes at both ends are sure, and not of the same: what each says.
+    pub disagreements: BTreeMap<SmolStr, u64>,
     /// The first packet of any of the connections.
     pub first_seen: Time,
     /// The last packet seen of any of them.
@@ -172,6 +174,7 @@ impl Default for EdgeRecord {
             client_identities: Tally::default(),
             server_identities: Tally::default(),
             mismatches: 0,
+            disagreements: BTreeMap::new(),
             first_seen: Time::default(),
             last_seen: Time::default(),
         }
@@ -260,6 +263,7 @@ impl EdgeRecord {
             own.merge(others);
         }
         self.mismatches += other.mismatches;
+        sum(&mut self.disagreements, &other.disagreements);
         self.first_seen = self.first_seen.min(other.first_seen);
         self.last_seen = self.last_seen.max(other.last_seen);
         if let (Some(own), Some(others)) = (&mut self.src.workload, &other.src.workload) {

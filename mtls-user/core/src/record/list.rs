@@ -48,6 +48,35 @@ pub struct Watched {
     pub pods_watched: Option<u64>,
 }
 
+/// A node that did not answer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SilentNode {
+    /// Its name.
+    pub node: SmolStr,
+    /// Why it did not.
+    pub reason: String,
+}
+
+/// Which nodes answered a question to all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Nodes {
+    /// How many did.
+    pub answered: u64,
+    /// Those that did not, by name.
+    pub silent: Vec<SilentNode>,
+    /// Nodes that have no daemon at all, which are not known by name.
+    pub missing: u64,
+}
+
+impl Nodes {
+    /// Whether every node did.
+    pub fn all(&self) -> bool {
+        self.silent.is_empty() && self.missing == 0
+    }
+}
+
 /// The edges of a node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EdgeList {
@@ -61,6 +90,9 @@ pub struct EdgeList {
     /// Seconds for which a closed connection counts.
     #[serde(default)]
     pub window_seconds: u64,
+    /// Which nodes answered, where all were asked; null where one was.
+    #[serde(default)]
+    pub nodes: Option<Nodes>,
     /// How much could be seen.
     #[serde(default)]
     pub watched: Watched,

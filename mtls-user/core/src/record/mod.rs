@@ -12,6 +12,8 @@ mod edge;
 mod explain;
 mod flow;
 mod gate;
+pub mod identities;
+mod join;
 mod list;
 mod nullable;
 mod peer;
@@ -28,7 +30,8 @@ pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
 pub use explain::Explanation;
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use gate::{Finding, Gate, GateFinding, GateReport, Level};
-pub use list::{EdgeList, FlowList, History, List, Watched};
+pub use join::join;
+pub use list::{EdgeList, FlowList, History, List, Nodes, SilentNode, Watched};
 pub use peer::{Peer, Workload};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,

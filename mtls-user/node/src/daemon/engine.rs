@@ -23,6 +23,7 @@ use crate::kernel::{Events, LossReader};
 use crate::metrics::{self, Meter};
 use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, Loss};
+use mtls_core::record::identities::Identities;
 use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Unseen, Verdict};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
@@ -41,6 +42,8 @@ pub(super) enum Query {
     Edges(oneshot::Sender<Vec<EdgeRecord>>),
     /// Times are the daemon's, as there are many of them: the asker stamps them.
     Flows(oneshot::Sender<Remembered>),
+    /// The edges, and at most so many of their connections.
+    Connections(usize, oneshot::Sender<(Vec<EdgeRecord>, Identities)>),
     Stats(oneshot::Sender<Stats>),
     /// What was counted for Prometheus; `None` where nothing is.
     Metrics(oneshot::Sender<Option<metrics::Snapshot>>),
@@ -239,15 +242,14 @@ impl Engine {
             Query::Edges(reply) => {
                 self.rename();
                 let mut edges = self.ledger.edges.records(now());
-                for edge in &mut edges {
-                    edge.first_seen = stamp(edge.first_seen);
-                    edge.last_seen = stamp(edge.last_seen);
-                    for span in edge.verdict_seen.values_mut() {
-                        span.first_seen = stamp(span.first_seen);
-                        span.last_seen = stamp(span.last_seen);
-                    }
-                }
+                edges.iter_mut().for_each(stamp_all);
                 let _ = reply.send(edges);
+            }
+            Query::Connections(most, reply) => {
+                self.rename();
+                let (mut edges, ids) = self.ledger.edges.connections(now(), most);
+                edges.iter_mut().for_each(stamp_all);
+                let _ = reply.send((edges, ids));
             }
             Query::Metrics(reply) => {
                 let _ = reply.send(self.ledger.meter.as_ref().map(Meter::snapshot));
@@ -422,6 +424,16 @@ impl Ledger {
         if let Some(meter) = &mut self.meter {
             meter.observe(record);
         }
+    }
+}
+
+/// Every time of an edge.
+fn stamp_all(edge: &mut EdgeRecord) {
+    edge.first_seen = stamp(edge.first_seen);
+    edge.last_seen = stamp(edge.last_seen);
+    for span in edge.verdict_seen.values_mut() {
+        span.first_seen = stamp(span.first_seen);
+        span.last_seen = stamp(span.last_seen);
     }
 }
 

@@ -16,6 +16,7 @@ mod latency;
 mod lost;
 mod names;
 mod parts;
+mod remote;
 mod scrape;
 mod server;
 mod socket;
@@ -67,6 +68,9 @@ pub struct Options {
     pub kernel: Config,
     /// Bounds of the flow table.
     pub limits: Limits,
+    /// Where callers from outside the node are answered, as the Kubernetes API lets them; `None`:
+    /// nowhere. An address of the loopback interface.
+    pub api: Option<std::net::SocketAddr>,
     /// Where Prometheus finds metrics; `None`: nowhere.
     pub metrics: Option<Metrics>,
 }
@@ -179,6 +183,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     if let Some(metrics) = &options.metrics {
         let scraper = scrape::Scraper::listen(metrics, state.clone()).await?;
         parts.task("serving metrics", scraper.serve());
+    }
+    if let Some(address) = options.api {
+        let access = crate::api::Access::new(options.kubernetes.kubeconfig.as_deref()).await;
+        let access = access.context("--api: who asks is for the Kubernetes API to say")?;
+        let remote = remote::serve(address, access, state.clone());
+        parts.task("answering callers from outside the node", remote);
     }
     let listener = socket.listener()?;
     parts.task("answering on the socket", async move {

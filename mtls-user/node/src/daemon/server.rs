@@ -18,7 +18,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -27,9 +27,10 @@ use super::coverage::coverage;
 use super::{attacher, engine, told};
 use crate::clock::{now, wall};
 use crate::pods::Directory;
+use mtls_core::record::identities::NodeEdges;
 use mtls_core::record::{
-    EdgeList, FlowList, FlowRecord, KernelStatus, PodCoverage, SCHEMA, Status, TapLine, Time,
-    Watched,
+    EdgeList, EdgeRecord, FlowList, FlowRecord, KernelStatus, PodCoverage, SCHEMA, Status, TapLine,
+    Time, Watched,
 };
 
 /// Bytes of answers that clients have still to read, all together.
@@ -67,6 +68,43 @@ impl Default for Room {
 }
 
 impl State {
+    /// The turn that is held while an answer is made; `None` when the daemon is on its way out.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.making.acquire().await.ok()
+    }
+
+    /// The edges.
+    async fn edges(&self) -> Option<EdgeList> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.engine.send(engine::Query::Edges(reply)).await;
+        self.list(answer.await.ok()?).await
+    }
+
+    /// The edges, and at most `most` of their connections.
+    pub(super) async fn connections(&self, most: usize) -> Option<NodeEdges> {
+        let (reply, answer) = oneshot::channel();
+        let query = engine::Query::Connections(most, reply);
+        let _ = self.engine.send(query).await;
+        let (items, identities) = answer.await.ok()?;
+        let edges = self.list(items).await?;
+        Some(NodeEdges { edges, identities })
+    }
+
+    /// Edges with what is around them.
+    async fn list(&self, items: Vec<EdgeRecord>) -> Option<EdgeList> {
+        let (stats, kernel) = (stats(self).await?, kernel(self).await?);
+        let coverage = coverage(&self.directory.pods(), &kernel, stats.lost);
+        Some(EdgeList {
+            schema: SCHEMA,
+            node: Some(self.node.clone()),
+            generated: Time::from_nanos(wall(now())),
+            window_seconds: self.window.as_secs(),
+            nodes: None,
+            watched: watched(&kernel, &coverage),
+            items,
+        })
+    }
+
     /// How the daemon is; `None` when it is on its way out.
     pub(super) async fn status(&self) -> Option<Status> {
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);
@@ -95,6 +133,49 @@ impl State {
             exemptions: self.directory.declared().list(generated),
         })
     }
+
+    /// A line for each event that `see` lets through, as it shows it, and until `until`.
+    pub(super) fn stream(
+        &self,
+        see: impl Fn(Arc<FlowRecord>) -> Option<Arc<FlowRecord>> + Send + 'static,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) -> Response {
+        let mut events = self.tap.subscribe();
+        let mut stopped = self.stopped.clone();
+        let node = self.node.clone();
+        // The body's own little queue: a client that does not read holds up nobody else.
+        let (lines, body) = mpsc::channel::<Bytes>(64);
+        tokio::spawn(async move {
+            let mut until = std::pin::pin!(until);
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = &mut until => break,
+                    () = told(&mut stopped) => break,
+                    () = lines.closed() => break,
+                    event = events.recv() => event,
+                };
+                let line = match event.map(&see) {
+                    Ok(Some(flow)) => TapLine::Flow(flow),
+                    Ok(None) => continue,
+                    Err(RecvError::Lagged(missed)) => TapLine::missed(Some(node.clone()), missed),
+                    Err(RecvError::Closed) => break,
+                };
+                let Ok(mut json) = serde_json::to_vec(&line) else {
+                    continue;
+                };
+                json.push(b'\n');
+                if lines.send(json.into()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        (
+            [(header::CONTENT_TYPE, "application/jsonl")],
+            Body::from_stream(ReceiverStream::new(body).map(Ok::<_, std::io::Error>)),
+        )
+            .into_response()
+    }
 }
 
 type Shared = extract::State<Arc<State>>;
@@ -111,13 +192,13 @@ pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
 }
 
 /// The daemon is on its way out.
-fn stopping() -> Response {
+pub(super) fn stopping() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping\n").into_response()
 }
 
 impl Room {
     /// Writes an answer, without holding up the other tasks of this thread.
-    async fn answer<T: serde::Serialize + Send + 'static>(&self, value: T) -> Response {
+    pub(super) async fn answer<T: serde::Serialize + Send + 'static>(&self, value: T) -> Response {
         let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&value));
         let json: Bytes = match json.await {
             Ok(Ok(json)) => json.into(),
@@ -155,27 +236,13 @@ fn failed(error: &dyn std::error::Error) -> Response {
 
 async fn edges(state: Shared, activity: Extension<Activity>) -> Response {
     activity.answered();
-    let Ok(_turn) = state.room.making.acquire().await else {
+    let Some(_turn) = state.turn().await else {
         return stopping();
     };
-    let (reply, answer) = oneshot::channel();
-    let _ = state.engine.send(engine::Query::Edges(reply)).await;
-    let Ok(items) = answer.await else {
-        return stopping();
-    };
-    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
-        return stopping();
-    };
-    let coverage = coverage(&state.directory.pods(), &kernel, stats.lost);
-    let list = EdgeList {
-        schema: SCHEMA,
-        node: Some(state.node.clone()),
-        generated: Time::from_nanos(wall(now())),
-        window_seconds: state.window.as_secs(),
-        watched: watched(&kernel, &coverage),
-        items,
-    };
-    state.room.answer(list).await
+    match state.edges().await {
+        Some(list) => state.room.answer(list).await,
+        None => stopping(),
+    }
 }
 
 async fn flows(state: Shared, activity: Extension<Activity>) -> Response {
@@ -249,37 +316,8 @@ async fn status(state: Shared, activity: Extension<Activity>) -> Response {
         None => stopping(),
     }
 }
+
 async fn tap(state: Shared, activity: Extension<Activity>) -> Response {
     activity.streaming();
-    let mut events = state.tap.subscribe();
-    let mut stopped = state.stopped.clone();
-    let node = state.node.clone();
-    // The body's own little queue: a client that does not read holds up nobody else.
-    let (lines, body) = mpsc::channel::<Bytes>(64);
-    tokio::spawn(async move {
-        loop {
-            let event = tokio::select! {
-                event = events.recv() => event,
-                () = told(&mut stopped) => break,
-                () = lines.closed() => break,
-            };
-            let line = match event {
-                Ok(flow) => TapLine::Flow(flow),
-                Err(RecvError::Lagged(missed)) => TapLine::missed(Some(node.clone()), missed),
-                Err(RecvError::Closed) => break,
-            };
-            let Ok(mut json) = serde_json::to_vec(&line) else {
-                continue;
-            };
-            json.push(b'\n');
-            if lines.send(json.into()).await.is_err() {
-                break;
-            }
-        }
-    });
-    (
-        [(header::CONTENT_TYPE, "application/jsonl")],
-        Body::from_stream(ReceiverStream::new(body).map(Ok::<_, std::io::Error>)),
-    )
-        .into_response()
+    state.stream(Some, std::future::pending())
 }

@@ -5,6 +5,7 @@
 //! is not hidden by a thousand that were not.
 
 mod class;
+mod ids;
 mod row;
 mod window;
 
@@ -20,6 +21,7 @@ use slab::Slab;
 use smol_str::SmolStr;
 
 use class::{Class, Profile};
+use mtls_core::record::identities::Identities;
 use mtls_core::record::{
     EdgeRecord, EdgeStats, Event, FlowRecord, Reporter, Transport, Word, Workload,
 };
@@ -71,6 +73,7 @@ pub struct EdgeTable {
     index: HashTable<usize>,
     /// Open connections by their number.
     open: HashMap<u64, Place>,
+    ids: ids::Ids,
     serial: u64,
     /// Where the search for an edge that can go was last.
     hand: usize,
@@ -87,6 +90,7 @@ impl EdgeTable {
             hasher: RandomState::default(),
             index: HashTable::new(),
             open: HashMap::new(),
+            ids: ids::Ids::new(Step::of(window)),
             serial: 0,
             hand: 0,
             evicted: 0,
@@ -117,10 +121,12 @@ impl EdgeTable {
         let class = edge.class_of(flow);
         let counted = &mut edge.classes[class];
         counted.renew(flow);
+        let serial = edge.serial;
+        let closed = flow.event == Some(Event::Closed.into());
+        self.ids.put(flow, at, serial, closed);
         match flow.connection {
             Some(number) if flow.event != Some(Event::Closed.into()) => {
                 counted.window.enter();
-                let serial = edge.serial;
                 let place = Place {
                     edge: at,
                     serial,
@@ -199,6 +205,7 @@ impl EdgeTable {
         for at in empty {
             self.remove(at);
         }
+        self.ids.expire(now, &self.edges);
     }
 
     /// The edges as of `now`, in no order.
@@ -208,6 +215,15 @@ impl EdgeTable {
         edges
             .map(|(_, edge)| edge.record(self.node.as_ref()))
             .collect()
+    }
+
+    /// The edges as of `now`, and at most `most` of their connections.
+    pub fn connections(&mut self, now: u64, most: usize) -> (Vec<EdgeRecord>, Identities) {
+        self.expire(now);
+        let edges = self.edges.iter().enumerate();
+        let place = edges.map(|(at, (key, _))| (key, at as u32)).collect();
+        let identities = self.ids.told(most, &place);
+        (self.records(now), identities)
     }
 
     /// Sizes, for `mtls status`.

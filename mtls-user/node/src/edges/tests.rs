@@ -233,3 +233,72 @@ fn a_full_table_gives_up_what_is_safe_before_what_is_in_clear() {
     flow.dst = peer("1", 443);
     table.observe(&flow);
 }
+
+#[test]
+fn connections_are_told_by_their_ids_with_the_edge_they_are_of() {
+    let mut table = table();
+    let told = |number: u64, verdict, time, closed| FlowRecord {
+        id: Some(format!("{number:016x}").into()),
+        ..flow(number, verdict, time, closed)
+    };
+    for number in 0..10 {
+        table.observe(&told(number, Verdict::NoData, SECOND, false));
+        table.observe(&told(number, Verdict::Mtls, SECOND, number < 5));
+    }
+    table.observe(&flow(99, Verdict::Mtls, SECOND, true));
+    let (edges, ids) = table.connections(SECOND, 100);
+    assert_eq!(edges[0].connections, 11);
+    assert_eq!(ids.below, None);
+    let [alike] = ids.items.as_slice() else {
+        panic!("{ids:?}");
+    };
+    assert_eq!(
+        (alike.edge, alike.exempt, alike.what.as_str()),
+        (0, false, "mtls")
+    );
+    let mut all = alike.ids.clone();
+    all.sort_unstable();
+    assert_eq!(all, (0..10).collect::<Vec<u64>>());
+    // A part is the smallest ones, and says up to where.
+    let (_, some) = table.connections(SECOND, 4);
+    assert_eq!(some.below, Some(4));
+    let mut told: Vec<u64> = some.items[0].ids.clone();
+    told.sort_unstable();
+    assert_eq!(told, [0, 1, 2, 3]);
+    // The window passes over those that closed.
+    let (edges, ids) = table.connections(200 * SECOND, 100);
+    assert_eq!((edges[0].connections, ids.items[0].ids.len()), (5, 5));
+}
+
+#[test]
+fn ids_are_bounded_and_say_so() {
+    let mut table = table();
+    let number = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for n in 0..100_000 {
+        let id = Some(format!("{:016x}", number(n)).into());
+        let flow = flow(n, Verdict::Mtls, SECOND, true);
+        table.observe(&FlowRecord { id, ..flow });
+    }
+    let (edges, ids) = table.connections(SECOND, usize::MAX);
+    assert_eq!(edges[0].connections, 100_000);
+    let below = ids.below.unwrap();
+    let mut told: Vec<u64> = ids.items.iter().flat_map(|one| one.ids.clone()).collect();
+    told.sort_unstable();
+    let mut wanted: Vec<u64> = (0..100_000).map(number).filter(|id| *id < below).collect();
+    wanted.sort_unstable();
+    assert!(
+        told.len() > 30_000 && told.len() <= 65_536,
+        "{}",
+        told.len()
+    );
+    assert_eq!(told, wanted);
+    // After a window without so many, all are told again.
+    for minute in 2..6 {
+        table.expire(minute * 70 * SECOND);
+    }
+    let id = Some("ffffffffffffffff".into());
+    let late = flow(1, Verdict::Mtls, 400 * SECOND, false);
+    table.observe(&FlowRecord { id, ..late });
+    let (_, ids) = table.connections(400 * SECOND, 10);
+    assert_eq!((ids.below, ids.items.len()), (None, 1));
+}

@@ -16,6 +16,11 @@ impl Step {
         Self((span.as_nanos() as u64 / STEPS).max(1))
     }
 
+    /// How long the window is, in nanoseconds.
+    pub(super) fn window(self) -> u64 {
+        self.0 * STEPS
+    }
+
     fn at(self, time: u64) -> u64 {
         time / self.0
     }

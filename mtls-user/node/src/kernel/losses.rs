@@ -1,6 +1,7 @@
 //! Which interfaces have lost samples since somebody last asked.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 
 use anyhow::Context;
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuHashMap};
@@ -20,8 +21,8 @@ pub struct LossReader {
 }
 
 impl LossReader {
-    pub(super) fn new(counters: u32, interfaces: u32) -> anyhow::Result<Self> {
-        let open = |id| MapData::from_id(id).context("open the counters of lost samples");
+    pub(super) fn new(counters: OwnedFd, interfaces: OwnedFd) -> anyhow::Result<Self> {
+        let open = |map| MapData::from_fd(map).context("open the counters of lost samples");
         Ok(Self {
             counters: PerCpuArray::try_from(Map::PerCpuArray(open(counters)?))?,
             interfaces: PerCpuHashMap::try_from(Map::PerCpuHashMap(open(interfaces)?))?,

@@ -14,7 +14,13 @@ mod refusal;
 mod untold;
 mod uplinks;
 
-use std::{collections::HashMap, fs::File, io::Read, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use aya::{
@@ -94,8 +100,9 @@ pub struct Kernel {
     ring: Option<RingBuf<MapData>>,
     ring_bytes: u32,
     generation: Array<MapData, u32>,
-    /// The kernel's numbers of the maps of counters, and of losses per interface.
-    ids: [u32; 2],
+    /// Descriptors of the maps of counters, and of losses per interface. By their numbers they could
+    /// be opened by nobody without CAP_SYS_ADMIN.
+    counted: [OwnedFd; 2],
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
     /// The kernel measures as long as this is open.
@@ -152,7 +159,7 @@ impl Kernel {
             take_map(&mut ebpf, "COUNTERS")?,
             take_map(&mut ebpf, "INTERFACES")?,
         );
-        let ids = [id_of(&counters)?, id_of(&interfaces)?];
+        let counted = [descriptor(&counters)?, descriptor(&interfaces)?];
         let counters = PerCpuArray::try_from(counters)?;
         let mut interfaces = PerCpuHashMap::try_from(interfaces)?;
         interfaces
@@ -174,7 +181,7 @@ impl Kernel {
             ring: Some(ring),
             ring_bytes: ring_size(config.ring_bytes),
             generation,
-            ids,
+            counted,
             links: HashMap::new(),
             clsact: config.clsact,
             stats: None,
@@ -201,7 +208,8 @@ impl Kernel {
 
     /// What tells the reader of samples that some were lost, and where.
     pub fn losses(&self) -> anyhow::Result<LossReader> {
-        LossReader::new(self.ids[0], self.ids[1])
+        let [counters, interfaces] = &self.counted;
+        LossReader::new(counters.try_clone()?, interfaces.try_clone()?)
     }
 
     /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
@@ -311,13 +319,14 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
         .with_context(|| format!("the kernel object has no map {name}: build it again"))
 }
 
-/// The kernel's number of a map.
-fn id_of(map: &Map) -> anyhow::Result<u32> {
+/// Another descriptor of a map.
+fn descriptor(map: &Map) -> anyhow::Result<OwnedFd> {
     let (Map::PerCpuArray(data) | Map::PerCpuHashMap(data) | Map::PerCpuLruHashMap(data)) = map
     else {
         bail!("a map of counters is of another kind than expected: build the kernel object again");
     };
-    Ok(data.info().context("ask for a map's number")?.id())
+    let descriptor = data.fd().as_fd().try_clone_to_owned();
+    descriptor.context("open a map of counters again")
 }
 
 /// Keys that nobody on the wire can guess. The multipliers have to be odd.

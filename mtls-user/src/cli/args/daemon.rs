@@ -38,6 +38,10 @@ pub(in crate::cli) struct Daemon {
     /// their names by its endpoints.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     nodes_service: Option<String>,
+    /// Answer callers from outside the node on this address of the loopback interface
+    /// (`127.0.0.1:9847`): those whose token the Kubernetes API knows, with what it lets them see.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
+    api: Option<std::net::SocketAddr>,
     /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
     #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
     window: Duration,
@@ -132,6 +136,7 @@ impl Daemon {
                 whole_cluster: self.cluster_names,
                 nodes_service: self.nodes_service,
             },
+            api: self.api,
             window: self.window.max(Duration::from_secs(1)),
             history: self.history as usize,
             interfaces: mtls_node::kernel::Choice {
@@ -163,5 +168,34 @@ fn endpoint(text: &str) -> Result<PathBuf, String> {
         Ok(path.into())
     } else {
         Err("expected the path of a socket, as in /run/containerd/containerd.sock".into())
+    }
+}
+
+/// What is sent in clear, a token among it, leaves the node by no other interface.
+fn loopback(text: &str) -> Result<std::net::SocketAddr, String> {
+    let address: std::net::SocketAddr = text.parse().map_err(|_| "expected ADDRESS:PORT")?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("expected an address of the loopback interface, as in 127.0.0.1:9847".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_api_is_on_the_loopback_interface_alone() {
+        assert!(super::loopback("127.0.0.1:9847").is_ok());
+        assert!(super::loopback("[::1]:9847").is_ok());
+        for wrong in [
+            "0.0.0.0:9847",
+            "[::]:9847",
+            "10.0.0.1:9847",
+            "localhost:9847",
+            "9847",
+            "",
+        ] {
+            assert!(super::loopback(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::output::Format;
 #[command(
     name = "mtls",
     version,
-    after_help = "Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon answers on the socket."
+    after_help = "Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon answers, 4 some nodes did not answer."
 )]
 pub(super) struct Args {
     /// The daemon's socket.
@@ -31,10 +31,12 @@ pub(super) struct Args {
         global = true,
         env = "MTLS_SOCKET",
         hide_env_values = true,
-        default_value = mtls_node::daemon::SOCKET,
-        value_name = "PATH"
+        value_name = "PATH",
+        help = format!("The daemon's socket [default: {}]", mtls_node::daemon::SOCKET)
     )]
-    pub(super) socket: PathBuf,
+    pub(super) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) cluster: crate::cluster::Options,
     #[command(subcommand)]
     pub(super) verb: Verb,
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::history::History;
 use super::time::since;
+use crate::cluster::Namespace;
 use crate::output::Format;
 use crate::select::{End, Filter, Ports, Since, Test, Wanted};
 use crate::source::Source;
@@ -22,7 +23,7 @@ pub(in crate::cli) struct Select {
     /// From or to this namespace; repeatable.
     #[arg(short, long = "namespace", value_name = "NAME")]
     namespaces: Vec<String>,
-    /// Of all namespaces, which is so without -n.
+    /// Of all namespaces; without -n a node is asked of all, and a cluster of its context's.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
     all_namespaces: bool,
     /// The client (see END below), or a file to read instead of asking the daemon.
@@ -154,8 +155,8 @@ impl Select {
         &self.namespaces
     }
 
-    /// Who is asked: the daemon on `socket`, unless a file or a server was named.
-    pub(in crate::cli) fn source(&self, socket: &Path) -> anyhow::Result<Source> {
+    /// Who is asked: whom everything is asked of, unless a file or a server was named.
+    pub(in crate::cli) fn source(&self, whom: &Source) -> anyhow::Result<Source> {
         let mut files = self.from.iter().filter_map(|from| match from {
             Origin::File(path) => Some(path),
             Origin::End(_) => None,
@@ -165,10 +166,22 @@ impl Select {
             (Some(_), _) if question.is_some() => {
                 anyhow::bail!("--from names a file, and --prometheus a server: one can be asked")
             }
-            (None, _) => Ok(question.map_or_else(
-                || Source::Node(socket.into()),
+            (None, _) if question.is_some() => Ok(question.map_or_else(
+                || whom.clone(),
                 |question| Source::Prometheus(Box::new(question)),
             )),
+            (None, _) => Ok(match (whom, &self.namespaces[..]) {
+                (Source::Cluster(options, _), _) if self.all_namespaces => {
+                    Source::Cluster(options.clone(), Namespace::All)
+                }
+                (Source::Cluster(options, _), [one]) => {
+                    Source::Cluster(options.clone(), Namespace::One(one.clone()))
+                }
+                (Source::Cluster(options, _), [_, ..]) => {
+                    Source::Cluster(options.clone(), Namespace::All)
+                }
+                (whom, _) => whom.clone(),
+            }),
             (Some(file), None) => Ok(Source::File(file.clone())),
             (Some(_), Some(_)) => anyhow::bail!("--from names several files: one can be read"),
         }

@@ -119,6 +119,7 @@ pub(super) async fn edges(question: &Question) -> anyhow::Result<EdgeList> {
     );
     eprintln!("mtls: {LACKS}");
     Ok(EdgeList {
+        nodes: None,
         schema: SCHEMA,
         node: None,
         generated: question.at,

@@ -92,7 +92,8 @@ async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Res
     Ok(())
 }
 
-async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
+/// A client by a kubeconfig, else by the pod's own service account.
+pub(crate) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
             let file = read(path)?;

@@ -1,0 +1,207 @@
+//! The daemons of a whole cluster as one source of records: each is asked through `pods/portforward`,
+//! with a token that the API server lets them check. Nothing else runs in the cluster for it.
+
+mod ask;
+mod doctor;
+mod find;
+mod tap;
+mod token;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use mtls_core::record::identities::NodeEdges;
+use mtls_core::record::{self, EdgeList, Nodes, Status};
+
+pub(crate) use ask::line;
+pub(crate) use doctor::checks;
+pub(crate) use tap::Tap;
+
+/// Which cluster, and how its daemons are found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Cluster (instead of this node's daemon)")]
+pub(crate) struct Options {
+    /// The context of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, then ~/.kube/config].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Where the daemons are [default: the namespace labelled mtls.internal/daemons=true].
+    #[arg(
+        long,
+        global = true,
+        env = "MTLS_DAEMON_NAMESPACE",
+        value_name = "NAME"
+    )]
+    pub(crate) daemon_namespace: Option<String>,
+    /// Ask with this service account's token [default: the chart's viewer, of the daemons' namespace
+    /// or else of the one that is asked about].
+    #[arg(long, global = true, value_name = "NAMESPACE/NAME", value_parser = token::account)]
+    pub(crate) as_account: Option<token::Account>,
+    /// Ask with the token in this file, which is for the audience `mtls`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "as_account"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How many seconds one daemon may take to answer.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) node_timeout: u64,
+}
+
+impl Options {
+    /// Whether anything was said that only a cluster has.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.context.is_some()
+            || self.kubeconfig.is_some()
+            || self.daemon_namespace.is_some()
+            || self.as_account.is_some()
+            || self.token_file.is_some()
+    }
+}
+
+/// Nobody answers: the exit code says so.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NoAnswer(String);
+
+/// Which namespaces are asked about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Namespace {
+    /// All.
+    All,
+    /// This one.
+    One(String),
+    /// The one of the kubeconfig's context, as kubectl does.
+    OfContext,
+}
+
+/// Connections that all daemons together may tell of, and one at the least and at the most.
+const CONNECTIONS: (usize, usize, usize) = (4 << 20, 1 << 10, 1 << 16);
+
+/// A cluster whose daemons can be asked.
+pub(crate) struct Cluster {
+    client: Client,
+    daemons: find::Daemons,
+    token: String,
+    /// The one namespace that is asked about; `None`: all.
+    namespace: Option<String>,
+    patience: Duration,
+}
+
+impl Cluster {
+    /// Finds the daemons, and a token to ask them with.
+    pub(crate) async fn connect(options: &Options, namespace: &Namespace) -> anyhow::Result<Self> {
+        let (client, of_context) = client(options).await?;
+        let namespace = match namespace {
+            Namespace::All => None,
+            Namespace::One(name) => Some(name.clone()),
+            Namespace::OfContext => Some(of_context),
+        };
+        let named = options.daemon_namespace.as_deref();
+        let daemons = find::daemons(&client, named).await?;
+        let token = token::obtain(&client, options, &daemons, namespace.as_deref()).await?;
+        Ok(Self {
+            client,
+            daemons,
+            token,
+            namespace,
+            patience: Duration::from_secs(options.node_timeout),
+        })
+    }
+
+    /// The edges of all nodes, each connection counted once.
+    pub(crate) async fn edges(&self) -> anyhow::Result<EdgeList> {
+        let (all, least, most) = CONNECTIONS;
+        let each = (all / self.daemons.all.len().max(1)).clamp(least, most);
+        let path = self.path("/v1/edges", &[format!("connections={each}")]);
+        let asked = self.ask::<NodeEdges>(&path).await;
+        self.somebody(&asked.nodes)?;
+        Ok(record::join(asked.answers, asked.nodes))
+    }
+
+    /// How every daemon is.
+    pub(crate) async fn statuses(&self) -> anyhow::Result<(Vec<Status>, Nodes)> {
+        let mut asked = self.ask::<Status>("/v1/status").await;
+        self.somebody(&asked.nodes)?;
+        asked.answers.sort_by(|a, b| a.node.cmp(&b.node));
+        Ok((asked.answers, asked.nodes))
+    }
+
+    /// It is an error when nobody answered.
+    fn somebody(&self, nodes: &Nodes) -> anyhow::Result<()> {
+        if nodes.answered > 0 {
+            return Ok(());
+        }
+        let place = format!("{}/{}", self.daemons.namespace, self.daemons.name);
+        Err(NoAnswer(format!("no daemon of {place} answers: {}", line(nodes))).into())
+    }
+
+    /// How the path asks for the namespace.
+    fn path(&self, path: &str, others: &[String]) -> String {
+        // What is no namespace's name is refused by the daemon; here it must not become more than a
+        // value.
+        let namespace = self.namespace.as_deref();
+        let namespace = namespace.map(|name| format!("namespace={}", encoded(name)));
+        let query: Vec<_> = namespace
+            .into_iter()
+            .chain(others.iter().cloned())
+            .collect();
+        if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", query.join("&"))
+        }
+    }
+}
+
+/// A client by the kubeconfig, as kubectl would have, and its context's namespace.
+async fn client(options: &Options) -> anyhow::Result<(Client, String)> {
+    let choice = KubeConfigOptions {
+        context: options.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let file = match &options.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path)
+            .with_context(|| format!("read the kubeconfig {}", path.display()))?,
+        None => Kubeconfig::read()
+            .context("read the kubeconfig: name one with --kubeconfig or KUBECONFIG")?,
+    };
+    let mut config = Config::from_custom_kubeconfig(file, &choice)
+        .await
+        .context("use the kubeconfig")?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    // A tap is read for as long as it lasts; deadlines are each question's own.
+    config.read_timeout = None;
+    config.write_timeout = None;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).context("prepare a client of the Kubernetes API")?;
+    Ok((client, namespace))
+}
+
+/// As a value in a query (RFC 3986 §2.1).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_namespace_is_a_value_and_nothing_more() {
+        assert_eq!(super::encoded("shop-1"), "shop-1");
+        assert_eq!(super::encoded("a&b=c d\r\n#"), "a%26b%3Dc%20d%0D%0A%23");
+    }
+}
