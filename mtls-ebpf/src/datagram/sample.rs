@@ -36,8 +36,10 @@ const LOOKS: u8 = 4;
 const HANDSHAKES: u8 = 16;
 /// Events that one super-packet may take: each has up to [`CHUNK`] bytes of it.
 const PARTS: u32 = 8;
-/// Bytes that are looked at here.
-const PEEK: u32 = 16;
+/// Bytes that a fingerprint is made of, and that are looked at here: the random number of a DTLS
+/// hello is among them.
+const PEEK: u32 = 64;
+const WORDS: usize = PEEK as usize / 8;
 
 /// Loads the first bytes of the datagram into `scratch.payload`, zeros behind them, and makes its
 /// fingerprint, as `scratch.start`; 0 if they cannot be read.
@@ -45,22 +47,24 @@ const PEEK: u32 = 16;
 pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let (at, len) = (scratch.packet.offset, least(scratch.packet.len, PEEK));
     let place = (&raw mut scratch.payload).cast::<u64>();
+    let (k, m) = (SEED_K0.load(), SEED_M1.load());
+    let mut mixed = scratch.packet.len as u64 ^ k;
     // SAFETY: within the field, which is longer.
     unsafe {
-        place.write_unaligned(0);
-        place.add(1).write_unaligned(0);
+        for at in 0..WORDS {
+            place.add(at).write_unaligned(0);
+        }
         if !check_bounds_signed(len as i64, 1, PEEK as i64)
             || bpf_skb_load_bytes(skb.cast(), at, place.cast(), len) != 0
         {
             return 0;
         }
-        let (first, second) = (place.read_unaligned(), place.add(1).read_unaligned());
-        let (k, m) = (SEED_K0.load(), SEED_M1.load());
-        let mixed = (first ^ k).wrapping_mul(m) ^ second ^ scratch.packet.len as u64;
-        let mixed = (mixed ^ mixed >> 32).wrapping_mul(m);
-        // Zero is what a half has that remembers none.
-        scratch.start = (mixed >> 32) as u32 | 1;
+        for at in 0..WORDS {
+            mixed = (mixed ^ mixed >> 32 ^ place.add(at).read_unaligned()).wrapping_mul(m);
+        }
     }
+    // Zero is what a half has that remembers none.
+    scratch.start = (mixed >> 32) as u32 | 1;
     1
 }
 

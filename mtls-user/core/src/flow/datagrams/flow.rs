@@ -164,8 +164,13 @@ impl Flow {
 
     /// The datagram with this fingerprint was seen at another interface: of `side`, which is now
     /// known to be behind both.
-    pub(super) fn is_copy(&mut self, side: Side, datagram: &Datagram<'_>, print: u64) -> bool {
-        let known = self.recent.contains(&print);
+    pub(super) fn is_copy(
+        &mut self,
+        side: Side,
+        datagram: &Datagram<'_>,
+        prints: [u64; 2],
+    ) -> bool {
+        let known = prints.iter().any(|print| self.recent.contains(print));
         if known {
             match datagram.direction {
                 Direction::Egress => self.seen_at[side.index()] = true,

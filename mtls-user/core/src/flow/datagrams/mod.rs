@@ -5,6 +5,8 @@
 
 mod flow;
 mod migration;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -30,6 +32,11 @@ const MOVES: usize = 8;
 const ID: usize = 4;
 /// Flows that are looked at for one that can go when the table is full.
 const LOOKS: usize = 8;
+
+/// Bytes that a datagram is known again by: what is captured at least of one from elsewhere, and of a
+/// sealed one.
+const LONG: usize = 512;
+const SHORT: usize = 64;
 
 /// Every flow of datagrams that is known now.
 #[derive(Debug)]
@@ -99,11 +106,12 @@ impl DatagramTable {
             }
             !over
         });
-        let print = self.print(datagram, sender);
+        let print = |most| self.print(datagram, sender, most);
+        let prints = [print(LONG), print(SHORT)];
         if datagram.foreign && apart == 0 {
             if let Some(at) = found {
                 let flow = &mut self.flows[at as usize];
-                if flow.is_copy(flow.side_of(sender), datagram, print) {
+                if flow.is_copy(flow.side_of(sender), datagram, prints) {
                     return;
                 }
                 // It was not seen where its sender is known, and may be real.
@@ -117,12 +125,12 @@ impl DatagramTable {
             Some(at) => at,
             None => self.open_flow(datagram, (peers, apart, hash), sender, sink),
         };
-        self.feed(at, sender, datagram, print, sink);
+        self.feed(at, sender, datagram, prints[0], sink);
     }
 
     /// By what a datagram is known again at another interface.
-    fn print(&self, datagram: &Datagram<'_>, sender: End) -> u64 {
-        let first = datagram.payload.get(..16).unwrap_or(datagram.payload);
+    fn print(&self, datagram: &Datagram<'_>, sender: End, most: usize) -> u64 {
+        let first = datagram.payload.get(..most).unwrap_or(datagram.payload);
         self.hasher.hash_one((sender as u8, datagram.len, first))
     }
 
@@ -314,7 +322,9 @@ impl DatagramTable {
             if now.saturating_sub(flow.last) > self.idle(flow) {
                 self.close(at, sink);
             } else {
-                self.queue.push_back((flow.last, at, serial));
+                // One that is paused is looked at again later, not now.
+                let since = if flow.is_paused { now } else { flow.last };
+                self.queue.push_back((since, at, serial));
             }
         }
     }

@@ -1,0 +1,183 @@
+//! What a table of flows of datagrams keeps apart, puts together, and lets go of.
+
+use std::time::Duration;
+
+use super::DatagramTable;
+use crate::flow::{Event, Limits, Loss};
+use crate::record::{FlowRecord, Unseen, Verdict};
+use crate::wire::{Datagram, Direction, Endpoint, Unread, What};
+
+const SECOND: u64 = 1_000_000_000;
+const MESSAGE: &[u8] = b"<34>1 2026-01-01T00:00:00Z web app - - - hello";
+
+fn datagram(payload: &[u8]) -> Datagram<'_> {
+    let end = |last, port| Endpoint::new([10, 0, 0, last].into(), port);
+    Datagram {
+        time: SECOND,
+        link: 7,
+        direction: Direction::Egress,
+        src: end(1, 5140),
+        dst: end(2, 514),
+        len: payload.len() as u32,
+        payload,
+        midstream: false,
+        lost: false,
+        foreign: false,
+        paused: false,
+    }
+}
+
+fn table() -> DatagramTable {
+    DatagramTable::new(Limits {
+        recheck: Duration::from_secs(60),
+        ..Limits::default()
+    })
+}
+
+fn observe(table: &mut DatagramTable, datagram: &Datagram<'_>) {
+    table.observe(datagram, &mut |_, _| ());
+}
+
+/// What is told of the flows that are over by `now`.
+fn over(table: &mut DatagramTable, now: u64) -> Vec<FlowRecord> {
+    let mut records = Vec::new();
+    table.expire(now, &mut |event, view| {
+        assert_eq!(event, Event::Closed);
+        records.push(view.record());
+    });
+    records
+}
+
+fn all(mut table: DatagramTable) -> Vec<FlowRecord> {
+    over(&mut table, u64::MAX)
+}
+
+#[test]
+fn a_quiet_flow_is_over_and_a_paused_one_only_after_the_next_recheck() {
+    let mut table = table();
+    observe(&mut table, &datagram(MESSAGE));
+    let paused = Datagram {
+        src: Endpoint::new([10, 0, 0, 9].into(), 1),
+        paused: true,
+        ..datagram(MESSAGE)
+    };
+    observe(&mut table, &paused);
+    assert_eq!(over(&mut table, 31 * SECOND), []);
+    assert_eq!(over(&mut table, 32 * SECOND).len(), 1);
+    for second in 33..92 {
+        assert_eq!(over(&mut table, second * SECOND), []);
+        assert_eq!(table.stats().tracked, 1);
+    }
+    assert_eq!(over(&mut table, 92 * SECOND + 30 * SECOND).len(), 1);
+    assert_eq!(table.stats().tracked, 0);
+}
+
+#[test]
+fn the_same_datagram_at_the_next_interface_is_not_another() {
+    let mut table = table();
+    observe(&mut table, &datagram(MESSAGE));
+    let copy = Datagram {
+        link: 8,
+        direction: Direction::Ingress,
+        foreign: true,
+        ..datagram(MESSAGE)
+    };
+    observe(&mut table, &copy);
+    let records = all(table);
+    assert_eq!(records.len(), 1);
+    assert_eq!((records[0].lost, &records[0].notes), (false, &vec![]));
+    assert!(records[0].reporter == Some(crate::record::Reporter::Both.into()));
+}
+
+/// It is a flow of its own, and the one that it claims to be of may miss it.
+#[test]
+fn what_claims_to_be_of_a_flow_is_another() {
+    let mut table = table();
+    observe(&mut table, &datagram(MESSAGE));
+    let forged = Datagram {
+        link: 9,
+        foreign: true,
+        ..datagram(b"<34>1 2026-01-01T00:00:00Z web app - - - a lie")
+    };
+    observe(&mut table, &forged);
+    observe(&mut table, &forged);
+    assert_eq!(table.stats().spoofed, 2);
+    let records = all(table);
+    assert_eq!(records.len(), 2);
+    let [honest, lie] = [&records[0], &records[1]];
+    assert!(honest.lost && honest.notes.is_empty());
+    assert!(lie.notes[0].starts_with("spoofed: ") && lie.links == [9]);
+    assert_ne!(honest.connection, lie.connection);
+    assert!(
+        records
+            .iter()
+            .all(|flow| flow.verdict == Verdict::Plaintext)
+    );
+}
+
+#[test]
+fn what_was_not_seen_is_said_of_the_flows_that_it_may_concern() {
+    let flow = |unread: Option<What>, loss: Option<Loss>| {
+        let mut table = table();
+        let first = datagram(MESSAGE);
+        observe(&mut table, &first);
+        if let Some(what) = unread {
+            table.unread(&[Unread {
+                time: SECOND,
+                link: 7,
+                direction: Direction::Egress,
+                src: Endpoint {
+                    port: 0,
+                    ..first.dst
+                },
+                dst: Endpoint {
+                    port: 0,
+                    ..first.src
+                },
+                what,
+            }]);
+        }
+        if let Some(loss) = loss {
+            table.lost(&loss);
+        }
+        let unseen = all(table).remove(0).unseen;
+        unseen.iter().map(|what| what.known()).collect::<Vec<_>>()
+    };
+    assert_eq!(flow(Some(What::Fragments), None), [Some(Unseen::Fragments)]);
+    assert_eq!(flow(Some(What::Udp), None), [Some(Unseen::Samples)]);
+    assert_eq!(flow(Some(What::Icmp), None), []);
+    let loss = |link, between| Loss {
+        what: Unseen::Samples,
+        link,
+        between,
+        since: 0,
+        until: 2 * SECOND,
+    };
+    let (a, b) = (datagram(b"").src.ip, datagram(b"").dst.ip);
+    assert_eq!(
+        flow(None, Some(loss(Some(7), None))),
+        [Some(Unseen::Samples)]
+    );
+    assert_eq!(flow(None, Some(loss(Some(8), None))), []);
+    assert_eq!(
+        flow(None, Some(loss(None, Some([b, a])))),
+        [Some(Unseen::Samples)]
+    );
+    assert_eq!(flow(None, Some(loss(None, Some([a, a])))), []);
+}
+
+/// Every sample of it was lost, and the kernel's table has it.
+#[test]
+fn a_flow_of_which_nothing_was_delivered_is_told_of() {
+    let mut table = table();
+    let untold = Datagram {
+        lost: true,
+        ..datagram(b"")
+    };
+    observe(&mut table, &untold);
+    let flow = all(table).remove(0);
+    assert_eq!(
+        (flow.verdict.known(), flow.lost),
+        (Some(Verdict::Unobserved), true)
+    );
+}
