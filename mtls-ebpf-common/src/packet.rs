@@ -34,7 +34,7 @@ pub const TCP: usize = 20;
 /// VLAN tags followed (a customer's within a provider's is two).
 pub const MAX_TAGS: usize = 4;
 /// IPv6 extension headers followed; RFC 8200 §4.1 wants each at most once, destination options twice.
-pub const MAX_EXTENSIONS: usize = 8;
+pub const MAX_EXTENSIONS: usize = 10;
 
 /// Of IPv4's fragment field: more fragments follow, or this is not the first (RFC 791 §3.1).
 pub const FRAGMENT_V4: u16 = 0x3fff;

@@ -14,6 +14,7 @@ use mtls_ebpf_common::{
         FLOW_CLOSED, HALF_DONE, HALF_FIN, HALF_FIN_TOLD, HALF_HOLE, HALF_ISN, HALF_RST,
         HALF_STARTED,
     },
+    packet::{TCP, protocol},
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     flow::{halves, told},
     maps::Scratch,
     outcome::{SAMPLED, SKIPPED},
-    parse::{ACK, FIN, PROTO_TCP, RST, TCP},
+    parse::{ACK, FIN, RST},
 };
 
 /// Notes a FIN or RST, and delivers it where it is the connection's end.
@@ -147,7 +148,7 @@ fn is_corrupt(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
         {
             return false;
         }
-        let seed = (header as u16).to_be() as u32 + (PROTO_TCP as u16).to_be() as u32;
+        let seed = (header as u16).to_be() as u32 + (protocol::TCP as u16).to_be() as u32;
         let addresses = (&raw mut scratch.packet.src).cast::<u32>();
         let pseudo = bpf_csum_diff(core::ptr::null_mut(), 0, addresses, 32, seed);
         let field = u16::from_ne_bytes([*buffer.add(16), *buffer.add(17)]);

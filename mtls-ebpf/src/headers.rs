@@ -5,23 +5,21 @@
 //! addresses it likes into an inner header.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use mtls_ebpf_common::Counter;
+use mtls_ebpf_common::{
+    Counter,
+    packet::{
+        ETH, ETH_ARP, ETH_IPV4, ETH_IPV6, FRAGMENT_V6, IPV4, IPV6, MAX_EXTENSIONS, MAX_TAGS, TAG,
+        TCP, extension_len, is_extension, is_tag, protocol,
+    },
+};
 
 use crate::{
     datagram::header,
     done,
     maps::Scratch,
-    parse::{
-        Addresses, ETH, FRAGMENT, IPV4, IPV6, PROTO_TCP, PROTO_UDP, Parsed, TAG, TCP, TcpHeader,
-        joined, length, load, mapped,
-    },
+    parse::{Addresses, FRAGMENT, Parsed, TcpHeader, joined, length, load, mapped},
     unread,
 };
-
-/// Most VLAN tags followed.
-const TAGS: usize = 4;
-/// Most extension headers followed. RFC 8200 §4.1 wants each at most once, destination options twice.
-const EXTENSIONS: usize = 10;
 
 /// The packet is a segment, and lies in the scratch.
 pub(crate) const SEGMENT: u32 = 1;
@@ -56,20 +54,19 @@ pub(crate) const IS_DATAGRAM: u32 = u32::MAX - 2;
 fn ethernet(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let ctx = TcContext::new(skb);
     let mut at = (ETH - 2) as u32;
-    for _ in 0..=TAGS {
+    for _ in 0..=MAX_TAGS {
         let Ok(ethertype) = ctx.load::<u16>(at as usize) else {
             return IS_NOTHING;
         };
         at += 2;
         scratch.packet.offset = at;
         match u16::from_be(ethertype) {
-            0x0800 => return ipv4(skb, scratch),
-            0x86dd => return ipv6(skb, scratch),
-            // 802.1Q, 802.1ad, and what switches used before it.
-            0x8100 | 0x88a8 | 0x9100 => at += (TAG - 2) as u32,
+            ETH_IPV4 => return ipv4(skb, scratch),
+            ETH_IPV6 => return ipv6(skb, scratch),
+            tag if is_tag(tag) => at += (TAG - 2) as u32,
             0x8847 | 0x8848 => return Counter::Mpls as u32,
             // ARP, LLDP, EAPOL, and lengths of 802.3 (spanning tree): none carries a pod's data.
-            0x0806 | 0x88cc | 0x888e | 0..=0x05ff => return IS_NOTHING,
+            ETH_ARP | 0x88cc | 0x888e | 0..=0x05ff => return IS_NOTHING,
             _ => return Counter::OtherLink as u32,
         }
     }
@@ -128,7 +125,7 @@ fn ipv6(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     scratch.packet.family = 6;
     at = at.wrapping_add(IPV6 as u32);
     let mut total = length(u16::from_be(total).into(), &ctx, at);
-    for _ in 0..=EXTENSIONS {
+    for _ in 0..=MAX_EXTENSIONS {
         if !is_extension(next) {
             scratch.packet.transport = next;
             let addresses = Addresses::V6([ip[1], ip[2]], [ip[3], ip[4]]);
@@ -137,30 +134,17 @@ fn ipv6(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
         let Ok(header) = ctx.load::<[u8; 4]>(at as usize) else {
             return Counter::Malformed as u32;
         };
-        let len = match next {
-            // An "atomic" fragment (neither offset nor "more", RFC 6946) is a whole packet.
-            44 => {
-                if header[2] != 0 || header[3] & 0xf9 != 0 {
-                    return Counter::Fragments as u32;
-                }
-                8
-            }
-            // Authentication counts in words of four (RFC 4302 §2.2).
-            51 => (header[1] as u32 + 2) << 2,
-            // All others have one length rule (RFC 6564).
-            _ => (header[1] as u32 + 1) << 3,
-        };
+        if next == protocol::FRAGMENT
+            && u16::from_be_bytes([header[2], header[3]]) & FRAGMENT_V6 != 0
+        {
+            return Counter::Fragments as u32;
+        }
+        let len = extension_len(next, header[1]);
         next = header[0];
         at = at.wrapping_add(len);
         total = total.wrapping_sub(len);
     }
     Counter::TooManyHeaders as u32
-}
-
-#[inline(always)]
-fn is_extension(next: u8) -> bool {
-    // Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6.
-    matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140)
 }
 
 #[inline(always)]
@@ -172,14 +156,14 @@ fn transport(
     total: u32,
 ) -> u32 {
     match scratch.packet.transport {
-        PROTO_TCP => tcp(skb, scratch, addresses, at, total),
-        PROTO_UDP => udp(skb, scratch, at, total),
-        132 => Counter::Sctp as u32,
-        1 | 58 => Counter::Icmp as u32,
-        4 | 41 => Counter::IpInIp as u32,
-        47 => Counter::Gre as u32,
-        50 => Counter::Esp as u32,
-        137 => Counter::Mpls as u32,
+        protocol::TCP => tcp(skb, scratch, addresses, at, total),
+        protocol::UDP => udp(skb, scratch, at, total),
+        protocol::SCTP => Counter::Sctp as u32,
+        protocol::ICMP | protocol::ICMPV6 => Counter::Icmp as u32,
+        protocol::IPV4 | protocol::IPV6 => Counter::IpInIp as u32,
+        protocol::GRE => Counter::Gre as u32,
+        protocol::ESP => Counter::Esp as u32,
+        protocol::MPLS => Counter::Mpls as u32,
         // IGMP, and "no next header".
         2 | 59 => IS_NOTHING,
         _ => Counter::OtherIp as u32,

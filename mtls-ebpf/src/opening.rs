@@ -9,13 +9,14 @@ use mtls_ebpf_common::{
         FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_ISN, HALF_RST, HALF_STARTED, HALF_SYN,
         LINK_EGRESS,
     },
+    packet::protocol,
 };
 
 use crate::{
     count::{count, count_on},
     flow::halves,
     maps::Scratch,
-    parse::{ACK, PROTO_UDP, Packet, RST, SYN},
+    parse::{ACK, Packet, RST, SYN},
     table,
 };
 
@@ -34,7 +35,7 @@ pub(crate) fn founds(packet: &Packet) -> bool {
 /// The flow was just given its place.
 #[inline(always)]
 pub(crate) fn found(flow: &mut Flow, scratch: &Scratch) {
-    if scratch.packet.transport == PROTO_UDP {
+    if scratch.packet.transport == protocol::UDP {
         count(Counter::DatagramFlows);
     } else if scratch.packet.flags & SYN == 0 {
         flow.bits |= FLOW_MIDSTREAM;

@@ -5,29 +5,23 @@
 //! [`crate::headers`], which copies headers out of the packet.
 
 use aya_ebpf::programs::TcContext;
+use mtls_ebpf_common::packet::{self, ETH, IPV4, IPV6, TAG, TCP, protocol};
 
 use crate::{
     datagram::header,
     done::{signature_v4, signature_v6},
 };
 
-const ETH_P_IP: u16 = 0x0800_u16.to_be();
-const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
-const ETH_P_ARP: u16 = 0x0806_u16.to_be();
-const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
-const ETH_P_8021AD: u16 = 0x88a8_u16.to_be();
-
-pub(crate) const ETH: usize = 14;
-pub(crate) const TAG: usize = 4;
-pub(crate) const IPV4: usize = 20;
-pub(crate) const IPV6: usize = 40;
-pub(crate) const TCP: usize = 20;
+// As they lie in the packet.
+const ETH_P_IP: u16 = packet::ETH_IPV4.to_be();
+const ETH_P_IPV6: u16 = packet::ETH_IPV6.to_be();
+const ETH_P_ARP: u16 = packet::ETH_ARP.to_be();
+const ETH_P_8021Q: u16 = packet::ETH_8021Q.to_be();
+const ETH_P_8021AD: u16 = packet::ETH_8021AD.to_be();
+/// Bytes of a UDP header.
 pub(crate) const UDP: usize = 8;
-
-pub(crate) const PROTO_TCP: u8 = 6;
-pub(crate) const PROTO_UDP: u8 = 17;
 /// More-fragments, and the offset.
-pub(crate) const FRAGMENT: u16 = 0x3fff_u16.to_be();
+pub(crate) const FRAGMENT: u16 = packet::FRAGMENT_V4.to_be();
 
 pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
@@ -149,8 +143,8 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
         return Parsed::Other;
     }
     let addrs: u64 = unsafe { load(data, AT + 12) };
-    if proto != PROTO_TCP {
-        if proto != PROTO_UDP {
+    if proto != protocol::TCP {
+        if proto != protocol::UDP {
             return Parsed::Other;
         }
         let (ports, first) = unsafe { (load(data, AT + IPV4), load(data, AT + IPV4 + UDP)) };
@@ -178,8 +172,8 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
             [load(data, AT + 24), load(data, AT + 32)],
         )
     };
-    if next != PROTO_TCP {
-        if next != PROTO_UDP {
+    if next != protocol::TCP {
+        if next != protocol::UDP {
             return Parsed::Other;
         }
         let (ports, first) = unsafe { (load(data, AT + IPV6), load(data, AT + IPV6 + UDP)) };
@@ -262,7 +256,7 @@ impl TcpHeader {
             ack: self.ack,
             flags: self.flags,
             family,
-            transport: PROTO_TCP,
+            transport: protocol::TCP,
             header: header as u8,
             offset: at + header,
             len,

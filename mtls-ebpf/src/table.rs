@@ -24,6 +24,7 @@ use mtls_ebpf_common::{
         AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_DATAGRAMS, STATE_EMPTY,
         STATE_FINISHED, STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
     },
+    packet::protocol,
 };
 
 use crate::{
@@ -34,7 +35,7 @@ use crate::{
     emit,
     maps::{BUCKET_MASK, BUCKETS, FLOWS, Scratch},
     opening,
-    parse::{self, PROTO_UDP},
+    parse,
 };
 
 /// The flow in the scratch is in the table, and locked.
@@ -161,7 +162,7 @@ fn is_key(scratch: &Scratch) -> bool {
 pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     victim(scratch);
     let (way, old) = (scratch.way, scratch.word);
-    let is_datagram = scratch.key.transport == PROTO_UDP;
+    let is_datagram = scratch.key.transport == protocol::UDP;
     if is_datagram && old & STATE_MASK == STATE_OPEN {
         // Anybody may send datagrams to many ports: no open connection makes room for them.
         return NO_ROOM;
@@ -301,7 +302,7 @@ pub(crate) fn forget(flow: &Flow) -> u32 {
     let back = ports.rotate_left(16);
     let there = parse::signature(flow.family, first, second, ports);
     let back = parse::signature(flow.family, second, first, back);
-    if flow.transport == PROTO_UDP {
+    if flow.transport == protocol::UDP {
         datagram::forget(there);
         datagram::forget(back);
     } else {

@@ -1,11 +1,12 @@
 //! A datagram's header, and the signature that its direction goes by in the fast path's memory.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use mtls_ebpf_common::packet::protocol;
 
 use crate::{
     done,
     maps::Scratch,
-    parse::{self, PROTO_UDP, UDP},
+    parse::{self, UDP},
 };
 
 /// The datagram lies in the scratch.
@@ -60,7 +61,7 @@ pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u
     packet.ports = ports;
     packet.ack = 0;
     packet.flags = 0;
-    packet.transport = PROTO_UDP;
+    packet.transport = protocol::UDP;
     packet.header = UDP as u8;
     packet.offset = at.wrapping_add(UDP as u32);
     packet.len = len.wrapping_sub(UDP as u32);

@@ -250,6 +250,104 @@ fn every_shape_of_packet_is_read() {
     });
 }
 
+/// The kernel's parser and the capture reader's, on packets of every shape and on broken ones: the
+/// kernel delivers a segment where the capture reader finds one, and it is the same. What is inside a
+/// tunnel is the capture reader's alone.
+#[test]
+fn the_kernel_reads_what_a_capture_is_read_as() {
+    use mtls_core::capture::{Decoded, Decoder, LinkType, Packet as Captured};
+    use support::packet::{Ip, Packet};
+    const TAGS: [&[u16]; 6] = [
+        &[],
+        &[0x8100],
+        &[0x88a8, 0x8100],
+        &[0x9100, 0x8100, 0x8100],
+        &[0x8100; 4],
+        &[0x8100; 5],
+    ];
+    const EXTENSIONS: [&[u8]; 7] = [
+        &[],
+        &[0],
+        &[44],
+        &[51, 60],
+        &[0, 60, 43, 44, 51, 135, 139, 140],
+        &[60; 10],
+        &[60; 11],
+    ];
+    let node = Node::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below
+    };
+    watching(&node, &Config::default(), |kernel, events| {
+        let (mut same, mut neither) = (0, 0);
+        for number in 0..3000_u16 {
+            let packet = Packet {
+                tags: TAGS[random(TAGS.len())],
+                ip: match random(3) {
+                    0 => Ip::V4,
+                    _ => Ip::V6(EXTENSIONS[random(EXTENSIONS.len())]),
+                },
+                ip_options: 4 * random(11),
+                tcp_options: 4 * random(11),
+                fragment: [0, 0, 0, 0, 1, 2, 0x00f8, 0x2000, 0x4000][random(9)],
+                proto: [6, 6, 6, 6, 6, 6, 17, 1, 132][random(9)],
+                back: random(2) == 0,
+                src_port: 2000 + number,
+                flags: [0x10, 0x18, 0x10, 0x30][random(4)],
+                payload: &b"some payload of this one"[..random(25)],
+                trailer: random(2) * 6,
+                ..Packet::default()
+            };
+            let mut bytes = packet.bytes();
+            // A third is broken, but for the addresses and ports, in one byte of its headers.
+            let spoilt = random(3) == 0;
+            if spoilt {
+                let at = 12 + random(12);
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 0x45, 0x46, 0x60][random(8)];
+            }
+            let captured = Captured {
+                time: 1,
+                link_type: LinkType::ETHERNET,
+                data: &bytes,
+                original: bytes.len(),
+            };
+            let mut decoder = Decoder::default();
+            let expected = match decoder.decode(&captured) {
+                Some(Decoded::Segment(segment)) if segment.len > 0 => Some(Seen::from(&segment)),
+                _ => None,
+            };
+            if kernel.run(Direction::Egress, &bytes, 1).is_err() {
+                continue;
+            }
+            let mut seen = Vec::new();
+            events.drain(|segment| seen.push(Seen::from(segment)));
+            let found = seen.pop().filter(|seen| seen.len > 0);
+            assert!(seen.is_empty());
+            if let Some(cut) = expected
+                .as_ref()
+                .filter(|e| e.payload.len() < e.len as usize)
+            {
+                // It claims more bytes than there are: no receiver takes it, and it is no sample.
+                assert!(found.is_none_or(|seen| seen.lost), "{packet:?} {cut:?}");
+                continue;
+            }
+            let told = |seen: &Seen| {
+                let ends = (seen.src, seen.dst);
+                (ends, seen.seq, seen.ack, seen.len, seen.payload.clone())
+            };
+            let (found, expected) = (found.as_ref().map(told), expected.as_ref().map(told));
+            assert_eq!(found, expected, "{packet:?} spoilt: {spoilt} {bytes:02x?}");
+            same += usize::from(found.is_some());
+            neither += usize::from(found.is_none());
+        }
+        assert!(same > 800 && neither > 800, "{same} {neither}");
+    });
+}
+
 #[test]
 fn what_cannot_be_read_is_counted_or_none_of_our_business() {
     use support::packet::{Ip, Packet};

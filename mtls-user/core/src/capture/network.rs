@@ -117,7 +117,7 @@ fn ipv6(around: Around, ip: &[u8], original: usize) -> Result<Found<'_>, Skip> {
         v6: true,
     };
     let (mut at, mut next) = (40, head[6]);
-    for _ in 0..MAX_EXTENSIONS {
+    for _ in 0..=MAX_EXTENSIONS {
         if !is_extension(next) {
             let length = total.checked_sub(at).ok_or(Skip::Malformed)?;
             let rest = captured.get(at..).ok_or(Skip::Short)?;
