@@ -34,8 +34,7 @@ use crate::{
     done::{self, signature_v6},
     emit,
     maps::{BUCKET_MASK, BUCKETS, FLOWS, Scratch},
-    opening,
-    parse,
+    opening, parse,
 };
 
 /// The flow in the scratch is in the table, and locked.

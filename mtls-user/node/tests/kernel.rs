@@ -324,7 +324,7 @@ fn the_kernel_reads_what_a_capture_is_read_as() {
                 continue;
             }
             let mut seen = Vec::new();
-            events.drain(|segment| seen.push(Seen::from(segment)));
+            events.drain(segments(|segment| seen.push(Seen::from(segment))));
             let found = seen.pop().filter(|seen| seen.len > 0);
             assert!(seen.is_empty());
             if let Some(cut) = expected
