@@ -11,8 +11,10 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 pub(super) enum Reason {
     /// As it stands, with a cause of its own.
     Said(Cause, &'static str),
-    /// The client was gone before it could be refused: with `Late` the only revision to "unproven".
+    /// The client was gone before it could be refused: with the next two the only revisions to "unproven".
     Left,
+    /// Nothing that the server sent behind the client's flight was seen: a revision likewise.
+    Unanswered,
     /// Packets of QUIC come in any order.
     Late,
     /// The client authenticated in a second handshake: the only revision upwards.
@@ -89,6 +91,9 @@ impl std::fmt::Display for Reason {
             Self::Left => f.write_str(
                 "client left before the server answered its flight: it may have been refused",
             ),
+            Self::Unanswered => f.write_str(
+                "client sent a certificate; whether the server accepted it was not seen",
+            ),
             Self::Late => f.write_str(
                 "a Handshake packet of the client's came after its verdict, and is too long for a Finished",
             ),
@@ -163,7 +168,7 @@ impl Reason {
             Self::NotPresented => Cause::NotPresented,
             Self::Padded(_) => Cause::PaddingNotExcluded,
             Self::Said(cause, _) => *cause,
-            Self::Left => Cause::ClientLeft,
+            Self::Left | Self::Unanswered => Cause::ClientLeft,
             Self::Late => Cause::LatePacket,
             Self::Renegotiated => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
@@ -238,7 +243,9 @@ impl Call {
             (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
             | (Failed, Plaintext | Opaque) => true,
             (Tls, Mtls) => new.reason == Reason::Renegotiated,
-            (Mtls | Tls, TlsUnproven) => new.reason == Reason::Left || new.reason == Reason::Late,
+            (Mtls | Tls, TlsUnproven) => {
+                matches!(new.reason, Reason::Left | Reason::Unanswered | Reason::Late)
+            }
             _ => false,
         }
     }

@@ -9,12 +9,12 @@ use mtls_core::capture::{Decoder, LinkType, Packet};
 use mtls_core::flow::{Event, FlowTable, Limits, View};
 use mtls_core::record::{FlowRecord, Verdict};
 
-fn corpus() -> PathBuf {
+pub(crate) fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus")
 }
 
 /// The frames of a capture in the classic format, written on a little-endian machine.
-fn frames(path: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn frames(path: &Path) -> Vec<Vec<u8>> {
     let bytes = std::fs::read(path).expect("read a recording");
     let mut frames = Vec::new();
     let mut rest = &bytes[24..];
@@ -27,7 +27,7 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
 }
 
 /// What is said of the connection of which these frames were seen.
-fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<FlowRecord> {
+pub(crate) fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<FlowRecord> {
     let mut decoder = Decoder::default();
     let mut table = FlowTable::new(Limits::default());
     let mut found = Vec::new();

@@ -4,6 +4,7 @@ mod cases;
 mod endings;
 mod flows;
 mod joined;
+mod losses;
 mod properties;
 
 use cases::*;

@@ -77,7 +77,12 @@ impl Tls {
             Some(chosen) if chosen.is_13() => self.modern(ends, context),
             Some(_) => self.classic(ends, context),
         };
-        call.or_else(|| ends.over.then(|| self.undecided(ends)))
+        let call = call.or_else(|| ends.over.then(|| self.undecided(ends)))?;
+        // Given is not accepted.
+        if ends.over && call.verdict == Verdict::Mtls && self.facts.is_unconfirmed() {
+            return Some(self.unproven(Reason::Unanswered).with(call.certificate));
+        }
+        Some(call)
     }
 
     /// The handshake's end was seen: there is no more to learn.
