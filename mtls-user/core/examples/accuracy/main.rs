@@ -4,6 +4,7 @@
 //! verdict is the truth, *undecided* when it is `tls-unproven` or `unobserved` and says why, and
 //! *wrong* otherwise. Exit status 1 while one is wrong.
 
+mod datagrams;
 mod flows;
 mod page;
 
@@ -87,8 +88,10 @@ fn main() -> Result<ExitCode> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
     let cases = handshakes(&corpus)?;
     let others = protocols(&corpus)?;
-    print!("{}", page::page(&cases, &others)?);
+    let grams = datagrams::read(&corpus.join("../datagrams/corpus"))?;
+    print!("{}", page::page(&cases, &others, &grams)?);
     let wrong = cases.iter().any(|case| case.score() == Score::Wrong)
+        || grams.iter().any(|gram| gram.score() == Score::Wrong)
         || others.iter().any(|other| !other.is_right());
     Ok(ExitCode::from(u8::from(wrong)))
 }

@@ -6,44 +6,57 @@ use std::fmt::Write;
 use anyhow::Result;
 use mtls_core::record::{Evidence, Verdict};
 
+use crate::datagrams::{self, Gram};
 use crate::{Case, Other, Score};
 
 /// What stands before the numbers; the rule and its assumptions.
 const RULE: &str = include_str!("rule.md");
 
 /// The whole page.
-pub(crate) fn page(cases: &[Case], others: &[Other]) -> Result<String> {
+pub(crate) fn page(cases: &[Case], others: &[Other], grams: &[Gram]) -> Result<String> {
     let mut out = String::from(RULE);
-    totals(&mut out, cases, others)?;
+    totals(&mut out, cases, others, grams)?;
     kinds(&mut out, cases)?;
+    datagrams::table(&mut out, grams)?;
     reasons(&mut out, cases)?;
     cost(&mut out, cases)?;
     Ok(out)
 }
 
-fn totals(out: &mut String, cases: &[Case], others: &[Other]) -> Result<()> {
+fn totals(out: &mut String, cases: &[Case], others: &[Other], grams: &[Gram]) -> Result<()> {
     let count = |score| cases.iter().filter(|case| case.score() == score).count();
+    let gram = |score| grams.iter().filter(|gram| gram.score() == score).count();
     let other = others.iter().filter(|other| other.is_right()).count();
     let secure = cases.iter().filter(|case| case.is_false_secure()).count()
         + others
             .iter()
             .filter(|o| !o.is_right() && o.flow.finding.verdict == Verdict::Mtls)
-            .count();
+            .count()
+        + grams.iter().filter(|gram| gram.is_false_secure()).count();
     let plaintext = cases
         .iter()
         .filter(|case| case.is_false_plaintext())
-        .count();
+        .count()
+        + grams
+            .iter()
+            .filter(|gram| gram.is_false_plaintext())
+            .count();
     writeln!(
         out,
         "\n## In all\n\n\
          | | flows | right | undecided | wrong |\n|---|---|---|---|---|\n\
          | TLS handshakes | {} | {} | {} | {} |\n\
+         | QUIC and DTLS | {} | {} | {} | {} |\n\
          | connections of other protocols | {} | {} | | {} |\n\n\
          Called `mtls` and is not: **{secure}**. TLS called `plaintext` or `opaque`: **{plaintext}**.",
         cases.len(),
         count(Score::Right),
         count(Score::Undecided),
         count(Score::Wrong),
+        grams.len(),
+        gram(Score::Right),
+        gram(Score::Undecided),
+        gram(Score::Wrong),
         others.len(),
         other,
         others.len() - other,
