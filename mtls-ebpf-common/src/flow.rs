@@ -115,6 +115,8 @@ pub const HALF_HOLE: u16 = 1 << 7;
 pub const HALF_SYN: u16 = 1 << 8;
 /// This side opened the connection.
 pub const HALF_CLIENT: u16 = 1 << 9;
+/// A FIN was seen at `fin`, behind bytes that were not: it is one if the other side answers it.
+pub const HALF_FIN_AHEAD: u16 = 1 << 10;
 
 /// No payload yet.
 pub const KIND_NONE: u8 = 0;

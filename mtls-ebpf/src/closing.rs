@@ -11,8 +11,8 @@ use mtls_ebpf_common::{
     Counter, Flow, Half,
     event::RECEIVER_FIN,
     flow::{
-        FLOW_CLOSED, HALF_DONE, HALF_FIN, HALF_FIN_TOLD, HALF_HOLE, HALF_ISN, HALF_RST,
-        HALF_STARTED,
+        FLOW_CLOSED, HALF_DONE, HALF_FIN, HALF_FIN_AHEAD, HALF_FIN_TOLD, HALF_HOLE, HALF_ISN,
+        HALF_RST, HALF_STARTED,
     },
     packet::{TCP, protocol},
 };
@@ -25,6 +25,9 @@ use crate::{
     outcome::{SAMPLED, SKIPPED},
     parse::{ACK, FIN, RST},
 };
+
+/// How far behind what was seen an end may lie, where not all was.
+const AHEAD: u32 = 1 << 30;
 
 /// Notes a FIN or RST, and delivers it where it is the connection's end.
 #[inline(always)]
@@ -53,9 +56,19 @@ pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch)
         if half.bits & HALF_FIN != 0 {
             return again(skb, flow, scratch);
         }
-        if !is_due(half, other, scratch, end) {
+        let answers = answers(half, other, scratch, end);
+        if !is_due(half, other, scratch, end) && !answers {
+            if end.wrapping_sub(half.next) < AHEAD {
+                half.fin = end;
+                half.bits |= HALF_FIN_AHEAD;
+            }
             count_on(skb, Counter::ControlIgnored as u32);
             return SKIPPED;
+        }
+        if answers && other.bits & HALF_FIN == 0 {
+            other.bits |= HALF_FIN;
+            scratch.head.bits |= RECEIVER_FIN;
+            scratch.head.fin = other.fin;
         }
         half.fin = end;
         half.bits |= HALF_FIN;
@@ -104,9 +117,19 @@ fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
 #[inline(always)]
 pub(crate) fn reopen(flow: &mut Flow, scratch: &Scratch) {
     let (half, other) = halves(flow, scratch);
-    half.bits &= !(HALF_FIN | HALF_FIN_TOLD | HALF_RST);
+    half.bits &= !(HALF_FIN | HALF_FIN_AHEAD | HALF_FIN_TOLD | HALF_RST);
     other.bits &= !HALF_RST;
     flow.bits &= !FLOW_CLOSED;
+}
+
+/// The FIN acknowledges the other side's: bytes that were sent before either of them were not seen,
+/// as those of fragments are not, but the two sides agree that there were so many.
+#[inline(always)]
+fn answers(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
+    other.bits & (HALF_FIN | HALF_FIN_AHEAD) != 0
+        && scratch.packet.flags & ACK != 0
+        && scratch.packet.ack == other.fin.wrapping_add(1)
+        && end.wrapping_sub(half.next) < AHEAD
 }
 
 /// The sequence number is the one that the receiver waits for, as far as that is known.
@@ -124,7 +147,7 @@ fn is_due(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
     }
     let ahead = end.wrapping_sub(half.next);
     if half.bits & HALF_HOLE != 0 {
-        return ahead < 1 << 30;
+        return ahead < AHEAD;
     }
     // Behind its own FIN, a sender resets one further on.
     ahead == 0 || half.bits & HALF_FIN != 0 && ahead == 1

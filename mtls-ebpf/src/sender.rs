@@ -6,7 +6,7 @@ use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half, Piece,
     event::{FOREIGN, RUN},
-    flow::{HALF_DONE, HALF_ISN, LINK_EGRESS},
+    flow::{HALF_DONE, HALF_HOLE, HALF_ISN, HALF_STARTED, LINK_EGRESS},
 };
 
 use crate::{
@@ -31,14 +31,32 @@ pub(crate) fn is_home(flow: &mut Flow, scratch: &Scratch) -> bool {
         return true;
     }
     // One pod cannot be both sides.
-    if half.link != 0 || link & LINK_EGRESS != 0 && link == other.link {
+    if link & LINK_EGRESS != 0 && link == other.link {
         return false;
+    }
+    if half.link != 0 {
+        return comes_home(half, scratch);
     }
     // Only the sender knows where its stream begins.
     if half.bits & HALF_ISN != 0 && scratch.start != half.isn.wrapping_add(1) {
         return false;
     }
     half.link = link;
+    true
+}
+
+/// The sender was met where its packets arrive, as its own interface was not watched yet or its first
+/// packet was lost there; and this comes out of its interface: the very next bytes, which nobody else
+/// knows to number, before they have arrived anywhere.
+#[inline(always)]
+fn comes_home(half: &mut Half, scratch: &Scratch) -> bool {
+    let is_next = half.bits & (HALF_STARTED | HALF_HOLE | HALF_DONE) == HALF_STARTED
+        && scratch.start == half.next
+        && scratch.packet.len > 0;
+    if !is_next || half.link & LINK_EGRESS != 0 || scratch.link & LINK_EGRESS == 0 {
+        return false;
+    }
+    half.link = scratch.link;
     true
 }
 

@@ -518,6 +518,36 @@ fn an_end_is_believed_where_it_is_due_and_until_there_is_payload() {
 }
 
 #[test]
+fn a_fin_behind_what_was_not_seen_is_one_when_it_is_answered() {
+    let mut bench = Bench::new(&Config::default());
+    let fin = |bench: &mut Bench, back: bool, seq: u32, ack: u32| {
+        let [own, other] = if back { [ISN[1], ISN[0]] } else { ISN };
+        let (seq, ack) = (own.wrapping_add(1 + seq), other.wrapping_add(1 + ack));
+        bench.raw(back, seq, ack, FIN | ACK, b"");
+    };
+    // Fragments, which nobody reads here, carried 50 and 80 bytes.
+    bench.open();
+    fin(&mut bench, false, 50, 80);
+    assert_eq!(ends(&bench.seen()), []);
+    fin(&mut bench, true, 80, 50);
+    assert_eq!(ends(&bench.seen()), [], "it does not answer the FIN");
+    fin(&mut bench, true, 80, 51);
+    let seen = bench.seen();
+    let [client, server] = [ISN[0].wrapping_add(51), ISN[1].wrapping_add(81)];
+    assert_eq!(
+        ends(&seen),
+        [(FIN, client), (FIN | ACK, server)],
+        "{seen:?}"
+    );
+    // What comes after all is seen, wherever it lies.
+    bench.send(false, 0, b"GET /secret");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].payload, b"GET /secret");
+    bench.counters();
+}
+
+#[test]
 fn payload_after_the_end_of_a_flow_that_is_done_is_seen() {
     let mut bench = Bench::new(&Config::default());
     for flags in [RST, FIN | ACK] {

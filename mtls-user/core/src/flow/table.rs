@@ -69,14 +69,6 @@ impl FlowTable {
             let side = flow.side_of(sender);
             match flow.fits(side, segment) {
                 Fit::Belongs => return self.take(at, side, segment, sink),
-                Fit::Beside(Apart::Link(_)) if apart == 0 && flow.origin == Origin::Midstream => {
-                    // A connection that was joined on its way was perhaps first met at the far
-                    // interface, so which one its sender is at is not known; what it carries
-                    // elsewhere was not seen.
-                    self.slots[at].miss(Unseen::Samples);
-                    self.stats.spoofed += 1;
-                    return;
-                }
                 Fit::Beside(beside) if apart == 0 => {
                     if segment.foreign {
                         // The kernel did not take it where its sender is known, and it may be real.

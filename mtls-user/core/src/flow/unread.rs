@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::peers::Peers;
+use super::state::Queue;
 use super::table::FlowTable;
 use crate::record::Unseen;
-use crate::wire::{Unread, What};
+use crate::wire::{Endpoint, Unread, What};
 
 impl FlowTable {
     /// Marks every connection that `all` may concern, in one pass however many there are: what is
@@ -18,6 +20,9 @@ impl FlowTable {
                 (ends, missing(unread))
             })
             .collect();
+        for unread in all.iter().filter(|unread| unread.what == What::Evicted) {
+            self.evicted(&unread.src, &unread.dst);
+        }
         if pairs.is_empty() {
             return;
         }
@@ -26,6 +31,18 @@ impl FlowTable {
                 flow.miss(*what);
             }
         });
+    }
+
+    /// The kernel no longer follows the connection between `a` and `b`: what it went on with was not
+    /// seen, nor, if it is quiet from now on, its end.
+    fn evicted(&mut self, a: &Endpoint, b: &Endpoint) {
+        let (peers, _) = Peers::of(a, b);
+        if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0)
+            && self.slots[at].queue == Queue::Open
+        {
+            self.slots[at].miss(Unseen::Samples);
+            self.slots.enqueue(at, Queue::Doubtful);
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Attacher {
     wanted: Vec<String>,
     refresher: Arc<Notify>,
     latency: Latency,
+    /// All interfaces have been listed once.
+    has_listed: bool,
     /// To be attached to, and since when that is known.
     pending: VecDeque<(Link, Instant)>,
     /// Watched by filters until there is time for links.
@@ -78,6 +80,7 @@ impl Attacher {
             wanted,
             refresher,
             latency: Latency::default(),
+            has_listed: false,
             pending: VecDeque::new(),
             unsettled: VecDeque::new(),
             failed: HashMap::new(),
@@ -192,8 +195,10 @@ impl Attacher {
                 self.forget(ifindex);
             }
         }
+        let is_first = !std::mem::replace(&mut self.has_listed, true);
         for link in links {
-            if !self.kernel.is_attached(link.ifindex) {
+            // What a killed daemon left is on interfaces that were there before this one.
+            if is_first {
                 kernel::remove_stale(&link.name);
             }
             self.expect(link);

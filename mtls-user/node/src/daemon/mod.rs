@@ -9,6 +9,7 @@ mod attacher;
 mod connections;
 mod coverage;
 mod engine;
+mod exemptions;
 mod flows;
 mod follower;
 mod history;
@@ -33,7 +34,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::kernel::{Choice, Config, Kernel, Links};
-use crate::pods::{self, Declarations, Directory};
+use crate::pods::{self, Directory};
 use mtls_core::flow::Limits;
 
 /// Where the socket is unless told otherwise.
@@ -115,14 +116,22 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         .await
         .context("listen for interfaces")?;
     let directory = Arc::new(Directory::new());
-    if let Some(path) = &options.exemptions {
-        directory.declare(Declarations::read(path)?);
-    }
     if options.judge_dns {
         directory.judge_dns();
     }
+    let exemptions = match &options.exemptions {
+        Some(path) => {
+            let (exemptions, declared) = exemptions::Exemptions::read(path.clone())?;
+            directory.declare(declared);
+            Some(exemptions)
+        }
+        None => None,
+    };
     let node = pods::node_name(options.kubernetes.node.as_deref());
     let mut parts = parts::Parts::default();
+    if let Some(exemptions) = exemptions {
+        parts.task("reading exemptions", exemptions.follow(directory.clone()));
+    }
     let names =
         names::Names::start(&mut parts, links.netlink(), directory.clone(), &options).await?;
     let mut kernel = Kernel::load(&options.kernel)?;

@@ -1,11 +1,14 @@
 //! Attaching to an interface, and leaving it.
 
+use std::fs::File;
+
 use anyhow::Context;
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType,
     links::Link,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
 };
+use nix::errno::Errno;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Deserialize, Serialize};
 
@@ -60,9 +63,11 @@ impl Kernel {
         if let Some(pair) = self.links.get(&ifindex) {
             return Ok(pair.attached.clone());
         }
-        let name = name_of(ifindex)?;
-        remove_stale(&name);
-        self.attach_by(ifindex, &name)
+        let outcome = name_of(ifindex).and_then(|name| {
+            remove_stale(&name);
+            self.attach_by(ifindex, &name)
+        });
+        outcome.map_err(for_want_of_descriptors)
     }
 
     /// As [`Self::attach`], for one interface of many, all new. The kernel waits for a grace period
@@ -73,13 +78,15 @@ impl Kernel {
         if let Some(pair) = self.links.get(&ifindex) {
             return Ok(pair.attached.clone());
         }
-        let name = name_of(ifindex)?;
-        match self.attach_as(ifindex, &name, Mode::Clsact) {
-            Ok(attached) => Ok(attached),
-            // A kernel without filters of that kind has tcx.
-            Err(_) if !self.clsact => self.attach_by(ifindex, &name),
-            Err(error) => Err(error),
-        }
+        let outcome = name_of(ifindex).and_then(|name| {
+            match self.attach_as(ifindex, &name, Mode::Clsact) {
+                Ok(attached) => Ok(attached),
+                // A kernel without filters of that kind has tcx.
+                Err(_) if !self.clsact => self.attach_by(ifindex, &name),
+                Err(error) => Err(error),
+            }
+        });
+        outcome.map_err(for_want_of_descriptors)
     }
 
     /// Puts tcx links in the place of the filters of [`Self::attach_quickly`], where the kernel has
@@ -158,7 +165,7 @@ impl Kernel {
         let now = if_nametoindex(name);
         if now != Ok(ifindex) {
             // Without a descriptor it cannot be asked for, which is not to say that it is gone.
-            let why = now.err().unwrap_or(nix::errno::Errno::ENODEV);
+            let why = now.err().unwrap_or(Errno::ENODEV);
             return Err(why).with_context(|| {
                 format!(
                     "interface {ifindex} ({name}) is not there any more, or cannot be asked for"
@@ -266,6 +273,21 @@ fn hook(program: &str) -> TcAttachType {
     }
 }
 
+/// The C library asks for interfaces by a socket, and if it gets none says that there is no such
+/// file (ENOENT), or no such interface: the reason proper is looked for.
+fn for_want_of_descriptors(error: anyhow::Error) -> anyhow::Error {
+    match super::errno(error.as_ref()) {
+        None | Some(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {}
+        Some(_) => return error,
+    }
+    match File::open("/proc/self/stat") {
+        Err(why) if why.raw_os_error() == Some(Errno::EMFILE as i32) => {
+            anyhow::Error::new(why).context(format!("{error:#}"))
+        }
+        _ => error,
+    }
+}
+
 fn name_of(ifindex: u32) -> anyhow::Result<String> {
     let name = if_indextoname(ifindex)
         .with_context(|| format!("interface {ifindex} is not there (any more)"))?;
@@ -283,7 +305,6 @@ pub fn remove_stale(interface: &str) {
 
 /// The kernel does not know tcx.
 fn is_unsupported(error: &anyhow::Error) -> bool {
-    use nix::errno::Errno;
     matches!(
         super::errno(error.as_ref()),
         Some(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS)

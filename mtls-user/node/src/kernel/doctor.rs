@@ -17,6 +17,7 @@ pub fn checks() -> Vec<Check> {
         jit(),
         memlock(version),
         bpffs(),
+        chain(),
     ]
 }
 
@@ -176,6 +177,45 @@ fn bpffs() -> Check {
         // Nothing is pinned: only other tools, such as bpftool, want it.
         let fix = "mount -t bpf bpf /sys/fs/bpf";
         check("bpffs", State::Ok, "not mounted, and not needed", Some(fix))
+    }
+}
+
+/// Programs of others that see packets before ours do, where a daemon runs.
+fn chain() -> Check {
+    let interfaces = nix::net::if_::if_nameindex();
+    let mut ahead = Vec::new();
+    for interface in interfaces.iter().flatten() {
+        let Ok(name) = interface.name().to_str() else {
+            continue;
+        };
+        // Kernels without tcx have nothing to be asked for.
+        for program in super::programs_ahead(name).unwrap_or_default() {
+            ahead.push(format!("{program} on {name}"));
+        }
+    }
+    match ahead.len() {
+        0 => check(
+            "order of programs",
+            State::Ok,
+            "none runs ahead of ours",
+            None,
+        ),
+        more => {
+            let shown = ahead[..more.min(3)].join(", ");
+            let rest = if more > 3 {
+                format!(" and {} more", more - 3)
+            } else {
+                String::new()
+            };
+            check(
+                "order of programs",
+                State::Warn,
+                format!(
+                    "ahead of ours, and may end a packet's way before it is seen: {shown}{rest}"
+                ),
+                Some("bpftool net show; restart mtls daemon to be the first again"),
+            )
+        }
     }
 }
 

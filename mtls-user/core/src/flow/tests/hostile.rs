@@ -566,3 +566,38 @@ fn a_server_is_known_by_other_connections() {
     );
     assert!(!noted(record));
 }
+
+#[test]
+fn a_connection_that_the_kernel_gave_up_is_marked_and_not_open_for_ever() {
+    use crate::wire::{Unread, What};
+    let (a, b) = (end(1, 40_000), end(2, 80));
+    let mut table = FlowTable::new(Limits::default());
+    run(
+        &mut table,
+        &[
+            segment(a, b, 99, 0, SYN),
+            segment(b, a, 499, 100, SYN | ACK),
+        ],
+    );
+    let evicted = Unread {
+        time: 2,
+        link: 7,
+        direction: Direction::Egress,
+        src: b,
+        dst: a,
+        what: What::Evicted,
+    };
+    table.unread(&[evicted]);
+    let view = table.open().next().expect("it is open");
+    assert_eq!(view.unseen(), [Unseen::Samples]);
+    let events = {
+        let mut events = Vec::new();
+        table.expire(12_000_000_000, &mut |event, view| {
+            events.push((event, view.record()));
+        });
+        events
+    };
+    assert_eq!(kinds(&events), [Event::Closed]);
+    assert_eq!(events[0].1.verdict, Verdict::Unobserved);
+    assert!(!events[0].1.closed, "its end was not seen");
+}
