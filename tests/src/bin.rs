@@ -24,6 +24,14 @@ pub fn reaper() -> Result<PathBuf> {
     sibling("mtls-reaper").context("build it with `cargo build -p mtls-tests --bins`")
 }
 
+/// The OpenTelemetry Collector that the set-up builds of `tests/collector`.
+pub fn collector() -> Result<PathBuf> {
+    let here = std::env::current_exe().context("find this program")?;
+    let mut dirs = here.ancestors().skip(1);
+    dirs.find_map(|dir| Some(dir.join("collector/collector")).filter(|path| path.is_file()))
+        .context("no Collector is built: `cargo xtask test` builds it")
+}
+
 /// A program of the system, also one that Debian keeps off the path of most.
 pub fn system(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -10,6 +10,7 @@ pub mod bin;
 pub mod capture;
 pub mod census;
 pub mod cluster;
+pub mod collector;
 pub mod corpus;
 pub mod cri;
 pub mod daemon;

@@ -19,6 +19,8 @@ pub enum Need {
     Tshark,
     /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
     Containerd,
+    /// The OpenTelemetry Collector of `tests/collector`.
+    Collector,
     /// Programs of Debian's, of servers and of their clients.
     Programs(&'static [&'static str]),
 }
@@ -31,6 +33,7 @@ impl Need {
             Self::Nft => is_there("nft"),
             Self::Tshark => is_there("tshark"),
             Self::Programs(names) => names.iter().all(|name| is_there(name)),
+            Self::Collector => bin::collector().is_ok(),
             Self::Containerd => {
                 let programs = ["containerd", "ctr", "runc"]
                     .iter()
@@ -49,6 +52,9 @@ impl Need {
             Self::Tshark => "needs the tshark program: `apt-get install tshark`",
             Self::Containerd => {
                 "needs a container runtime: `apt-get install containerd runc containernetworking-plugins busybox-static`"
+            }
+            Self::Collector => {
+                "needs an OpenTelemetry Collector: `cargo xtask test` builds it with Go 1.25 or newer"
             }
             Self::Programs(names) => {
                 let names = names.join(", ");

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::build;
+
 /// Debian's compiler with `core` prebuilt for BPF.
 const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 /// What bpf-linker links with, besides LLVM itself.
@@ -168,7 +170,25 @@ pub(crate) fn tests() -> anyhow::Result<()> {
                 .args(started),
         )?;
     }
-    Ok(())
+    collector()
+}
+
+/// Builds the OpenTelemetry Collector of the tests, where there is Go; the tests say so where not.
+fn collector() -> anyhow::Result<()> {
+    let source = build::root().join("tests/collector");
+    let program = build::root().join("target/collector/collector");
+    if program.exists() {
+        say("a Collector for the tests: there");
+        return Ok(());
+    }
+    if !works("go", &["version"]) {
+        say("no Go: the tests with an OpenTelemetry Collector need it (https://go.dev/dl)");
+        return Ok(());
+    }
+    step("a Collector for the tests: building it, which takes some minutes");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(program).arg(".");
+    checked(go.current_dir(source))
 }
 
 /// The units that systemd starts at boot, where it runs (sd_booted(3)): a container may have its

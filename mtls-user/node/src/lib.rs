@@ -2,7 +2,7 @@
 //! between them, and the daemon that keeps all of it running and answers questions.
 //!
 //! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
-//! [`edges`], [`metrics`], [`api`], [`daemon`].
+//! [`edges`], [`metrics`], [`otlp`], [`api`], [`daemon`].
 
 pub mod clock;
 
@@ -17,5 +17,7 @@ pub mod edges;
 pub mod metrics;
 
 pub mod api;
+
+pub mod otlp;
 
 pub mod daemon;

@@ -127,7 +127,8 @@ impl Engine {
             ledger: Ledger {
                 edges: EdgeTable::new(options.window, Some(node.clone())),
                 history: History::new(options.history, options.window),
-                meter: options.metrics.as_ref().map(|it| Meter::new(it.edges)),
+                meter: (options.metrics.is_some() || options.export.metrics)
+                    .then(|| Meter::new(options.metrics_edges)),
                 node,
                 directory,
                 tap: broadcast::Sender::new(TAP_BACKLOG),

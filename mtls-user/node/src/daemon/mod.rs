@@ -10,6 +10,7 @@ mod connections;
 mod coverage;
 mod engine;
 mod exemptions;
+mod exporter;
 mod flows;
 mod follower;
 mod history;
@@ -36,6 +37,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::kernel::{Choice, Config, Kernel, Links};
 use crate::pods::{self, Directory};
 use mtls_core::flow::Limits;
+
+pub use exporter::Export;
 
 /// Where the socket is unless told otherwise.
 pub const SOCKET: &str = "/run/mtls/mtls.sock";
@@ -74,6 +77,10 @@ pub struct Options {
     pub api: Option<std::net::SocketAddr>,
     /// Where Prometheus finds metrics; `None`: nowhere.
     pub metrics: Option<Metrics>,
+    /// Most edges that have series of their own.
+    pub metrics_edges: usize,
+    /// What leaves the node by itself.
+    pub export: Export,
 }
 
 /// How metrics are told.
@@ -81,8 +88,6 @@ pub struct Options {
 pub struct Metrics {
     /// Where they are served.
     pub address: std::net::SocketAddr,
-    /// Most edges that have series of their own.
-    pub edges: usize,
     /// A certificate with its chain, and its key: PEM files. `None`: HTTP in clear.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// A file with a token; whoever scrapes has to show it.
@@ -188,7 +193,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         started,
         stopped: stopped.clone(),
         room: server::Room::default(),
+        queues: exporter::Queues::new(&options.export),
     });
+    exporter::start(&mut parts, &options.export, &state)?;
     if let Some(metrics) = &options.metrics {
         let scraper = scrape::Scraper::listen(metrics, state.clone()).await?;
         parts.task("serving metrics", scraper.serve());

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::Mutex;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::connections::{Activity, Clients, wait_after};
-use super::{Metrics, engine, server};
+use super::{Metrics, server};
 use crate::metrics::{self, Format};
 
 /// Shorter tokens can be guessed.
@@ -101,13 +101,12 @@ async fn page(
     activity.answered();
     let format = Format::of(text(header::ACCEPT).unwrap_or_default());
     let _turn = shared.making.lock().await;
-    let (reply, answer) = oneshot::channel();
-    let query = engine::Query::Metrics(reply);
-    let _ = shared.state.engine.send(query).await;
-    let (Ok(Some(snapshot)), Some(status)) = (answer.await, shared.state.status().await) else {
+    let Some((snapshot, status)) = shared.state.metrics().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping\n").into_response();
     };
-    let made = tokio::task::spawn_blocking(move || metrics::encode(snapshot, status, format));
+    let outlets = shared.state.queues.outlets();
+    let made =
+        tokio::task::spawn_blocking(move || metrics::encode(snapshot, status, outlets, format));
     match made.await {
         Ok(Ok(page)) => ([(header::CONTENT_TYPE, format.content_type())], page).into_response(),
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -24,8 +24,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::connections::{self, Activity};
 use super::coverage::coverage;
+use super::exporter::Queues;
 use super::{attacher, engine, told};
 use crate::clock::{now, wall};
+use crate::metrics;
 use crate::pods::Directory;
 use mtls_core::record::identities::NodeEdges;
 use mtls_core::record::{
@@ -50,6 +52,7 @@ pub(super) struct State {
     pub(super) started: Instant,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) room: Room,
+    pub(super) queues: Queues,
 }
 
 /// Room for answers. One is made at a time, and only as many are kept as fit in.
@@ -103,6 +106,13 @@ impl State {
             watched: watched(&kernel, &coverage),
             items,
         })
+    }
+
+    /// What metrics are made of; `None` where nothing is counted, or on the way out.
+    pub(super) async fn metrics(&self) -> Option<(metrics::Snapshot, Status)> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.engine.send(engine::Query::Metrics(reply)).await;
+        Some((answer.await.ok()??, self.status().await?))
     }
 
     /// How the daemon is; `None` when it is on its way out.

@@ -162,6 +162,10 @@ catalog! {
         "Times that a kernel program ran while it was measured: the first ten seconds, then one a minute";
     PROGRAM_SECONDS Counter "mtls_bpf_program_run_seconds" &["program"],
         "Seconds that those runs took";
+    RECORDS Counter "mtls_exported_records" &["outlet", "result"],
+        "Records for OpenTelemetry (otlp) and lines of JSON (events); what did not fit into the queue is dropped";
+    RECORDS_QUEUED Gauge "mtls_exported_records_queued" &["outlet"],
+        "Records that wait to be sent or written";
     BUILD Gauge "mtls_build_info" &["version"],
         "1, with the version of the daemon";
     CPU Counter "process_cpu_seconds" &[],

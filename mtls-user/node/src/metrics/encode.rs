@@ -48,13 +48,32 @@ impl Format {
     }
 }
 
+/// How a queue is.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlet {
+    /// What it leads to.
+    pub name: &'static str,
+    /// Records that arrived.
+    pub sent: u64,
+    /// Records that found no room, or were missed by whoever fills it.
+    pub dropped: u64,
+    /// Records that wait.
+    pub queued: u64,
+}
+
 /// The page of what was counted, and of how the daemon is.
-pub fn encode(snapshot: Snapshot, status: Status, format: Format) -> Result<String, fmt::Error> {
+pub fn encode(
+    snapshot: Snapshot,
+    status: Status,
+    outlets: Vec<Outlet>,
+    format: Format,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     let room = 2_048 + snapshot.edges.len() * 1_024;
     registry.register_collector(Box::new(Page {
         snapshot,
         status,
+        outlets,
         usage: Usage::now(),
     }));
     let mut page = String::with_capacity(room);
@@ -65,25 +84,52 @@ pub fn encode(snapshot: Snapshot, status: Status, format: Format) -> Result<Stri
     Ok(page)
 }
 
+/// A metric's samples, each with the values of its labels.
+#[derive(Debug)]
+pub struct Points {
+    /// The metric.
+    pub metric: Metric,
+    /// The samples.
+    pub samples: Vec<(Vec<SmolStr>, f64)>,
+}
+
+/// The same as [`encode`], for those who write it otherwise.
+pub fn points(snapshot: Snapshot, status: Status, outlets: Vec<Outlet>) -> Vec<Points> {
+    let page = Page {
+        snapshot,
+        status,
+        outlets,
+        usage: Usage::now(),
+    };
+    let mut points = Vec::new();
+    // Nothing of it can fail where nothing is written.
+    let _ = page.write(&mut Out::Points(&mut points));
+    points
+}
+
 #[derive(Debug)]
 struct Page {
     snapshot: Snapshot,
     status: Status,
+    outlets: Vec<Outlet>,
     usage: Usage,
 }
 
 impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Out(encoder);
-        self.edges(&mut out)?;
-        self.tls(&mut out)?;
-        self.flows(&mut out)?;
-        self.kernel(&mut out)?;
-        self.daemon(&mut out)
+        self.write(&mut Out::Text(encoder))
     }
 }
 
 impl Page {
+    fn write(&self, out: &mut Out<'_>) -> fmt::Result {
+        self.edges(out)?;
+        self.tls(out)?;
+        self.flows(out)?;
+        self.kernel(out)?;
+        self.daemon(out)
+    }
+
     fn edges(&self, out: &mut Out<'_>) -> fmt::Result {
         let snapshot = &self.snapshot;
         out.family(&c::EDGE_CONNECTIONS, |family| {
@@ -256,6 +302,18 @@ impl Page {
         )?;
         let spent = programs().map(|program| (&program.name, program.run_time_ns as f64 / 1e9));
         out.each(&c::PROGRAM_SECONDS, spent)?;
+        out.family(&c::RECORDS, |family| {
+            for outlet in &self.outlets {
+                family.add(&[outlet.name, "sent"], outlet.sent)?;
+                family.add(&[outlet.name, "dropped"], outlet.dropped)?;
+            }
+            Ok(())
+        })?;
+        let queued = self
+            .outlets
+            .iter()
+            .map(|outlet| (outlet.name, outlet.queued));
+        out.each(&c::RECORDS_QUEUED, queued)?;
         out.each(&c::BUILD, [(&status.version, 1_u64)])?;
         let usage = &self.usage;
         out.one(&c::CPU, usage.cpu_seconds)?;
@@ -367,7 +425,11 @@ impl From<f64> for Value {
     }
 }
 
-struct Out<'a>(DescriptorEncoder<'a>);
+/// Where samples go.
+enum Out<'a> {
+    Text(DescriptorEncoder<'a>),
+    Points(&'a mut Vec<Points>),
+}
 
 impl Out<'_> {
     fn family(
@@ -375,18 +437,29 @@ impl Out<'_> {
         metric: &Metric,
         fill: impl FnOnce(&mut Family<'_>) -> fmt::Result,
     ) -> fmt::Result {
-        let kind = match metric.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-        };
-        let encoder = self
-            .0
-            .encode_descriptor(metric.name, metric.help, None, kind)?;
-        fill(&mut Family {
-            encoder,
-            kind: metric.kind,
-            names: metric.labels,
-        })
+        match self {
+            Self::Text(encoder) => {
+                let kind = match metric.kind {
+                    Kind::Counter => MetricType::Counter,
+                    Kind::Gauge => MetricType::Gauge,
+                };
+                let encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+                fill(&mut Family::Text {
+                    encoder,
+                    kind: metric.kind,
+                    names: metric.labels,
+                })
+            }
+            Self::Points(points) => {
+                let mut samples = Vec::new();
+                fill(&mut Family::Points(&mut samples))?;
+                points.push(Points {
+                    metric: *metric,
+                    samples,
+                });
+                Ok(())
+            }
+        }
     }
 
     /// A metric with one label.
@@ -409,24 +482,42 @@ impl Out<'_> {
     }
 }
 
-struct Family<'a> {
-    encoder: MetricEncoder<'a>,
-    kind: Kind,
-    names: &'static [&'static str],
+enum Family<'a> {
+    Text {
+        encoder: MetricEncoder<'a>,
+        kind: Kind,
+        names: &'static [&'static str],
+    },
+    Points(&'a mut Vec<(Vec<SmolStr>, f64)>),
 }
 
 impl Family<'_> {
     fn add(&mut self, values: &[&str], value: impl Into<Value>) -> fmt::Result {
-        debug_assert_eq!(values.len(), self.names.len());
-        if self.names.is_empty() {
-            return write(&mut self.encoder, self.kind, value.into());
+        let value = value.into();
+        match self {
+            Self::Points(samples) => {
+                let number = match value {
+                    Value::Whole(n) => n as f64,
+                    Value::Real(x) => x,
+                };
+                samples.push((values.iter().map(SmolStr::new).collect(), number));
+                Ok(())
+            }
+            Self::Text {
+                encoder,
+                kind,
+                names,
+            } if names.is_empty() => write(encoder, *kind, value),
+            Self::Text {
+                encoder,
+                kind,
+                names,
+            } => {
+                debug_assert_eq!(values.len(), names.len());
+                let labels = Pairs { names, values };
+                write(&mut encoder.encode_family(&labels)?, *kind, value)
+            }
         }
-        let labels = Pairs {
-            names: self.names,
-            values,
-        };
-        let mut encoder = self.encoder.encode_family(&labels)?;
-        write(&mut encoder, self.kind, value.into())
     }
 }
 

@@ -17,5 +17,5 @@ mod rows;
 mod tests;
 
 pub use catalog::{CATALOG, Kind, Metric};
-pub use encode::{Format, encode};
+pub use encode::{Format, Outlet, Points, encode, points};
 pub use meter::{Meter, Snapshot};

@@ -38,7 +38,7 @@ fn flow(number: u64, event: Event, verdict: Verdict) -> FlowRecord {
 }
 
 fn page(meter: &Meter, format: Format) -> String {
-    encode(meter.snapshot(), Status::default(), format).unwrap()
+    encode(meter.snapshot(), Status::default(), Vec::new(), format).unwrap()
 }
 
 /// The value of the only series of this name whose labels have all of these.

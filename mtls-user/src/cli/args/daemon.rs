@@ -72,6 +72,71 @@ pub(in crate::cli) struct Daemon {
     resumptions: Resumptions,
     #[command(flatten)]
     metrics: Metrics,
+    #[command(flatten)]
+    export: Export,
+}
+
+/// What leaves the node by itself.
+#[derive(clap::Args, Debug)]
+struct Export {
+    /// Send records of new edges, changes, downgrades and identity mismatches, and summaries of all edges,
+    /// to this OpenTelemetry Collector (`http://collector:4317`).
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+    /// How it is spoken to.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "grpc",
+        value_name = "PROTOCOL",
+        requires = "otlp"
+    )]
+    otlp_protocol: Protocol,
+    /// Send it this header (`Authorization: Bearer …`); may be given several times.
+    #[arg(long = "otlp-header", value_name = "NAME: VALUE", requires = "otlp")]
+    otlp_headers: Vec<String>,
+    /// Send it metrics too.
+    #[arg(long, requires = "otlp")]
+    otlp_metrics: bool,
+    /// Write the same records to this file, a JSON object a line; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// How often edges are summed up, and metrics sent.
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    otlp_interval: Duration,
+    /// Most records that wait for a Collector or a file; beyond it, the oldest go, and are counted.
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N")]
+    otlp_queue: u32,
+    /// The cluster's name, for records and metrics.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+/// How a Collector is spoken to.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Protocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf over HTTP.
+    Http,
+}
+
+impl Export {
+    fn options(self) -> mtls_node::daemon::Export {
+        mtls_node::daemon::Export {
+            url: self.otlp,
+            protocol: match self.otlp_protocol {
+                Protocol::Grpc => mtls_node::otlp::Protocol::Grpc,
+                Protocol::Http => mtls_node::otlp::Protocol::Http,
+            },
+            headers: self.otlp_headers,
+            metrics: self.otlp_metrics,
+            lines: self.events,
+            interval: self.otlp_interval.max(Duration::from_secs(1)),
+            queue: self.otlp_queue as usize,
+            cluster: self.cluster,
+        }
+    }
 }
 
 /// Where and how metrics are told.
@@ -81,7 +146,7 @@ struct Metrics {
     #[arg(long = "metrics", value_name = "ADDRESS:PORT")]
     address: Option<std::net::SocketAddr>,
     /// Most edges that get series of their own; the rest is counted under `other`.
-    #[arg(long = "metrics-edges", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000), value_name = "N", requires = "address")]
+    #[arg(long = "metrics-edges", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000), value_name = "N")]
     edges: u32,
     /// Serve them by TLS, with this certificate and its chain (PEM).
     #[arg(long = "metrics-cert", value_name = "FILE", requires_all = ["address", "key"])]
@@ -98,7 +163,6 @@ impl Metrics {
     fn options(self) -> Option<mtls_node::daemon::Metrics> {
         Some(mtls_node::daemon::Metrics {
             address: self.address?,
-            edges: self.edges as usize,
             tls: self.cert.zip(self.key),
             token: self.token,
         })
@@ -156,7 +220,9 @@ impl Daemon {
                 inherit: self.resumptions.inherit(),
                 ..mtls_core::flow::Limits::default()
             },
+            metrics_edges: self.metrics.edges as usize,
             metrics: self.metrics.options(),
+            export: self.export.options(),
         }
     }
 }
