@@ -2,7 +2,8 @@
 
 use hashbrown::HashMap;
 
-use super::{Edge, window::Step};
+use super::Edge;
+use super::window::Step;
 use mtls_core::record::FlowRecord;
 use mtls_core::record::identities::{Alike, Identities, number};
 use slab::Slab;
@@ -91,7 +92,9 @@ impl Ids {
         if self.taken.is_some() && self.since < oldest {
             self.told = self.taken;
             if self.all.len() < MOST / 4 {
-                self.taken = self.taken.and_then(|below| below.checked_mul(2));
+                // Halves were rounded down: twice the largest of them is everything.
+                let more = |below: &u64| *below < u64::MAX / 2 - u64::from(u64::BITS);
+                self.taken = self.taken.filter(more).map(|below| below * 2);
                 self.since = now;
             }
         }
