@@ -2,8 +2,8 @@
 //! writes it anew.
 
 use mtls_core::record::{
-    Check, EdgeChange, EdgeList, EdgeRecord, Explanation, FlowList, FlowRecord, GateReport, List,
-    SCHEMA, Status, TapLine,
+    CaptureList, Check, EdgeChange, EdgeList, EdgeRecord, Explanation, FlowList, FlowRecord,
+    GateReport, List, SCHEMA, Status, TapLine,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn schema() -> Value {
     let documents = [
         (
             "mtls classify -o json",
-            generator.subschema_for::<List<FlowRecord>>(),
+            generator.subschema_for::<CaptureList>(),
         ),
         (
             "a line of mtls classify -o jsonl",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::Classify;
 use crate::output::{self, Format, Listing, Look, Screen, Sheet};
 use crate::source::capture::{self, Unread};
-use mtls_core::record::{FlowRecord, List, Time};
+use mtls_core::record::{CaptureList, FlowRecord, List, Time};
 use serde::Serialize;
 
 /// Flows of a table held before it is printed; beyond it, JSON lines are the way.
@@ -21,7 +21,6 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     let mut out = Lines::new(io::stdout().lock());
     let mut written = Ok(());
     let several = args.files.len() > 1;
-    let mut damaged = false;
     let mut unread = Unread::default();
     for path in &args.files {
         let inherit = args.resumptions.inherit();
@@ -41,10 +40,13 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
             }
         });
         // One file that cannot be read does not silence the others.
-        damaged |= !read.unwrap_or_else(|error| {
+        let whole = read.unwrap_or_else(|error| {
             eprintln!("mtls: {}", output::safe(&format!("{error:#}")));
             false
         });
+        if !whole {
+            unread.unreadable.push(path.display().to_string());
+        }
         if written.is_err() {
             break;
         }
@@ -54,11 +56,11 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     unread.say();
     if !lines {
         filter.apply(&mut rows, latest);
-        let shown = Shown(List::new(
-            None,
-            Time::from_nanos(mtls_node::clock::now()),
-            rows,
-        ));
+        let now = Time::from_nanos(mtls_node::clock::now());
+        let shown = Shown(CaptureList {
+            list: List::new(None, now, rows),
+            not_looked_at: unread.told(),
+        });
         let output = &args.output;
         let sort_by = output.sort_by.as_deref();
         let screen = Screen::of_stdout();
@@ -77,7 +79,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::FAILURE);
     }
-    Ok(if damaged {
+    Ok(if !unread.unreadable.is_empty() {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -87,17 +89,17 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
 /// The flows, as they are to be shown.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Shown(List<FlowRecord>);
+struct Shown(CaptureList);
 
 impl Listing for Shown {
     type Item = FlowRecord;
 
     fn items(&mut self) -> &mut Vec<FlowRecord> {
-        &mut self.0.items
+        &mut self.0.list.items
     }
 
     fn sheet(&self, look: Look) -> Sheet {
-        output::classified(&self.0.items, look)
+        output::classified(&self.0.list.items, look)
     }
 
     fn name(flow: &FlowRecord) -> String {

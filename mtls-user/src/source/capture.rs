@@ -9,7 +9,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use mtls_core::capture::{Capture, Decoded, Decoder, Skips};
 use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits, Loss, View};
-use mtls_core::record::{FlowRecord, Unseen};
+use mtls_core::record::{FlowRecord, NotLookedAt, Unseen};
 
 use crate::output::safe;
 
@@ -25,9 +25,22 @@ pub(crate) struct Unread {
     skips: Skips,
     link_types: BTreeSet<u16>,
     damaged: u64,
+    pub(crate) unreadable: Vec<String>,
 }
 
 impl Unread {
+    /// The same for JSON.
+    pub(crate) fn told(&self) -> NotLookedAt {
+        let by_name = self.skips.by_name();
+        NotLookedAt {
+            packets: self.packets,
+            skipped: by_name.map(|(name, n)| (name.into(), n)).collect(),
+            wrong_checksum: self.damaged,
+            link_types: self.link_types.clone(),
+            unreadable: self.unreadable.clone(),
+        }
+    }
+
     /// One line, so that nothing is missed in silence.
     pub(crate) fn say(&self) {
         let total = self.skips.total();
@@ -149,4 +162,35 @@ fn progress(size: Option<u64>) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two packets of EtherTypes that nobody here reads.
+    #[test]
+    fn what_was_not_looked_at_is_in_the_json() {
+        let mut bytes = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
+        bytes.extend([
+            2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 1, 0, 0, 0,
+        ]);
+        for ethertype in [[0x99, 0x99], [0x88, 0xe5]] {
+            bytes.extend([0; 8]);
+            bytes.extend([54, 0, 0, 0, 54, 0, 0, 0]);
+            bytes.extend([2; 12]);
+            bytes.extend(ethertype);
+            bytes.extend([0; 40]);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("odd.pcap");
+        std::fs::write(&path, bytes).unwrap();
+        let mut unread = Unread::default();
+        let whole = classify(&path, true, &mut unread, |flow| panic!("{flow:?}")).unwrap();
+        assert!(whole);
+        let told = unread.told();
+        assert_eq!(told.packets, 2);
+        let skipped: Vec<_> = told.skipped.iter().map(|(kind, n)| (&**kind, *n)).collect();
+        assert_eq!(skipped, [("encrypted", 1), ("not_ip", 1)]);
+    }
 }

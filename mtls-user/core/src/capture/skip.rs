@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use serde::ser::SerializeMap;
-
 /// Why a packet is neither a segment nor a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Skip {
@@ -108,12 +106,10 @@ impl std::fmt::Display for Skips {
     }
 }
 
-impl serde::Serialize for Skips {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (skip, packets) in self.kinds() {
-            map.serialize_entry(skip.names().0, &packets)?;
-        }
-        map.end()
+impl Skips {
+    /// The same as JSON has it: by name, what there was any of.
+    pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let name = |(skip, packets): (Skip, u64)| (skip.names().0, packets);
+        self.kinds().map(name)
     }
 }

@@ -1,5 +1,7 @@
 //! What stands around a list.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -30,6 +32,34 @@ impl<T> List<T> {
             items,
         }
     }
+}
+
+/// The flows of captures.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureList {
+    /// The flows.
+    #[serde(flatten)]
+    pub list: List<FlowRecord>,
+    /// What of the captures was not looked at.
+    #[serde(default)]
+    pub not_looked_at: NotLookedAt,
+}
+
+/// Packets of captures that belong to no flow that is told.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NotLookedAt {
+    /// All packets, those of the flows too.
+    pub packets: u64,
+    /// Packets that were not looked at, by kind (`not_ip`, `icmp`, `sctp`, `other_ip`, `encrypted`,
+    /// `tunnel`, `fragments`, `short`, `malformed`, `link_type`).
+    pub skipped: BTreeMap<SmolStr, u64>,
+    /// Segments that their receiver drops for a wrong checksum.
+    pub wrong_checksum: u64,
+    /// Link types that are not understood.
+    pub link_types: BTreeSet<u16>,
+    /// Files that could not be read, or not to their end.
+    pub unreadable: Vec<String>,
 }
 
 /// How much of a node's traffic can be seen at all.

@@ -31,7 +31,9 @@ pub use explain::Explanation;
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use gate::{Finding, Gate, GateFinding, GateReport, Level};
 pub use join::join;
-pub use list::{EdgeList, FlowList, History, List, Nodes, SilentNode, Watched};
+pub use list::{
+    CaptureList, EdgeList, FlowList, History, List, Nodes, NotLookedAt, SilentNode, Watched,
+};
 pub use peer::{Peer, Workload};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,
