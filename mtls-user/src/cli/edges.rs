@@ -43,7 +43,7 @@ impl Listing for Shown {
 
 pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
     let source = args.select.source(whom)?;
-    let filter = args.select.filter();
+    let filter = args.select.with(&args.either);
     if filter.asks_for_pods() {
         eprintln!(
             "mtls: edges are between workloads: pods and their addresses are told apart by `mtls flows` with the same filters"

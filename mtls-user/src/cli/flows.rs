@@ -37,7 +37,9 @@ impl Listing for Shown {
 pub(super) fn run(args: &Flows, whom: &Source) -> anyhow::Result<ExitCode> {
     let mut list = block_on(args.select.source(whom)?.flows())?;
     list.items.sort_by_key(|flow| flow.last_seen);
-    args.select.filter().apply(&mut list.items, list.generated);
+    args.select
+        .with(&args.either)
+        .apply(&mut list.items, list.generated);
     let output = &args.output;
     super::print(&output::list(
         Shown(list),

@@ -13,11 +13,12 @@ mod pages;
 mod status;
 mod tap;
 mod top;
+mod version;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use smol_str::SmolStr;
 
@@ -42,9 +43,9 @@ struct Usage(String);
 
 /// Runs the program with this process's arguments.
 pub(crate) fn main() -> ExitCode {
-    let words = args::joined(std::env::args_os());
+    let words = args::arguments(std::env::args_os());
     let plugin = words.first().is_some_and(is_plugin);
-    let mut command = Args::command();
+    let mut command = args::command();
     if plugin {
         command = command.name(PLUGIN).bin_name("kubectl mtls");
     }
@@ -116,6 +117,7 @@ fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
         Verb::Top(args) => top::run(&args, &whom),
         Verb::Status(args) => status::run(&args, &whom),
         Verb::Doctor(args) => doctor::run(&args, &whom),
+        Verb::Version(args) => version::run(&args, &whom),
         Verb::Completion { shell } => pages::completion(shell),
         Verb::Man { dir } => pages::man(&dir),
     }

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::CommandFactory;
 
-use super::args::Args;
+use super::args::command;
 
 /// Prints the completions of a shell.
 pub(super) fn completion(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "mtls", &mut out);
+    clap_complete::generate(shell, &mut command(), "mtls", &mut out);
     super::print(&String::from_utf8_lossy(&out))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -20,7 +19,7 @@ pub(super) fn completion(shell: clap_complete::Shell) -> anyhow::Result<ExitCode
 pub(super) fn man(dir: &Path) -> anyhow::Result<ExitCode> {
     let written = || {
         std::fs::create_dir_all(dir)?;
-        clap_mangen::generate_to(Args::command(), dir)
+        clap_mangen::generate_to(command(), dir)
     };
     written().with_context(|| format!("write the manual into {}", dir.display()))?;
     Ok(ExitCode::SUCCESS)
@@ -35,17 +34,17 @@ mod tests {
         use clap::ValueEnum;
         for shell in clap_complete::Shell::value_variants() {
             let mut out = Vec::new();
-            clap_complete::generate(*shell, &mut Args::command(), "mtls", &mut out);
+            clap_complete::generate(*shell, &mut command(), "mtls", &mut out);
             let text = String::from_utf8(out).unwrap();
             assert!(text.contains("classify"), "{shell} knows no verbs");
             assert!(text.contains("edges"), "{shell} knows no verbs");
         }
         let dir = tempfile::tempdir().unwrap();
         man(dir.path()).unwrap();
-        for page in ["mtls.1", "mtls-edges.1", "mtls-daemon.1"] {
+        for page in ["mtls.1", "mtls-edges.1", "mtls-completion.1"] {
             let text = std::fs::read_to_string(dir.path().join(page)).unwrap();
             assert!(text.contains(".SH"), "{page}");
         }
-        assert!(!dir.path().join("mtls-completion.1").exists());
+        assert!(!dir.path().join("mtls-man.1").exists());
     }
 }

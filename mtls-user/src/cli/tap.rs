@@ -24,7 +24,7 @@ async fn stream(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
     let end = args.duration.map(|wait| Instant::now() + wait);
     let mut printed = Printer {
         args,
-        filter: args.select.filter(),
+        filter: args.select.with(&args.either),
         count: 0,
         classified: std::collections::HashSet::new(),
     };

@@ -85,6 +85,10 @@ fn conclude(mut report: GateReport, list: &EdgeList, enough: Enough) -> GateRepo
 fn blind(list: &EdgeList) -> Vec<String> {
     let watched = list.watched;
     let mut blind = Vec::new();
+    if let Some(nodes) = list.nodes.as_ref().filter(|nodes| !nodes.all()) {
+        let silent = nodes.silent.len() as u64 + nodes.missing;
+        blind.push(format!("{silent} nodes did not answer, or have no daemon"));
+    }
     if list.window_seconds == 0 {
         return blind;
     }

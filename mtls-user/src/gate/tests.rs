@@ -101,6 +101,12 @@ fn only_what_was_seen_passes() {
         ..STRICT
     };
     assert_eq!(outcome(&blind, &mtls, partial), Gate::Pass);
+    let mut silent = good();
+    silent.nodes = Some(mtls_core::record::Nodes {
+        missing: 1,
+        ..Default::default()
+    });
+    assert_eq!(outcome(&silent, &mtls, STRICT), Gate::NotEnough);
     let mut failed = good();
     failed.watched.interfaces_failed = 1;
     assert_eq!(outcome(&failed, &mtls, STRICT), Gate::NotEnough);

@@ -81,6 +81,10 @@ impl FromStr for End {
             ["node" | "nodes"] => Self::Any(Kind::Node),
             ["external" | "world"] => Self::Any(Kind::External),
             ["unknown"] => Self::Any(Kind::Unknown),
+            // As in `linkerd viz edges deploy`.
+            [word] if KINDS.iter().any(|(short, _)| short == word) => {
+                Self::Any(kind(word).ok_or_else(wrong)?)
+            }
             [name] => workload(None, None, name),
             ["ns" | "namespace" | "namespaces", name] => Self::Namespace((*name).into()),
             [first, name] => match kind(first) {

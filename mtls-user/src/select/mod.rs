@@ -28,6 +28,8 @@ pub(crate) enum Test {
     From(End),
     /// The server.
     To(End),
+    /// One end, whichever.
+    Either(End),
     /// One is the client and the other the server, whichever.
     Between(End, End),
     /// The server's port.
@@ -82,6 +84,7 @@ impl Test {
                     .iter()
                     .any(|end| end.namespace() == Some(name.as_str())),
             ),
+            Self::Either(end) => Share::of(end.is(src) || end.is(dst)),
             Self::From(end) => Share::of(end.is(src)),
             Self::To(end) => Share::of(end.is(dst)),
             Self::Between(one, other) => {
@@ -127,7 +130,7 @@ impl Filter {
     pub(crate) fn asks_for_pods(&self) -> bool {
         let tests = self.all.iter().flatten().chain(&self.not);
         tests.into_iter().any(|test| match test {
-            Test::From(end) | Test::To(end) => end.is_of_a_pod(),
+            Test::From(end) | Test::To(end) | Test::Either(end) => end.is_of_a_pod(),
             Test::Between(one, other) => one.is_of_a_pod() || other.is_of_a_pod(),
             _ => false,
         })

@@ -1,7 +1,7 @@
 //! The node's socket: one daemon at a time, for its owner alone.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ const DYING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 pub(super) struct Bound {
     path: PathBuf,
     listening: std::cell::Cell<bool>,
+    /// The directory that was made for it.
+    made: Option<PathBuf>,
+    lock_path: PathBuf,
     _lock: Flock<File>,
 }
 
@@ -25,26 +28,24 @@ impl Bound {
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
         // Before anything is made: a wrong path leaves nothing behind.
         check(path)?;
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let made = parent.filter(|parent| !parent.exists()).map(Into::into);
+        if let Some(parent) = parent {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o755)
                 .create(parent)
                 .with_context(|| format!("make the socket's directory {}", parent.display()))?;
         }
-        let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock)
-            .with_context(|| format!("open {}", lock.display()))?;
-        let lock = acquire(file, path).with_context(|| format!("lock {}", lock.display()))?;
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        let lock = lock(&lock_path, path)?;
         Ok(Self {
             path: path.into(),
             listening: false.into(),
+            made,
+            lock_path,
             _lock: lock,
         })
     }
@@ -79,6 +80,29 @@ impl Bound {
         let listener = moved.with_context(|| format!("listen on {}", path.display()))?;
         self.listening.set(true);
         Ok(listener)
+    }
+}
+
+/// Opens the lock's file and takes the lock. A predecessor removes its file when it goes: a lock on a
+/// file that is not at the path any more keeps nobody out, and is taken anew.
+fn lock(lock_path: &Path, socket: &Path) -> anyhow::Result<Flock<File>> {
+    let shown = lock_path.display();
+    loop {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(lock_path)
+            .with_context(|| format!("open {shown}"))?;
+        let lock = acquire(file, socket).with_context(|| format!("lock {shown}"))?;
+        let held = lock
+            .metadata()
+            .with_context(|| format!("look at {shown}"))?;
+        let there = std::fs::metadata(lock_path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+            return Ok(lock);
+        }
     }
 }
 
@@ -126,5 +150,34 @@ impl Drop for Bound {
         if self.listening.get() {
             let _ = std::fs::remove_file(&self.path);
         }
+        // While it is still held: whoever waits for it finds that its file is gone.
+        let _ = std::fs::remove_file(&self.lock_path);
+        if let Some(made) = &self.made {
+            // Unless somebody else has put something into it.
+            let _ = std::fs::remove_dir(made);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_start_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("made/mtls.sock");
+        drop(Bound::new(&socket).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        // The lock keeps a second one out for as long as the first is there.
+        let first = Bound::new(&socket).unwrap();
+        let file = OpenOptions::new()
+            .write(true)
+            .open(&first.lock_path)
+            .unwrap();
+        assert!(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err());
+        drop(first);
+        drop(Bound::new(&socket).unwrap());
+        assert!(!dir.path().join("made").exists());
     }
 }

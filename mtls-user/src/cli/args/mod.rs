@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod daemon;
+mod help;
 mod history;
 mod select;
 mod time;
@@ -11,11 +12,13 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub(super) use daemon::{Daemon, Resumptions};
-pub(super) use select::{Output, Select, joined};
+pub(super) use help::{arguments, command};
+pub(super) use select::{Output, Select};
 pub(super) use time::duration;
 
 use crate::gate::{Report, Require, Version};
 use crate::output::Format;
+use crate::select::End;
 
 /// Is the traffic between these pods really mutual TLS?
 #[derive(Parser, Debug)]
@@ -29,6 +32,7 @@ pub(super) struct Args {
     #[arg(
         long,
         global = true,
+        hide_short_help = true,
         env = "MTLS_SOCKET",
         hide_env_values = true,
         value_name = "PATH",
@@ -56,6 +60,7 @@ pub(super) enum Verb {
     /// What has changed between two saved answers.
     Diff(Diff),
     /// The connections of the window, one by one, the latest last.
+    #[command(visible_alias = "observe")]
     Flows(Flows),
     /// Flows as they are classified.
     Tap(Tap),
@@ -65,8 +70,9 @@ pub(super) enum Verb {
     Status(Status),
     /// Whether this node has what the daemon needs.
     Doctor(Doctor),
+    /// Which version this program is, and the daemon.
+    Version(VersionOf),
     /// Print the completions of a shell, for it to load.
-    #[command(hide = true)]
     Completion {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -80,11 +86,7 @@ pub(super) enum Verb {
     },
 }
 
-/// How an end is written, for the help of the verbs that take filters.
-const END: &str = "END is deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external or unknown.";
-
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Classify {
     /// Captures: pcap or pcapng, also gzip or zstd; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
@@ -98,9 +100,11 @@ pub(super) struct Classify {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Edges {
-    /// Show exempt traffic too: probes, scrapes, refused ports, connections without data.
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
+    /// Show exempt traffic too: probes, scrapes, refused ports.
     #[arg(long)]
     pub(super) all: bool,
     /// Show what has changed since this saved answer instead.
@@ -116,7 +120,6 @@ pub(super) struct Edges {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Explain {
     /// The client, and the server with or without its port; or the id of a connection (mtls flows).
     #[arg(required = true, num_args = 1..=2, value_names = ["FROM|ID", "TO[:PORT]"])]
@@ -135,7 +138,6 @@ pub(super) struct Explain {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Diff {
     /// The earlier answer (`mtls edges -o json`), or a capture.
     #[arg(value_name = "BEFORE")]
@@ -153,8 +155,10 @@ pub(super) struct Diff {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Flows {
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
     #[command(flatten)]
     pub(super) select: Select,
     #[command(flatten)]
@@ -162,8 +166,10 @@ pub(super) struct Flows {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = END)]
 pub(super) struct Tap {
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
     /// Stop after so many flows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) max: Option<u64>,
@@ -179,16 +185,18 @@ pub(super) struct Tap {
 #[derive(clap::Args, Debug)]
 #[command(after_help = CHECK)]
 pub(super) struct Check {
-    /// What every connection has to be: mtls, tls, any or deny.
+    /// mtls, tls, any or deny.
     #[arg(long, value_name = "WHAT", default_value = "mtls")]
     pub(super) require: Require,
     /// The oldest version of TLS that will do: 1.2.
     #[arg(long, value_name = "VERSION")]
     pub(super) min_tls: Option<Version>,
-    /// A file of rules: who may talk how. The flags say what it leaves open.
+    /// A file of rules: who may talk how.
+    ///
+    /// The flags say what it leaves open.
     #[arg(long, value_name = "FILE")]
     pub(super) rules: Option<PathBuf>,
-    /// A file of exemptions: what may be less, why, and until when.
+    /// A file of exemptions, with reasons and dates.
     #[arg(long, value_name = "FILE")]
     pub(super) allow: Option<PathBuf>,
     /// How many connections have to be seen to pass.
@@ -200,13 +208,23 @@ pub(super) struct Check {
     /// Pass although pods were not watched, samples were lost or connections not seen whole.
     #[arg(long)]
     pub(super) accept_partial: bool,
-    /// Say what would break if the servers of -n took mutual TLS alone (STRICT).
+    /// What would STRICT break for the servers of -n?
+    ///
+    /// Istio's STRICT and Linkerd's all-authenticated: mutual TLS alone.
     #[arg(long, conflicts_with_all = ["require", "min_tls", "rules", "allow"])]
     pub(super) strict_ready: bool,
     #[command(flatten)]
     pub(super) select: Select,
-    /// How to write the result.
-    #[arg(short, long, value_enum, default_value_t = Report::Text, value_name = "FORMAT")]
+    /// text, json, junit, sarif or github.
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t = Report::Text,
+        hide_possible_values = true,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     pub(super) output: Report,
 }
 
@@ -236,6 +254,18 @@ pub(super) struct Status {
 }
 
 #[derive(clap::Args, Debug)]
+pub(super) struct VersionOf {
+    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(super) format: Format,
+}
+
+#[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
     /// How to write the result: table, json, jsonl, yaml, jsonpath=….
     #[arg(
@@ -249,11 +279,8 @@ pub(super) struct Doctor {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        super::command().debug_assert();
     }
 }

@@ -26,11 +26,11 @@ pub(in crate::cli) struct Select {
     /// Of all namespaces; without -n a node is asked of all, and a cluster of its context's.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
     all_namespaces: bool,
-    /// The client (see END below), or a file to read instead of asking the daemon.
-    #[arg(long, value_name = "END|FILE")]
+    /// The client; or a file to ask.
+    #[arg(long, aliases = ["from-pod", "from-ip", "from-service", "from-workload"], value_name = "END|FILE")]
     from: Vec<Origin>,
     /// The server.
-    #[arg(long, value_name = "END")]
+    #[arg(long, aliases = ["to-pod", "to-ip", "to-service", "to-workload"], value_name = "END")]
     to: Vec<End>,
     /// Between these two, whichever is the client.
     #[arg(long, num_args = 2, value_names = ["END", "END"])]
@@ -41,13 +41,17 @@ pub(in crate::cli) struct Select {
     /// What is spoken: tls, quic, http, postgresql, …
     #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
     protocols: Vec<String>,
-    /// A verdict (plaintext, tls, mtls, …) or a mark (clear, one-way, mutual, unknown).
+    /// A verdict (plaintext) or a mark (clear).
+    ///
+    /// A wrong word lists the right ones.
     #[arg(long = "verdict", value_name = "WORD", value_delimiter = ',')]
     verdicts: Vec<Wanted>,
-    /// Leave out what meets this filter: --not port=53, or --not --port 53.
+    /// All but what meets this filter: --not port=53.
     #[arg(long, value_name = "FILTER=VALUE", value_parser = negated)]
     not: Vec<Test>,
-    /// Seen within this time (10m), or after this (2026-11-28T05:25:08Z).
+    /// Seen within 10m, or after a time.
+    ///
+    /// A time is written 2026-11-28T05:25:08Z.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
     /// Only the N that were seen last.
@@ -125,6 +129,11 @@ pub(in crate::cli) fn joined(args: impl Iterator<Item = OsString>) -> Vec<OsStri
 impl Select {
     /// What is asked for.
     pub(in crate::cli) fn filter(&self) -> Filter {
+        self.with(&[])
+    }
+
+    /// The same of edges and connections with one of these at either end.
+    pub(in crate::cli) fn with(&self, either: &[End]) -> Filter {
         let ends = self.from.iter().filter_map(|from| match from {
             Origin::End(end) => Some(Test::From(end.clone())),
             Origin::File(_) => None,
@@ -132,6 +141,7 @@ impl Select {
         let namespaces = self.namespaces.iter().cloned().map(Test::Namespace);
         let between = self.between.chunks_exact(2);
         let groups = [
+            either.iter().cloned().map(Test::Either).collect(),
             namespaces.collect(),
             ends.collect(),
             self.to.iter().cloned().map(Test::To).collect(),
@@ -192,7 +202,9 @@ impl Select {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct Output {
-    /// table, wide, json, jsonl, yaml, csv, name, linkerd, custom-columns=…, jsonpath=….
+    /// table, wide, json, yaml, csv, name, …
+    ///
+    /// And jsonl, linkerd, logfmt, custom-columns=NAME:PATH,…, jsonpath=TEMPLATE.
     #[arg(
         short = 'o',
         long = "output",
