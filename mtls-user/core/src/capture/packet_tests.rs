@@ -443,9 +443,9 @@ fn what_is_skipped_has_a_kind() {
         decoder.decode(&packet(LinkType::ETHERNET, frame));
     }
     assert_eq!(decoder.skips.total(), kinds.len() as u64);
-    let json = serde_json::to_value(decoder.skips).unwrap();
-    assert_eq!(json["encrypted"], 2);
-    assert!(json.get("fragments").is_none());
+    let told: std::collections::BTreeMap<_, _> = decoder.skips.by_name().collect();
+    assert_eq!(told["encrypted"], 2);
+    assert!(!told.contains_key("fragments"));
 }
 
 #[test]
