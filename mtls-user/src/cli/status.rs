@@ -42,7 +42,7 @@ fn of_all(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
     let code = super::answered(nodes.as_ref());
     if args.ready {
         for status in &statuses {
-            ready(status).with_context(|| format!("{}", status.node.as_deref().unwrap_or("?")))?;
+            ready(status).with_context(|| status.node.as_deref().unwrap_or("?").to_owned())?;
         }
     }
     Ok(code)

@@ -7,6 +7,7 @@ mod find;
 mod tap;
 mod token;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,7 +192,8 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.' {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
         out
     })

@@ -173,7 +173,7 @@ fn settle(
 ) -> Option<EdgeRecord> {
     let of_client = client.scaled(&common.client, sampled);
     let of_server = server.scaled(&common.server, sampled);
-    let moved = (client.edge.key().src != server.edge.key().src).then(|| {
+    let mut moved = (client.edge.key().src != server.edge.key().src).then(|| {
         let mut edge = server.edge.clone();
         // Of the client, what the server's node could not know.
         edge.src = client.edge.src.clone();
@@ -187,18 +187,10 @@ fn settle(
         take(&mut client.known, what, *n);
     }
     let both = Some(Reporter::Both.into());
-    match moved {
-        Some(mut edge) => {
-            edge.reporter = both;
-            common.tell(&mut edge);
-            Some(edge)
-        }
-        None => {
-            server.edge.reporter = both;
-            common.tell(&mut server.edge);
-            None
-        }
-    }
+    let told = moved.as_mut().unwrap_or(&mut server.edge);
+    told.reporter = both;
+    common.tell(told);
+    moved
 }
 
 impl Common {

@@ -141,12 +141,11 @@ impl Access {
         let Some(namespace) = namespace.map(SmolStr::new) else {
             return Err(Refused::Forbidden);
         };
-        match self
-            .may(key, &user, resource, Some(namespace.clone()))
-            .await?
-        {
-            true => Ok(Scope::Namespace(namespace)),
-            false => Err(Refused::Forbidden),
+        let own = Some(namespace.clone());
+        if self.may(key, &user, resource, own).await? {
+            Ok(Scope::Namespace(namespace))
+        } else {
+            Err(Refused::Forbidden)
         }
     }
 

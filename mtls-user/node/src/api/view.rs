@@ -4,8 +4,8 @@ use smol_str::ToSmolStr;
 
 use mtls_core::record::identities::{Alike, Identities, NodeEdges};
 use mtls_core::record::{
-    EdgeList, EdgeRecord, Exemption, Expectation, FlowRecord, Peer, Side, TlsInfo, Watched, Word,
-    Workload,
+    EdgeList, EdgeRecord, Exemption, Expectation, FlowRecord, Peer, Side, Tally, TlsInfo, Watched,
+    Word, Workload,
 };
 
 /// The edge as the owner of `namespace` sees it; `None`: not at all.
@@ -17,11 +17,11 @@ pub fn edge(edge: &EdgeRecord, namespace: &str) -> Option<EdgeRecord> {
     }
     if !own_src {
         seen.src = foreign(&edge.src, None);
-        seen.client_identities = Default::default();
+        seen.client_identities = Tally::default();
     }
     if !own_dst {
         seen.dst = foreign(&edge.dst, edge.dst.port);
-        seen.server_identities = Default::default();
+        seen.server_identities = Tally::default();
     }
     seen.expectation = seen.expectation.map(wordless);
     Some(seen)
@@ -149,9 +149,7 @@ mod tests {
     use smol_str::SmolStr;
 
     use super::*;
-    use mtls_core::record::{
-        CertificateInfo, Ends, HttpInfo, Kind, Mismatch, Reporter, Tally, Verdict,
-    };
+    use mtls_core::record::{CertificateInfo, Ends, HttpInfo, Kind, Mismatch, Reporter, Verdict};
 
     /// An end with a mark in everything that a foreign namespace's has.
     fn peer(namespace: &str) -> Peer {
