@@ -4,6 +4,7 @@
 
 pub(crate) mod packet;
 pub(crate) mod tls;
+pub(crate) mod watch;
 
 use std::{
     fs::File,
