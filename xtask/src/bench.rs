@@ -12,7 +12,7 @@ use crate::setup;
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods. `engine`: whether names, questions or new interfaces hold up the
+    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000 edges costs. `engine`: whether names, questions or new interfaces hold up the
     /// reading of samples; needs root. `node`: traffic between two pods with and without the daemon,
     /// which takes three minutes and needs root.
     what: What,
@@ -26,6 +26,7 @@ enum What {
     Kernel,
     Classify,
     Pods,
+    Metrics,
     Engine,
     Node,
 }
@@ -36,6 +37,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Kernel => kernel(&bench.output),
         What::Classify => classify(&bench.output),
         What::Pods => pods(&bench.output),
+        What::Metrics => metrics(),
         What::Engine => engine(&bench.output),
         What::Node => node(&bench.output),
     }
@@ -58,6 +60,12 @@ fn pods(output: &str) -> anyhow::Result<()> {
     command.args(["--package", "mtls-node", "--bench", "pods", "--"]);
     command.arg(format!("--output={output}"));
     build::run(&mut command)
+}
+
+fn metrics() -> anyhow::Result<()> {
+    let mut command = build::cargo();
+    command.args(["bench", "--profile", "dist", "--quiet"]);
+    build::run(command.args(["--package", "mtls-node", "--bench", "metrics"]))
 }
 
 fn classify(output: &str) -> anyhow::Result<()> {

@@ -345,9 +345,9 @@ impl Snapshot {
                 let exempt = exempt.map_or("", |exempt| exempt.as_str());
                 for (side, count) in Sides::NAMES.into_iter().zip(row.at) {
                     if count.connections > 0 || count.open > 0 {
-                        let [a, b, c, d, e, f] = ends.values();
-                        let (g, i) = (verdict.as_str(), outcome.as_str());
-                        add(&[side, a, b, c, d, e, f, g, exempt, i, mark], count)?;
+                        let like = [verdict.as_str(), exempt, outcome.as_str(), mark];
+                        let labels = [&[side][..], &ends.values(), &like].concat();
+                        add(&labels, count)?;
                     }
                 }
             }
@@ -365,8 +365,7 @@ impl Snapshot {
             for (side, happened) in Sides::NAMES.into_iter().zip(what(edge)) {
                 if happened.count > 0 {
                     let ends = Ends::of(&edge.labels);
-                    let [a, b, c, d, e, f] = ends.values();
-                    add(&[side, a, b, c, d, e, f], *happened)?;
+                    add(&[&[side][..], &ends.values()].concat(), *happened)?;
                 }
             }
         }
@@ -506,8 +505,8 @@ impl Family<'_> {
             Self::Text {
                 encoder,
                 kind,
-                names,
-            } if names.is_empty() => write(encoder, *kind, value),
+                names: [],
+            } => write(encoder, *kind, value),
             Self::Text {
                 encoder,
                 kind,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::labels::{Labels, Sides, known};
-use mtls_core::record::{Exempt, FlowRecord, Mark, Outcome, Verdict};
+use mtls_core::record::{Exempt, FlowRecord, Mark, Outcome, Verdict, Word};
 
 /// Most rows of one edge: beyond it, what an edge's connections are like is not told apart.
 pub(super) const MAX_ROWS: usize = 32;
@@ -28,7 +28,7 @@ impl Likeness {
             // The daemon's own records have no words of later versions. If one came, nothing would be
             // claimed of it, and it would be exempt from nothing.
             verdict: known(&flow.verdict, Verdict::Unobserved),
-            exempt: exempt.and_then(|class| class.known()),
+            exempt: exempt.and_then(Word::known),
             outcome: outcome.map_or(Outcome::NothingExpected, |o| known(o, Outcome::Worse)),
             mark: flow.mark(),
         }

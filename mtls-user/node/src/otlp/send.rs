@@ -53,7 +53,7 @@ enum Way {
         headers: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
     },
     Http {
-        client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+        client: Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
         base: String,
         headers: HeaderMap,
     },
@@ -101,7 +101,7 @@ impl Sender {
                     .enable_http1()
                     .build();
                 Way::Http {
-                    client: Client::builder(TokioExecutor::new()).build(connector),
+                    client: Box::new(Client::builder(TokioExecutor::new()).build(connector)),
                     base: url.trim_end_matches('/').into(),
                     headers: headers.into_iter().collect(),
                 }
