@@ -7,6 +7,8 @@
 #[path = "../tests/support/packet.rs"]
 #[allow(dead_code, reason = "made for the tests")]
 mod packet;
+#[path = "support/udp.rs"]
+mod udp;
 #[path = "support/wire.rs"]
 mod wire;
 
@@ -150,6 +152,17 @@ fn main() -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for family in &families {
         rows.extend(measure(family, &wire)?);
+    }
+    for family in &families {
+        let empty = rows.iter().find(|row| row.family == family.name);
+        let empty = empty.map_or(0.0, |row| row.ns);
+        rows.extend(udp::measure(family)?.map(|(path, over_empty_ns)| Row {
+            path,
+            family: family.name,
+            ns: empty + over_empty_ns,
+            over_empty_ns,
+            ratio: (empty + over_empty_ns) / empty,
+        }));
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&rows)?);

@@ -4,6 +4,7 @@
 pub mod frame;
 pub mod header;
 pub mod keys;
+pub mod retry;
 
 pub use frame::{Frame, frames};
 pub use header::{ConnectionId, Kind, Long, Packet, Version, packets};

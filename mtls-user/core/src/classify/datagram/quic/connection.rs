@@ -9,7 +9,7 @@ use crate::classify::datagram::handshake::{Handshake, unproven};
 use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::cursor::Cursor;
-use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames};
+use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames, retry};
 use crate::wire::tls::names::CipherKind;
 use crate::wire::tls::{Carrier, ClientHello, ServerHello};
 
@@ -404,6 +404,11 @@ impl Connection {
     /// The client begins anew in another version, as the server asked it to.
     pub(super) fn is_renegotiated_by(&self, packet: &Long<'_>) -> bool {
         self.is_young() && self.negotiated && packet.version != self.version
+    }
+
+    /// The server has had the client prove its address, if `packet` is a Retry that answers its first one.
+    pub(super) fn retried(&mut self, packet: &Long<'_>) {
+        self.retry |= retry::is_authentic(packet, &self.keyed_by);
     }
 
     /// `packet` is this connection's that begins anew, and not that of another one on the same

@@ -71,7 +71,7 @@ impl Quic {
                     }
                     Packet::Long(packet) if packet.kind == Kind::Retry && side == Side::Server => {
                         if let Some(at) = self.find(side, &packet) {
-                            self.connections[at].retry = true;
+                            self.connections[at].retried(&packet);
                         }
                     }
                     Packet::Negotiation { .. } if side == Side::Server => {
