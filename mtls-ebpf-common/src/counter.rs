@@ -72,8 +72,9 @@ macro_rules! counters {
                 OtherLink other_link,
                 /// IP packets of protocols not named here.
                 OtherIp other_ip,
-                /// UDP that found no place in the flow table beside open connections: pairs of
-                /// addresses, once in each recheck interval.
+                /// UDP that is not followed, as it found no place in the flow table beside open
+                /// connections, or as the kernel is too old: pairs of addresses, once in each recheck
+                /// interval.
                 Udp udp,
                 /// SCTP: pairs of addresses, once in each recheck interval.
                 Sctp sctp,

@@ -16,7 +16,7 @@ use mtls_ebpf_common::{
 use crate::{
     datagram::header,
     done,
-    maps::Scratch,
+    maps::{DATAGRAMS, Scratch},
     parse::{Addresses, FRAGMENT, Parsed, TcpHeader, joined, length, load, mapped},
     unread,
 };
@@ -200,6 +200,16 @@ fn tcp(
 /// Tunnels are counted by their ports, and are flows of datagrams as well.
 #[inline(never)]
 fn udp(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u32) -> u32 {
+    if DATAGRAMS.load() == 0 {
+        let Ok(ports) = TcContext::new(skb).load::<[u16; 2]>(at as usize) else {
+            return Counter::Malformed as u32;
+        };
+        return match u16::from_be(ports[1]) {
+            4789 | 8472 => Counter::Vxlan as u32,
+            6081 => Counter::Geneve as u32,
+            _ => Counter::Udp as u32,
+        };
+    }
     match header::read(skb, scratch, at, total) {
         header::GOOD => IS_DATAGRAM,
         header::PASSED => IS_NOTHING,

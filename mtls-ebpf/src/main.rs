@@ -51,7 +51,7 @@ pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn watch(ctx: &TcContext, direction: u16) {
     let skb = ctx.skb.skb;
-    let is_kept = match parse::parse(ctx) {
+    let is_kept = match parse::parse::<true>(ctx) {
         // SYN, FIN and RST never take it.
         Parsed::Segment(packet) if packet.is_control() || !done::contains(packet.signature) => {
             keep(skb)
@@ -63,7 +63,7 @@ fn watch(ctx: &TcContext, direction: u16) {
     // The one place that these are called from: the verifier looks at them once for each.
     if is_kept == headers::SEGMENT {
         flow::segment(skb, direction);
-    } else if is_kept == headers::DATAGRAM {
+    } else if is_kept == headers::DATAGRAM && maps::DATAGRAMS.load() != 0 {
         datagram::take(skb, direction);
     }
 }
@@ -73,7 +73,7 @@ fn watch(ctx: &TcContext, direction: u16) {
 /// verifier looks at the rest once, not once per shape of packet.
 #[inline(never)]
 fn keep(skb: *mut __sk_buff) -> u32 {
-    if let Parsed::Segment(packet) = parse::parse(&TcContext::new(skb))
+    if let Parsed::Segment(packet) = parse::parse::<false>(&TcContext::new(skb))
         && let Some(scratch) = maps::scratch()
     {
         scratch.packet = packet;

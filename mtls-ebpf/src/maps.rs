@@ -25,6 +25,11 @@ pub(crate) static SEED_K1: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static SEED_M1: Global<u64> = Global::new(1);
 
+/// Zero where datagrams are counted, and not followed: an old verifier may refuse what follows them. It
+/// never looks at what a constant rules out.
+#[unsafe(no_mangle)]
+pub(crate) static DATAGRAMS: Global<u32> = Global::new(1);
+
 /// Buckets of [`DONE`], less one.
 #[unsafe(no_mangle)]
 pub(crate) static DONE_MASK: Global<u32> = Global::new(0);

@@ -100,9 +100,10 @@ pub(crate) enum Parsed {
     Other,
 }
 
-/// Reads the common shapes in place.
+/// Reads the common shapes in place; a datagram's only where `DATAGRAMS`. Whoever keeps the segment has
+/// no use for them, and Linux 5.15 lets nobody copy a variant that was not written in full.
 #[inline(always)]
-pub(crate) fn parse(ctx: &TcContext) -> Parsed {
+pub(crate) fn parse<const DATAGRAMS: bool>(ctx: &TcContext) -> Parsed {
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETH + TAG > end {
         return Parsed::Other;
@@ -111,10 +112,10 @@ pub(crate) fn parse(ctx: &TcContext) -> Parsed {
     // which the verifier insists on.
     let mut ethertype: u16 = unsafe { load(data, ETH - 2) };
     if ethertype == ETH_P_IP {
-        return ipv4::<ETH>(ctx, data, end);
+        return ipv4::<ETH, DATAGRAMS>(ctx, data, end);
     }
     if ethertype == ETH_P_IPV6 {
-        return ipv6::<ETH>(ctx, data, end);
+        return ipv6::<ETH, DATAGRAMS>(ctx, data, end);
     }
     if ethertype == ETH_P_ARP {
         return Parsed::Nothing;
@@ -124,16 +125,20 @@ pub(crate) fn parse(ctx: &TcContext) -> Parsed {
     }
     ethertype = unsafe { load(data, ETH + TAG - 2) };
     if ethertype == ETH_P_IP {
-        return ipv4::<{ ETH + TAG }>(ctx, data, end);
+        return ipv4::<{ ETH + TAG }, DATAGRAMS>(ctx, data, end);
     }
     if ethertype == ETH_P_IPV6 {
-        return ipv6::<{ ETH + TAG }>(ctx, data, end);
+        return ipv6::<{ ETH + TAG }, DATAGRAMS>(ctx, data, end);
     }
     Parsed::Other
 }
 
 #[inline(always)]
-fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
+fn ipv4<const AT: usize, const DATAGRAMS: bool>(
+    ctx: &TcContext,
+    data: usize,
+    end: usize,
+) -> Parsed {
     if data + AT + IPV4 + TCP > end {
         return Parsed::Other;
     }
@@ -144,7 +149,7 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
     }
     let addrs: u64 = unsafe { load(data, AT + 12) };
     if proto != protocol::TCP {
-        if proto != protocol::UDP {
+        if proto != protocol::UDP || !DATAGRAMS {
             return Parsed::Other;
         }
         let (ports, first) = unsafe { (load(data, AT + IPV4), load(data, AT + IPV4 + UDP)) };
@@ -158,7 +163,11 @@ fn ipv4<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
 }
 
 #[inline(always)]
-fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
+fn ipv6<const AT: usize, const DATAGRAMS: bool>(
+    ctx: &TcContext,
+    data: usize,
+    end: usize,
+) -> Parsed {
     if data + AT + IPV6 + TCP > end {
         return Parsed::Other;
     }
@@ -173,7 +182,7 @@ fn ipv6<const AT: usize>(ctx: &TcContext, data: usize, end: usize) -> Parsed {
         )
     };
     if next != protocol::TCP {
-        if next != protocol::UDP {
+        if next != protocol::UDP || !DATAGRAMS {
             return Parsed::Other;
         }
         let (ports, first) = unsafe { (load(data, AT + IPV6), load(data, AT + IPV6 + UDP)) };

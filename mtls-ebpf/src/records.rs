@@ -7,7 +7,10 @@ use mtls_ebpf_common::{
     flow::{HALF_DONE, HALF_HEADERS, KIND_OTHER},
 };
 
-use crate::{maps::Scratch, sample::least};
+use crate::{
+    maps::{Scratch, blur},
+    sample::least,
+};
 
 /// Bytes of a record's header.
 const HEADER: u32 = 5;
@@ -166,7 +169,10 @@ fn snip(half: &Half, scratch: &mut Scratch, at: u32, len: u32) {
         return;
     }
     let first = u32::from(scratch.walk.to != scratch.walk.from);
-    let slot = first.wrapping_add(scratch.walk.found) as usize & (PIECES - 1);
+    // Where the compiler knows its bounds it leaves the mask out, and Linux 5.15 does not know them
+    // once they were on the stack.
+    let slot = first.wrapping_add(scratch.walk.found);
+    let slot = blur(scratch, slot) as usize & (PIECES - 1);
     scratch.pieces[slot] = Piece { offset: at, len };
     scratch.walk.found = scratch.walk.found.wrapping_add(1);
 }

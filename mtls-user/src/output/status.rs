@@ -160,7 +160,7 @@ fn not_looked_at(out: &mut String, status: &Status) -> std::fmt::Result {
         ("esp", "ESP"),
         ("other_link", "frames that are not IP"),
         ("other_ip", "other IP protocols"),
-        ("udp", "pairs with UDP beyond the flow table"),
+        ("udp", "pairs with UDP"),
         ("sctp", "pairs with SCTP"),
     ];
     let kinds = KINDS.iter().filter_map(|(counter, name)| {

@@ -30,7 +30,7 @@ pub enum What {
     Malformed,
     /// A tunnel of this name: what it carries is not looked at.
     Tunnel(&'static str),
-    /// UDP for which the kernel's table of flows had no place.
+    /// UDP that the kernel program did not follow.
     Udp,
     /// SCTP.
     Sctp,

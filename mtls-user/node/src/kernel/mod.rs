@@ -134,27 +134,40 @@ impl Kernel {
         let share = (ring / 4 / cpus).max(16 << 10);
         let half = ring.ilog2() - 1;
         let seed = seed()?;
-        let mut ebpf = EbpfLoader::new()
-            .override_global(aya_log::LEVEL, &level, false)
-            .override_global("SEED_K0", &seed[0], true)
-            .override_global("SEED_M0", &seed[1], true)
-            .override_global("SEED_K1", &seed[2], true)
-            .override_global("SEED_M1", &seed[3], true)
-            .override_global("DONE_MASK", &(done - 1), true)
-            .override_global("BUCKET_MASK", &(flows - 1), true)
-            .override_global("RING_HALF_LOG2", &half, true)
-            .override_global("SHARE", &share, true)
-            .map_max_entries("DONE", done)
-            .map_max_entries("BUCKETS", flows)
-            .map_max_entries("FLOWS", flows * WAYS as u32)
-            .map_max_entries("EVENTS", ring)
-            .load(OBJECT)
-            .map_err(|error| refusal::explain(error, "load the kernel program's maps"))?;
-        for name in [EGRESS, INGRESS] {
-            program(&mut ebpf, name)?
-                .load()
-                .map_err(|error| refusal::program(error, name))?;
-        }
+        let load = |datagrams: u32| -> anyhow::Result<Ebpf> {
+            let mut ebpf = EbpfLoader::new()
+                .override_global(aya_log::LEVEL, &level, false)
+                .override_global("SEED_K0", &seed[0], true)
+                .override_global("SEED_M0", &seed[1], true)
+                .override_global("SEED_K1", &seed[2], true)
+                .override_global("SEED_M1", &seed[3], true)
+                .override_global("DATAGRAMS", &datagrams, true)
+                .override_global("DONE_MASK", &(done - 1), true)
+                .override_global("BUCKET_MASK", &(flows - 1), true)
+                .override_global("RING_HALF_LOG2", &half, true)
+                .override_global("SHARE", &share, true)
+                .map_max_entries("DONE", done)
+                .map_max_entries("BUCKETS", flows)
+                .map_max_entries("FLOWS", flows * WAYS as u32)
+                .map_max_entries("EVENTS", ring)
+                .load(OBJECT)
+                .map_err(|error| refusal::explain(error, "load the kernel program's maps"))?;
+            for name in [EGRESS, INGRESS] {
+                program(&mut ebpf, name)?
+                    .load()
+                    .map_err(|error| refusal::program(error, name))?;
+            }
+            Ok(ebpf)
+        };
+        let mut ebpf = match load(1) {
+            Ok(ebpf) => ebpf,
+            Err(error) => {
+                // The verifiers of old kernels refuse what follows datagrams.
+                let ebpf = load(0)?;
+                tracing::warn!("UDP is counted and not looked at: {error:#}");
+                ebpf
+            }
+        };
         let (counters, interfaces) = (
             take_map(&mut ebpf, "COUNTERS")?,
             take_map(&mut ebpf, "INTERFACES")?,

@@ -53,7 +53,7 @@ pub(super) fn program(error: ProgramError, name: &str) -> anyhow::Error {
         .lines()
         .rev()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !is_statistic(line))
         .take(LINES)
         .collect();
     // Whoever lacks the privilege is turned away before the verifier begins.
@@ -65,6 +65,13 @@ pub(super) fn program(error: ProgramError, name: &str) -> anyhow::Error {
         "{what} ({DOCTOR}): {io_error}; the verifier ended with: {}",
         last.join(" | ")
     )
+}
+
+/// What the verifier writes below the reason.
+fn is_statistic(line: &str) -> bool {
+    ["verification time", "stack depth", "processed "]
+        .iter()
+        .any(|begin| line.starts_with(begin))
 }
 
 #[cfg(test)]

@@ -63,10 +63,11 @@ mod tests {
               \xc8\x64\x6c\xe8\xbf\xe3\x39\x52\xd9\x55\x54\x36\x65\xdc\xc7\xb6",
         ];
         for bytes in packets_of {
-            let authentic = |bytes: &[u8], dcid: &ConnectionId| match packets(bytes, bytes.len()).next() {
-                Some(Packet::Long(long)) => is_authentic(&long, dcid),
-                other => panic!("no long header: {other:?}"),
-            };
+            let authentic =
+                |bytes: &[u8], dcid: &ConnectionId| match packets(bytes, bytes.len()).next() {
+                    Some(Packet::Long(long)) => is_authentic(&long, dcid),
+                    other => panic!("no long header: {other:?}"),
+                };
             assert!(authentic(bytes, &dcid));
             assert!(!authentic(bytes, &ConnectionId::new(b"\x83").unwrap()));
             for at in 7..bytes.len() {
