@@ -1,4 +1,4 @@
-//! What the benchmark's programs are told.
+//! What the benchmark's programs are given.
 
 /// How the sender's port is counted up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

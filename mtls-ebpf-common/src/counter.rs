@@ -38,7 +38,7 @@ macro_rules! counters {
                 /// Segments not sampled: the interface had used its share of the ring buffer, which
                 /// was half full.
                 OverShare lost_over_share,
-                /// Connections that were open, or of which something was lost that had not been told
+                /// Connections that were open, or of which something was lost that had not been reported
                 /// yet, when a newer one took their place in the flow table.
                 Evicted evicted,
                 /// Connections without an answer whose place a newer one took.

@@ -153,7 +153,7 @@ fn is_due(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
     ahead == 0 || half.bits & HALF_FIN != 0 && ahead == 1
 }
 
-/// The checksum is wrong, as far as that can be told cheaply: of a segment without payload. The
+/// The checksum is wrong, as far as that can be determined cheaply: of a segment without payload. The
 /// field holds the sum of the pseudo-header alone where hardware was to do the rest.
 #[inline(never)]
 fn is_corrupt(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {

@@ -107,12 +107,12 @@ impl ApiServer {
         Ok(path)
     }
 
-    /// Adds or replaces an object; those who watch are told.
+    /// Adds or replaces an object; those who watch are notified.
     pub fn apply(&self, resource: &str, object: Value) {
         self.change(resource, object, "MODIFIED");
     }
 
-    /// Deletes an object; those who watch are told.
+    /// Deletes an object; those who watch are notified.
     pub fn delete(&self, resource: &str, object: Value) {
         self.change(resource, object, "DELETED");
     }
@@ -291,7 +291,7 @@ fn list(state: &State, resource: &str, node: Option<&str>, start: usize, limit: 
     })
 }
 
-/// Tells of events after `since`, until the era ends.
+/// Reports events after `since`, until the era ends.
 fn follow(
     state: &State,
     stream: &mut TcpStream,

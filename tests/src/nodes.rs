@@ -21,7 +21,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// The cluster that the environment tells of.
+    /// The cluster that the environment reports.
     pub fn new() -> Result<Self> {
         let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
         Ok(Self {

@@ -72,7 +72,7 @@ impl Ground {
         Ok(())
     }
 
-    /// One request of `web`'s to a server in `pod`, and what was told of it.
+    /// One request of `web`'s to a server in `pod`, and what was reported of it.
     fn request(&self, pod: &Pod, addr: SocketAddr) -> Result<Value> {
         let tap = self.daemon.tap()?;
         let _server = self.scene.serve(pod, addr, &HTTP)?;

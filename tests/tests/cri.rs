@@ -120,7 +120,7 @@ fn the_first_flow_of_a_young_pod_has_its_name() -> Result<()> {
         let pod = runtime.pod("shop", &name)?;
         std::thread::sleep(Duration::from_millis(200));
         let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
-        // Whatever is told of it first.
+        // Whatever is reported of it first.
         let flow = tap.find(|flow| flow["src"]["port"] == port)?;
         assert_eq!(flow["src"]["name"], name, "{flow:#}");
         assert_eq!(flow["dst"]["name"], "db");

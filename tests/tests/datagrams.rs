@@ -1,4 +1,4 @@
-//! QUIC, DTLS, DNS and other UDP of real stacks between two pods, as the daemon tells of them.
+//! QUIC, DTLS, DNS and other UDP of real stacks between two pods, as the daemon reports them.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -14,7 +14,7 @@ use mtls_tests::skip::{Need, runs_here};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A flow is over after two seconds of silence, which is when its end is told.
+/// A flow is over after two seconds of silence, which is when its end is reported.
 const QUICK: [&str; 2] = ["--datagram-timeout", "2s"];
 
 /// A scene that is watched.

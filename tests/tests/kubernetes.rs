@@ -73,7 +73,7 @@ impl Ground {
         self.await_source("kubernetes", good).map(|_| ())
     }
 
-    /// One request from `web` to `db`, and what was told of it.
+    /// One request from `web` to `db`, and what was reported of it.
     fn request(&self) -> Result<Value> {
         let tap = self.daemon.tap()?;
         let addr = at(self.scene.db.v4(), 8080);

@@ -123,7 +123,7 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         &["--mode", "plain-http", "--connections", "6000"],
     )?;
     kill(pid, Signal::SIGCONT)?;
-    // Every one is told of once, and none is left open, whatever was lost of it.
+    // Every one is reported once, and none is left open, whatever was lost of it.
     daemon.await_edge("web", "db", |edge| {
         let counts = edge["verdict_counts"].as_object();
         let all = counts.into_iter().flat_map(|counts| counts.values());

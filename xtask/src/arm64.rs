@@ -20,7 +20,7 @@ pub(crate) fn cargo() -> anyhow::Result<Command> {
     command
         .current_dir(build::root())
         .env("RUSTC", "/usr/bin/rustc");
-    // The host's cargo tells of its own compiler.
+    // The host's cargo reports its own compiler.
     for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER"] {
         command.env_remove(name);
     }

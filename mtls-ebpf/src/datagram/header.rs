@@ -22,7 +22,7 @@ const IS_UDP: u64 = 0x9e37_79b9_7f4a_7c00;
 const IS_OPENER: u64 = 0xc2b2_ae3d_27d4_eb00;
 
 /// By the first byte alone: a long header of QUIC (RFC 9000 §17.2), or a record of a DTLS handshake
-/// (RFC 6347 §4.1). They are told apart in the shortcut, so that a handshake between ends that are
+/// (RFC 6347 §4.1). They are distinguished in the shortcut, so that a handshake between ends that are
 /// done is not let by: an endpoint has any number of connections over one pair of ports.
 #[inline(always)]
 pub(crate) fn may_open(first: u8) -> bool {

@@ -1,4 +1,4 @@
-//! The node's one netlink socket: questions and their answers, and what the kernel tells by itself.
+//! The node's one netlink socket: questions and their answers, and what the kernel announces by itself.
 //!
 //! The kernel knows every other namespace by an id, which it names with the host's end of each
 //! veth, and which it tells for an open namespace when asked (`RTM_GETNSID`).

@@ -18,7 +18,7 @@ const HEADER: usize = 64;
 /// Samples per recheck interval of a direction that is done.
 const LOOKS: usize = 4;
 
-/// A datagram as it was told.
+/// A datagram as it was reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Gram {
     direction: Direction,

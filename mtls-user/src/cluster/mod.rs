@@ -83,7 +83,7 @@ pub(crate) enum Namespace {
     OfContext,
 }
 
-/// Connections that all daemons together may tell of, and one at the least and at the most.
+/// Connections that all daemons together may report, and one at the least and at the most.
 const CONNECTIONS: (usize, usize, usize) = (4 << 20, 1 << 10, 1 << 16);
 
 /// A cluster whose daemons can be asked.

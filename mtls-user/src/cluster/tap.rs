@@ -63,8 +63,8 @@ impl Cluster {
 }
 
 impl Tap {
-    /// The next line that says something new: what both nodes of a connection tell is told once. A
-    /// node whose tap ends is told on stderr; it is an error when there are no more.
+    /// The next line that says something new: what both nodes of a connection tell is reported once. A
+    /// node whose tap ends is reported on stderr; it is an error when there are no more.
     pub(crate) async fn next(&mut self) -> anyhow::Result<TapLine> {
         loop {
             match self.lines.recv().await {
@@ -135,7 +135,7 @@ async fn read(
     Ok(true)
 }
 
-/// What has been told of a connection: by whichever node was first.
+/// What has been reported of a connection: by whichever node was first.
 #[derive(Default)]
 struct Told {
     all: HashSet<(SmolStr, Option<Word<Event>>, Word<Verdict>)>,
@@ -143,7 +143,7 @@ struct Told {
 }
 
 impl Told {
-    /// Another verdict of the other node is news: both are told.
+    /// Another verdict of the other node is news: both are reported.
     fn is_news(&mut self, flow: &FlowRecord) -> bool {
         let Some(id) = &flow.id else {
             return true;

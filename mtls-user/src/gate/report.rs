@@ -142,7 +142,7 @@ fn junit(report: &GateReport) -> anyhow::Result<String> {
     Ok(junit.to_string()?)
 }
 
-/// A rule that stands for what cannot be told at all.
+/// A rule that stands for what cannot be determined at all.
 const NOT_ENOUGH: &str = "not-enough";
 
 fn sarif(report: &GateReport) -> Value {

@@ -9,7 +9,7 @@ use super::Wanted;
 pub(crate) enum Share {
     /// None of it.
     None,
-    /// Some of it, or that cannot be told.
+    /// Some of it, or that cannot be determined.
     Some,
     /// All of it.
     All,

@@ -107,7 +107,7 @@ pub(super) fn of_json(text: &[u8]) -> anyhow::Result<Saved> {
     bail!("it has neither `items` nor a record a line")
 }
 
-/// A document with `items`; an empty one of edges is told from one of flows by what else it says.
+/// A document with `items`; an empty one of edges is distinguished from one of flows by what else it says.
 fn list(text: &str, first: Option<&str>) -> anyhow::Result<Saved> {
     let whole: Value = match first {
         // Of a large document only what decides is looked at.

@@ -112,7 +112,7 @@ fn vsftpd() -> Result<()> {
     watched.clear(2121, "unknown")?;
     watched.client(&format!("{curl} --ssl-reqd"))?;
     watched.secure(21, "ftp", "1.3", "not-presented")?;
-    // Of the listing's own connection, that resumes the session, more cannot be told.
+    // Of the listing's own connection, that resumes the session, more cannot be determined.
     let unproven = ["tls-unproven", "handshake-shape", "tls"];
     watched.expect(2121, unproven)?;
     watched.client(&format!(

@@ -15,7 +15,7 @@ pub(super) struct Known {
     details: Option<Box<Details>>,
 }
 
-/// What there is to tell of some flows only.
+/// What applies to some flows only.
 #[derive(Debug, Default)]
 struct Details {
     http: Option<HttpInfo>,

@@ -66,7 +66,7 @@ impl FlowTable {
             }
         }
         self.tell(at, Event::Closed, sink);
-        // Nothing more is told of it, and what is left of it is to be small.
+        // Nothing more is reported of it, and what is left of it is to be small.
         let flow = &mut self.slots[at];
         flow.classifier = Classifier::new(flow.origin);
         flow.forget_content();

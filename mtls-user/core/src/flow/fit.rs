@@ -173,7 +173,7 @@ impl Flow {
     }
 
     /// Whether the receiver of a RST has taken it (RFC 9293 §3.5.2, RFC 5961 §3.2); `None` when that
-    /// cannot be told.
+    /// cannot be determined.
     pub(super) fn believes_reset(&self, side: Side, segment: &Segment<'_>) -> Option<bool> {
         let (own, other) = (self.stream(side), self.stream(side.other()));
         if !own.has_base() {

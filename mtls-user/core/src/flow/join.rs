@@ -4,7 +4,7 @@
 //! forge their packets can agree on any numbers, and test captures often use the same ones. So they
 //! begin at the same time; seen in the kernel, each side comes out of an interface in one of them
 //! only; in a capture they share an end; and what they carry is the same, as far as it is compared.
-//! Halves that turn out to differ are parted, and each is told as a connection of its own.
+//! Halves that turn out to differ are parted, and each is reported as a connection of its own.
 
 use hashbrown::hash_table::Entry;
 
@@ -82,7 +82,7 @@ impl FlowTable {
         let same = other
             .content()
             .is_none_or(|content| content.agrees(seed, side, placed.offset, placed.bytes));
-        // What comes behind the close of the half that spoke for both would never be told.
+        // What comes behind the close of the half that spoke for both would never be reported.
         let end = placed.offset + u64::from(placed.len);
         let beyond = other.is_closed()
             && (end > other.stream(side).next

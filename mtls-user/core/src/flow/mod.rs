@@ -2,7 +2,7 @@
 //!
 //! A connection is known by its two ends whatever interface it was seen on. Where addresses were
 //! translated on the way, its two halves have different ends, the same pair of initial sequence
-//! numbers and the same content, and are told as one ([`View`]).
+//! numbers and the same content, and are reported as one ([`View`]).
 //!
 //! Who sends packets may forge them. What a receiver does not take is no evidence: a reset at an
 //! unexpected sequence number, a segment with a wrong checksum, a packet that comes out of another

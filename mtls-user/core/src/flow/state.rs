@@ -20,7 +20,7 @@ const SYSTEM: u16 = 1_024;
 pub(super) enum Queue {
     /// To be quiet for too long.
     Open = 0,
-    /// Not to go on after a reset of which it cannot be told whether the receiver took it, or after
+    /// Not to go on after a reset of which it cannot be determined whether the receiver took it, or after
     /// a loss that may have taken its end.
     Doubtful = 1,
     /// Not to go on after a reset.
@@ -49,7 +49,7 @@ pub(super) struct Flow {
     /// The other half's place, or [`ALONE`].
     partner: u32,
     pub(super) kept: Option<Box<Kept>>,
-    /// The verdict last told.
+    /// The verdict last reported.
     pub(super) reported: Option<Verdict>,
     pub(super) queue: Queue,
     /// What was not seen: one bit per [`Unseen`].

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 /// In so many nanoseconds a pod sends less than the 4 GiB after which sequence numbers repeat, up
-/// to 10 Gbit/s: of a longer silence between two samples, how much was sent cannot be told.
+/// to 10 Gbit/s: of a longer silence between two samples, how much was sent cannot be determined.
 const WRAP: u64 = 3_000_000_000;
 /// Times are kept in units of 2^20 ns, about a millisecond.
 const TICK: u32 = 20;
@@ -271,7 +271,7 @@ impl Stream {
     }
 
     /// Whether a RST at `seq` is where the receiver must expect it (RFC 9293 §3.5.2): behind all
-    /// that was sent, or at the last number that it acknowledged. `None` when that cannot be told,
+    /// that was sent, or at the last number that it acknowledged. `None` when that cannot be determined,
     /// as what was sent was not all seen.
     pub(super) fn expects(&self, seq: u32, time: u64) -> Option<bool> {
         let Near::Here(position) = self.locate(seq, time) else {
@@ -302,7 +302,7 @@ impl Stream {
         self.next == 0 && self.start() == Start::Seen && (self.fin() || self.is_confirmed_empty())
     }
 
-    /// Payload bytes of the stream, where they can be told. Of a flow that is sampled they are
+    /// Payload bytes of the stream, where they can be determined. Of a flow that is sampled they are
     /// known when it ends.
     pub(super) fn bytes(&self, sampled: bool) -> Option<u64> {
         let whole = !sampled || (self.fin() && !self.has(WRAPPED) && self.start() == Start::Seen);

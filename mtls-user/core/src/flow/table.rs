@@ -53,7 +53,7 @@ impl FlowTable {
         }
     }
 
-    /// Takes in one segment, and tells `sink` what it changed.
+    /// Takes in one segment, and reports to `sink` what it changed.
     pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
         self.route(segment, 0, sink);
     }
@@ -322,7 +322,7 @@ impl FlowTable {
         self.slots.enqueue(at, Queue::Open);
     }
 
-    /// Tells of a decision, on the half that speaks for the connection.
+    /// Reports a decision, on the half that speaks for the connection.
     pub(super) fn report(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &self.slots[at];
         let at = match (flow.secondary, flow.partner()) {

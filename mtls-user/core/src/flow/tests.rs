@@ -50,7 +50,7 @@ fn run(table: &mut FlowTable, segments: &[Segment<'_>]) -> Vec<(Event, FlowRecor
     events
 }
 
-/// A reset is told when nothing has followed it for a while.
+/// A reset is reported when nothing has followed it for a while.
 fn a_while_later(table: &mut FlowTable) -> Vec<(Event, FlowRecord)> {
     let mut events = Vec::new();
     table.expire(2_000_000_000, &mut |event, view| {

@@ -1,4 +1,4 @@
-//! A connection as it is told: one half, or two that are one.
+//! A connection as it is reported: one half, or two that are one.
 
 use std::cmp::Ordering;
 
@@ -173,7 +173,7 @@ impl<'a> View<'a> {
         links
     }
 
-    /// At which end it was seen, where that can be told.
+    /// At which end it was seen, where that can be determined.
     pub fn reporter(&self) -> Option<Word<Reporter>> {
         let halves = [Some(self.flow), self.other];
         let at = |side: Side| {
@@ -197,7 +197,7 @@ impl<'a> View<'a> {
             .map_or(self.flow.last, |o| o.last.max(self.flow.last))
     }
 
-    /// Nothing more is told of it.
+    /// Nothing more is reported of it.
     pub fn is_closed(&self) -> bool {
         self.flow.is_closed()
     }

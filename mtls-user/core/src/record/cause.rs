@@ -77,7 +77,7 @@ vocabulary! {
         HelloContradicts = "hello-contradicts",
         /// The connection was closed in the handshake.
         ClosedInHandshake = "closed-in-handshake",
-        /// The session continues one whose handshake was not seen, or could not be told.
+        /// The session continues one whose handshake was not seen, or could not be determined.
         ResumptionUnknown = "resumption-unknown",
         /// Neither TLS nor a protocol that is known.
         UnknownBytes = "unknown-bytes",

@@ -69,10 +69,10 @@ impl Span {
 pub struct Coverage {
     /// Connections seen from their start to their end, or to now, without a lost sample.
     pub complete: u64,
-    /// Connections of which something was told although their start was not seen or samples of
+    /// Connections of which something was reported although their start was not seen or samples of
     /// them were lost.
     pub partial: u64,
-    /// Connections of which nothing can be told.
+    /// Connections of which nothing can be determined.
     pub unobserved: u64,
 }
 
@@ -92,7 +92,7 @@ pub struct EdgeRecord {
     pub schema: u32,
     /// The node that saw it; null where several did.
     pub node: Option<SmolStr>,
-    /// At which end it was seen; null where that could not be told.
+    /// At which end it was seen; null where that could not be determined.
     pub reporter: Option<Word<Reporter>>,
     /// What carries it.
     pub transport: Word<Transport>,

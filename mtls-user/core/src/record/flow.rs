@@ -50,7 +50,7 @@ pub struct Expectation {
     pub expected: Option<Word<Expected>>,
     /// How what was seen compares.
     pub outcome: Word<Outcome>,
-    /// Why it was expected so, or was not met, as far as can be told.
+    /// Why it was expected so, or was not met, as far as can be determined.
     #[serde(default)]
     pub cause: Option<Word<Unmet>>,
     /// The same in a sentence.
@@ -122,7 +122,7 @@ pub struct FlowRecord {
     /// made of both initial sequence numbers. Null when the start was not seen.
     #[serde(default)]
     pub id: Option<SmolStr>,
-    /// At which end it was seen; null where that cannot be told, as in a capture.
+    /// At which end it was seen; null where that cannot be determined, as in a capture.
     #[serde(default)]
     pub reporter: Option<Word<Reporter>>,
     /// What carries it.

@@ -24,7 +24,7 @@ vocabulary! {
     Level {
         /// It breaks a rule.
         Violation = "violation",
-        /// Whether it breaks a rule cannot be told.
+        /// Whether it breaks a rule cannot be determined.
         Undecided = "undecided",
         /// It would break a rule, and is exempted from it.
         Exempted = "exempted",

@@ -1,4 +1,4 @@
-//! What two nodes tell of the same connections.
+//! What two nodes report the same connections.
 
 use super::*;
 use crate::record::identities::{Alike, Identities};

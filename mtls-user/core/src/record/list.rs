@@ -45,7 +45,7 @@ pub struct CaptureList {
     pub not_looked_at: NotLookedAt,
 }
 
-/// Packets of captures that belong to no flow that is told.
+/// Packets of captures that belong to no flow that is reported.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NotLookedAt {

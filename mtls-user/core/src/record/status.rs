@@ -1,4 +1,4 @@
-//! What `mtls status` and `mtls doctor` are told.
+//! What `mtls status` and `mtls doctor` are given.
 
 use std::collections::BTreeMap;
 

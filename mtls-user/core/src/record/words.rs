@@ -13,7 +13,7 @@ vocabulary! {
         Opaque = "opaque",
         /// Samples were lost or never taken; nothing is claimed.
         Unobserved = "unobserved",
-        /// TLS, but whether the client was authenticated cannot be told; the reason says why.
+        /// TLS, but whether the client was authenticated cannot be determined; the reason says why.
         TlsUnproven = "tls-unproven",
         /// TLS with the server alone authenticated.
         Tls = "tls",
@@ -50,7 +50,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What of a connection was not seen, or cannot be told: it may have carried more than what its
+    /// What of a connection was not seen, or cannot be determined: it may have carried more than what its
     /// verdict stands on.
     Unseen {
         /// Its start: it was opened before mtls started, or the start was lost.
@@ -170,7 +170,7 @@ vocabulary! {
     Mark {
         /// Something went in clear.
         Clear = "clear",
-        /// Something could not be told or was not seen.
+        /// Something could not be determined or was not seen.
         Unknown = "unknown",
         /// All of it TLS, some of it with the server alone authenticated.
         OneWay = "one-way",
@@ -244,7 +244,7 @@ vocabulary! {
         DifferentMeshes = "different-meshes",
         /// A port that the mesh carries as opaque, and did not.
         OpaquePort = "opaque-port",
-        /// Both ends are in the mesh, and nothing tells why it did not protect them.
+        /// Both ends are in the mesh, and nothing shows why it did not protect them.
         Unexplained = "unexplained",
     }
 }

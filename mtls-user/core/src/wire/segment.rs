@@ -130,7 +130,7 @@ pub enum Checksum<'a> {
     Unknown,
     /// It is wrong: no receiver takes the segment.
     Wrong,
-    /// The whole TCP segment, by which it can be told when somebody asks ([`Segment::sum`]).
+    /// The whole TCP segment, by which it can be determined when somebody asks ([`Segment::sum`]).
     Of(&'a [u8]),
 }
 

@@ -83,7 +83,7 @@ fn a_certificate_in_a_renegotiation() {
 }
 
 /// A client that was not asked and leaves first was not refused by a server that says goodbye. Of
-/// one that was asked, that cannot be told.
+/// one that was asked, that cannot be determined.
 #[test]
 fn a_polite_goodbye_is_no_refusal() {
     for farewell in [Some(19), None] {

@@ -20,7 +20,7 @@ struct Capture {
 fn captures() -> &'static [Capture] {
     static CAPTURES: OnceLock<Vec<Capture>> = OnceLock::new();
     CAPTURES.get_or_init(|| {
-        let table = std::fs::read_to_string(corpus().join("truth.csv")).unwrap();
+        let table = std::fs::read_to_string(corpus().join("truth.csv")).expect("the corpus");
         let row = |row: &str| {
             let (name, truth) = (row.split(',').next()?, row.rsplit(',').next()?);
             let mutual = |kind: &str| kind.contains("mutual") || kind == "renegotiated";

@@ -137,7 +137,7 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
         }
     }
     // Certificates that overflow one packet by a few bytes, and refusals that a server keeps to
-    // itself, cannot be told; nor can what was lost.
+    // itself, cannot be determined; nor can what was lost.
     let plain: Vec<_> = undecided.iter().filter(|u| !is_troubled(u)).collect();
     assert!(plain.len() * 20 <= captures.len(), "{plain:#?}");
 }

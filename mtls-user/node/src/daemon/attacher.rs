@@ -247,7 +247,7 @@ impl Attacher {
                 tracing::info!(interface = %attached.name, ifindex = attached.ifindex, "attached");
                 self.refresher.notify_one();
             }
-            // It was too short-lived to be watched; its end has been or will be told of.
+            // It was too short-lived to be watched; its end has been or will be reported.
             Err(error) if kernel::is_gone(&error) => drop(self.failed.remove(&link.ifindex)),
             Err(error) => self.failed(link, &error),
         }

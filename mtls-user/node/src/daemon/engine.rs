@@ -28,7 +28,7 @@ use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Un
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
-/// A flow of a pod whose name is not known yet is told of so much later, in nanoseconds.
+/// A flow of a pod whose name is not known yet is reported so much later, in nanoseconds.
 const PATIENCE: u64 = 1_000_000_000;
 /// Open flows without a name that are asked after again.
 const MAX_UNNAMED: usize = 16_384;
@@ -98,7 +98,7 @@ struct Ledger {
     tap: broadcast::Sender<Arc<FlowRecord>>,
     refresher: Arc<Notify>,
     waiting: Waiting,
-    /// Open flows told of although an end has no name yet.
+    /// Open flows reported although an end has no name yet.
     unnamed: HashMap<u64, Which>,
     /// Those of them that are to be named again.
     renaming: Vec<(u64, Which)>,
@@ -224,7 +224,7 @@ impl Engine {
         }
     }
 
-    /// Tells of connections that opened, and of which nothing else was told in the same batch.
+    /// Reports connections that opened, and of which nothing else was reported in the same batch.
     fn announce(&mut self) {
         let mut opened = std::mem::take(&mut self.ledger.opened);
         for handle in opened.drain(..) {
@@ -378,7 +378,7 @@ impl Ledger {
         !self.waiting.is_empty() || !self.unnamed.is_empty() || !self.renaming.is_empty()
     }
 
-    /// Tells of what has been given a name meanwhile, and of what has waited long enough.
+    /// Reports what has been given a name meanwhile, and what has waited long enough.
     fn tell_waiting(&mut self, now: u64) {
         for mut pending in self.waiting.take() {
             if is_unnamed(&pending.record) {

@@ -100,7 +100,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Finds what is to be told, and lets it wait for whoever tells it.
+/// Finds what is to be reported, and lets it wait for whoever tells it.
 async fn news(state: Arc<server::State>, interval: Duration) -> anyhow::Result<()> {
     let mut events = state.tap.subscribe();
     let mut changes = Changes::default();

@@ -13,7 +13,7 @@ pub(super) struct Flows {
     datagrams: DatagramTable,
 }
 
-/// One of them, as it is told.
+/// One of them, as it is reported.
 #[derive(Clone, Copy)]
 pub(super) enum Seen<'a> {
     Connection(View<'a>),

@@ -68,7 +68,7 @@ pub struct Options {
     pub history: usize,
     /// Which interfaces are watched.
     pub interfaces: Choice,
-    /// What the kernel's side is told.
+    /// What the kernel's side is given.
     pub kernel: Config,
     /// Bounds of the flow table.
     pub limits: Limits,
@@ -83,7 +83,7 @@ pub struct Options {
     pub export: Export,
 }
 
-/// How metrics are told.
+/// How metrics are reported.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Where they are served.

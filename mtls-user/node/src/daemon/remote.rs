@@ -42,7 +42,7 @@ struct Token(Arc<str>);
 #[serde(deny_unknown_fields)]
 struct Asked {
     namespace: Option<SmolStr>,
-    /// How many connections may be told with the edges.
+    /// How many connections may be reported with the edges.
     connections: Option<u32>,
 }
 

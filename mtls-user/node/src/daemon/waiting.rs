@@ -70,7 +70,7 @@ impl Waiting {
             .is_some_and(|first| first.deadline <= now)
     }
 
-    /// Takes all out, to be told or to be put back.
+    /// Takes all out, to be reported or to be put back.
     pub(super) fn take(&mut self) -> VecDeque<Pending> {
         self.flows.clear();
         std::mem::take(&mut self.queue)

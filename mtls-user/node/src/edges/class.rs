@@ -1,4 +1,4 @@
-//! The connections of an edge that are alike in everything that is told of them.
+//! The connections of an edge that are alike in everything that is reported of them.
 
 use smol_str::SmolStr;
 
@@ -16,7 +16,7 @@ pub(super) enum Seen {
     Unobserved,
 }
 
-/// What is told of a connection, as far as connections are told apart by it.
+/// What is reported of a connection, as far as connections are distinguished by it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Profile {
     pub(super) verdict: Word<Verdict>,

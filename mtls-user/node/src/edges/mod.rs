@@ -31,7 +31,7 @@ use window::Step;
 const MAX_EDGES: usize = 65_536;
 /// Edges that are looked at to find one that can go.
 const LOOKED_AT: usize = 64;
-/// Most classes of connections of one edge that are told apart by all that is known of them.
+/// Most classes of connections of one edge that are distinguished by all that is known of them.
 const MAX_CLASSES: usize = 64;
 
 /// What makes an edge beside its two ends.

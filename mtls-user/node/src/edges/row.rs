@@ -1,4 +1,4 @@
-//! One edge as it is told.
+//! One edge as it is reported.
 
 use smol_str::SmolStr;
 
@@ -115,7 +115,7 @@ fn rank(expectation: &Expectation) -> Outcome {
     expectation.outcome.known().unwrap_or(Outcome::Worse)
 }
 
-/// An end of an edge. Its address is told where that is its name.
+/// An end of an edge. Its address is reported where that is its name.
 fn peer(workload: &Workload, port: Option<u16>) -> Peer {
     let is_address = matches!(workload.kind, Word::Known(Kind::External | Kind::Unknown));
     Peer {

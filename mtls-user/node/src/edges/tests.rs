@@ -292,7 +292,7 @@ fn ids_are_bounded_and_say_so() {
         told.len()
     );
     assert_eq!(told, wanted);
-    // After a window without so many, all are told again.
+    // After a window without so many, all are reported again.
     for minute in 2..6 {
         table.expire(minute * 70 * SECOND);
     }

@@ -51,7 +51,7 @@ mtls_ebpf_common::counters!(define);
 
 impl Counters {
     pub(super) fn read(map: &PerCpuArray<MapData, u64>) -> Self {
-        // A slot that cannot be read has counted nothing that could be told.
+        // A slot that cannot be read has counted nothing that could be determined.
         Self::of(|counter| {
             map.get(&(counter as u32), 0)
                 .map_or(0, |values| values.iter().sum())

@@ -22,7 +22,7 @@ const BATCH: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How often the flow table is looked through for what no sample told, and how long a connection is
-/// silent before it is told of.
+/// silent before it is reported.
 const WALK: Duration = Duration::from_secs(2);
 const SILENCE: u64 = 1_000_000_000;
 
@@ -44,7 +44,7 @@ pub struct Events {
     /// Most events that the ring buffer can hold.
     capacity: usize,
     untold: Untold,
-    /// Found in the flow table. They are told of when everything is read that was delivered before
+    /// Found in the flow table. They are reported when everything is read that was delivered before
     /// they were found …
     found: Vec<Flow>,
     /// … which is so after this many events, or when there is none left.
@@ -136,7 +136,7 @@ impl Events {
         self.ahead = self.capacity;
     }
 
-    /// Reads what was delivered before `found` was, and then tells of that.
+    /// Reads what was delivered before `found` was, and then reports that.
     fn read_ahead(&mut self, f: &mut impl FnMut(Sample<'_>)) -> usize {
         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
         let count = reader.batch(self.ring.get_mut(), f);
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         match View::new(bytes) {
             Some(view) if view.head.unread == 0 && view.head.transport == protocol::UDP => {
                 decode::datagrams(&view, self.boot, &mut |datagram| {
-                    f(Sample::Datagram(datagram))
+                    f(Sample::Datagram(datagram));
                 });
             }
             Some(view) if view.head.unread == 0 => {

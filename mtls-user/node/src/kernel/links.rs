@@ -237,7 +237,7 @@ impl Links {
         }
     }
 
-    /// An interface left this namespace, by deletion or into a pod. The kernel does not tell of the
+    /// An interface left this namespace, by deletion or into a pod. The kernel does not report the
     /// end that stays behind when its peer moves, so that is asked for.
     async fn left(&mut self, ifindex: u32) -> Option<Change> {
         if let Some(link) = self.known.remove(&ifindex)

@@ -57,7 +57,7 @@ impl Drop for Untold {
 }
 
 /// A connection's state as it was at one moment, once; `None` while a processor is at work on it, and
-/// when there is nothing to tell.
+/// when there is nothing to report.
 fn take(flow: NonNull<Flow>, before: u64) -> Option<Flow> {
     let at = flow.as_ptr();
     // SAFETY: within the mapped memory, and aligned.
@@ -68,12 +68,12 @@ fn take(flow: NonNull<Flow>, before: u64) -> Option<Flow> {
             ptr::read_volatile(&raw const (*at).serial),
         )
     };
-    // Most have been told of, and need no copy.
+    // Most have been reported, and need no copy.
     let old = told.load(Ordering::Relaxed);
     if old == serial || lock.load(Ordering::Acquire) != 0 {
         return None;
     }
-    // Before the copy: what is lost from here on is told the next time.
+    // Before the copy: what is lost from here on is reported the next time.
     told.store(serial, Ordering::SeqCst);
     // SAFETY: as above; plain numbers, whatever the kernel writes meanwhile.
     let (first, second) = unsafe { (ptr::read_volatile(at), ptr::read_volatile(at)) };

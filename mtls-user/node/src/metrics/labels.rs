@@ -1,4 +1,4 @@
-//! What series are told apart by. Nothing of it grows with what strangers send: addresses outside
+//! What series are distinguished by. Nothing of it grows with what strangers send: addresses outside
 //! the cluster and addresses without a name are one value each.
 
 use smol_str::SmolStr;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::labels::{Labels, Sides, known};
 use mtls_core::record::{Exempt, FlowRecord, Mark, Outcome, Verdict, Word};
 
-/// Most rows of one edge: beyond it, what an edge's connections are like is not told apart.
+/// Most rows of one edge: beyond it, what an edge's connections are like is not distinguished.
 pub(super) const MAX_ROWS: usize = 32;
 
 /// What the connections of a row have in common.

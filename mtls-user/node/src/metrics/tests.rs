@@ -91,7 +91,7 @@ fn each_connection_is_counted_once_at_each_end() {
         let again = "mtls_metrics_recounted_connections_total";
         assert_eq!(value(&page, again, &[("reporter", reporter)]), Some(0.0));
     }
-    // What they were while nothing was known of them is nothing to be told.
+    // What they were while nothing was known of them is nothing to be reported.
     assert!(!page.contains("verdict=\"unobserved\""), "{page}");
 }
 
@@ -268,7 +268,7 @@ fn a_hundred_thousand_invented_peers_cost_no_more_than_their_share() {
     let connections = "mtls_edge_connections_total";
     assert_eq!(value(&told, connections, &labels), Some(overflow));
 
-    // The others have room still, and what nobody has room for is told under `other`.
+    // The others have room still, and what nobody has room for is reported under `other`.
     observe(&mut meter, end("web", Who::Pod), end("db", Who::Pod));
     let told = page(&meter, Format::Text);
     let labels = [destination, ("destination_workload", "db")];

@@ -11,7 +11,7 @@ const MAX: usize = 65_536;
 /// One edge is news of one kind at most so often, in nanoseconds.
 const PAUSE: u64 = 1_000_000_000;
 
-/// What was last told of an edge.
+/// What was last reported of an edge.
 struct State {
     mark: Option<Mark>,
     verdict: Word<Verdict>,

@@ -73,7 +73,7 @@ fn behind(
 }
 
 /// The only interface that a flow was seen on beside those of its other end. `None` where that
-/// end's are not known, as it cannot be told then whose an interface is.
+/// end's are not known, as it cannot then be determined whose an interface is.
 fn other_link(links: &[u32], other: Option<&Found>) -> Option<u32> {
     let own = other.map_or(&[][..], |found| found.entry.links.as_slice());
     // What is not a pod of this node has none.

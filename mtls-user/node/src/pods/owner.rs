@@ -87,7 +87,7 @@ fn without_hash<'a>(name: &'a str, hash: &str) -> Option<&'a str> {
 }
 
 /// A CronJob names its Job after itself and the minute for which that was scheduled, counted from
-/// the Unix epoch. A Job that merely ends in digits is told from it by its age: those digits are
+/// the Unix epoch. A Job that merely ends in digits is distinguished from it by its age: those digits are
 /// the time at which it was made, give or take a schedule that was caught up with.
 fn of_job(job: &str, created: Option<u64>) -> Option<Owner> {
     const LATE: u64 = 7 * 24 * 60;

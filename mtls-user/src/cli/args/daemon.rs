@@ -139,7 +139,7 @@ impl Export {
     }
 }
 
-/// Where and how metrics are told.
+/// Where and how metrics are reported.
 #[derive(clap::Args, Debug)]
 struct Metrics {
     /// Serve metrics for Prometheus here, at `/metrics` (`127.0.0.1:9488`) [default: nowhere].

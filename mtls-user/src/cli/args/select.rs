@@ -11,7 +11,7 @@ use crate::output::Format;
 use crate::select::{End, Filter, Ports, Since, Test, Wanted};
 use crate::source::Source;
 
-/// How a file is told from an end that is called like it.
+/// How a file is distinguished from an end that is called like it.
 const FILES: [&str; 9] = [
     ".json", ".jsonl", ".pcap", ".pcapng", ".cap", ".snoop", ".gz", ".zst", ".dmp",
 ];

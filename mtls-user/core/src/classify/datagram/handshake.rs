@@ -253,7 +253,7 @@ impl Handshake {
     }
 }
 
-/// TLS, and whether the client was authenticated cannot be told.
+/// TLS, and whether the client was authenticated cannot be determined.
 pub(super) fn unproven(reason: impl Into<Reason>) -> Call {
     Call::new(
         Verdict::TlsUnproven,

@@ -75,7 +75,7 @@ fn dns(client: &[u8], _server: &[u8]) -> Match {
 }
 
 /// Whether a request may have these flags: QUERY, NOTIFY or UPDATE, and no code of an answer. Of a
-/// NOTIFY the server's authority is told.
+/// NOTIFY the server's authority is notified.
 fn is_request(flags: u16) -> bool {
     match flags >> 11 {
         0 => flags & 0xfe4f == 0,

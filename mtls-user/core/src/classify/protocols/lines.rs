@@ -58,7 +58,7 @@ struct Dialect {
     sealing: &'static [&'static str],
     /// Commands whose argument is sealed.
     sealed: &'static [&'static str],
-    /// How replies are told from each other.
+    /// How replies are distinguished from each other.
     replies: Replies,
 }
 

@@ -127,7 +127,7 @@ impl Tls {
             }
             let header = match RecordHeader::at(rest) {
                 Some(Ok(header)) => header,
-                // What it is instead is told by some bytes more.
+                // What it is instead is reported by some bytes more.
                 Some(Err(NotTls)) if rest.len() < LOOK && !forced => return start,
                 Some(Err(NotTls)) => {
                     self.lanes[side.index()].broken = Some(Broken {

@@ -89,7 +89,7 @@ mod tests {
             }
         }
 
-        /// Shorter ones too, where only a raw key is to be told from them.
+        /// Shorter ones too, where only a raw key is to be distinguished from them.
         #[test]
         fn a_padded_finished_is_explained(
             block in 1..200_u16,

@@ -1,4 +1,4 @@
-//! One flow of datagrams: what is known of it, and how it is told.
+//! One flow of datagrams: what is known of it, and how it is reported.
 
 use smallvec::SmallVec;
 use smol_str::{SmolStr, format_smolstr};
@@ -182,7 +182,7 @@ impl Flow {
     }
 }
 
-/// A flow of datagrams, as it is told.
+/// A flow of datagrams, as it is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct DatagramView<'a> {
     slot: u32,

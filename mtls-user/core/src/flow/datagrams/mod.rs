@@ -72,7 +72,7 @@ impl DatagramTable {
         }
     }
 
-    /// Takes in one datagram, and tells `sink` what it changed.
+    /// Takes in one datagram, and reports to `sink` what it changed.
     pub fn observe(
         &mut self,
         datagram: &Datagram<'_>,
@@ -236,7 +236,7 @@ impl DatagramTable {
         }
     }
 
-    /// Settles what can be settled, tells of it, and forgets it.
+    /// Settles what can be settled, reports it, and forgets it.
     fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
         let Some(flow) = self.flows.get_mut(at as usize) else {
             return;

@@ -38,7 +38,7 @@ fn observe(table: &mut DatagramTable, datagram: &Datagram<'_>) {
     table.observe(datagram, &mut |_, _| ());
 }
 
-/// What is told of the flows that are over by `now`.
+/// What is reported the flows that are over by `now`.
 fn over(table: &mut DatagramTable, now: u64) -> Vec<FlowRecord> {
     let mut records = Vec::new();
     table.expire(now, &mut |event, view| {

@@ -87,7 +87,7 @@ impl Scene {
         self.s(s, c + 1, ACK | FIN);
     }
 
-    /// Everything that was told at a close, with what is still open closed.
+    /// Everything that was reported at a close, with what is still open closed.
     fn closed(mut self) -> Vec<FlowRecord> {
         let events = &mut self.events;
         self.table
@@ -259,7 +259,7 @@ fn payload_behind_a_forged_fin_goes_on() {
     let record = scene.only();
     assert_eq!(record.verdict, Verdict::Plaintext);
     assert_eq!(record.bytes.client, Some(GET.len() as u64));
-    // Both FINs forged: it is closed, and what follows is told.
+    // Both FINs forged: it is closed, and what follows is reported.
     let mut scene = Scene::new();
     scene.open();
     scene.c(100, 500, ACK | FIN);
@@ -400,7 +400,7 @@ fn a_pod_cannot_speak_for_its_peer() {
     assert_eq!(beside.unwrap().links, [7]);
 }
 
-/// What the kernel did not see where its sender is known is told beside the connection, which may
+/// What the kernel did not see where its sender is known is reported beside the connection, which may
 /// lack it.
 #[test]
 fn what_the_kernel_calls_foreign_is_no_evidence() {

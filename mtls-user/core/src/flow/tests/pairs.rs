@@ -106,7 +106,7 @@ fn equal_numbers_in_a_capture_join_what_shares_an_end_and_its_bytes() {
     assert_eq!(records.len(), 2, "another time");
 }
 
-/// Halves that carried other amounts were none: both are told.
+/// Halves that carried other amounts were none: both are reported.
 #[test]
 fn a_half_with_more_to_it_is_parted() {
     let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
@@ -161,13 +161,13 @@ fn a_half_that_was_lost_is_still_a_half() {
             .map(|(_, record)| record)
             .collect::<Vec<_>>()
     };
-    // Whichever is told of first.
+    // Whichever is reported first.
     for segments in [[&a[..], &b[..2]].concat(), [&b[..2], &a[..]].concat()] {
         let records = told(&segments);
         assert_eq!(records.len(), 1, "{records:#?}");
         assert_eq!(records[0].verdict, Verdict::Plaintext);
     }
-    // What arrives of it behind the end of the other is told.
+    // What arrives of it behind the end of the other is reported.
     let records = told(&[&a[..], &b[..3]].concat());
     assert_eq!(records.len(), 2, "{records:#?}");
 }

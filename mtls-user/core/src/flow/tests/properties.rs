@@ -17,7 +17,7 @@ fn connection(kind: usize) -> (Vec<(bool, Vec<u8>)>, Verdict) {
     let ok = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n".to_vec();
     match kind {
         0 => (vec![(true, get), (false, ok)], Verdict::Plaintext),
-        // Records from the start, of which nothing tells who was authenticated.
+        // Records from the start, of which nothing shows who was authenticated.
         1 => (
             (0..6).map(|i| (i % 2 == 0, record(23, 90 + i))).collect(),
             Verdict::TlsUnproven,

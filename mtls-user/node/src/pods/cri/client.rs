@@ -180,7 +180,7 @@ impl Client {
     }
 }
 
-/// What the runtime tells by itself.
+/// What the runtime announces by itself.
 pub(super) struct Events {
     state: Arc<State>,
     task: JoinHandle<()>,

@@ -1,7 +1,7 @@
 //! The container runtime as a source of names: what runs on this node, asked of the runtime's own
 //! socket (CRI, `RuntimeService` v1), with no API server needed.
 //!
-//! The runtime is asked again when it tells of an event, when an interface or an address without a
+//! The runtime is asked again when it reports an event, when an interface or an address without a
 //! name shows up, and from time to time anyway.
 
 mod client;
@@ -31,7 +31,7 @@ const ENDPOINTS: [&str; 3] = [
     "/run/crio/crio.sock",
     "/var/run/cri-dockerd.sock",
 ];
-/// A runtime that tells of events is asked so often nevertheless,
+/// A runtime that reports events is asked so often nevertheless,
 const WITH_EVENTS: Duration = Duration::from_mins(1);
 /// and one that doesn't, so often.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ impl Cri {
     /// Asks once. A failure is the directory's to tell.
     pub async fn look(&mut self) -> bool {
         let Some(path) = self.endpoint() else {
-            // No runtime, and none was asked for: nothing to tell.
+            // No runtime, and none was asked for: nothing to report.
             return true;
         };
         self.expected = true;

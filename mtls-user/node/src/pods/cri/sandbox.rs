@@ -1,4 +1,4 @@
-//! A sandbox, as the runtime tells of it, made into an entry of the directory.
+//! A sandbox, as the runtime reports it, made into an entry of the directory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use mtls_core::record::Workload;
 /// Most addresses taken of one pod.
 const MAX_ADDRESSES: usize = 32;
 
-/// What the list does not tell of a sandbox.
+/// What the list does not say of a sandbox.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detail {
     /// Addresses as the runtime has them: those that its network plugin gave the pod.

@@ -1,7 +1,7 @@
 //! One watch: a list, then changes to it, for ever.
 //!
 //! After a dropped connection it goes on where it was; only when the server has forgotten that
-//! place (410) everything is listed again. Failures are told at once and tried again ever more
+//! place (410) everything is listed again. Failures are reported at once and tried again ever more
 //! slowly. (429 with `Retry-After` is honoured by the client below, which asks again by itself.)
 
 use std::time::{Duration, Instant};
@@ -167,7 +167,7 @@ impl<T: Kind> Watch<T> {
                     let key = object.key();
                     let change = match object.body {
                         Some(body) => Change::Apply(key, body),
-                        // It is different from what was known, and how cannot be told.
+                        // It is different from what was known, and how cannot be determined.
                         None => Change::Delete(key),
                     };
                     out.send(change).await?;

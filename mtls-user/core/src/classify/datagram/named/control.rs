@@ -180,7 +180,7 @@ pub(super) fn dhcp(talk: &Talk<'_>) -> Found {
 }
 
 /// HashiCorp's memberlist, which Serf and Consul gossip by: its checksum, or a ping in MessagePack.
-/// With a key set, all is AES-GCM behind a byte of version, which nothing tells from other bytes.
+/// With a key set, all is AES-GCM behind a byte of version, which nothing distinguishes from other bytes.
 pub(super) fn memberlist(talk: &Talk<'_>) -> Found {
     fn is(bytes: &[u8]) -> bool {
         match bytes {

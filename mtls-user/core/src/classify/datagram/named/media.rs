@@ -75,7 +75,7 @@ pub(super) fn ssdp(talk: &Talk<'_>) -> Found {
 }
 
 /// RTP (RFC 3550 §5.1): three packets of one source, numbered in a row. SRTP has the same header,
-/// so whether the payload is encrypted cannot be told from it.
+/// so whether the payload is encrypted cannot be determined from it.
 pub(super) fn rtp(talk: &Talk<'_>) -> Found {
     for side in [talk.client, talk.server] {
         let headers: Option<Vec<_>> = side

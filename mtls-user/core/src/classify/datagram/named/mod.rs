@@ -19,7 +19,7 @@ pub(super) enum Nature {
     Plain,
     /// It is encrypted by its own means.
     Sealed,
-    /// Its headers are in clear, and of its payload that cannot be told.
+    /// Its headers are in clear, and of its payload that cannot be determined.
     Unknown,
 }
 
