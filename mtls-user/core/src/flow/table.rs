@@ -1,5 +1,7 @@
 //! Every connection that is known now.
 
+use std::collections::HashMap;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -31,6 +33,8 @@ pub struct FlowTable {
     pub(super) hasher: RandomState,
     /// By both initial sequence numbers: the half that was complete first.
     pub(super) pairs: HashTable<Hashed>,
+    /// Pairs of addresses of which not all is read, and when that was last told.
+    pub(super) hidden: HashMap<[[u8; 16]; 2], (Unseen, u64)>,
     pub(super) sessions: Sessions,
     /// Who has accepted connections lately: tells which side of an older one is the server.
     servers: Vec<u32>,
@@ -47,6 +51,7 @@ impl FlowTable {
             hasher: RandomState::default(),
             pairs: HashTable::new(),
             sessions: Sessions::new(limits.sessions, limits.inherit),
+            hidden: HashMap::new(),
             servers: Vec::new(),
             serial: 0,
             stats: FlowStats::default(),
@@ -129,6 +134,9 @@ impl FlowTable {
             u32::MAX => NOTE_OTHER_NUMBERS,
             _ => NOTE_SPOOFED,
         };
+        if let Some(what) = self.is_hidden(&flow) {
+            flow.miss(what);
+        }
         let at = self.slots.insert(hash, flow);
         self.take(at, side, segment, sink);
     }

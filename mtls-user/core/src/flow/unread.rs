@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 
 use super::peers::Peers;
-use super::state::Queue;
+use super::state::{Flow, Queue};
 use super::table::FlowTable;
 use crate::record::Unseen;
 use crate::wire::{Endpoint, Unread, What};
+
+/// How long a pair of addresses is remembered, in nanoseconds: two intervals of the kernel's.
+const REMEMBERED: u64 = 120_000_000_000;
+/// Pairs remembered.
+const MOST: usize = 4_096;
 
 impl FlowTable {
     /// Marks every connection that `all` may concern, in one pass however many there are: what is
@@ -26,11 +31,26 @@ impl FlowTable {
         if pairs.is_empty() {
             return;
         }
+        // The kernel tells of a pair once in an interval, and of a silent connection later than that.
+        if self.hidden.len() + pairs.len() > MOST {
+            self.hidden.clear();
+        }
+        let time = all.iter().map(|unread| unread.time).max().unwrap_or(0);
+        self.hidden
+            .extend(pairs.iter().map(|(pair, what)| (*pair, (*what, time))));
         self.slots.each(|flow| {
             if let Some(what) = pairs.get(&in_order(flow.client().ip, flow.server().ip)) {
                 flow.miss(*what);
             }
         });
+    }
+
+    /// What is missing of a connection that begins now, between addresses of which it is known that
+    /// not all is read.
+    pub(super) fn is_hidden(&self, flow: &Flow) -> Option<Unseen> {
+        let pair = in_order(flow.client().ip, flow.server().ip);
+        let (what, time) = self.hidden.get(&pair)?;
+        (flow.first.abs_diff(*time) < REMEMBERED).then_some(*what)
     }
 
     /// The kernel no longer follows the connection between `a` and `b`: what it went on with was not

@@ -601,3 +601,31 @@ fn a_connection_that_the_kernel_gave_up_is_marked_and_not_open_for_ever() {
     assert_eq!(events[0].1.verdict, Verdict::Unobserved);
     assert!(!events[0].1.closed, "its end was not seen");
 }
+
+/// The kernel tells of fragments before it tells of the connection, whose SYNs are no sample.
+#[test]
+fn fragments_that_were_told_of_before_their_connection_mark_it() {
+    use crate::wire::{Unread, What};
+    let (a, b) = (end(1, 40_000), end(2, 80));
+    let mut table = FlowTable::new(Limits::default());
+    let fragments = Unread {
+        time: 2,
+        link: 7,
+        direction: Direction::Egress,
+        src: a,
+        dst: b,
+        what: What::Fragments,
+    };
+    table.unread(&[fragments]);
+    run(
+        &mut table,
+        &[
+            segment(a, b, 99, 0, SYN),
+            segment(b, a, 499, 100, SYN | ACK),
+        ],
+    );
+    let view = table.open().next().expect("it is open");
+    assert_eq!(view.unseen(), [Unseen::Fragments]);
+    assert_eq!(view.verdict(), Verdict::Unobserved);
+    assert_eq!(view.finding().cause, Cause::Fragmented);
+}
