@@ -145,7 +145,7 @@ fn what_ended_while_samples_were_lost_is_found_in_the_table() {
         let of_it = seen
             .iter()
             .filter(|s| s.src.port == 5000 || s.dst.port == 5000);
-        let last = of_it.last().expect("it is told of");
+        let last = of_it.next_back().expect("it is told of");
         assert!(last.lost, "{last:?}");
         let ports = |ends: &[Endpoint; 2]| {
             let mut ports = ends.map(|end| end.port);

@@ -79,10 +79,10 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::FAILURE);
     }
-    Ok(if !unread.unreadable.is_empty() {
-        ExitCode::FAILURE
-    } else {
+    Ok(if unread.unreadable.is_empty() {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -190,7 +190,7 @@ fn handshake(tls: &TlsInfo) -> Vec<String> {
         let chosen: Vec<_> = chosen
             .into_iter()
             .flatten()
-            .map(|text| text.as_str())
+            .map(smol_str::SmolStr::as_str)
             .collect();
         steps.push(format!("the server chose TLS {}", chosen.join(", ")));
     }

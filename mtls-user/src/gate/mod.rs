@@ -191,8 +191,9 @@ fn weigh(verdict: &Word<Verdict>, require: Require) -> Option<(Level, Finding)> 
         Some(Verdict::Opaque) => Some((Level::Violation, Finding::NotTls)),
         Some(Verdict::Tls) if !tls_will_do => Some((Level::Violation, Finding::OneWay)),
         Some(Verdict::TlsUnproven) if !tls_will_do => Some((Level::Undecided, Finding::NotSeen)),
-        Some(Verdict::Mtls | Verdict::Tls | Verdict::TlsUnproven) => None,
-        Some(Verdict::Failed | Verdict::NoData) => None,
+        Some(
+            Verdict::Mtls | Verdict::Tls | Verdict::TlsUnproven | Verdict::Failed | Verdict::NoData,
+        ) => None,
         Some(Verdict::Unobserved) | None => Some((Level::Undecided, Finding::NotSeen)),
     }
 }

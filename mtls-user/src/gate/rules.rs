@@ -102,7 +102,7 @@ struct Rule {
 /// All rules.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Rules {
-    rules: Vec<Rule>,
+    lines: Vec<Rule>,
     default: (Require, Option<Version>),
     exemptions: Vec<Declared>,
 }
@@ -172,7 +172,7 @@ impl Rules {
         }
         for (at, line) in document.rules.into_iter().enumerate() {
             let rule = line.rule(self.default.1);
-            self.rules
+            self.lines
                 .push(rule.with_context(|| format!("rule {}", at + 1))?);
         }
         if !document.exemptions.is_empty() {
@@ -194,7 +194,7 @@ impl Rules {
                     .is_none_or(|ports| edge.dst.port.is_some_and(|port| ports.contains(port)))
                 && rule.until.is_none_or(|until| now <= until)
         };
-        self.rules
+        self.lines
             .iter()
             .find(fits)
             .map_or(self.default, |rule| (rule.require, rule.min_tls))
@@ -295,15 +295,17 @@ mod tests {
             "rules:\n- {to: data/pg, port: \"5432\", require: tls, reason: driver, until: 1970-01-02}\n- {to: ns/data, require: deny, reason: internal}\n",
         )
         .unwrap();
-        let mut edge = EdgeRecord::default();
-        edge.dst = mtls_core::record::Peer {
-            port: Some(5432),
-            workload: Some(mtls_core::record::Workload {
-                name: "pg".into(),
-                namespace: "data".into(),
+        let edge = EdgeRecord {
+            dst: mtls_core::record::Peer {
+                port: Some(5432),
+                workload: Some(mtls_core::record::Workload {
+                    name: "pg".into(),
+                    namespace: "data".into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
-            }),
-            ..Default::default()
+            },
+            ..EdgeRecord::default()
         };
         let of = |second| rules.of(&edge, Time::from_seconds(second)).0;
         assert_eq!(of(0), Require::Tls);

@@ -49,7 +49,7 @@ pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
                 ago(flow.first_seen, now),
                 address(&flow.src),
                 service(flow),
-                text(flow.evidence.as_ref().map(|word| word.as_str())),
+                text(flow.evidence.as_ref().map(mtls_core::record::Word::as_str)),
                 format!("{}/{}", bytes(flow.bytes.client), bytes(flow.bytes.server)),
                 text(tls.and_then(|tls| tls.client_identity.as_deref())),
                 text(tls.and_then(|tls| tls.server_identity.as_deref())),

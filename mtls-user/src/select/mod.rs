@@ -92,7 +92,7 @@ impl Test {
             }
             Self::Port(ports) => Share::of(dst.port.is_some_and(|port| ports.contains(port))),
             Self::Protocol(name) => subject.protocol(&|protocol| word::is_protocol(name, protocol)),
-            Self::Verdict(wanted) => subject.verdict(wanted),
+            Self::Verdict(wanted) => subject.verdict(*wanted),
         }
     }
 }

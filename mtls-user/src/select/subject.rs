@@ -40,7 +40,7 @@ pub(crate) trait Subject {
     /// How much of it speaks a protocol that is asked for.
     fn protocol(&self, asked: &dyn Fn(&str) -> bool) -> Share;
     /// How much of it is what is asked for.
-    fn verdict(&self, wanted: &Wanted) -> Share;
+    fn verdict(&self, wanted: Wanted) -> Share;
 }
 
 impl Subject for FlowRecord {
@@ -56,10 +56,10 @@ impl Subject for FlowRecord {
         Share::of(asked(&self.protocol))
     }
 
-    fn verdict(&self, wanted: &Wanted) -> Share {
+    fn verdict(&self, wanted: Wanted) -> Share {
         Share::of(match wanted {
-            Wanted::Verdict(verdict) => self.verdict == *verdict,
-            Wanted::Mark(mark) => self.mark() == Some(*mark),
+            Wanted::Verdict(verdict) => self.verdict == verdict,
+            Wanted::Mark(mark) => self.mark() == Some(mark),
         })
     }
 }
@@ -84,15 +84,15 @@ impl Subject for EdgeRecord {
         }
     }
 
-    fn verdict(&self, wanted: &Wanted) -> Share {
+    fn verdict(&self, wanted: Wanted) -> Share {
         match wanted {
             // What is exempt has a verdict too, which an edge does not count.
             Wanted::Verdict(verdict) => {
                 let hits = self.verdict_counts.iter();
-                let hits = hits.filter(|(own, _)| **own == *verdict);
+                let hits = hits.filter(|(own, _)| **own == verdict);
                 Share::count(hits.map(|(_, n)| n).sum(), self.connections)
             }
-            Wanted::Mark(mark) => Share::of(self.mark.as_ref().is_some_and(|own| *own == *mark)),
+            Wanted::Mark(mark) => Share::of(self.mark.as_ref().is_some_and(|own| *own == mark)),
         }
     }
 }

@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const WALK: Duration = Duration::from_secs(2);
 const SILENCE: u64 = 1_000_000_000;
 
+/// Longest time spent on what is there when the daemon ends.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// What was not read and waits to be asked for; more is counted as [`Events::take_unread`] says.
 const UNREAD: usize = 4096;
 
@@ -115,16 +118,18 @@ impl Events {
     }
 
     /// Like [`Self::next`], without waiting: takes what is there, connections that are silent
-    /// included.
+    /// included. It takes no longer than [`DRAIN`], so that the daemon ends in time: what
+    /// is not read by then is lost.
     pub fn drain(&mut self, mut f: impl FnMut(Sample<'_>)) -> usize {
         if self.found.is_empty() {
             self.find(u64::MAX);
         }
+        let begun = Instant::now();
         let mut total = 0;
         loop {
             let count = self.read_ahead(&mut f);
             total += count;
-            if self.found.is_empty() {
+            if self.found.is_empty() || begun.elapsed() > DRAIN {
                 return total;
             }
         }

@@ -206,9 +206,11 @@ pub(in crate::cli) fn command() -> Command {
         long.push_str("Examples:");
         for (what, line) in own.map_or(&[][..], |(_, examples)| examples) {
             if !what.is_empty() {
-                long.push_str(&format!("\n  # {what}"));
+                long.push_str("\n  # ");
+                long.push_str(what);
             }
-            long.push_str(&format!("\n  {line}"));
+            long.push_str("\n  ");
+            long.push_str(line);
         }
         verb.after_help("Everything else, and examples: --help")
             .after_long_help(long)

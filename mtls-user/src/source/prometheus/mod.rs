@@ -77,12 +77,12 @@ pub(super) async fn edges(question: &Question) -> anyhow::Result<EdgeList> {
     };
     let connections = counted("mtls_edge_connections_total", &by, window);
     each(ask(connections).await?, |row, n| {
-        row.counted = row.counted.max(n)
+        row.counted = row.counted.max(n);
     });
     let last = format!("mtls_edge_last_seen_timestamp_seconds[{window}s]");
     let latest = format!("max {by} (max_over_time({last}))");
     each(ask(latest).await?, |row, time| {
-        row.last_seen = row.last_seen.max(time)
+        row.last_seen = row.last_seen.max(time);
     });
     let earliest = format!("min {by} (min_over_time({last}))");
     each(ask(earliest).await?, |row, time| {

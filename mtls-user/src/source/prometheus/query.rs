@@ -140,12 +140,14 @@ impl Server {
 
 /// As the value of a form's field.
 fn encoded(text: &str) -> String {
+    use std::fmt::Write;
     let mut out = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out += &format!("%{byte:02X}");
+            // A string takes everything.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::DatagramTable;
 use crate::flow::{Event, Limits, Loss};
-use crate::record::{FlowRecord, Unseen, Verdict};
+use crate::record::{FlowRecord, Unseen, Verdict, Word};
 use crate::wire::{Datagram, Direction, Endpoint, Unread, What};
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,7 +29,7 @@ fn datagram(payload: &[u8]) -> Datagram<'_> {
 
 fn table() -> DatagramTable {
     DatagramTable::new(Limits {
-        recheck: Duration::from_secs(60),
+        recheck: Duration::from_mins(1),
         ..Limits::default()
     })
 }
@@ -141,7 +141,8 @@ fn what_was_not_seen_is_said_of_the_flows_that_it_may_concern() {
             table.lost(&loss);
         }
         let unseen = all(table).remove(0).unseen;
-        unseen.iter().map(|what| what.known()).collect::<Vec<_>>()
+        let known = |what: &Word<Unseen>| what.known();
+        unseen.iter().map(known).collect::<Vec<_>>()
     };
     assert_eq!(flow(Some(What::Fragments), None), [Some(Unseen::Fragments)]);
     assert_eq!(flow(Some(What::Udp), None), [Some(Unseen::Samples)]);
