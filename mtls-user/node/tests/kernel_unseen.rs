@@ -142,7 +142,7 @@ fn what_ended_while_samples_were_lost_is_found_in_the_table() {
         send(false, 104, 2501, FIN, b"");
         assert_eq!(kernel.counters().lost(), lost + 2);
         let seen = drain(events);
-        let of_it = seen
+        let mut of_it = seen
             .iter()
             .filter(|s| s.src.port == 5000 || s.dst.port == 5000);
         let last = of_it.next_back().expect("it is told of");
