@@ -128,7 +128,7 @@ fn kind(line: &str) -> String {
     columns
         .skip(3)
         .take(3)
-        .map(|column| column.trim())
+        .map(str::trim)
         .collect()
 }
 

@@ -168,11 +168,11 @@ mod tests {
         }
     }
 
-    fn certificate(namespace: &str) -> Option<Box<CertificateInfo>> {
-        Some(Box::new(CertificateInfo {
+    fn certificate(namespace: &str) -> Box<CertificateInfo> {
+        Box::new(CertificateInfo {
             subject: format!("CN={namespace}").into(),
             ..CertificateInfo::default()
-        }))
+        })
     }
 
     fn whole(src: &str, dst: &str) -> FlowRecord {
@@ -202,8 +202,8 @@ mod tests {
             tls: Some(Box::new(TlsInfo {
                 client_identity: identity(src),
                 server_identity: identity(dst),
-                client_cert: certificate(src),
-                server_cert: certificate(dst),
+                client_cert: Some(certificate(src)),
+                server_cert: Some(certificate(dst)),
                 sni: Some(format!("{dst}.svc").into()),
                 ja4: Some(format!("{src}-print").into()),
                 ..TlsInfo::default()
@@ -315,7 +315,7 @@ mod tests {
             edges: EdgeList {
                 schema: 2,
                 node: None,
-                generated: Default::default(),
+                generated: mtls_core::record::Time::default(),
                 window_seconds: 600,
                 nodes: None,
                 watched: Watched {

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_there_once_with_its_latest() {
-        let mut history = History::new(10, Duration::from_secs(60));
+        let mut history = History::new(10, Duration::from_mins(1));
         history.note(flow(1, Event::Classified, 1), S);
         history.note(flow(2, Event::Classified, 2), 2 * S);
         history.note(flow(1, Event::Closed, 3), 3 * S);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_oldest_that_ended_give_way_and_are_counted() {
-        let mut history = History::new(2, Duration::from_secs(60));
+        let mut history = History::new(2, Duration::from_mins(1));
         for number in 1..=5 {
             history.note(flow(number, Event::Closed, number), number * S);
         }
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn without_room_nothing_is_kept() {
-        let mut history = History::new(0, Duration::from_secs(60));
+        let mut history = History::new(0, Duration::from_mins(1));
         history.note(flow(1, Event::Closed, 1), S);
         let (flows, told) = history.told(S);
         assert!(flows.is_empty());

@@ -89,7 +89,7 @@ impl Ids {
             (seen.open || seen.last >= oldest)
                 && edge.is_some_and(|edge| edge.serial == seen.serial)
         });
-        if self.taken.is_some() && self.since < oldest {
+        if self.told.is_some() && self.since < oldest {
             self.told = self.taken;
             if self.all.len() < MOST / 4 {
                 // Halves were rounded down: twice the largest of them is everything.

@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -260,7 +261,7 @@ fn a_hundred_thousand_invented_peers_cost_no_more_than_their_share() {
     }
     let told = page(&meter, Format::Text);
     let edges = value(&told, "mtls_metrics_edges", &[]).unwrap();
-    assert_eq!(edges, (LIMIT / 8) as f64, "one workload has its share");
+    assert_eq!(edges as usize, LIMIT / 8, "one workload has its share");
     let overflow = value(&told, "mtls_metrics_overflow_connections_total", &[]).unwrap();
     assert!(overflow > 99_000.0);
     let destination = ("reporter", "destination");
@@ -279,11 +280,11 @@ fn a_hundred_thousand_invented_peers_cost_no_more_than_their_share() {
     }
     let told = page(&meter, Format::Text);
     let edges = value(&told, "mtls_metrics_edges", &[]).unwrap();
-    assert_eq!(edges, LIMIT as f64);
+    assert_eq!(edges as usize, LIMIT);
     let series = told.lines().filter(|line| line.starts_with(connections));
     let counts = series.filter(|line| line.contains("reporter=\"destination\""));
     let counts = counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-    assert_eq!(counts.sum::<f64>(), f64::from(2 * invented + 1));
+    assert_eq!(counts.sum::<f64>() as u32, 2 * invented + 1);
     assert!(told.len() < LIMIT * 2_000, "{} bytes", told.len());
 
     // A day later there is room again.
@@ -343,8 +344,9 @@ fn the_documentation_lists_every_metric() {
     let mut table = String::from("| metric | kind | labels | |\n|---|---|---|---|\n");
     for metric in CATALOG {
         let labels: Vec<_> = metric.labels.iter().map(|l| format!("`{l}`")).collect();
-        table += &format!(
-            "| `{}` | {} | {} | {} |\n",
+        let _ = writeln!(
+            table,
+            "| `{}` | {} | {} | {} |",
             metric.series(),
             metric.kind.as_str(),
             labels.join(", "),
