@@ -125,11 +125,7 @@ fn printed(command: &str, demo: &str) -> Result<Vec<String>> {
 /// What makes a line of the tap one of its own kind: all but when and between whom.
 fn kind(line: &str) -> String {
     let columns = line.split("  ").filter(|column| !column.trim().is_empty());
-    columns
-        .skip(3)
-        .take(3)
-        .map(str::trim)
-        .collect()
+    columns.skip(3).take(3).map(str::trim).collect()
 }
 
 /// Compares all but what differs from run to run: numbers, and the order of lines.

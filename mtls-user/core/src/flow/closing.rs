@@ -135,7 +135,7 @@ impl FlowTable {
     }
 
     /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
-    /// [`Segment::time`].
+    /// [`Segment::time`](crate::wire::Segment::time).
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
         let linger = self.limits.linger.as_nanos() as u64;
         let idle = self.limits.idle.as_nanos() as u64;

@@ -172,7 +172,8 @@ pub struct EngineStats {
     pub malformed: u64,
 }
 
-/// Percentiles over the latest 1,024 attachments, in microseconds.
+/// Percentiles over the latest 1,024 attachments, in microseconds from the interface's creation, or
+/// from the daemon's start where that was later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LatencySummary {

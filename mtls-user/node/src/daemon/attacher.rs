@@ -58,6 +58,8 @@ pub(super) struct Attacher {
     wanted: Vec<String>,
     refresher: Arc<Notify>,
     latency: Latency,
+    /// What was there before is late by no more than this.
+    started: Instant,
     /// All interfaces have been listed once.
     has_listed: bool,
     /// To be attached to, and since when that is known.
@@ -80,6 +82,7 @@ impl Attacher {
             wanted,
             refresher,
             latency: Latency::default(),
+            started: Instant::now(),
             has_listed: false,
             pending: VecDeque::new(),
             unsettled: VecDeque::new(),
@@ -240,7 +243,8 @@ impl Attacher {
             Ok(attached) => {
                 self.failed.remove(&link.ifindex);
                 let kernel = link.created.and_then(super::uptime::since);
-                self.latency.add(kernel.unwrap_or_else(|| known.elapsed()));
+                let late = kernel.unwrap_or_else(|| known.elapsed());
+                self.latency.add(late.min(self.started.elapsed()));
                 if burst {
                     self.unsettled.push_back(link.ifindex);
                 }

@@ -158,6 +158,8 @@ impl Kernel {
         let mut attach = |program| {
             self.attach_one(name, program, mode)
                 .with_context(|| format!("attach {program} to {name}"))
+                // At once: a link that is given up again makes room for the look.
+                .map_err(for_want_of_descriptors)
         };
         // Whatever fails after the first drops, and so detaches, what stands already.
         let links = [attach(EGRESS)?, attach(INGRESS)?];
@@ -166,11 +168,10 @@ impl Kernel {
         if now != Ok(ifindex) {
             // Without a descriptor it cannot be asked for, which is not to say that it is gone.
             let why = now.err().unwrap_or(Errno::ENODEV);
-            return Err(why).with_context(|| {
-                format!(
-                    "interface {ifindex} ({name}) is not there any more, or cannot be asked for"
-                )
-            });
+            let why = anyhow::Error::new(why).context(format!(
+                "interface {ifindex} ({name}) is not there any more, or cannot be asked for"
+            ));
+            return Err(for_want_of_descriptors(why));
         }
         let attached = Attached {
             ifindex,

@@ -118,7 +118,7 @@ impl Events {
     }
 
     /// Like [`Self::next`], without waiting: takes what is there, connections that are silent
-    /// included. It takes no longer than [`DRAIN`], so that the daemon ends in time: what
+    /// included. It takes no longer than a second, so that the daemon ends in time: what
     /// is not read by then is lost.
     pub fn drain(&mut self, mut f: impl FnMut(Sample<'_>)) -> usize {
         if self.found.is_empty() {
