@@ -159,19 +159,6 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("top", &[("the edges of this node, live", "mtls top")]),
     (
-        "inventory",
-        &[
-            (
-                "what is below TLS 1.2, what is not post-quantum?",
-                "mtls inventory --policy cnsa-2.0",
-            ),
-            (
-                "a bill of cryptographic materials",
-                "mtls inventory -o cyclonedx",
-            ),
-        ],
-    ),
-    (
         "status",
         &[
             ("what don't you see?", "mtls status"),
