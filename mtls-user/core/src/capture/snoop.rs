@@ -49,7 +49,7 @@ impl Snoop {
         if consumed > MAX_BLOCK {
             return Step::Corrupt("a packet claims more than 16 MiB");
         }
-        if captured > consumed.saturating_sub(RECORD_HEADER) {
+        if consumed < RECORD_HEADER || captured > consumed - RECORD_HEADER {
             return Step::Corrupt("a packet longer than its record");
         }
         let Some(record) = input.get(..consumed) else {
@@ -85,6 +85,19 @@ mod tests {
         }
         f.extend(b"abc\0");
         f
+    }
+
+    /// A record that ends before its own header would be read again and again.
+    #[test]
+    fn a_record_is_as_long_as_its_header_at_least() {
+        let bytes = file();
+        let (snoop, at) = Snoop::parse(&bytes).unwrap();
+        for length in [0, 23] {
+            let mut record = bytes[at..].to_vec();
+            record[4..8].fill(0);
+            record[8..12].copy_from_slice(&u32::to_be_bytes(length));
+            assert!(matches!(snoop.step(&record), Step::Corrupt(_)), "{length}");
+        }
     }
 
     #[test]
