@@ -24,8 +24,12 @@ fuzz_target!(|data: &[u8]| {
     };
     let suite = TLS13_AES_128_GCM_SHA256.tls13().and_then(|s| s.quic_suite()).expect("QUIC's suite");
     let mut classifier = DatagramClassifier::new();
-    let mut number = 0;
+    let mut number = 0_u8;
     while let [kind, high, low, rest @ ..] = data {
+        // The packet number is one byte here.
+        if number == u8::MAX {
+            break;
+        }
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
         let (frames, rest) = rest.split_at(len);
         data = rest;
