@@ -297,6 +297,11 @@ impl FlowTable {
             Some(true) => Queue::Ending,
             Some(false) => {
                 self.stats.resets_ignored += 1;
+                // Behind a FIN, one that comes too early may be the answer of an end that is gone.
+                let is_ending = Side::BOTH.into_iter().any(|side| flow.stream(side).fin());
+                if is_ending && flow.queue == Queue::Open {
+                    self.slots.enqueue(at, Queue::Doubtful);
+                }
                 return;
             }
             None => Queue::Doubtful,
