@@ -7,6 +7,7 @@
 mod class;
 mod ids;
 mod row;
+mod strangers;
 mod window;
 
 #[cfg(test)]
@@ -74,6 +75,7 @@ pub struct EdgeTable {
     /// Open connections by their number.
     open: HashMap<u64, Place>,
     ids: ids::Ids,
+    strangers: strangers::Strangers,
     serial: u64,
     /// Where the search for an edge that can go was last.
     hand: usize,
@@ -91,6 +93,7 @@ impl EdgeTable {
             index: HashTable::new(),
             open: HashMap::new(),
             ids: ids::Ids::new(Step::of(window)),
+            strangers: strangers::Strangers::default(),
             serial: 0,
             hand: 0,
             evicted: 0,
@@ -112,7 +115,12 @@ impl EdgeTable {
         {
             self.leave(place, (&key, src, dst));
         }
-        let at = self.find((&key, src, dst));
+        let folded = self.fold((&key, src, dst));
+        let (key, src, dst) = match &folded {
+            Some((key, src, dst)) => (key, src, dst),
+            None => (&key, src, dst),
+        };
+        let at = self.find((key, src, dst));
         let edge = &mut self.edges[at];
         renew(&mut edge.src, src);
         renew(&mut edge.dst, dst);
@@ -156,6 +164,14 @@ impl EdgeTable {
         }
     }
 
+    /// The edge in whose place it is counted, if it has none of its own and gets none.
+    fn fold(&self, ends: Ends<'_>) -> Option<(Key, Workload, Workload)> {
+        let folded = self.strangers.fold(ends)?;
+        let hash = hash_of(&self.hasher, ends);
+        let own = self.index.find(hash, |at| self.edges[*at].is_of(ends));
+        own.is_none().then_some(folded)
+    }
+
     /// Where the edge is, made when there is none.
     fn find(&mut self, ends: Ends<'_>) -> usize {
         let hash = hash_of(&self.hasher, ends);
@@ -167,6 +183,7 @@ impl EdgeTable {
             self.evict();
         }
         self.serial += 1;
+        self.strangers.enter(ends);
         let at = self.edges.insert(Edge {
             serial: self.serial,
             key: ends.0.clone(),
@@ -183,6 +200,7 @@ impl EdgeTable {
 
     fn remove(&mut self, at: usize) {
         let edge = self.edges.remove(at);
+        self.strangers.leave(edge.ends());
         let hash = hash_of(&self.hasher, edge.ends());
         if let Ok(entry) = self.index.find_entry(hash, |other| *other == at) {
             entry.remove();

@@ -16,7 +16,7 @@ impl Edge {
             reporter: self.key.reporter.clone(),
             transport: self.key.transport.clone(),
             src: peer(&self.src, None),
-            dst: peer(&self.dst, Some(self.key.port)),
+            dst: peer(&self.dst, (self.key.port != 0).then_some(self.key.port)),
             ..EdgeRecord::default()
         };
         let mut span = None::<Span>;

@@ -302,3 +302,74 @@ fn ids_are_bounded_and_say_so() {
     let (_, ids) = table.connections(400 * SECOND, 10);
     assert_eq!((ids.below, ids.items.len()), (None, 1));
 }
+
+/// Invented addresses make one edge more, not as many as there are; plaintext among them shows.
+#[test]
+fn strangers_beyond_a_bound_are_one_edge() {
+    const MANY: u64 = 5_000;
+    let mut table = table();
+    let stranger = |n: u64, kind: Kind| {
+        let mut end = peer(
+            &format!("198.18.{}.{}", n / 256, n % 256),
+            (n % 60_000) as u16,
+        );
+        end.workload = end.workload.map(|who| Workload {
+            namespace: SmolStr::default(),
+            kind: kind.into(),
+            ..who
+        });
+        end
+    };
+    for n in 0..MANY {
+        let verdict = match n {
+            4_000 => Verdict::Plaintext,
+            _ => Verdict::Mtls,
+        };
+        let flow = flow(n, verdict, SECOND, n % 2 == 0);
+        let dst = stranger(n, Kind::External);
+        table.observe(&FlowRecord { dst, ..flow });
+    }
+    // Neither what was known before nor another workload is concerned.
+    let known = stranger(7, Kind::External);
+    let again = flow(MANY, Verdict::Mtls, SECOND, true);
+    table.observe(&FlowRecord {
+        dst: known,
+        ..again
+    });
+    table.observe(&flow(MANY + 1, Verdict::Mtls, SECOND, true));
+    for n in 0..3_000 {
+        let flow = flow(2 * MANY + n, Verdict::Tls, SECOND, true);
+        let (src, dst) = (stranger(n, Kind::Unknown), peer("cart", 80));
+        table.observe(&FlowRecord { src, dst, ..flow });
+    }
+
+    let records = table.records(SECOND);
+    let most = strangers::MOST as usize;
+    assert_eq!(records.len(), 2 * (most + 1) + 1);
+    let all: u64 = records.iter().map(|edge| edge.connections).sum();
+    assert_eq!(all, MANY + 2 + 3_000);
+    let named = |name: &str| {
+        let is = |end: &Peer| end.name() == name;
+        let found = records.iter().find(|edge| is(&edge.src) || is(&edge.dst));
+        found.unwrap_or_else(|| panic!("no {name}"))
+    };
+    let rest = named("external");
+    assert_eq!(rest.connections, MANY - most as u64);
+    assert_eq!(rest.mark, Some(Mark::Clear.into()));
+    assert_eq!((rest.dst.port, rest.dst.ip), (None, None));
+    assert_eq!(rest.src.name(), "web");
+    assert_eq!(named("unknown").connections, 3_000 - most as u64);
+    assert_eq!(named("198.18.0.7").connections, 2);
+
+    // Who has gone makes room.
+    for n in (1..MANY).step_by(2) {
+        let flow = flow(n, Verdict::Mtls, SECOND, true);
+        let dst = stranger(n, Kind::External);
+        table.observe(&FlowRecord { dst, ..flow });
+    }
+    assert_eq!(table.records(1_000 * SECOND).len(), 0);
+    let late = flow(9 * MANY, Verdict::Mtls, 1_000 * SECOND, true);
+    let dst = stranger(4_999, Kind::External);
+    table.observe(&FlowRecord { dst, ..late });
+    assert_eq!(only(&mut table, 1_000 * SECOND).dst.name(), "198.18.19.135");
+}
