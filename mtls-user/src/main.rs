@@ -1,12 +1,20 @@
 //! Is the traffic between these pods really mutual TLS? The command line.
+//!
+//! The rooms stand from the bottom up: each uses only those above it, which a test checks.
+
+mod output;
+
+mod select;
+
+mod explain;
+
+mod gate;
+
+mod cluster;
+
+mod source;
 
 mod cli;
-mod cluster;
-mod explain;
-mod gate;
-mod output;
-mod select;
-mod source;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -3,8 +3,10 @@ use crate::record::{FlowRecord, Verdict};
 use crate::wire::{Direction, Endpoint, Segment, TcpFlags};
 
 mod hostile;
+mod losses;
 mod pairs;
 mod properties;
+mod scene;
 
 const SYN: u8 = TcpFlags::SYN;
 const ACK: u8 = TcpFlags::ACK;

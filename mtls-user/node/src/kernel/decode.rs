@@ -176,7 +176,7 @@ pub(super) fn datagrams(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Datagram
 }
 
 /// What the table knows of a connection of which something was not delivered: how it began.
-pub(super) fn untold(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
+pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let [first, second] = &flow.halves;
     let known = |half: &Half| (half.bits & HALF_ISN != 0).then_some(half.isn);
     let [src, dst] = ends(flow);
@@ -220,7 +220,7 @@ pub(super) fn untold(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
 }
 
 /// What the table knows of a flow of datagrams of which samples were lost: that there is one.
-pub(super) fn untold_datagram<'a>(flow: &Flow, boot: u64) -> Datagram<'a> {
+pub(super) fn unreported_datagram<'a>(flow: &Flow, boot: u64) -> Datagram<'a> {
     let [first, second] = &flow.halves;
     let mut ends = ends(flow);
     let half = if first.link == 0 {

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{decode, untold::Untold};
+use super::{decode, unreported::Unreported};
 use crate::clock;
 
 /// Most events handled in a row, so that a flood cannot keep the task from everything else.
@@ -46,7 +46,7 @@ pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
     /// Most events that the ring buffer can hold.
     capacity: usize,
-    untold: Untold,
+    unreported: Unreported,
     /// Found in the flow table. They are reported when everything is read that was delivered before
     /// they were found …
     found: Vec<Flow>,
@@ -62,14 +62,18 @@ pub struct Events {
 }
 
 impl Events {
-    pub(super) fn new(ring: RingBuf<MapData>, bytes: u32, untold: Untold) -> io::Result<Self> {
+    pub(super) fn new(
+        ring: RingBuf<MapData>,
+        bytes: u32,
+        unreported: Unreported,
+    ) -> io::Result<Self> {
         // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
         // is never exchanged.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         Ok(Self {
             ring: ring?,
             capacity: bytes as usize / size_of::<Head>(),
-            untold,
+            unreported,
             found: Vec::new(),
             ahead: 0,
             next: Instant::now(),
@@ -137,7 +141,7 @@ impl Events {
 
     /// Looks through the flow table.
     fn find(&mut self, before: u64) {
-        self.found = self.untold.take(before);
+        self.found = self.unreported.take(before);
         self.ahead = self.capacity;
     }
 
@@ -153,9 +157,9 @@ impl Events {
         let found = std::mem::take(&mut self.found);
         for flow in &found {
             if flow.transport == protocol::UDP {
-                f(Sample::Datagram(&decode::untold_datagram(flow, boot)));
+                f(Sample::Datagram(&decode::unreported_datagram(flow, boot)));
             } else {
-                decode::untold(flow, boot, &mut |segment| f(Sample::Segment(segment)));
+                decode::unreported(flow, boot, &mut |segment| f(Sample::Segment(segment)));
             }
         }
         // Once all have been opened: of two halves, one is not to be over before the other is known.

@@ -11,7 +11,7 @@ mod events;
 pub mod links;
 mod losses;
 mod refusal;
-mod untold;
+mod unreported;
 mod uplinks;
 
 use std::{
@@ -41,7 +41,7 @@ pub use self::{
     losses::LossReader,
     refusal::{errno, is_gone},
 };
-use untold::Untold;
+use unreported::Unreported;
 
 use mtls_ebpf_common::{Interface, flow::WAYS};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -215,8 +215,8 @@ impl Kernel {
             .flows
             .take()
             .context("the flows are being read already")?;
-        let untold = Untold::new(&flows).context("map the flow table")?;
-        Events::new(ring, self.ring_bytes, untold).context("watch the ring buffer")
+        let unreported = Unreported::new(&flows).context("map the flow table")?;
+        Events::new(ring, self.ring_bytes, unreported).context("watch the ring buffer")
     }
 
     /// What tells the reader of samples that some were lost, and where.

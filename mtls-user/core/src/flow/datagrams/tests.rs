@@ -171,11 +171,11 @@ fn what_was_not_seen_is_said_of_the_flows_that_it_may_concern() {
 #[test]
 fn a_flow_of_which_nothing_was_delivered_is_told_of() {
     let mut table = table();
-    let untold = Datagram {
+    let silent = Datagram {
         lost: true,
         ..datagram(b"")
     };
-    observe(&mut table, &untold);
+    observe(&mut table, &silent);
     let flow = all(table).remove(0);
     assert_eq!(
         (flow.verdict.known(), flow.lost),

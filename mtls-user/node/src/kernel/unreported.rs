@@ -14,15 +14,15 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The kernel's flow table, as this process sees it.
 #[derive(Debug)]
-pub(super) struct Untold {
+pub(super) struct Unreported {
     flows: NonNull<Flow>,
     count: usize,
 }
 
 // SAFETY: the memory is shared with the kernel and with nobody else here.
-unsafe impl Send for Untold {}
+unsafe impl Send for Unreported {}
 
-impl Untold {
+impl Unreported {
     /// Maps the table.
     pub(super) fn new(map: &MapData) -> io::Result<Self> {
         let info: MapInfo = map.info().map_err(io::Error::other)?;
@@ -49,7 +49,7 @@ impl Untold {
     }
 }
 
-impl Drop for Untold {
+impl Drop for Unreported {
     fn drop(&mut self) {
         // SAFETY: what `mmap` gave, once.
         let _ = unsafe { munmap(self.flows.cast(), self.count * size_of::<Flow>()) };
