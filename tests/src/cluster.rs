@@ -150,6 +150,68 @@ impl Cluster {
         accepted(&answer)
     }
 
+    /// Defines a kind of object of any shape, as who installs a mesh does, and waits until it is served.
+    pub fn define(&self, group: &str, kind: &str, plural: &str, version: &str) -> Result<()> {
+        let mut made = object(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            &format!("{plural}.{group}"),
+        );
+        made["spec"] = json!({
+            "group": group, "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+            "versions": [{"name": version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object",
+                    "x-kubernetes-preserve-unknown-fields": true}}}],
+        });
+        self.apply(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &made,
+        )?;
+        let deadline = Instant::now() + PATIENCE;
+        let path = format!("/apis/{group}/{version}/{plural}");
+        while self.get(&path).is_err() {
+            if Instant::now() > deadline {
+                bail!("{plural} are not served");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Makes the object at a path this one, in YAML.
+    pub fn apply_yaml(&self, path: &str, text: &str) -> Result<()> {
+        let path = format!("{path}?{AS_ITS_OWNER}");
+        accepted(&ask("PATCH", &path, text, "application/apply-patch+yaml")?)?;
+        Ok(())
+    }
+
+    /// Changes of an object what is given.
+    pub fn merge(&self, path: &str, patch: &Value) -> Result<()> {
+        let patch = patch.to_string();
+        let answer = ask("PATCH", path, &patch, "application/merge-patch+json")?;
+        accepted(&answer)?;
+        Ok(())
+    }
+
+    /// What the API has at a path.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        accepted(&ask("GET", path, "", "application/json")?)
+    }
+
+    /// Makes a pod that runs on node `n1`, as its kubelet would.
+    pub fn run_pod(&self, namespace: &str, mut pod: Value, ip: &str) -> Result<()> {
+        let name = pod["metadata"]["name"].as_str().context("no name")?;
+        let name = name.to_owned();
+        pod["spec"]["nodeName"] = "n1".into();
+        if pod["spec"]["containers"].is_null() {
+            pod["spec"]["containers"] = json!([{"name": "app", "image": "x"}]);
+        }
+        self.apply(&format!("/api/v1/namespaces/{namespace}/pods"), &pod)?;
+        let status = json!({"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]});
+        self.set_status(namespace, &name, &status)
+    }
+
     /// Sets the status of a pod, as its kubelet would.
     pub fn set_status(&self, namespace: &str, pod: &str, status: &Value) -> Result<()> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/status");

@@ -258,7 +258,16 @@ impl Tap {
 
 /// Runs `mtls` to its end.
 pub fn mtls(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Answer> {
+    mtls_with(args, &[])
+}
+
+/// The same with more in its environment.
+pub fn mtls_with(
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    environment: &[(&str, &str)],
+) -> Result<Answer> {
     let mut command = Command::new(bin::mtls()?);
+    command.envs(environment.iter().copied());
     command.args(args).env_remove("MTLS_SOCKET");
     command.env("LC_ALL", "C.UTF-8");
     run(command)

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use mtls_tests::daemon::{Daemon, mtls};
+use mtls_tests::daemon::{Daemon, mtls, mtls_with};
 use mtls_tests::http::{self, until};
 use mtls_tests::pki::dns_name;
 use mtls_tests::process::Process;
@@ -187,6 +187,49 @@ fn a_second_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
 }
 
 #[test]
+fn more_edges_than_series_are_counted_together_and_make_an_alert() -> Result<()> {
+    if !runs_here(&[Need::Root, PROGRAMS]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    // One workload gets an eighth of it: one edge.
+    let daemon = serving(&scene, &["--metrics-edges", "8"])?;
+    let prometheus = Prometheus::start(&scene.node, &hurried()?)?;
+    until(PATIENCE, "the first scrape", || {
+        let scraped = prometheus.query("mtls_metrics_overflow_connections_total == 0")?;
+        Ok((!scraped.is_empty()).then_some(()))
+    })?;
+    let ports = 8080..8090;
+    for port in ports.clone() {
+        let addr = at(scene.db.v4(), port);
+        let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
+        scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
+    }
+    until(PATIENCE, "every connection", || {
+        let all = daemon.edges()?.len() == ports.len();
+        Ok(all.then_some(()))
+    })?;
+    let firing = "ALERTS{alertname=\"MtlsEdgesOverflow\", alertstate=\"firing\"}";
+    until(PATIENCE, "the alert", || {
+        Ok((!prometheus.query(firing)?.is_empty()).then_some(()))
+    })?;
+    let page = http::get(METRICS, "/metrics", &[])?;
+    let edges = value(&page, "mtls_metrics_edges", &[]);
+    assert!(edges.is_some_and(|n| n <= 8.0), "{page}");
+    let other = ["reporter=\"destination\"", "destination_workload=\"other\""];
+    let together = value(&page, "mtls_edge_connections_total", &other);
+    assert!(together >= Some(1.0), "{page}");
+    // What is waiting to be read is told with the rest of the daemon's state.
+    let size = value(&page, "mtls_ring_size_bytes", &[]);
+    let most = value(&page, "mtls_ring_waiting_bytes", &["when=\"most\""]);
+    assert!(
+        size >= Some(4_096.0) && most > Some(0.0) && most <= size,
+        "{page}"
+    );
+    Ok(())
+}
+
+#[test]
 fn every_panel_of_the_dashboard_has_data_and_edges_come_from_the_same_server() -> Result<()> {
     if !runs_here(&[Need::Root, PROGRAMS]) {
         return Ok(());
@@ -261,6 +304,25 @@ fn every_panel_of_the_dashboard_has_data_and_edges_come_from_the_same_server() -
 fn the_same_edges_come_from_prometheus(daemon: &Daemon) -> Result<()> {
     let url = format!("http://{}/", prom::PROMETHEUS);
     let ask = |args: &[&str]| mtls([&["edges", "--prometheus", &url][..], args].concat());
+    // Where no daemon answers, the server that the environment names is asked.
+    let none = [
+        "edges",
+        "--socket",
+        "/nonexistent/mtls.sock",
+        "--since",
+        "1h",
+        "-o",
+        "json",
+    ];
+    let second = mtls_with(none, &[("MTLS_PROMETHEUS", &url)])?;
+    ensure!(second.code == Some(0), "{second:?}");
+    assert!(second.err.contains("MTLS_PROMETHEUS names"), "{second:?}");
+    let list: Value = serde_json::from_str(&second.out)?;
+    assert!(
+        list["items"]
+            .as_array()
+            .is_some_and(|items| !items.is_empty())
+    );
     // Some servers are behind a path, some want a tenant's name.
     let answer = ask(&[
         "--since",

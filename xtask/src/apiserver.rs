@@ -2,14 +2,20 @@
 //! program that `cargo xtask cluster` builds.
 
 use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::build::{self, step};
 use crate::{cluster, setup};
 
 /// Who has a kube-apiserver says here where it is.
 const PROGRAM: &str = "MTLS_KUBE_APISERVER";
+
+/// The module that has the definitions of policy reports, and where the tests find the one they need.
+const REPORTS: &str = "github.com/openreports/reports-api@v0.2.1";
+const DEFINITION: &str = "MTLS_OPENREPORTS_CRD";
 
 /// Builds what is missing and runs the tests.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -29,7 +35,24 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::build(&["--package", "mtls-user"], true)?;
     step("testing");
     let mut command = build::cargo();
-    command.args(["test", "--package", "mtls-tests", "--test", "cluster"]);
+    command.args(["test", "--package", "mtls-tests"]);
+    for test in ["cluster", "expectations", "evidence"] {
+        command.args(["--test", test]);
+    }
     command.args(["--", "--ignored", "--nocapture"]);
-    build::run(command.env(PROGRAM, server).env("MTLS_REQUIRE_BPF", "1"))
+    command.env(PROGRAM, server).env(DEFINITION, definition()?);
+    build::run(command.env("MTLS_REQUIRE_BPF", "1"))
+}
+
+/// The definition of policy reports, as its makers publish it.
+fn definition() -> anyhow::Result<PathBuf> {
+    let mut go = Command::new("go");
+    go.args(["mod", "download", "-json", REPORTS]);
+    let output = go.current_dir("/").output().context("start go")?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("go mod download {REPORTS}"))?;
+    let dir = told["Dir"]
+        .as_str()
+        .with_context(|| format!("go mod download {REPORTS}: {}", told["Error"]))?;
+    Ok(Path::new(dir).join("config/crd/openreports.io_reports.yaml"))
 }

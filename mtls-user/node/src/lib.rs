@@ -2,7 +2,7 @@
 //! between them, and the daemon that keeps all of it running and answers questions.
 //!
 //! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
-//! [`edges`], [`metrics`], [`otlp`], [`api`], [`daemon`].
+//! [`edges`], [`metrics`], [`otlp`], [`evidence`], [`api`], [`daemon`].
 
 pub mod clock;
 
@@ -19,5 +19,7 @@ pub mod metrics;
 pub mod api;
 
 pub mod otlp;
+
+pub mod evidence;
 
 pub mod daemon;

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
             "mtls: edges are between workloads: pods and their addresses are told apart by `mtls flows` with the same filters"
         );
     }
-    let list = block_on(ask(&source, &filter))?;
+    let list = block_on(first_or_second(args, &source, &filter))?;
     if let Some(file) = &args.baseline {
         let before = block_on(ask(&Source::File(file.clone()), &filter))?;
         return super::diff::show(&before, &list, &args.output, false);
@@ -60,6 +60,22 @@ pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
     let nodes = list.nodes.clone();
     show(args, list, !args.output.no_headers)?;
     Ok(super::answered(nodes.as_ref()))
+}
+
+/// The answer of `source`, or where there is none, of the metrics that the environment names.
+async fn first_or_second(
+    args: &Edges,
+    source: &Source,
+    filter: &Filter,
+) -> anyhow::Result<EdgeList> {
+    match (ask(source, filter).await, args.select.second(source)) {
+        (Err(error), Some(second)) => {
+            eprintln!("mtls: {error:#}");
+            eprintln!("mtls: asking the metrics that MTLS_PROMETHEUS names instead");
+            ask(&second, filter).await
+        }
+        (answer, _) => answer,
+    }
 }
 
 async fn ask(source: &Source, filter: &Filter) -> anyhow::Result<EdgeList> {

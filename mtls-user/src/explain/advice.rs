@@ -185,7 +185,7 @@ fn mesh(unmet: &Expectation, flow: &FlowRecord) -> Option<String> {
         Unmet::HostNetwork => "an end uses the node's network, which a mesh does not reach: TLS of the application's own is what remains".into(),
         Unmet::DifferentMeshes => "the ends are in different meshes: a gateway of both, or one mesh".into(),
         Unmet::Unexplained => "both ends are in the mesh: require mutual TLS (Istio: PeerAuthentication with mode STRICT; Linkerd: policy all-authenticated) once `mtls check --strict-ready` passes".into(),
-        Unmet::KubeletProbe | Unmet::MeshAdminPort | Unmet::Scrape => return None,
+        Unmet::KubeletProbe | Unmet::MeshAdminPort | Unmet::Scrape | Unmet::Annotated | Unmet::Policy => return None,
     })
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::sheet::Sheet;
 use super::{Look, Style, ago, safe, style, took};
 use mtls_core::record::{
-    EdgeList, EdgeRecord, Exempt, Kind, Mark, Outcome, Peer, Tally, Transport, Verdict, Word,
-    Workload,
+    EdgeList, EdgeRecord, Exempt, Expectation, Kind, Mark, Outcome, Peer, Tally, Transport,
+    Verdict, Word, Workload,
 };
 
 /// The edges as a table, a port a line, in the order in which they are; those whose every connection
@@ -106,7 +106,7 @@ fn row(edge: &EdgeRecord, wide: bool, all: bool, style: Style, now: u64) -> Vec<
         cells.push(known(&edge.protocols));
         cells.extend([account(&edge.src), account(&edge.dst)]);
         cells.extend([most(&edge.client_identities), most(&edge.server_identities)]);
-        cells.push(expected(edge));
+        cells.push(expected(edge.expectation.as_ref()));
         cells.push(or_dash(
             why(edge)
                 .or_else(|| edge.reason.clone().map(Into::into))
@@ -323,9 +323,9 @@ fn most(tally: &Tally) -> String {
     }
 }
 
-/// How it compares with what its mesh lets expect.
-fn expected(edge: &EdgeRecord) -> String {
-    let Some(expectation) = &edge.expectation else {
+/// How it compares with what is expected of it.
+pub(super) fn expected(expectation: Option<&Expectation>) -> String {
+    let Some(expectation) = expectation else {
         return "-".into();
     };
     if expectation.outcome == Outcome::NothingExpected {

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use mtls_core::record::{FlowList, FlowRecord, Kind, Mark, Peer, Verdict};
 
+use super::edges::{expected, name};
 use super::flows::{address, service, text};
-use super::{Look, Sheet, Style, ago, edges::name, safe, style, took};
+use super::{Look, Sheet, Style, ago, safe, style, took};
 
 /// The width of each column of the tap but the last.
 const WIDTHS: [usize; 6] = [12, 22, 28, 26, 7, 12];
@@ -25,6 +26,7 @@ pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
             "BYTES",
             "CLIENT_ID",
             "SERVER_ID",
+            "EXPECTED",
             "NOTES",
         ]);
     }
@@ -53,6 +55,7 @@ pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
                 format!("{}/{}", bytes(flow.bytes.client), bytes(flow.bytes.server)),
                 text(tls.and_then(|tls| tls.client_identity.as_deref())),
                 text(tls.and_then(|tls| tls.server_identity.as_deref())),
+                expected(flow.expectation.as_ref()),
                 notes.join("; "),
             ]);
         }

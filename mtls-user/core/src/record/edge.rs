@@ -194,9 +194,9 @@ pub struct EdgeKey {
     pub transport: Word<Transport>,
 }
 
-impl EdgeRecord {
-    /// What makes this edge.
-    pub fn key(&self) -> EdgeKey {
+impl EdgeKey {
+    /// The edge of what goes from `src` to `dst`.
+    pub(super) fn between(src: &Peer, dst: &Peer, transport: &Word<Transport>) -> Self {
         let end = |peer: &Peer| {
             let who = peer.workload.as_ref();
             let kind = who.map_or("", |who| who.kind.as_str());
@@ -206,12 +206,19 @@ impl EdgeRecord {
                 kind.into(),
             )
         };
-        EdgeKey {
-            src: end(&self.src),
-            dst: end(&self.dst),
-            port: self.dst.port,
-            transport: self.transport.clone(),
+        Self {
+            src: end(src),
+            dst: end(dst),
+            port: dst.port,
+            transport: transport.clone(),
         }
+    }
+}
+
+impl EdgeRecord {
+    /// What makes this edge.
+    pub fn key(&self) -> EdgeKey {
+        EdgeKey::between(&self.src, &self.dst, &self.transport)
     }
 
     /// Takes in what another node, or the same one at another end, has counted of the same edge.

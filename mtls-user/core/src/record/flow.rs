@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{
-    Cause, Event, Evidence, Exempt, Expected, HttpInfo, Mark, Origin, Outcome, Peer, Reporter,
-    SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Unseen, Verdict, Word,
+    Cause, EdgeKey, Event, Evidence, Exempt, Expected, HttpInfo, Mark, Origin, Outcome, Peer,
+    Reporter, SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Unseen, Verdict, Word,
 };
 
 /// Bytes of payload per direction, from sequence numbers; null where that cannot be known.
@@ -235,6 +235,11 @@ impl FlowRecord {
     pub fn is_complete(&self) -> bool {
         let all = self.origin == Origin::Syn && !self.lost && self.unseen.is_empty();
         all && self.verdict != Verdict::Unobserved
+    }
+
+    /// The edge that it is of.
+    pub fn edge_key(&self) -> EdgeKey {
+        EdgeKey::between(&self.src, &self.dst, &self.transport)
     }
 
     /// What it comes to by itself; `None` where it is exempt, or exposed nothing as its handshake

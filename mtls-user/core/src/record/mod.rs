@@ -37,8 +37,8 @@ pub use list::{
 pub use peer::{Peer, Workload};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,
-    LatencySummary, NotAttached, PodCoverage, ProgramStats, SourceHealth, Status, UnwatchedPod,
-    Uplink,
+    LatencySummary, NotAttached, PodCoverage, ProgramStats, RingStats, SourceHealth, Status,
+    UnwatchedPod, Uplink,
 };
 pub use tap::{Missed, TapLine};
 pub use time::Time;

@@ -170,6 +170,20 @@ pub struct EngineStats {
     pub longest_pause_us: u64,
     /// Events of the kernel program that it could make nothing of.
     pub malformed: u64,
+    /// The ring buffer that it reads them from.
+    pub ring: RingStats,
+}
+
+/// How full the ring buffer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RingStats {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Bytes that wait to be read.
+    pub waiting: u64,
+    /// The most that ever waited when it was about to be read.
+    pub peak: u64,
 }
 
 /// Percentiles over the latest 1,024 attachments, in microseconds from the interface's creation, or

@@ -198,11 +198,15 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What an operator may expect of a flow, by the mesh that its ends are in.
+    /// What an operator may expect of a flow, by the server's annotation, or by the mesh that its ends
+    /// are in and that one's policies.
     Expected {
         /// Mutual TLS.
         Mtls = "mtls",
-        /// Plaintext: the mesh leaves this port alone, or speaks plaintext there itself.
+        /// TLS, with the server alone authenticated or both.
+        Tls = "tls",
+        /// Plaintext: the mesh leaves this port alone, or speaks plaintext there itself, or so it is
+        /// annotated.
         Plaintext = "plaintext",
     }
 }
@@ -224,7 +228,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Why a mesh did not protect a flow that it could be expected to.
+    /// Why something is expected of a flow, or why a mesh did not protect it as expected.
     Unmet {
         /// The kubelet's probe, which is in clear by nature.
         KubeletProbe = "kubelet-probe",
@@ -244,6 +248,10 @@ vocabulary! {
         DifferentMeshes = "different-meshes",
         /// A port that the mesh carries as opaque, and did not.
         OpaquePort = "opaque-port",
+        /// The server, or its namespace, is annotated `mtls.internal/expect`.
+        Annotated = "annotated",
+        /// A policy of the server's mesh.
+        Policy = "policy",
         /// Both ends are in the mesh, and nothing shows why it did not protect them.
         Unexplained = "unexplained",
     }

@@ -176,7 +176,7 @@ impl Engine {
                 }
                 Some(query) = queries.recv() => {
                     busy = Some(Instant::now());
-                    self.answer(query, events.malformed());
+                    self.answer(query, &events);
                 }
                 _ = tick.tick() => {
                     busy = Some(Instant::now());
@@ -237,7 +237,7 @@ impl Engine {
         self.ledger.opened = opened;
     }
 
-    fn answer(&mut self, query: Query, malformed: u64) {
+    fn answer(&mut self, query: Query, events: &Events) {
         // Whoever asked may have gone.
         match query {
             Query::Edges(reply) => {
@@ -265,7 +265,8 @@ impl Engine {
                     edges: self.ledger.edges.stats(),
                     engine: EngineStats {
                         longest_pause_us: self.longest.as_micros() as u64,
-                        malformed,
+                        malformed: events.malformed(),
+                        ring: events.ring(),
                     },
                     lost: self.losses.total.within(now()),
                 });

@@ -149,7 +149,7 @@ async fn metrics(
         let Some((snapshot, status)) = state.metrics().await else {
             continue;
         };
-        let outlets = state.queues.outlets();
+        let outlets = state.outlets();
         let resource = resource.clone();
         let request = tokio::task::spawn_blocking(move || {
             let points = points(snapshot, status, outlets);

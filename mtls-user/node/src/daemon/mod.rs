@@ -25,6 +25,7 @@ mod socket;
 mod status;
 mod uptime;
 mod waiting;
+mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::pods::{self, Directory};
 use mtls_core::flow::Limits;
 
 pub use exporter::Export;
+pub use witness::Witness;
 
 /// Where the socket is unless told otherwise.
 pub const SOCKET: &str = "/run/mtls/mtls.sock";
@@ -81,6 +83,8 @@ pub struct Options {
     pub metrics_edges: usize,
     /// What leaves the node by itself.
     pub export: Export,
+    /// What is written into the Kubernetes API.
+    pub witness: Witness,
 }
 
 /// How metrics are reported.
@@ -194,8 +198,10 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         stopped: stopped.clone(),
         room: server::Room::default(),
         queues: exporter::Queues::new(&options.export),
+        tallies: witness::Tallies::new(&options.witness),
     });
     exporter::start(&mut parts, &options.export, &state)?;
+    witness::start(&mut parts, &options, &state).await?;
     if let Some(metrics) = &options.metrics {
         let scraper = scrape::Scraper::listen(metrics, state.clone()).await?;
         parts.task("serving metrics", scraper.serve());

@@ -104,7 +104,7 @@ async fn page(
     let Some((snapshot, status)) = shared.state.metrics().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping\n").into_response();
     };
-    let outlets = shared.state.queues.outlets();
+    let outlets = shared.state.outlets();
     let made =
         tokio::task::spawn_blocking(move || metrics::encode(snapshot, status, outlets, format));
     match made.await {

@@ -25,9 +25,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::connections::{self, Activity};
 use super::coverage::coverage;
 use super::exporter::Queues;
+use super::witness::Tallies;
 use super::{attacher, engine, told};
 use crate::clock::{now, wall};
-use crate::metrics;
+use crate::metrics::{self, Outlet};
 use crate::pods::Directory;
 use mtls_core::record::identities::NodeEdges;
 use mtls_core::record::{
@@ -53,6 +54,7 @@ pub(super) struct State {
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) room: Room,
     pub(super) queues: Queues,
+    pub(super) tallies: Tallies,
 }
 
 /// Room for answers. One is made at a time, and only as many are kept as fit in.
@@ -113,6 +115,13 @@ impl State {
         let (reply, answer) = oneshot::channel();
         let _ = self.engine.send(engine::Query::Metrics(reply)).await;
         Some((answer.await.ok()??, self.status().await?))
+    }
+
+    /// How what leaves the node by itself fares.
+    pub(super) fn outlets(&self) -> Vec<Outlet> {
+        let mut outlets = self.queues.outlets();
+        outlets.extend(self.tallies.outlets());
+        outlets
     }
 
     /// How the daemon is; `None` when it is on its way out.

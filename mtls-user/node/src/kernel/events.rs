@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
+use mtls_core::record::RingStats;
 use mtls_core::wire::{Datagram, Endpoint, Segment, Unread};
 use mtls_ebpf_common::{Flow, Head, event::View, packet::protocol};
 use nix::time::{ClockId, clock_gettime};
@@ -11,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{decode, unreported::Unreported};
+use super::{decode, occupancy::Occupancy, unreported::Unreported};
 use crate::clock;
 
 /// Most events handled in a row, so that a flood cannot keep the task from everything else.
@@ -46,6 +47,7 @@ pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
     /// Most events that the ring buffer can hold.
     capacity: usize,
+    occupancy: Occupancy,
     unreported: Unreported,
     /// Found in the flow table. They are reported when everything is read that was delivered before
     /// they were found …
@@ -67,12 +69,14 @@ impl Events {
         bytes: u32,
         unreported: Unreported,
     ) -> io::Result<Self> {
+        let occupancy = Occupancy::new(&ring, bytes)?;
         // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
         // is never exchanged.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         Ok(Self {
             ring: ring?,
             capacity: bytes as usize / size_of::<Head>(),
+            occupancy,
             unreported,
             found: Vec::new(),
             ahead: 0,
@@ -97,6 +101,7 @@ impl Events {
                 tokio::select! {
                     guard = self.ring.readable_mut() => {
                         let mut guard = guard?;
+                        self.occupancy.look();
                         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
                         count = reader.batch(guard.get_inner_mut(), &mut f);
                         // A full batch leaves the readiness as it is: there may be more.
@@ -177,6 +182,11 @@ impl Events {
     /// a kind and a recheck interval.
     pub fn take_unread(&mut self) -> Vec<Unread> {
         std::mem::take(&mut self.unread)
+    }
+
+    /// How full the ring buffer is, and was at most when it was about to be read.
+    pub fn ring(&self) -> RingStats {
+        self.occupancy.stats()
     }
 
     /// Events that were not understood, which would be a fault of the kernel program, or of which

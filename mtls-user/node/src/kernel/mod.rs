@@ -10,6 +10,7 @@ pub mod doctor;
 mod events;
 pub mod links;
 mod losses;
+mod occupancy;
 mod refusal;
 mod unreported;
 mod uplinks;

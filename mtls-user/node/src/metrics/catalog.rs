@@ -158,12 +158,16 @@ catalog! {
         "The longest time that the reader of samples spent on anything before it could read again";
     ENGINE_MALFORMED Counter "mtls_engine_malformed" &[],
         "Events of the kernel program that could not be understood";
+    RING_SIZE Gauge "mtls_ring_size_bytes" &[],
+        "Size of the ring buffer that samples are read from";
+    RING_WAITING Gauge "mtls_ring_waiting_bytes" &["when"],
+        "Bytes that wait in it now, and the most that ever waited when it was about to be read";
     PROGRAM_RUNS Counter "mtls_bpf_program_runs" &["program"],
         "Times that a kernel program ran while it was measured: the first ten seconds, then one a minute";
     PROGRAM_SECONDS Counter "mtls_bpf_program_run_seconds" &["program"],
         "Seconds that those runs took";
     RECORDS Counter "mtls_exported_records" &["outlet", "result"],
-        "Records for OpenTelemetry (otlp) and lines of JSON (events); what did not fit into the queue is dropped";
+        "Records for OpenTelemetry (otlp), lines of JSON (events), Events and policy reports for Kubernetes; dropped: what did not fit into the queue, was one too many or was refused";
     RECORDS_QUEUED Gauge "mtls_exported_records_queued" &["outlet"],
         "Records that wait to be sent or written";
     BUILD Gauge "mtls_build_info" &["version"],

@@ -3,21 +3,18 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
-    prometheus_text, text,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::format_smolstr;
 
-use super::catalog::{self as c, Kind, Metric};
+use super::catalog as c;
 use super::certificates::Expiry;
-use super::labels::{Labels, Sides};
+use super::labels::Sides;
 use super::meter::Snapshot;
+use super::out::{Out, Points};
 use super::process::Usage;
-use super::rows::{Happenings, Likeness};
-use crate::clock::wall;
+use super::rows::{Edge, Happened, Happenings};
+use super::series::seconds;
 use mtls_core::record::{Status, Time};
 
 /// How the page is written.
@@ -84,15 +81,6 @@ pub fn encode(
     Ok(page)
 }
 
-/// A metric's samples, each with the values of its labels.
-#[derive(Debug)]
-pub struct Points {
-    /// The metric.
-    pub metric: Metric,
-    /// The samples.
-    pub samples: Vec<(Vec<SmolStr>, f64)>,
-}
-
 /// The same as [`encode`], for those who write it otherwise.
 pub fn points(snapshot: Snapshot, status: Status, outlets: Vec<Outlet>) -> Vec<Points> {
     let page = Page {
@@ -154,7 +142,7 @@ impl Page {
             (
                 &c::DOWNGRADES,
                 &c::DOWNGRADE_LAST,
-                (|edge| &edge.downgrades) as fn(&super::rows::Edge) -> &Happenings,
+                (|edge| &edge.downgrades) as fn(&Edge) -> &Happenings,
             ),
             (&c::MISMATCHES, &c::MISMATCH_LAST, |edge| &edge.mismatches),
             (&c::OLD_TLS, &c::OLD_TLS_LAST, |edge| &edge.old_tls),
@@ -163,7 +151,7 @@ impl Page {
                 snapshot.each_happening(what, |labels, happened| family.add(labels, happened.count))
             })?;
             out.family(last, |family| {
-                let add = |labels: &[&str], happened: super::rows::Happened| {
+                let add = |labels: &[&str], happened: Happened| {
                     family.add(labels, seconds(happened.last))
                 };
                 snapshot.each_happening(what, add)
@@ -295,6 +283,10 @@ impl Page {
         let pause = status.engine.longest_pause_us as f64 / 1e6;
         out.one(&c::ENGINE_PAUSE, pause)?;
         out.one(&c::ENGINE_MALFORMED, status.engine.malformed)?;
+        let ring = &status.engine.ring;
+        let waiting = [("now", ring.waiting), ("most", ring.peak)];
+        out.one(&c::RING_SIZE, ring.bytes)?;
+        out.each(&c::RING_WAITING, waiting)?;
         let programs = || status.kernel.programs.iter();
         out.each(
             &c::PROGRAM_RUNS,
@@ -323,223 +315,5 @@ impl Page {
         out.one(&c::OPEN_FDS, usage.open_fds)?;
         out.one(&c::MAX_FDS, usage.max_fds)?;
         out.one(&c::THREADS, usage.threads)
-    }
-}
-
-impl Snapshot {
-    /// What was counted, with the values of its labels.
-    fn each_count(
-        &self,
-        mut add: impl FnMut(&[&str], super::rows::Count) -> fmt::Result,
-    ) -> fmt::Result {
-        for edge in &self.edges {
-            let ends = Ends::of(&edge.labels);
-            for row in &edge.rows {
-                let Likeness {
-                    verdict,
-                    exempt,
-                    outcome,
-                    mark,
-                } = row.like;
-                let mark = mark.map_or("", |mark| mark.as_str());
-                let exempt = exempt.map_or("", |exempt| exempt.as_str());
-                for (side, count) in Sides::NAMES.into_iter().zip(row.at) {
-                    if count.connections > 0 || count.open > 0 {
-                        let like = [verdict.as_str(), exempt, outcome.as_str(), mark];
-                        let labels = [&[side][..], &ends.values(), &like].concat();
-                        add(&labels, count)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What happened on edges, with the values of its labels.
-    fn each_happening(
-        &self,
-        what: impl Fn(&super::rows::Edge) -> &Happenings,
-        mut add: impl FnMut(&[&str], super::rows::Happened) -> fmt::Result,
-    ) -> fmt::Result {
-        for edge in &self.edges {
-            for (side, happened) in Sides::NAMES.into_iter().zip(what(edge)) {
-                if happened.count > 0 {
-                    let ends = Ends::of(&edge.labels);
-                    add(&[&[side][..], &ends.values()].concat(), *happened)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The values of an edge's labels.
-struct Ends<'a> {
-    labels: &'a Labels,
-    port: SmolStr,
-}
-
-impl<'a> Ends<'a> {
-    fn of(labels: &'a Labels) -> Self {
-        let port = labels.port.map(|port| format_smolstr!("{port}"));
-        Self {
-            labels,
-            port: port.unwrap_or_else(|| "other".into()),
-        }
-    }
-
-    fn values(&self) -> [&str; 6] {
-        let (source, destination) = (&self.labels.source, &self.labels.destination);
-        [
-            &source.namespace,
-            &source.workload,
-            &destination.namespace,
-            &destination.workload,
-            &self.port,
-            &self.labels.transport,
-        ]
-    }
-}
-
-fn seconds(time: u64) -> f64 {
-    wall(time) as f64 / 1e9
-}
-
-/// A number of either kind.
-#[derive(Clone, Copy)]
-enum Value {
-    Whole(u64),
-    Real(f64),
-}
-
-impl From<u64> for Value {
-    fn from(value: u64) -> Self {
-        Self::Whole(value)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Real(value)
-    }
-}
-
-/// Where samples go.
-enum Out<'a> {
-    Text(DescriptorEncoder<'a>),
-    Points(&'a mut Vec<Points>),
-}
-
-impl Out<'_> {
-    fn family(
-        &mut self,
-        metric: &Metric,
-        fill: impl FnOnce(&mut Family<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        match self {
-            Self::Text(encoder) => {
-                let kind = match metric.kind {
-                    Kind::Counter => MetricType::Counter,
-                    Kind::Gauge => MetricType::Gauge,
-                };
-                let encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
-                fill(&mut Family::Text {
-                    encoder,
-                    kind: metric.kind,
-                    names: metric.labels,
-                })
-            }
-            Self::Points(points) => {
-                let mut samples = Vec::new();
-                fill(&mut Family::Points(&mut samples))?;
-                points.push(Points {
-                    metric: *metric,
-                    samples,
-                });
-                Ok(())
-            }
-        }
-    }
-
-    /// A metric with one label.
-    fn each<L: AsRef<str>, V: Into<Value>>(
-        &mut self,
-        metric: &Metric,
-        values: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        self.family(metric, |family| {
-            for (label, value) in values {
-                family.add(&[label.as_ref()], value)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// A metric without labels.
-    fn one(&mut self, metric: &Metric, value: impl Into<Value>) -> fmt::Result {
-        self.family(metric, |family| family.add(&[], value))
-    }
-}
-
-enum Family<'a> {
-    Text {
-        encoder: MetricEncoder<'a>,
-        kind: Kind,
-        names: &'static [&'static str],
-    },
-    Points(&'a mut Vec<(Vec<SmolStr>, f64)>),
-}
-
-impl Family<'_> {
-    fn add(&mut self, values: &[&str], value: impl Into<Value>) -> fmt::Result {
-        let value = value.into();
-        match self {
-            Self::Points(samples) => {
-                let number = match value {
-                    Value::Whole(n) => n as f64,
-                    Value::Real(x) => x,
-                };
-                samples.push((values.iter().map(SmolStr::new).collect(), number));
-                Ok(())
-            }
-            Self::Text {
-                encoder,
-                kind,
-                names: [],
-            } => write(encoder, *kind, value),
-            Self::Text {
-                encoder,
-                kind,
-                names,
-            } => {
-                debug_assert_eq!(values.len(), names.len());
-                let labels = Pairs { names, values };
-                write(&mut encoder.encode_family(&labels)?, *kind, value)
-            }
-        }
-    }
-}
-
-fn write(encoder: &mut MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
-    match (kind, value) {
-        (Kind::Counter, Value::Whole(n)) => encoder.encode_counter::<NoLabelSet, _, u64>(&n, None),
-        (Kind::Counter, Value::Real(x)) => encoder.encode_counter::<NoLabelSet, _, u64>(&x, None),
-        (Kind::Gauge, Value::Whole(n)) => encoder.encode_gauge(&n),
-        (Kind::Gauge, Value::Real(x)) => encoder.encode_gauge(&x),
-    }
-}
-
-/// Names of labels with their values.
-struct Pairs<'a> {
-    names: &'static [&'static str],
-    values: &'a [&'a str],
-}
-
-impl EncodeLabelSet for Pairs<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        for (name, value) in self.names.iter().zip(self.values) {
-            (*name, *value).encode(encoder.encode_label())?;
-        }
-        Ok(())
     }
 }

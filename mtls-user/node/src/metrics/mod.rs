@@ -10,12 +10,15 @@ mod certificates;
 mod encode;
 mod labels;
 mod meter;
+mod out;
 mod process;
 mod rows;
+mod series;
 
 #[cfg(test)]
 mod tests;
 
 pub use catalog::{CATALOG, Kind, Metric};
-pub use encode::{Format, Outlet, Points, encode, points};
+pub use encode::{Format, Outlet, encode, points};
 pub use meter::{Meter, Snapshot};
+pub use out::Points;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mtls_core::record::{EdgeKey, EdgeRecord, Event, FlowRecord, Mark, Verdict, Word};
+use mtls_core::record::{EdgeKey, Event, FlowRecord, Mark, Verdict, Word};
 
 use super::Notice;
 
@@ -39,13 +39,7 @@ impl Changes {
         if flow.exempt.is_some() || open_question && !closed {
             return news;
         }
-        let key = EdgeRecord {
-            transport: flow.transport.clone(),
-            src: flow.src.clone(),
-            dst: flow.dst.clone(),
-            ..EdgeRecord::default()
-        }
-        .key();
+        let key = flow.edge_key();
         let mark = flow.mark();
         let time = flow.last_seen.as_nanos();
         if self.edges.len() >= MAX && !self.edges.contains_key(&key) {

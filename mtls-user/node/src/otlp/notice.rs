@@ -10,7 +10,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use mtls_core::escape::escape;
 use mtls_core::record::{
-    CertificateInfo, EdgeRecord, FlowRecord, Mark, Peer, Time, TlsInfo, Vocabulary, Word,
+    CertificateInfo, EdgeRecord, Expectation, FlowRecord, Mark, Peer, Time, TlsInfo, Vocabulary,
+    Word,
 };
 
 /// Longest text of one attribute, in bytes.
@@ -105,6 +106,13 @@ impl List {
         }
     }
 
+    fn expectation(&mut self, expectation: Option<&Expectation>) {
+        let Some(one) = expectation else { return };
+        self.word("mtls.expected", one.expected.as_ref());
+        self.word("mtls.outcome", Some(&one.outcome));
+        self.some("mtls.expectation.reason", one.reason.as_deref());
+    }
+
     fn tls(&mut self, tls: &TlsInfo) {
         self.text("tls.protocol.name", "tls");
         self.some("tls.protocol.version", tls.version.as_deref());
@@ -151,8 +159,7 @@ impl Notice {
         list.text("mtls.cause", flow.cause.as_str());
         list.some("mtls.reason", Some(&flow.reason));
         list.word("mtls.reporter", flow.reporter.as_ref());
-        let expectation = flow.expectation.as_ref();
-        list.word("mtls.outcome", expectation.map(|it| &it.outcome));
+        list.expectation(flow.expectation.as_ref());
         list.word("mtls.exempt", flow.exempt.as_ref().map(|it| &it.class));
         list.some("mtls.connection.id", flow.id.as_deref());
         if let Some(tls) = flow.tls.as_deref() {
@@ -220,8 +227,7 @@ pub fn summary(edge: &EdgeRecord) -> Notice {
     list.word("mtls.cause", edge.cause.as_ref());
     list.some("mtls.reason", edge.reason.as_deref());
     list.word("mtls.reporter", edge.reporter.as_ref());
-    let expectation = edge.expectation.as_ref();
-    list.word("mtls.outcome", expectation.map(|it| &it.outcome));
+    list.expectation(edge.expectation.as_ref());
     list.number("mtls.connections", edge.connections);
     list.number("mtls.connections.open", edge.open_connections);
     for (verdict, n) in &edge.verdict_counts {

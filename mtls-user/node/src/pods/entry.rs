@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use smol_str::SmolStr;
 
+use super::inbound::Inbound;
 use super::mesh::Mesh;
 use mtls_core::record::{Kind, Workload};
 
@@ -49,6 +50,8 @@ pub struct Facts {
     pub host_network: bool,
     /// The mesh it belongs to, or was meant to.
     pub mesh: Option<Mesh>,
+    /// What connections to it are to be, as far as anybody has said.
+    pub inbound: Inbound,
 }
 
 impl Entry {

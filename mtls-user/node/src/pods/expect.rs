@@ -1,14 +1,18 @@
 //! What was to be expected of a flow between two pods, against what was seen: identities that are
 //! not the pod's, and plaintext where a mesh should be.
 
+use std::cmp::Ordering;
+
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Entry;
 use super::identity::{self, Account};
+use super::inbound::{By, Level, Rule};
 use super::mesh::{Membership, Mesh};
 use mtls_core::mesh::{self as known, Sidecar};
 use mtls_core::record::{
-    Exempt, Expectation, Expected, FlowRecord, Mismatch, Outcome, Side, Transport, Unmet, Verdict,
+    Cause, Exempt, Expectation, Expected, FlowRecord, Mismatch, Outcome, Side, Transport, Unmet,
+    Verdict,
 };
 
 /// What is known of the mesh that a pod is in.
@@ -63,35 +67,91 @@ fn mismatch(side: Side, identity: Option<&str>, pod: Option<&Entry>) -> Option<M
 /// Why it was expected so, or was not met: in a word and in a sentence.
 type Why = (Unmet, SmolStr);
 
-/// What the mesh of either end makes one expect of the flow, and what came of it.
+/// What is expected of the flow, by the server's annotation, else by the mesh of either end and its
+/// policies, and what came of it.
 fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Expectation {
+    let port = record.dst.port.unwrap_or_default();
+    let rule = dst.and_then(|entry| entry.facts.inbound.at(port));
+    if let Some(rule) = rule.filter(|rule| rule.by == By::Annotation) {
+        return annotated(record, rule);
+    }
     // No mesh carries datagrams.
     let udp = record.transport == Transport::Udp;
     let (from, to) = (mesh(src), mesh(dst));
     if udp || from.is_none() && to.is_none() {
         return Expectation::default();
     }
-    let port = record.dst.port.unwrap_or_default();
-    let left_alone = ports(port, from, to).or_else(|| by_nature(record));
-    let expected = match left_alone {
-        Some(_) => Expected::Plaintext,
-        None => Expected::Mtls,
-    };
-    let (outcome, why) = match (record.verdict.known(), left_alone) {
-        (Some(Verdict::Plaintext | Verdict::Opaque), Some(why)) => (Outcome::AsExpected, Some(why)),
-        (Some(Verdict::Plaintext | Verdict::Opaque), None) => {
-            let why = ends(src, dst).unwrap_or_else(|| unexplained(port, to));
-            (Outcome::Worse, Some(why))
+    let left_alone = ports(port, from, to)
+        .or_else(|| by_nature(record))
+        .or_else(|| disabled(rule));
+    if let Some(why) = left_alone {
+        return held(record, Expected::Plaintext, Some(why));
+    }
+    let unreached = ends(src, dst);
+    let demanded = rule.map(|rule| rule.level);
+    let expected = match (&unreached, demanded) {
+        (None, _) | (_, Some(Level::Mtls)) => Expected::Mtls,
+        (Some(_), Some(Level::Tls)) => Expected::Tls,
+        // The server's mesh lets in who cannot be in it, as it was told to.
+        (Some((cause, _)), Some(Level::Any)) if *cause != Unmet::StartedBeforeInjection => {
+            return nothing(rule);
         }
-        (Some(Verdict::Mtls), Some(why)) => (Outcome::Better, Some(why)),
-        (Some(Verdict::Mtls), None) => (Outcome::AsExpected, None),
-        (Some(Verdict::Tls), None) => match ends(src, dst) {
-            // The mesh cannot be at both ends: the TLS is the workload's own.
-            Some(_) => return Expectation::default(),
-            None => (Outcome::Worse, Some(unexplained(port, to))),
-        },
-        (_, why) => (Outcome::Undecided, why),
+        // The TLS is the workload's own.
+        (Some(_), _) if record.verdict == Verdict::Tls => return Expectation::default(),
+        (Some(_), _) => Expected::Mtls,
     };
+    let outcome = outcome(record, expected);
+    let why = match outcome {
+        Outcome::Worse => Some(unreached.unwrap_or_else(|| unexplained(port, to))),
+        _ => None,
+    };
+    // Who demands it is worth telling.
+    let demands = rule.filter(|rule| matches!(rule.level, Level::Mtls | Level::Tls));
+    let why = match (why, demands) {
+        (Some((cause, why)), Some(rule)) => Some((cause, format_smolstr!("{why}; {}", rule.words))),
+        (None, Some(rule)) => Some((Unmet::Policy, rule.words.clone())),
+        (why, None) => why,
+    };
+    told(expected, outcome, why)
+}
+
+/// The operator's word, whatever the mesh's is.
+fn annotated(record: &FlowRecord, rule: &Rule) -> Expectation {
+    if let Some(why) = by_nature(record) {
+        return held(record, Expected::Plaintext, Some(why));
+    }
+    let expected = match rule.level {
+        Level::Any => return nothing(Some(rule)),
+        Level::Plaintext => Expected::Plaintext,
+        Level::Tls => Expected::Tls,
+        Level::Mtls => Expected::Mtls,
+    };
+    held(
+        record,
+        expected,
+        Some((Unmet::Annotated, rule.words.clone())),
+    )
+}
+
+/// Nothing is expected, as somebody has said.
+fn nothing(rule: Option<&Rule>) -> Expectation {
+    let cause = |rule: &Rule| match rule.by {
+        By::Annotation => Unmet::Annotated,
+        By::Policy => Unmet::Policy,
+    };
+    Expectation {
+        cause: rule.map(|rule| cause(rule).into()),
+        reason: rule.map(|rule| rule.words.clone()),
+        ..Expectation::default()
+    }
+}
+
+/// What was seen, held against what was expected.
+fn held(record: &FlowRecord, expected: Expected, why: Option<Why>) -> Expectation {
+    told(expected, outcome(record, expected), why)
+}
+
+fn told(expected: Expected, outcome: Outcome, why: Option<Why>) -> Expectation {
     let (cause, reason) = why.unzip();
     Expectation {
         expected: Some(expected.into()),
@@ -99,6 +159,33 @@ fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) ->
         cause: cause.map(Into::into),
         reason,
     }
+}
+
+fn outcome(record: &FlowRecord, expected: Expected) -> Outcome {
+    let seen = match record.verdict.known() {
+        // Whatever was encrypted after it.
+        _ if record.cause == Cause::SecretInClear => Expected::Plaintext,
+        Some(Verdict::Plaintext | Verdict::Opaque) => Expected::Plaintext,
+        Some(Verdict::Tls) => Expected::Tls,
+        Some(Verdict::Mtls) => Expected::Mtls,
+        _ => return Outcome::Undecided,
+    };
+    let rank = |one| match one {
+        Expected::Plaintext => 0,
+        Expected::Tls => 1,
+        Expected::Mtls => 2,
+    };
+    match rank(seen).cmp(&rank(expected)) {
+        Ordering::Less => Outcome::Worse,
+        Ordering::Equal => Outcome::AsExpected,
+        Ordering::Greater => Outcome::Better,
+    }
+}
+
+/// The mesh is told to speak plaintext.
+fn disabled(rule: Option<&Rule>) -> Option<Why> {
+    let rule = rule.filter(|rule| rule.level == Level::Plaintext)?;
+    Some((Unmet::Policy, rule.words.clone()))
 }
 
 /// Probes and scrapes are in clear in a mesh as well.

@@ -261,3 +261,177 @@ fn plaintext_in_a_mesh_has_its_reason() {
         assert_eq!(expectation.outcome, outcome, "{verdict} {port}");
     }
 }
+
+fn ruled(mut pod: Entry, level: Level, by: By) -> Entry {
+    let rule = Rule {
+        level,
+        by,
+        words: "somebody said so".into(),
+    };
+    let layer = crate::pods::inbound::Layer {
+        whole: Some(rule),
+        ports: Vec::new(),
+    };
+    pod.facts.inbound = [layer].into_iter().collect();
+    pod
+}
+
+#[test]
+fn what_the_server_is_annotated_with_holds_in_a_mesh_and_out_of_it() {
+    use Outcome::{AsExpected, Better, NothingExpected, Undecided, Worse};
+    for (level, outcomes) in [
+        (Level::Mtls, [Worse, Worse, Worse, AsExpected, Undecided]),
+        (Level::Tls, [Worse, Worse, AsExpected, Better, Undecided]),
+        (
+            Level::Plaintext,
+            [AsExpected, AsExpected, Better, Better, Undecided],
+        ),
+        (Level::Any, [NothingExpected; 5]),
+    ] {
+        for mesh in [None, Some(("istio", Membership::Sidecar))] {
+            let db = ruled(pod("db", mesh), level, By::Annotation);
+            for (verdict, outcome) in [
+                Verdict::Plaintext,
+                Verdict::Opaque,
+                Verdict::Tls,
+                Verdict::Mtls,
+                Verdict::TlsUnproven,
+            ]
+            .into_iter()
+            .zip(outcomes)
+            {
+                for transport in [Transport::Tcp, Transport::Udp] {
+                    let mut record = flow(verdict, 80);
+                    record.transport = transport.into();
+                    let expectation = expected(record, None, Some(&db));
+                    assert_eq!(expectation.outcome, outcome, "{level:?} {verdict}");
+                    assert_eq!(expectation.cause, Some(Unmet::Annotated.into()));
+                    assert_eq!(expectation.reason.as_deref(), Some("somebody said so"));
+                }
+            }
+        }
+    }
+    // It is said of the server alone.
+    let web = ruled(pod("web", None), Level::Mtls, By::Annotation);
+    let out = expected(flow(Verdict::Plaintext, 80), Some(&web), None);
+    assert_eq!(out, Expectation::default());
+}
+
+#[test]
+fn a_password_in_clear_is_worse_whatever_was_encrypted_after_it() {
+    let db = ruled(pod("db", None), Level::Mtls, By::Annotation);
+    let mut record = flow(Verdict::Mtls, 5432);
+    record.cause = Cause::SecretInClear.into();
+    let expectation = expected(record, None, Some(&db));
+    assert_eq!(expectation.outcome, Outcome::Worse);
+}
+
+#[test]
+fn a_probe_is_no_breach_of_an_annotation() {
+    let db = ruled(pod("db", None), Level::Mtls, By::Annotation);
+    let mut probe = flow(Verdict::Plaintext, 8080);
+    probe.exempt = Some(Exemption::from(Exempt::KubeletProbe));
+    let expectation = expected(probe, Some(&node()), Some(&db));
+    assert_eq!(expectation.outcome, Outcome::AsExpected);
+    assert_eq!(expectation.expected, Some(Expected::Plaintext.into()));
+}
+
+#[test]
+fn a_meshs_policy_says_who_may_come_from_outside_it() {
+    let istio = |name, level| {
+        let pod = pod(name, Some(("istio", Membership::Sidecar)));
+        ruled(pod, level, By::Policy)
+    };
+    let (web, lone) = (
+        pod("web", Some(("istio", Membership::Sidecar))),
+        pod("lone", None),
+    );
+    let late = pod("late", Some(("istio", Membership::Requested)));
+    for (level, client, verdict, outcome, cause) in [
+        // Strict: whoever comes.
+        (
+            Level::Mtls,
+            &lone,
+            Verdict::Plaintext,
+            Outcome::Worse,
+            Unmet::PeerNotInMesh,
+        ),
+        (
+            Level::Mtls,
+            &lone,
+            Verdict::Tls,
+            Outcome::Worse,
+            Unmet::PeerNotInMesh,
+        ),
+        (
+            Level::Mtls,
+            &web,
+            Verdict::Mtls,
+            Outcome::AsExpected,
+            Unmet::Policy,
+        ),
+        // Permissive: who cannot be in the mesh may, who is in it does not.
+        (
+            Level::Any,
+            &lone,
+            Verdict::Plaintext,
+            Outcome::NothingExpected,
+            Unmet::Policy,
+        ),
+        (
+            Level::Any,
+            &web,
+            Verdict::Plaintext,
+            Outcome::Worse,
+            Unmet::Unexplained,
+        ),
+        (
+            Level::Any,
+            &late,
+            Verdict::Plaintext,
+            Outcome::Worse,
+            Unmet::StartedBeforeInjection,
+        ),
+        (
+            Level::Tls,
+            &lone,
+            Verdict::Plaintext,
+            Outcome::Worse,
+            Unmet::PeerNotInMesh,
+        ),
+        (
+            Level::Tls,
+            &lone,
+            Verdict::Tls,
+            Outcome::AsExpected,
+            Unmet::Policy,
+        ),
+        // Switched off.
+        (
+            Level::Plaintext,
+            &web,
+            Verdict::Plaintext,
+            Outcome::AsExpected,
+            Unmet::Policy,
+        ),
+        (
+            Level::Plaintext,
+            &web,
+            Verdict::Tls,
+            Outcome::Better,
+            Unmet::Policy,
+        ),
+    ] {
+        let db = istio("db", level);
+        let expectation = expected(flow(verdict, 80), Some(client), Some(&db));
+        let what = format!("{level:?} {} {verdict}", client.title());
+        assert_eq!(expectation.outcome, outcome, "{what}");
+        assert_eq!(expectation.cause, Some(cause.into()), "{what}");
+    }
+    let strict = istio("db", Level::Mtls);
+    let refused = expected(flow(Verdict::Plaintext, 80), Some(&lone), Some(&strict));
+    assert_eq!(
+        refused.reason.as_deref(),
+        Some("the client, shop/lone, is in no mesh; somebody said so")
+    );
+}

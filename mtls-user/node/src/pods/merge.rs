@@ -42,6 +42,7 @@ fn authority(source: Source) -> u8 {
         Source::Services => 4,
         Source::Node => 5,
         Source::Namespaces => 6,
+        Source::Policies => 7,
     }
 }
 
@@ -68,6 +69,9 @@ fn fill(best: &mut Entry, other: &Entry) {
     }
     if facts.mesh.is_none() {
         facts.mesh.clone_from(&others.mesh);
+    }
+    if facts.inbound.is_empty() {
+        facts.inbound.clone_from(&others.inbound);
     }
     facts.host_network |= others.host_network;
 }

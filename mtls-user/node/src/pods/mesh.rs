@@ -87,11 +87,12 @@ pub(super) struct Scope {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// Whether a label or an annotation is one that some mesh may have written.
+/// Whether a label or an annotation is one that some mesh may have written, or its operator for us.
 pub(super) fn is_mark(key: &str) -> bool {
-    known::Mesh::with_sidecars()
+    let of_mesh = known::Mesh::with_sidecars()
         .flat_map(|(_, sidecar)| sidecar.domains)
-        .any(|domain| key.contains(domain))
+        .any(|domain| key.contains(domain));
+    of_mesh || key == super::inbound::EXPECT
 }
 
 /// Whether a container of that name is a mesh's proxy.

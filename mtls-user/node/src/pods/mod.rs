@@ -11,6 +11,7 @@ pub mod expect;
 mod file;
 mod flow;
 mod identity;
+pub mod inbound;
 pub mod kubernetes;
 mod merge;
 pub mod mesh;
@@ -88,6 +89,8 @@ sources! {
     Node "node",
     /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
     Namespaces "namespaces",
+    /// The Kubernetes API: policies of meshes, which have no addresses either.
+    Policies "policies",
 }
 
 #[derive(Debug, Default)]
@@ -254,6 +257,17 @@ impl Directory {
             links,
         };
         pods.into_iter().map(pod).collect()
+    }
+
+    /// The pods of a node, as the Kubernetes API has them.
+    pub fn pods_of(&self, node: &str) -> Vec<Arc<Entry>> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sources.get(&Source::Kubernetes);
+        let entries = known.into_iter().flat_map(|known| known.holding.keys());
+        let own = |entry: &&Arc<Entry>| {
+            entry.workload.pod.is_some() && entry.facts.node.as_deref() == Some(node)
+        };
+        entries.filter(own).cloned().collect()
     }
 
     /// Who has `ip`, or `port` of it, at `time` (nanoseconds since the Unix epoch).

@@ -38,6 +38,10 @@ pub(in crate::cli) struct Daemon {
     /// their names by its endpoints.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     nodes_service: Option<String>,
+    /// Don't ask the Kubernetes API for the policies of meshes (Istio's PeerAuthentication; Linkerd's
+    /// Server, ServerAuthorization and AuthorizationPolicy), from which follows what is expected.
+    #[arg(long)]
+    no_mesh_policies: bool,
     /// Answer callers from outside the node on this address of the loopback interface
     /// (`127.0.0.1:9847`): those whose token the Kubernetes API knows, with what it lets them see.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
@@ -74,6 +78,8 @@ pub(in crate::cli) struct Daemon {
     metrics: Metrics,
     #[command(flatten)]
     export: Export,
+    #[command(flatten)]
+    witness: Witness,
 }
 
 /// What leaves the node by itself.
@@ -139,6 +145,44 @@ impl Export {
     }
 }
 
+/// What is written into the Kubernetes API.
+#[derive(clap::Args, Debug)]
+struct Witness {
+    /// Write an Event on a pod of this node at each downgrade of one of its edges, and at the first
+    /// plaintext of one that is to be mutual TLS.
+    #[arg(long)]
+    kubernetes_events: bool,
+    /// Write a policy report of each pod of this node, with a result of each of its edges.
+    #[arg(long, value_enum, value_name = "API")]
+    policy_reports: Option<Reports>,
+    /// How often policy reports are brought up to date.
+    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    policy_reports_interval: Duration,
+}
+
+/// An API of policy reports.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Reports {
+    /// `openreports.io/v1alpha1`.
+    Openreports,
+    /// `wgpolicyk8s.io/v1alpha2`.
+    Wgpolicy,
+}
+
+impl Witness {
+    fn options(&self) -> mtls_node::daemon::Witness {
+        use mtls_node::evidence::Flavour;
+        mtls_node::daemon::Witness {
+            events: self.kubernetes_events,
+            reports: self.policy_reports.map(|reports| match reports {
+                Reports::Openreports => Flavour::OpenReports,
+                Reports::Wgpolicy => Flavour::WgPolicy,
+            }),
+            interval: self.policy_reports_interval.max(Duration::from_secs(1)),
+        }
+    }
+}
+
 /// Where and how metrics are reported.
 #[derive(clap::Args, Debug)]
 struct Metrics {
@@ -199,6 +243,7 @@ impl Daemon {
                 node: self.node_name,
                 whole_cluster: self.cluster_names,
                 nodes_service: self.nodes_service,
+                policies: !self.no_mesh_policies,
             },
             api: self.api,
             window: self.window.max(Duration::from_secs(1)),
@@ -223,6 +268,7 @@ impl Daemon {
             metrics_edges: self.metrics.edges as usize,
             metrics: self.metrics.options(),
             export: self.export.options(),
+            witness: self.witness.options(),
         }
     }
 }

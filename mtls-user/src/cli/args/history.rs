@@ -16,7 +16,8 @@ const WINDOW: Duration = Duration::from_mins(10);
 #[command(next_help_heading = "The past")]
 pub(super) struct History {
     /// Ask this server's metrics instead of the daemon: Prometheus, or what has its query API (Thanos,
-    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m].
+    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m]. One that
+    /// MTLS_PROMETHEUS names in the environment is asked where no daemon answers.
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// The ten minutes before this time (2026-11-28T05:25:00Z).
@@ -38,7 +39,20 @@ pub(super) struct History {
     token: Option<PathBuf>,
 }
 
+/// The server that is asked where no daemon answers.
+const SECOND: &str = "MTLS_PROMETHEUS";
+
 impl History {
+    /// What to ask the server that the environment names, if it names one.
+    pub(super) fn second(&self, since: Option<Since>) -> Option<Question> {
+        let url = std::env::var(SECOND).ok().filter(|url| !url.is_empty())?;
+        let named = Self {
+            prometheus: Some(url),
+            ..self.clone()
+        };
+        named.question(since)
+    }
+
     /// What to ask a server of metrics, where one is named.
     pub(super) fn question(&self, since: Option<Since>) -> Option<Question> {
         let now = Time::from_nanos(mtls_node::clock::now());

@@ -198,6 +198,15 @@ impl Select {
     }
 }
 
+impl Select {
+    /// Who is asked where `first` does not answer.
+    pub(in crate::cli) fn second(&self, first: &Source) -> Option<Source> {
+        let live = matches!(first, Source::Node(_) | Source::Cluster(..));
+        let question = self.history.second(self.since).filter(|_| live)?;
+        Some(Source::Prometheus(Box::new(question)))
+    }
+}
+
 /// How the answer is written.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]

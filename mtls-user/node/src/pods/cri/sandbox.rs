@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::runtime_v1::{NamespaceMode, PodSandbox, PodSandboxStatusResponse};
 use crate::pods::entry::{Entry, Facts, clean, labels};
+use crate::pods::inbound;
 use crate::pods::mesh::{self, Signs};
 use crate::pods::owner;
 use mtls_core::record::Workload;
@@ -154,6 +155,7 @@ pub(super) fn entry(
         Some(owner) => (owner.kind, owner.name),
         None => ("pod".into(), pod.clone()),
     };
+    let whose = format!("pod {}/{}", metadata.namespace, metadata.name);
     let addresses = if detail.host_network {
         Vec::new()
     } else {
@@ -188,6 +190,9 @@ pub(super) fn entry(
                 namespace: None,
                 containers: Some(containers),
             }),
+            inbound: inbound::annotated(&annotations, &whose)
+                .into_iter()
+                .collect(),
         },
         ..Entry::default()
     })

@@ -2,6 +2,7 @@
 
 use super::object::NamespaceInfo;
 use super::pod::Pod;
+use super::policy::{AuthorizationPolicy, PeerAuthentication, Server, ServerAuthorization};
 use super::service::{Service, Slice};
 
 /// What happened to the objects of one kind. Keys are `NAMESPACE/NAME`.
@@ -26,4 +27,8 @@ pub(super) enum News {
     Namespaces(Change<NamespaceInfo>),
     Services(Change<Service>),
     Slices(Change<Slice>),
+    PeerAuthentications(Change<PeerAuthentication>),
+    Servers(Change<Server>),
+    ServerAuthorizations(Change<ServerAuthorization>),
+    AuthorizationPolicies(Change<AuthorizationPolicy>),
 }

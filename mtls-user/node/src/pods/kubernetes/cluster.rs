@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
-use tokio::sync::mpsc;
+use hashbrown::HashSet;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::Options;
 use super::change::{Change, News};
 use super::object::NamespaceInfo;
+use super::objects::Objects;
 use super::pod::Pod;
+use super::policy::Policies;
 use super::service::{Service, Slice};
 use crate::clock::now;
 use crate::pods::mesh::Scope;
@@ -22,52 +24,30 @@ const BURST: Duration = Duration::from_millis(50);
 /// and for so much longer for each entry there is, as everything is published again.
 const PER_ENTRY: Duration = Duration::from_micros(50);
 
-/// The objects of one kind.
-struct Objects<T> {
-    all: HashMap<String, T>,
-    /// They were listed: what is not among them does not exist.
-    listed: bool,
-    /// Why they cannot be listed or watched now.
-    error: Option<String>,
-}
+/// Meshes whose policies are to be asked for: those that some pod is in, or is to be.
+#[derive(Clone)]
+pub(super) struct Meshes(Vec<(&'static str, watch::Sender<bool>)>);
 
-impl<T> Default for Objects<T> {
-    fn default() -> Self {
-        Self {
-            all: HashMap::new(),
-            listed: false,
-            error: None,
+impl Meshes {
+    pub(super) fn new(names: &[&'static str]) -> Self {
+        let sender = |name: &&'static str| (*name, watch::Sender::new(false));
+        Self(names.iter().map(sender).collect())
+    }
+
+    fn met(&self, name: &str) {
+        for (_, met) in self.0.iter().filter(|(of, _)| *of == name) {
+            met.send_if_modified(|met| !std::mem::replace(met, true));
         }
     }
-}
 
-impl<T> Objects<T> {
-    /// Takes in a change; whether objects are different after it.
-    fn take(&mut self, change: Change<T>) -> bool {
-        match change {
-            Change::All(all) => {
-                self.all = all.into_iter().collect();
-                self.listed = true;
-            }
-            Change::Apply(key, object) => {
-                if self.all.len() < crate::pods::MAX_ENTRIES || self.all.contains_key(&key) {
-                    self.all.insert(key, object);
-                }
-            }
-            Change::Delete(key) => {
-                self.all.remove(&key);
-            }
-            Change::Alive => {
-                self.error = None;
-                return false;
-            }
-            Change::Failed(error) => {
-                self.error = Some(error);
-                return false;
-            }
-        }
-        self.error = None;
-        true
+    /// Waits until a pod of this mesh was seen.
+    pub(super) async fn seen(&self, name: &str) {
+        let one = self.0.iter().find(|(of, _)| *of == name);
+        let Some((_, met)) = one else {
+            return std::future::pending().await;
+        };
+        // The sender is here, so there is no error.
+        let _ = met.subscribe().wait_for(|met| *met).await;
     }
 }
 
@@ -81,11 +61,13 @@ pub(super) struct Cluster {
     namespaces: Objects<NamespaceInfo>,
     services: Objects<Service>,
     slices: Objects<Slice>,
+    policies: Policies,
+    meshes: Meshes,
     unseen: HashSet<Source>,
 }
 
 impl Cluster {
-    pub(super) fn new(directory: Arc<Directory>, options: &Options) -> Self {
+    pub(super) fn new(directory: Arc<Directory>, options: &Options, meshes: Meshes) -> Self {
         Self {
             directory,
             own_node: options.node.clone(),
@@ -94,6 +76,8 @@ impl Cluster {
             namespaces: Objects::default(),
             services: Objects::default(),
             slices: Objects::default(),
+            policies: Policies::default(),
+            meshes,
             unseen: HashSet::new(),
         }
     }
@@ -140,6 +124,13 @@ impl Cluster {
             }
             News::Services(change) => (Source::Services, self.services.take(change)),
             News::Slices(change) => (Source::Services, self.slices.take(change)),
+            policy => {
+                let changed = self.policies.take(policy);
+                if changed && self.join_again() {
+                    self.unseen.insert(Source::Kubernetes);
+                }
+                (Source::Policies, changed)
+            }
         };
         if changed {
             self.unseen.insert(source);
@@ -149,15 +140,17 @@ impl Cluster {
     }
 
     fn join(&self, pod: &mut Pod) {
-        pod.join(scope(&self.namespaces, pod.namespace()));
+        pod.join(scope(&self.namespaces, pod.namespace()), &self.policies);
+        pod.mesh().inspect(|mesh| self.meshes.met(mesh.name));
     }
 
-    /// Works out every pod's mesh anew; whether that made a difference.
+    /// Works out anew which mesh every pod is in, and what it expects; whether that made a difference.
     fn join_again(&mut self) -> bool {
         let mut changed = false;
         for pod in self.pods.all.values_mut() {
             let scope = scope(&self.namespaces, pod.namespace());
-            changed |= pod.join(scope);
+            changed |= pod.join(scope, &self.policies);
+            pod.mesh().inspect(|mesh| self.meshes.met(mesh.name));
         }
         changed
     }
@@ -181,7 +174,12 @@ impl Cluster {
                 self.directory.publish(source, entries, now());
             }
             Source::Namespaces => {
-                let entries = self.namespaces.all.values().map(named);
+                let namespaces = self.namespaces.all.values();
+                let entries = namespaces.map(|one| named("namespace", &one.name));
+                self.directory.publish(source, entries, now());
+            }
+            Source::Policies => {
+                let entries = self.policies.names().map(|name| named("policy", &name));
                 self.directory.publish(source, entries, now());
             }
             _ => {
@@ -205,6 +203,7 @@ impl Cluster {
         match source {
             Source::Kubernetes => self.pods.error.as_ref(),
             Source::Namespaces => self.namespaces.error.as_ref(),
+            Source::Policies => self.policies.error(),
             _ => self.services.error.as_ref().or(self.slices.error.as_ref()),
         }
     }
@@ -213,6 +212,7 @@ impl Cluster {
         match source {
             Source::Kubernetes => self.pods.listed,
             Source::Namespaces => self.namespaces.listed,
+            Source::Policies => self.policies.listed(),
             _ => self.services.listed || self.slices.listed,
         }
     }
@@ -224,12 +224,12 @@ fn scope<'a>(namespaces: &'a Objects<NamespaceInfo>, name: &str) -> Option<&'a S
     Some(&namespace.scope)
 }
 
-/// A namespace has no address; it is listed for `mtls status` to count.
-fn named(namespace: &NamespaceInfo) -> Entry {
+/// What has no address is listed for `mtls status` to count.
+fn named(kind: &str, name: &str) -> Entry {
     Entry {
         workload: Workload {
-            name: crate::pods::entry::clean(&namespace.name),
-            kind: "namespace".into(),
+            name: crate::pods::entry::clean(name),
+            kind: kind.into(),
             ..Workload::default()
         },
         ..Entry::default()

@@ -1,13 +1,15 @@
 //! The Kubernetes API as a source of names: pods with their owners and service accounts, Services
 //! with their endpoints, and what namespaces say of meshes.
 //!
-//! Four watches, none of which a request is made for beside: the owner of a pod follows from its
+//! Four watches, and those of the policies of meshes that are there, none of which a request is made for beside: the owner of a pod follows from its
 //! own metadata. Pods are those of this node unless the whole cluster's are asked for.
 
 mod change;
 mod cluster;
 mod object;
+mod objects;
 mod pod;
+mod policy;
 mod service;
 mod watch;
 
@@ -21,7 +23,7 @@ use tokio::sync::mpsc;
 
 use super::{Directory, Source};
 use change::News;
-use cluster::Cluster;
+use cluster::{Cluster, Meshes};
 use watch::Watch;
 
 /// Changes that may wait for the directory; a watch that is further ahead waits itself.
@@ -40,6 +42,8 @@ pub struct Options {
     /// nodes get their names by its endpoints. A watch of the nodes themselves would bring the news
     /// of each node's health to each node.
     pub nodes_service: Option<String>,
+    /// Ask for the policies of meshes that are there.
+    pub policies: bool,
 }
 
 impl Options {
@@ -82,14 +86,40 @@ async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Res
     let client = client(options.kubeconfig.as_deref()).await?;
     let (news, inbox) = mpsc::channel(BACKLOG);
     let whole = options.whole_cluster;
+    let meshes = Meshes::new(if options.policies {
+        &["istio", "linkerd"]
+    } else {
+        &[]
+    });
+    let policies = Box::pin(policies(client.clone(), news.clone(), meshes.clone()));
     tokio::join!(
-        Cluster::new(directory.clone(), options).run(inbox),
+        policies,
+        Cluster::new(directory.clone(), options, meshes).run(inbox),
         Watch::new(client.clone(), selector, whole).run(news.clone(), News::Pods),
         Watch::new(client.clone(), None, false).run(news.clone(), News::Namespaces),
         Watch::new(client.clone(), None, false).run(news.clone(), News::Services),
         Watch::new(client, None, false).run(news, News::Slices),
     );
     Ok(())
+}
+
+/// Follows the policies of each mesh, once it is there.
+async fn policies(client: Client, news: mpsc::Sender<News>, meshes: Meshes) {
+    let istio = async {
+        meshes.seen("istio").await;
+        let peers = Watch::new(client.clone(), None, false);
+        peers.run(news.clone(), News::PeerAuthentications).await;
+    };
+    let linkerd = async {
+        meshes.seen("linkerd").await;
+        let (servers, direct) = (client.clone(), client.clone());
+        tokio::join!(
+            Watch::new(servers, None, false).run(news.clone(), News::Servers),
+            Watch::new(direct, None, false).run(news.clone(), News::ServerAuthorizations),
+            Watch::new(client.clone(), None, false).run(news.clone(), News::AuthorizationPolicies),
+        );
+    };
+    tokio::join!(istio, linkerd);
 }
 
 /// A client by a kubeconfig, else by the pod's own service account.

@@ -18,6 +18,10 @@ pub(super) trait Kind: Clone + std::fmt::Debug + Send + Sync + 'static {
     const KIND: &'static str;
     const GROUP: &'static str;
     const PLURAL: &'static str;
+    /// Versions of the API that have it in this shape, the one to ask for first.
+    const VERSIONS: &'static [&'static str] = &["v1"];
+    /// It is defined by who uses it, so it need not exist.
+    const IS_CUSTOM: bool = false;
     /// Only the metadata is asked for.
     const METADATA_ONLY: bool = false;
 
@@ -60,22 +64,23 @@ impl<'de, T: Kind> Deserialize<'de> for Slim<T> {
 }
 
 impl<T: Kind> Resource for Slim<T> {
-    type DynamicType = ();
+    /// The version.
+    type DynamicType = &'static str;
     type Scope = NamespaceResourceScope;
 
-    fn kind((): &()) -> Cow<'_, str> {
+    fn kind(_: &&'static str) -> Cow<'static, str> {
         T::KIND.into()
     }
 
-    fn group((): &()) -> Cow<'_, str> {
+    fn group(_: &&'static str) -> Cow<'static, str> {
         T::GROUP.into()
     }
 
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
+    fn version(version: &&'static str) -> Cow<'static, str> {
+        (*version).into()
     }
 
-    fn plural((): &()) -> Cow<'_, str> {
+    fn plural(_: &&'static str) -> Cow<'static, str> {
         T::PLURAL.into()
     }
 

@@ -8,23 +8,30 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::object::{Kind, Meta, of_meshes};
+use super::policy::{Policies, Subject};
 use crate::pods::entry::{Entry, Facts, clean, labels};
-use crate::pods::mesh::{self, Scope, Signs};
+use crate::pods::inbound::{self, Inbound};
+use crate::pods::mesh::{self, Mesh, Scope, Signs};
 use crate::pods::owner;
 use mtls_core::record::Workload;
 
-/// Most ports taken of one pod that shares its node's addresses.
+/// Most ports taken of one pod, be it as it shares its node's addresses or for their names.
 const MAX_PORTS: usize = 64;
+/// Most labels kept of one pod to select it by.
+const MAX_LABELS: usize = 256;
 
 /// A pod, as far as the directory is concerned.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
     /// Itself, and where it has ports of its node, those.
     entries: Vec<Arc<Entry>>,
-    /// What its mesh follows from, together with its namespace.
+    /// What its mesh, and what is expected of connections to it, follow from, together with its
+    /// namespace. Of labels all, as policies select by any.
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     containers: Vec<String>,
+    /// Its containers' ports that have names, which policies may use.
+    ports: Vec<(String, u16)>,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,6 +62,7 @@ struct Container {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Port {
+    name: String,
     container_port: u16,
     host_port: u16,
 }
@@ -85,10 +93,20 @@ impl Kind for Pod {
     fn read(object: Value) -> Option<Self> {
         let object: Object = serde_json::from_value(object).ok()?;
         let entries = object.entries();
+        let ports = object.spec.containers.iter().flat_map(|c| &c.ports);
+        let ports = ports.filter(|port| !port.name.is_empty());
+        let ports = ports.map(|port| (port.name.clone(), port.container_port));
+        let ports = ports.take(MAX_PORTS).collect();
         let containers = object.spec.init_containers.into_iter();
         Some(Self {
             entries,
-            labels: of_meshes(object.metadata.labels),
+            labels: object
+                .metadata
+                .labels
+                .into_iter()
+                .take(MAX_LABELS)
+                .collect(),
+            ports,
             annotations: of_meshes(object.metadata.annotations),
             containers: containers
                 .chain(object.spec.containers)
@@ -174,7 +192,7 @@ impl Object {
                 labels: labels(&meta.labels),
                 node: self.spec.node_name.as_deref().map(clean),
                 host_network: self.spec.host_network,
-                mesh: None,
+                ..Facts::default()
             },
             ..Entry::default()
         }
@@ -192,22 +210,57 @@ impl Pod {
             .map_or("", |entry| &entry.workload.namespace)
     }
 
-    /// Works out the pod's mesh; whether that made a difference.
-    pub(super) fn join(&mut self, namespace: Option<&Scope>) -> bool {
+    /// The mesh that it is in, or is to be.
+    pub(super) fn mesh(&self) -> Option<&Mesh> {
+        self.entries.first()?.facts.mesh.as_ref()
+    }
+
+    /// Works out the pod's mesh, and what is expected of connections to it; whether that made a
+    /// difference.
+    pub(super) fn join(&mut self, namespace: Option<&Scope>, policies: &Policies) -> bool {
         let mesh = mesh::of(&Signs {
             labels: &self.labels,
             annotations: &self.annotations,
             namespace,
             containers: Some(&self.containers),
         });
+        let inbound = self.inbound(namespace, mesh.as_ref(), policies);
         let mut changed = false;
         for entry in &mut self.entries {
-            if entry.facts.mesh != mesh {
-                Arc::make_mut(entry).facts.mesh.clone_from(&mesh);
+            if entry.facts.mesh != mesh || entry.facts.inbound != inbound {
+                let facts = &mut Arc::make_mut(entry).facts;
+                facts.mesh.clone_from(&mesh);
+                facts.inbound.clone_from(&inbound);
                 changed = true;
             }
         }
         changed
+    }
+
+    /// The operator's annotations before the mesh's policies, the pod's before its namespace's.
+    fn inbound(
+        &self,
+        namespace: Option<&Scope>,
+        mesh: Option<&Mesh>,
+        policies: &Policies,
+    ) -> Inbound {
+        let title = self.entries.first().map(|entry| entry.title());
+        let own = format!("pod {}", title.unwrap_or_default());
+        let own = inbound::annotated(&self.annotations, &own);
+        let shared = namespace.and_then(|scope| {
+            let whose = format!("namespace {}", self.namespace());
+            inbound::annotated(&scope.annotations, &whose)
+        });
+        let subject = Subject {
+            namespace: self.namespace(),
+            labels: &self.labels,
+            annotations: &self.annotations,
+            scope: namespace,
+            ports: &self.ports,
+        };
+        let policies = mesh.map(|mesh| policies.of(&subject, mesh));
+        let annotated = [own, shared].into_iter().flatten();
+        annotated.chain(policies.into_iter().flatten()).collect()
     }
 }
 
@@ -284,13 +337,13 @@ mod tests {
     #[test]
     fn its_mesh_follows_its_namespace() {
         let mut pod = Pod::read(web()).unwrap();
-        assert!(pod.join(None));
+        assert!(pod.join(None, &Policies::default()));
         let mesh = pod.entries().next().unwrap().facts.mesh.clone().unwrap();
         assert_eq!(
             (mesh.name, mesh.membership),
             ("linkerd", Membership::Sidecar)
         );
-        assert!(!pod.join(None), "nothing new");
+        assert!(!pod.join(None, &Policies::default()), "nothing new");
     }
 
     #[test]

@@ -24,11 +24,14 @@ const WATCH: u32 = 290;
 const SLOW: Duration = Duration::from_secs(10);
 /// and for so long worth starting over. It covers what a server says in `Retry-After`.
 const TOO_SLOW: Duration = Duration::from_mins(5);
+/// A kind that does not exist is asked for again after this time.
+const ABSENT: Duration = Duration::from_mins(5);
 /// First and longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A watch of the objects of kind `T`.
 pub(super) struct Watch<T: Kind> {
+    client: Client,
     api: Api<Slim<T>>,
     selector: Option<String>,
     /// From the database, a page at a time, instead of from the server's memory in one piece.
@@ -41,6 +44,8 @@ enum End {
     Closed,
     /// Where it was is not known to the server any more.
     Expired,
+    /// The API has no such kind, in this version.
+    Absent,
     Failed(String),
     /// Nobody listens.
     Unwanted,
@@ -62,15 +67,18 @@ impl<T> Outbox<T> {
 impl<T: Kind> Watch<T> {
     pub(super) fn new(client: Client, selector: Option<String>, paged: bool) -> Self {
         Self {
-            api: Api::all(client),
+            api: Api::all_with(client.clone(), &T::VERSIONS[0]),
+            client,
             selector,
             paged,
         }
     }
 
-    pub(super) async fn run(self, news: mpsc::Sender<News>, wrap: fn(Change<T>) -> News) {
+    pub(super) async fn run(mut self, news: mpsc::Sender<News>, wrap: fn(Change<T>) -> News) {
         let out = Outbox { news, wrap };
         let mut version = None;
+        // The version of the API, among those that have this kind.
+        let mut dialect = 0;
         let mut pause = PAUSE.0;
         loop {
             let began = Instant::now();
@@ -89,6 +97,18 @@ impl<T: Kind> Watch<T> {
                 Err(End::Expired) => {
                     version = None;
                     None
+                }
+                Err(End::Absent) => {
+                    version = None;
+                    dialect = (dialect + 1) % T::VERSIONS.len();
+                    self.api = Api::all_with(self.client.clone(), &T::VERSIONS[dialect]);
+                    if dialect == 0 {
+                        if out.send(Change::All(Vec::new())).await.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(jittered(ABSENT)).await;
+                    }
+                    continue;
                 }
                 Err(End::Failed(reason)) => Some(reason),
             };
@@ -186,7 +206,7 @@ impl<T: Kind> Watch<T> {
                 }
                 // What it was about is not known: only a list tells.
                 Err(Error::SerdeError(_)) => return Ok(End::Expired),
-                Err(error) => return Err(end(&error)),
+                Err(error) => return Err(end::<T>(&error)),
             }
         }
         Ok(End::Closed)
@@ -208,7 +228,7 @@ impl<T: Kind> Watch<T> {
                 .await
                 .map_err(|_| End::Failed("no answer for minutes".into()))?
         };
-        answer.map_err(|error| end(&error))
+        answer.map_err(|error| end::<T>(&error))
     }
 }
 
@@ -218,8 +238,9 @@ fn follow<T: Kind>(version: &mut String, object: &Slim<T>) {
     }
 }
 
-fn end(error: &Error) -> End {
+fn end<T: Kind>(error: &Error) -> End {
     match error {
+        Error::Api(status) if status.code == 404 && T::IS_CUSTOM => End::Absent,
         Error::Api(status) if status.code == 410 => End::Expired,
         Error::Api(status) if matches!(status.code, 401 | 403) => End::Failed(format!(
             "{}: grant the daemon's service account list and watch on it",

@@ -1,0 +1,182 @@
+//! What connections to a pod are to be, by what its operator has said: an annotation of ours, or a
+//! policy of the mesh that the pod is in.
+
+use std::collections::BTreeMap;
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::entry::clean;
+
+/// The annotation of a pod or a namespace: what connections to it are to be.
+pub const EXPECT: &str = "mtls.internal/expect";
+/// Most ports that one annotation or policy distinguishes.
+const MAX_PORTS: usize = 64;
+
+/// What a connection has to be at least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Level {
+    /// Anything is accepted, plaintext too.
+    Any,
+    /// Plaintext, as the mesh is told to leave it so.
+    Plaintext,
+    /// TLS, with the server alone authenticated or both.
+    Tls,
+    /// Mutual TLS.
+    Mtls,
+}
+
+/// Who said so.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum By {
+    /// The annotation [`EXPECT`]: it holds whatever the mesh says.
+    Annotation,
+    /// A policy of the pod's mesh.
+    Policy,
+}
+
+/// One thing that was said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Rule {
+    /// What is to be.
+    pub level: Level,
+    /// By whom.
+    pub by: By,
+    /// Where it stands, and its words: `PeerAuthentication shop/default is STRICT`.
+    pub words: SmolStr,
+}
+
+/// What one object says, of all ports and of some.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Layer {
+    /// Of every port that is not among `ports`.
+    pub whole: Option<Rule>,
+    /// Of single ports.
+    pub ports: Vec<(u16, Rule)>,
+}
+
+/// What was said of connections to a pod. The first that has a say decides.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Inbound(Box<[Layer]>);
+
+impl Layer {
+    fn at(&self, port: u16) -> Option<&Rule> {
+        let single = self.ports.iter().find(|(of, _)| *of == port);
+        single.map(|(_, rule)| rule).or(self.whole.as_ref())
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.whole.is_none() && self.ports.is_empty()
+    }
+}
+
+impl FromIterator<Layer> for Inbound {
+    fn from_iter<I: IntoIterator<Item = Layer>>(layers: I) -> Self {
+        Self(layers.into_iter().filter(|one| !one.is_empty()).collect())
+    }
+}
+
+impl Inbound {
+    /// What holds for connections to `port`.
+    pub fn at(&self, port: u16) -> Option<&Rule> {
+        self.0.iter().find_map(|layer| layer.at(port))
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What the annotation among `annotations` says, if it is there: `mtls`, `tls`, `plaintext` or `any`,
+/// and `PORT=…` of single ports, separated by commas. `whose` is the object that it stands on.
+pub(super) fn annotated(annotations: &BTreeMap<String, String>, whose: &str) -> Option<Layer> {
+    let text = annotations.get(EXPECT)?;
+    let mut layer = Layer::default();
+    for part in text.split(',').map(str::trim).take(MAX_PORTS) {
+        let (port, word) = match part.split_once('=') {
+            Some((port, word)) => (port.trim().parse().ok(), word.trim()),
+            None => (None, part),
+        };
+        let is_readable = part.contains('=') == port.is_some();
+        let level = level(word).filter(|_| is_readable);
+        let words = match level {
+            Some(_) => format_smolstr!("{whose} is annotated {EXPECT}: {part}"),
+            None => format_smolstr!(
+                "{whose} is annotated {EXPECT}: {part}, which is none of mtls, tls, plaintext and \
+                 any, so that mtls is expected"
+            ),
+        };
+        let rule = Rule {
+            // Whoever wrote it did expect something.
+            level: level.unwrap_or(Level::Mtls),
+            by: By::Annotation,
+            words: clean(&words),
+        };
+        match port {
+            Some(port) => layer.ports.push((port, rule)),
+            None => layer.whole = Some(rule),
+        }
+    }
+    Some(layer)
+}
+
+fn level(word: &str) -> Option<Level> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "mtls" => Level::Mtls,
+        "tls" => Level::Tls,
+        "plaintext" => Level::Plaintext,
+        "any" => Level::Any,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Inbound {
+        let annotations = BTreeMap::from([(EXPECT.to_owned(), text.to_owned())]);
+        annotated(&annotations, "pod shop/web")
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn an_annotation_is_of_all_ports_and_of_some() {
+        let inbound = of("mTLS, 9090=any,8080 = tls");
+        for (port, level) in [(443, Level::Mtls), (9090, Level::Any), (8080, Level::Tls)] {
+            assert_eq!(inbound.at(port).unwrap().level, level, "{port}");
+        }
+        let some = of("9090=plaintext");
+        assert_eq!(some.at(9090).unwrap().level, Level::Plaintext);
+        assert_eq!(some.at(9091), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_expects_the_most_and_says_so() {
+        for text in ["mutual", "", "x=any", "70000=any", "80=", "\u{1b}[2J"] {
+            let inbound = of(text);
+            let rule = inbound.at(80).unwrap();
+            assert_eq!(rule.level, Level::Mtls, "{text:?}");
+            assert!(rule.words.contains("none of mtls"), "{}", rule.words);
+            assert!(!rule.words.contains('\u{1b}'));
+        }
+        assert!(annotated(&BTreeMap::new(), "pod shop/web").is_none());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let text: Vec<_> = (1..2_000).map(|port| format!("{port}=any")).collect();
+        assert_eq!(of(&text.join(",")).0[0].ports.len(), MAX_PORTS);
+    }
+
+    #[test]
+    fn the_first_that_has_a_say_decides() {
+        let pod = of("80=any").0[0].clone();
+        let namespace = of("tls,80=mtls").0[0].clone();
+        let both: Inbound = [pod, namespace].into_iter().collect();
+        assert_eq!(both.at(80).unwrap().level, Level::Any);
+        assert_eq!(both.at(81).unwrap().level, Level::Tls);
+    }
+}

@@ -1,0 +1,91 @@
+//! What the policies of a mesh demand of connections to a pod.
+//!
+//! They are asked for only where a pod or a namespace shows that the mesh is there, and their kinds
+//! need not exist.
+
+mod istio;
+mod linkerd;
+mod selector;
+
+use std::collections::BTreeMap;
+
+pub(super) use istio::PeerAuthentication;
+pub(super) use linkerd::{AuthorizationPolicy, Server, ServerAuthorization};
+
+use super::change::News;
+use super::objects::Objects;
+use crate::pods::inbound::Layer;
+use crate::pods::mesh::{Membership, Mesh, Scope};
+
+/// A pod, as far as policies select by it.
+pub(super) struct Subject<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    /// Its namespace's labels and annotations.
+    pub(super) scope: Option<&'a Scope>,
+    /// Its containers' ports that have names.
+    pub(super) ports: &'a [(String, u16)],
+}
+
+/// Every policy that there is.
+#[derive(Default)]
+pub(super) struct Policies {
+    peers: Objects<PeerAuthentication>,
+    servers: Objects<Server>,
+    server_authorizations: Objects<ServerAuthorization>,
+    authorization_policies: Objects<AuthorizationPolicy>,
+}
+
+impl Policies {
+    /// Takes in news of a policy; whether that makes a difference.
+    pub(super) fn take(&mut self, news: News) -> bool {
+        match news {
+            News::PeerAuthentications(change) => self.peers.take(change),
+            News::Servers(change) => self.servers.take(change),
+            News::ServerAuthorizations(change) => self.server_authorizations.take(change),
+            News::AuthorizationPolicies(change) => self.authorization_policies.take(change),
+            _ => false,
+        }
+    }
+
+    /// What they say of connections to a pod of `mesh`; the first that has a say decides.
+    pub(super) fn of(&self, pod: &Subject<'_>, mesh: &Mesh) -> Vec<Layer> {
+        match mesh.name {
+            "istio" => istio::layers(&self.peers, pod, mesh.membership == Membership::Ambient),
+            "linkerd" => linkerd::layers(self, pod),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The keys of all, with their kinds.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let name = |kind: &'static str| move |key: &String| format!("{kind}/{key}");
+        let peers = self.peers.all.keys().map(name("peerauthentication"));
+        let servers = self.servers.all.keys().map(name("server"));
+        let server = self.server_authorizations.all.keys();
+        let policies = self.authorization_policies.all.keys();
+        peers
+            .chain(servers)
+            .chain(server.map(name("serverauthorization")))
+            .chain(policies.map(name("authorizationpolicy")))
+    }
+
+    /// Why some cannot be asked for.
+    pub(super) fn error(&self) -> Option<&String> {
+        self.peers
+            .error
+            .as_ref()
+            .or(self.servers.error.as_ref())
+            .or(self.server_authorizations.error.as_ref())
+            .or(self.authorization_policies.error.as_ref())
+    }
+
+    /// Some were listed.
+    pub(super) fn listed(&self) -> bool {
+        self.peers.listed
+            || self.servers.listed
+            || self.server_authorizations.listed
+            || self.authorization_policies.listed
+    }
+}
