@@ -8,11 +8,15 @@ mod select;
 
 mod explain;
 
+mod inventory;
+
 mod gate;
 
 mod cluster;
 
 mod source;
+
+mod recording;
 
 mod cli;
 

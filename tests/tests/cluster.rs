@@ -40,7 +40,8 @@ impl Ground {
         }
         deploy(&cluster, &scene.web.v4().to_string())?;
         let config = cluster.kubeconfig()?.display().to_string();
-        let mut args = vec!["--netns-dir", "/nonexistent", "--no-cri"];
+        let nowhere = scene.node.empty_dir()?;
+        let mut args = vec!["--netns-dir", &nowhere, "--no-cri"];
         args.extend(["--kubeconfig", &config, "--node-name", "n1"]);
         let daemon = Daemon::start_over(&scene.node, &args)?;
         Ok(Self {

@@ -166,13 +166,8 @@ fn a_file_names_what_no_namespace_does() -> Result<()> {
         &file,
         format!("{} kube-system/kubelet kubelet\n", scene.node.v4()),
     )?;
-    let nowhere = scene.node.files().join("nowhere");
-    let args = [
-        "--pods",
-        file.to_str().unwrap(),
-        "--netns-dir",
-        nowhere.to_str().unwrap(),
-    ];
+    let nowhere = scene.node.empty_dir()?;
+    let args = ["--pods", file.to_str().unwrap(), "--netns-dir", &nowhere];
     let daemon = Daemon::start_over(&scene.node, &args)?;
     let addr = at(scene.db.v4(), 8080);
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;

@@ -28,13 +28,8 @@ impl Ground {
         let config = api.kubeconfig(scene.node.files())?;
         let config = config.display().to_string();
         // Without the names of network namespaces: what is named, the API has named.
-        let standard = [
-            "--netns-dir",
-            "/nonexistent",
-            "--no-cri",
-            "--kubeconfig",
-            &config,
-        ];
+        let nowhere = scene.node.empty_dir()?;
+        let standard = ["--netns-dir", &nowhere, "--no-cri", "--kubeconfig", &config];
         let daemon = Daemon::start_over(&scene.node, &[&standard, args].concat())?;
         Ok(Self { daemon, api, scene })
     }

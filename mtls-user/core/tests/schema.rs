@@ -2,8 +2,9 @@
 //! writes it anew.
 
 use mtls_core::record::{
-    CaptureList, Check, EdgeChange, EdgeList, EdgeRecord, Explanation, FlowList, FlowRecord,
-    GateReport, List, SCHEMA, Status, TapLine,
+    CaptureList, CertificateList, CertificateSeen, Check, EdgeChange, EdgeList, EdgeRecord,
+    Explanation, FlowList, FlowRecord, GateReport, Inventory, InventoryItem, List, SCHEMA, Status,
+    TapLine,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
@@ -45,6 +46,22 @@ fn schema() -> Value {
         (
             "mtls check -o json",
             generator.subschema_for::<GateReport>(),
+        ),
+        (
+            "mtls inventory -o json",
+            generator.subschema_for::<Inventory>(),
+        ),
+        (
+            "a line of mtls inventory -o jsonl",
+            generator.subschema_for::<InventoryItem>(),
+        ),
+        (
+            "mtls inventory --certificates -o json",
+            generator.subschema_for::<CertificateList>(),
+        ),
+        (
+            "a line of mtls inventory --certificates -o jsonl",
+            generator.subschema_for::<CertificateSeen>(),
         ),
         ("mtls status -o json", generator.subschema_for::<Status>()),
         (
@@ -114,6 +131,11 @@ fn a_record_has_the_fields_of_its_schema() {
         ("FlowRecord", serde_json::to_value(FlowRecord::default())),
         ("EdgeRecord", serde_json::to_value(EdgeRecord::default())),
         ("Status", serde_json::to_value(Status::default())),
+        ("Inventory", serde_json::to_value(Inventory::default())),
+        (
+            "InventoryItem",
+            serde_json::to_value(InventoryItem::default()),
+        ),
     ] {
         let written = written.unwrap();
         let keys = |value: &Value| {

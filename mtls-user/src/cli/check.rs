@@ -59,7 +59,7 @@ fn begin(args: &Check, source: &Source) -> anyhow::Result<Option<EdgeList>> {
         return Ok(None);
     };
     anyhow::ensure!(
-        matches!(source, Source::Node(_)),
+        matches!(source, Source::Node(_) | Source::Cluster(..)),
         "--for waits for traffic, and a file has no more to come"
     );
     let list = block_on(source.edges())?;

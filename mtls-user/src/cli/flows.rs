@@ -40,6 +40,7 @@ pub(super) fn run(args: &Flows, whom: &Source) -> anyhow::Result<ExitCode> {
     args.select
         .with(&args.either)
         .apply(&mut list.items, list.generated);
+    let code = super::answered(list.nodes.as_ref());
     let output = &args.output;
     super::print(&output::list(
         Shown(list),
@@ -48,5 +49,5 @@ pub(super) fn run(args: &Flows, whom: &Source) -> anyhow::Result<ExitCode> {
         output.sort_by.as_deref(),
         Screen::of_stdout(),
     )?)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

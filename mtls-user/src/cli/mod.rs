@@ -9,7 +9,9 @@ mod doctor;
 mod edges;
 mod explain;
 mod flows;
+mod inventory;
 mod pages;
+mod record;
 mod status;
 mod tap;
 mod top;
@@ -113,6 +115,8 @@ fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
         Verb::Explain(args) => explain::run(&args, &whom),
         Verb::Diff(args) => diff::run(&args),
         Verb::Flows(args) => flows::run(&args, &whom),
+        Verb::Inventory(args) => inventory::run(&args, &whom),
+        Verb::Record(args) => record::run(&args, &whom),
         Verb::Tap(args) => tap::run(&args, &whom),
         Verb::Top(args) => top::run(&args, &whom),
         Verb::Status(args) => status::run(&args, &whom),

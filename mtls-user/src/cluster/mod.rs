@@ -4,6 +4,7 @@
 mod ask;
 mod doctor;
 mod find;
+mod flows;
 mod tap;
 mod token;
 

@@ -282,3 +282,56 @@ fn what_the_gate_writes() {
         "{github}"
     );
 }
+
+/// What reads a format says whether it is one: the schema of OASIS, and a reader of JUnit's XML. A format
+/// that is added has to say here what reads it.
+#[test]
+fn every_format_is_read_by_who_it_is_for() {
+    use clap::ValueEnum as _;
+    let schema = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schemas/sarif/sarif-2.1.0.schema.json"
+    );
+    let schema = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let sarif = jsonschema::draft7::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap();
+    let mut all = mixed();
+    all.items[0].exempt_counts = [(Exempt::Scrape.into(), 3)].into();
+    let nothing = check(&list(Vec::new()), &rules(Require::Mtls), STRICT);
+    for report in [
+        check(&all, &rules(Require::Mtls), STRICT),
+        check(&good(), &rules(Require::Mtls), STRICT),
+        ready(&all, &["data".into()], STRICT),
+        nothing,
+    ] {
+        for format in Report::value_variants() {
+            let text = write(&report, *format).unwrap();
+            match format {
+                Report::Text => assert!(text.lines().any(|line| line.contains(": "))),
+                Report::Json => {
+                    assert_eq!(serde_json::from_str::<GateReport>(&text).unwrap(), report);
+                }
+                Report::Junit => {
+                    let read = quick_junit::Report::deserialize_from_str(&text).unwrap();
+                    let failed = report.outcome != Gate::Pass;
+                    assert_eq!(read.failures + read.errors > 0, failed, "{text}");
+                    assert!(read.tests > 0, "{text}");
+                }
+                Report::Sarif => {
+                    let read = serde_json::from_str(&text).unwrap();
+                    let wrong: Vec<_> = sarif
+                        .iter_errors(&read)
+                        .map(|error| format!("{}: {error}", error.instance_path()))
+                        .collect();
+                    assert!(wrong.is_empty(), "{wrong:#?}");
+                    let mut wrong = read;
+                    wrong["runs"][0]["results"] = "none".into();
+                    assert!(!sarif.is_valid(&wrong));
+                }
+                Report::Github => assert!(text.lines().count() > 0),
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ pub(crate) enum Format {
     Logfmt,
     /// The columns of `linkerd viz edges`.
     Linkerd,
+    /// A bill of materials of CycloneDX: the inventory alone.
+    Cyclonedx,
     /// These fields of each item.
     Columns(Vec<(String, Path)>),
     /// A template over the document.
@@ -56,11 +58,12 @@ impl FromStr for Format {
             ("name", None) => Self::Name,
             ("linkerd", None) => Self::Linkerd,
             ("logfmt", None) => Self::Logfmt,
+            ("cyclonedx", None) => Self::Cyclonedx,
             ("custom-columns", Some(spec)) => Self::Columns(columns(spec)?),
             ("jsonpath", Some(template)) => Self::JsonPath(template.parse()?),
             _ => {
                 return Err(
-                    "write table, wide, json, jsonl, yaml, csv, name, linkerd, logfmt, custom-columns=NAME:PATH,… or jsonpath=TEMPLATE"
+                    "write table, wide, json, jsonl, yaml, csv, name, linkerd, logfmt, cyclonedx, custom-columns=NAME:PATH,… or jsonpath=TEMPLATE"
                         .into(),
                 );
             }
@@ -89,6 +92,10 @@ pub(crate) trait Listing: Serialize {
     fn sheet(&self, look: Look) -> Sheet;
     /// The name of an item.
     fn name(item: &Self::Item) -> String;
+    /// The whole as a bill of materials, where it has one.
+    fn bill(&self) -> Option<Value> {
+        None
+    }
     /// An item as a line of logfmt, where it has one.
     fn line(_item: &Self::Item) -> Option<String> {
         None
@@ -122,6 +129,11 @@ pub(crate) fn list<L: Listing>(
             lines
                 .collect::<Option<String>>()
                 .context("-o logfmt is of connections: `mtls flows`, `mtls tap`")?
+        }
+        Format::Cyclonedx => {
+            let bill = list.bill();
+            let bill = bill.context("-o cyclonedx is of `mtls inventory`")?;
+            serde_json::to_string_pretty(&bill)? + "\n"
         }
         Format::Columns(columns) => fields(list.items(), columns, headers)?,
         _ => document(&list, &list_items(&list)?, format)?,
@@ -158,7 +170,10 @@ pub(crate) fn document(
             yaml.context("write YAML")?
         }
         Format::JsonPath(template) => template.fill(&serde_json::to_value(document)?)?,
-        _ => serde_json::to_string_pretty(document)? + "\n",
+        Format::Json => serde_json::to_string_pretty(document)? + "\n",
+        _ => bail!(
+            "this answer is no list of rows: write -o table, json, jsonl, yaml or jsonpath=TEMPLATE"
+        ),
     })
 }
 
@@ -233,7 +248,16 @@ mod tests {
     #[test]
     fn every_format_is_read_and_a_wrong_one_lists_them() {
         for word in [
-            "table", "wide", "json", "jsonl", "yaml", "csv", "name", "linkerd",
+            "table",
+            "wide",
+            "json",
+            "jsonl",
+            "yaml",
+            "csv",
+            "name",
+            "linkerd",
+            "logfmt",
+            "cyclonedx",
         ] {
             word.parse::<Format>().unwrap();
         }

@@ -6,12 +6,15 @@ mod edges;
 mod flow_rows;
 mod flows;
 mod format;
+mod inventory;
 mod path;
 mod sheet;
 mod status;
 mod style;
 mod text;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,7 @@ pub(crate) use edges::{edge_name, edges, path as end_path, sort_edges, status as
 pub(crate) use flow_rows::{flows, tap_header, tap_line};
 pub(crate) use flows::{classified, flow_line, flow_name};
 pub(crate) use format::{Format, Listing, Look, document, list};
+pub(crate) use inventory::{certificates, inventory, item_name};
 pub(crate) use sheet::{Screen, Sheet};
 pub(crate) use status::status;
 pub(crate) use style::Style;

@@ -13,6 +13,8 @@ pub(crate) fn status(status: &Status) -> String {
     out
 }
 
+/// By question: what is watched, what is not and why, what was lost, what it costs, and where
+/// names come from.
 fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(
         out,
@@ -22,24 +24,25 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         took(status.uptime_seconds),
         safe(&status.socket)
     )?;
-    let flows = &status.flows;
+    writeln!(out, "\nWHAT IS WATCHED?")?;
+    watched(out, status)?;
+    writeln!(out, "\nWHAT IS NOT, AND WHY?")?;
+    not_watched(out, status)?;
+    writeln!(out, "\nWHAT WAS LOST?")?;
+    lost(out, status)?;
+    writeln!(out, "\nWHAT DOES IT COST?")?;
+    cost(out, status)?;
+    writeln!(out, "\nWHERE DO NAMES COME FROM?")?;
+    sources(out, status)?;
+    exemptions(out, status)
+}
+
+fn watched(out: &mut String, status: &Status) -> std::fmt::Result {
+    let coverage = &status.coverage;
     writeln!(
         out,
-        "\nflows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
-        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
-    )?;
-    let flows = &status.datagrams;
-    writeln!(
-        out,
-        "udp flows: {} seen, {} classified, {} undecided, {} followed to another address, {} evicted, {} tracked now",
-        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
-    )?;
-    not_looked_at(out, status)?;
-    writeln!(
-        out,
-        "edges: {} over the last {}",
-        status.edges.edges,
-        took(status.window_seconds)
+        "pods: {} with an interface here, {} of them watched",
+        coverage.pods, coverage.watched
     )?;
     let attach = &status.kernel.attach;
     writeln!(
@@ -51,27 +54,23 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
         attach.p50_us / 1_000,
         attach.p99_us / 1_000
     )?;
-    let coverage = &status.coverage;
+    let flows = &status.flows;
     writeln!(
         out,
-        "pods: {} with an interface here, {} of them watched",
-        coverage.pods, coverage.watched
+        "flows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
+        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
     )?;
-    for pod in &coverage.unwatched {
-        writeln!(
-            out,
-            "  not watched: {}/{}: {}",
-            safe(&pod.namespace),
-            safe(&pod.name),
-            safe(&pod.reason)
-        )?;
-    }
+    let flows = &status.datagrams;
     writeln!(
         out,
-        "reader: longest pause {} ms, {} malformed events; {} samples lost in this window\n",
-        status.engine.longest_pause_us / 1_000,
-        status.engine.malformed,
-        coverage.samples_lost
+        "udp flows: {} seen, {} classified, {} undecided, {} followed to another address, {} evicted, {} tracked now",
+        flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
+    )?;
+    writeln!(
+        out,
+        "edges: {} over the last {}",
+        status.edges.edges,
+        took(status.window_seconds)
     )?;
     let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST"]);
     for interface in &status.kernel.interfaces {
@@ -87,7 +86,32 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
             interface.lost.values().sum::<u64>().to_string(),
         ]);
     }
-    for failed in &status.kernel.not_attached {
+    writeln!(out, "{}", interfaces.trim_fmt())
+}
+
+fn not_watched(out: &mut String, status: &Status) -> std::fmt::Result {
+    let coverage = &status.coverage;
+    for pod in &coverage.unwatched {
+        writeln!(
+            out,
+            "  not watched: {}/{}: {}",
+            safe(&pod.namespace),
+            safe(&pod.name),
+            safe(&pod.reason)
+        )?;
+    }
+    let all = coverage.pods.saturating_sub(coverage.watched);
+    let named = coverage.unwatched.len() as u64;
+    if all > named {
+        writeln!(out, "  not watched: {} more pods", all - named)?;
+    }
+    not_looked_at(out, status)?;
+    let kernel = &status.kernel;
+    if kernel.not_attached.is_empty() && kernel.uplinks.is_empty() {
+        return Ok(());
+    }
+    let mut interfaces = table(&["INTERFACE", "IFINDEX", "WHY"]);
+    for failed in &kernel.not_attached {
         interfaces.add_row([
             safe(&failed.name).into_owned(),
             failed.ifindex.to_string(),
@@ -96,18 +120,29 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
                 failed.attempts,
                 safe(&failed.reason)
             ),
-            "-".into(),
         ]);
     }
-    for uplink in &status.kernel.uplinks {
+    for uplink in &kernel.uplinks {
         interfaces.add_row([
             safe(&uplink.name).into_owned(),
             uplink.ifindex.to_string(),
             format!("uplink, not watched: {}", safe(&uplink.reason)),
-            "-".into(),
         ]);
     }
-    writeln!(out, "{}\n", interfaces.trim_fmt())?;
+    writeln!(out, "{}", interfaces.trim_fmt())
+}
+
+fn lost(out: &mut String, status: &Status) -> std::fmt::Result {
+    writeln!(
+        out,
+        "{} samples in the last {}, {} malformed events",
+        status.coverage.samples_lost,
+        took(status.window_seconds),
+        status.engine.malformed
+    )
+}
+
+fn cost(out: &mut String, status: &Status) -> std::fmt::Result {
     let mut programs = table(&["PROGRAM", "RUNS", "TIME", "TIME/RUN"]);
     for program in &status.kernel.programs {
         let each = program.run_time_ns.checked_div(program.run_count);
@@ -118,12 +153,20 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
             each.map_or("-".into(), |ns| format!("{ns} ns")),
         ]);
     }
-    writeln!(out, "{}\n", programs.trim_fmt())?;
+    writeln!(out, "{}", programs.trim_fmt())?;
+    writeln!(
+        out,
+        "reader: longest pause {} ms",
+        status.engine.longest_pause_us / 1_000
+    )?;
     let mut counters = table(&["COUNTER", "SEGMENTS"]);
     for (name, value) in &status.kernel.counters {
         counters.add_row([safe(name).into_owned(), value.to_string()]);
     }
-    writeln!(out, "{}\n", counters.trim_fmt())?;
+    writeln!(out, "{}", counters.trim_fmt())
+}
+
+fn sources(out: &mut String, status: &Status) -> std::fmt::Result {
     let mut sources = table(&["NAME SOURCE", "ENTRIES", "STATE"]);
     for source in &status.sources {
         let state = match &source.error {
@@ -142,8 +185,7 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
             state,
         ]);
     }
-    writeln!(out, "{}", sources.trim_fmt())?;
-    exemptions(out, status)
+    writeln!(out, "{}", sources.trim_fmt())
 }
 
 /// What crossed the interfaces and was not looked into, in one line.

@@ -68,6 +68,17 @@ pub(crate) fn classify(
     path: &Path,
     inherit: bool,
     unread: &mut Unread,
+    each: impl FnMut(FlowRecord),
+) -> anyhow::Result<bool> {
+    classify_and(path, inherit, unread, |_| {}, each)
+}
+
+/// The same, with each segment and datagram before what becomes of it.
+pub(crate) fn classify_and(
+    path: &Path,
+    inherit: bool,
+    unread: &mut Unread,
+    mut sample: impl FnMut(&Decoded<'_>),
     mut each: impl FnMut(FlowRecord),
 ) -> anyhow::Result<bool> {
     let capture = Capture::open(path)?;
@@ -96,7 +107,11 @@ pub(crate) fn classify(
         |consumed| bar.set_position(consumed),
         |packet| {
             packets += 1;
-            match decoder.decode(packet) {
+            let decoded = decoder.decode(packet);
+            if let Some(decoded) = &decoded {
+                sample(decoded);
+            }
+            match decoded {
                 Some(Decoded::Segment(segment)) => table.observe(&segment, &mut sink),
                 Some(Decoded::Datagram(datagram)) => {
                     datagrams.observe(&datagram, &mut datagram_sink);

@@ -192,6 +192,7 @@ fn flow_list(items: Vec<FlowRecord>) -> FlowList {
         node,
         generated: latest.unwrap_or_default(),
         window_seconds: 0,
+        nodes: None,
         watched: None,
         history: None,
         items,

@@ -89,7 +89,9 @@ impl Source {
             Self::Node(socket) => client::get(socket, "/v1/flows").await,
             Self::File(path) => file::read(path)?.flows(path),
             Self::Prometheus(_) => bail!("metrics have no connections: ask `mtls edges`"),
-            Self::Cluster(..) => bail!("flows are asked of one node, on its socket"),
+            Self::Cluster(options, namespace) => {
+                Cluster::connect(options, namespace).await?.flows().await
+            }
         }
     }
 
@@ -112,6 +114,18 @@ impl Source {
                 Ok((statuses, Some(nodes)))
             }
             _ => Ok((vec![self.status().await?], None)),
+        }
+    }
+
+    /// The samples of all connections from now on, and what is said of these.
+    pub(crate) async fn recording(&self) -> anyhow::Result<Tap> {
+        match self {
+            Self::Node(socket) => Ok(Tap::new(client::open(socket, "/v1/record").await?)),
+            Self::File(_) => bail!("nothing happens in a file"),
+            Self::Prometheus(_) => bail!("metrics have no packets: ask a node's daemon"),
+            Self::Cluster(..) => bail!(
+                "packets are recorded on their node: kubectl exec POD-OF-THE-DAEMON -- mtls record -w - > FILE.pcapng"
+            ),
         }
     }
 

@@ -4,10 +4,13 @@ use anyhow::{Context, bail};
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
-use mtls_core::record::TapLine;
+use mtls_core::record::{Recorded, TapLine};
 
 /// Longest line taken from the daemon, in bytes.
 const MAX_LINE: usize = 1 << 20;
+
+const NOT_UNDERSTOOD: &str =
+    "the daemon's answer is not understood: is it of the same version as this program?";
 
 /// A stream of lines.
 pub(crate) struct Tap {
@@ -26,17 +29,24 @@ impl Tap {
         }
     }
 
-    /// The next line. It is an error when there are no more: the daemon has stopped. Nothing is
-    /// lost when this is called off.
+    /// The next line of the tap. It is an error when there are no more: the daemon has stopped.
+    /// Nothing is lost when this is called off.
     pub(crate) async fn next(&mut self) -> anyhow::Result<TapLine> {
+        TapLine::read(self.line().await?).context(NOT_UNDERSTOOD)
+    }
+
+    /// The next line of a recording, likewise.
+    pub(crate) async fn recorded(&mut self) -> anyhow::Result<Recorded> {
+        serde_json::from_slice(self.line().await?).context(NOT_UNDERSTOOD)
+    }
+
+    async fn line(&mut self) -> anyhow::Result<&[u8]> {
         loop {
             let rest = &self.buffer[self.start..];
             if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
-                let line = TapLine::read(&rest[..length]).context(
-                    "the daemon's answer is not understood: is it of the same version as this program?",
-                );
+                let begin = self.start;
                 self.start += length + 1;
-                return line;
+                return Ok(&self.buffer[begin..begin + length]);
             }
             self.buffer.drain(..std::mem::take(&mut self.start));
             if self.buffer.len() > MAX_LINE {

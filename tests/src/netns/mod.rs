@@ -112,6 +112,13 @@ impl Node {
         Path::new(FILES)
     }
 
+    /// A directory without anything in it, as text.
+    pub fn empty_dir(&self) -> Result<String> {
+        let path = self.files().join("empty");
+        std::fs::create_dir_all(&path)?;
+        Ok(path.to_str().context("a path that is no text")?.to_owned())
+    }
+
     /// The directory with one file for each pod's namespace, as `/var/run/netns` is.
     pub fn netns_dir(&self) -> PathBuf {
         self.files().join("netns")

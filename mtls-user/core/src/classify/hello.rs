@@ -17,6 +17,8 @@ pub(super) struct Hello {
     pub(super) server_name: Option<SmolStr>,
     /// The protocols offered by ALPN, of which the first [`text::MAX`] bytes are kept.
     pub(super) alpn: Arc<[SmolStr]>,
+    /// The groups offered for the key exchange, of which the first [`MAX_GROUPS`] are kept.
+    pub(super) groups: Arc<[u16]>,
     pub(super) ja4: Option<SmolStr>,
     /// The mesh whose fingerprint it bears.
     pub(super) mesh: Option<&'static Mesh>,
@@ -49,6 +51,9 @@ pub(super) struct Flight {
     /// known.
     pub(super) hash: Option<u16>,
 }
+
+/// More groups than any client offers: some 60 have a number.
+const MAX_GROUPS: usize = 64;
 
 /// A raw public key, as a kind of certificate (RFC 7250 §7).
 const RAW_PUBLIC_KEY: u8 = 2;
@@ -90,6 +95,7 @@ impl Hello {
             }),
             server_name,
             alpn: protocols(alpn).map(text::clean).collect(),
+            groups: hello.groups().take(MAX_GROUPS).collect(),
             ja4: Some(Ja4::of(hello, carrier).text()),
             version: hello.highest_version(),
             external_psk: is_external(hello),
@@ -130,6 +136,7 @@ pub(super) fn name(
                 | extension::ALPN
                 | extension::SIGNATURE_ALGORITHMS
                 | extension::SUPPORTED_VERSIONS
+                | extension::SUPPORTED_GROUPS
                 | extension::CLIENT_CERTIFICATE_TYPE
         ) {
             data.hash(&mut state);

@@ -14,10 +14,14 @@ use super::{ClientCertificate, Time, Validity, Word, nullable};
 pub struct TlsInfo {
     /// `1.3`, `1.2`, …; `3.0` is written `ssl3`, a draft as `1.3-draft23`.
     pub version: Option<SmolStr>,
+    /// The highest version that the client offered.
+    pub version_offered: Option<SmolStr>,
     /// IANA name of the cipher suite the server chose.
     pub cipher: Option<SmolStr>,
     /// Named group of the key exchange (1.3).
     pub group: Option<SmolStr>,
+    /// Groups that the client offered, in its order.
+    pub groups_offered: Arc<[SmolStr]>,
     /// Server name the client asked for, escaped.
     pub sni: Option<SmolStr>,
     /// Protocol the server chose (≤ 1.2), or the only one offered (1.3 encrypts the choice).
@@ -81,6 +85,14 @@ pub struct CertificateInfo {
     pub validity: Word<Validity>,
     /// `rsa-2048`, `ecdsa-p256`, `ed25519`, …
     pub key: SmolStr,
+    /// The serial number, in hexadecimal digits; null in what earlier versions wrote.
+    #[serde(with = "nullable")]
+    #[schemars(with = "Option<SmolStr>")]
+    pub serial: SmolStr,
+    /// SHA-256 of the whole certificate, in hexadecimal digits; null likewise.
+    #[serde(with = "nullable")]
+    #[schemars(with = "Option<SmolStr>")]
+    pub sha256: SmolStr,
 }
 
 /// What plaintext HTTP showed: the first exchange of the flow.

@@ -155,6 +155,9 @@ pub struct FlowList {
     /// Seconds for which a closed connection counts; 0 of a capture.
     #[serde(default)]
     pub window_seconds: u64,
+    /// Which nodes answered, where all were asked; null where one was.
+    #[serde(default)]
+    pub nodes: Option<Nodes>,
     /// How much could be seen; null of a capture.
     #[serde(default)]
     pub watched: Option<Watched>,

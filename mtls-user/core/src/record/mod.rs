@@ -13,10 +13,12 @@ mod explain;
 mod flow;
 mod gate;
 pub mod identities;
+mod inventory;
 mod join;
 mod list;
 mod nullable;
 mod peer;
+mod sample;
 mod status;
 mod tap;
 mod time;
@@ -30,11 +32,16 @@ pub use edge::{Coverage, EdgeKey, EdgeRecord, Span, Tally, severity};
 pub use explain::Explanation;
 pub use flow::{Bytes, Ends, Exemption, Expectation, FlowRecord, Mismatch};
 pub use gate::{Finding, Gate, GateFinding, GateReport, Level};
+pub use inventory::{
+    Aspect, Below, CertificateList, CertificateSeen, Inventory, InventoryItem, NotVisible,
+    PostQuantum, Shown,
+};
 pub use join::join;
 pub use list::{
     CaptureList, EdgeList, FlowList, History, List, Nodes, NotLookedAt, SilentNode, Watched,
 };
 pub use peer::{Peer, Workload};
+pub use sample::{Recorded, Sample};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,
     LatencySummary, NotAttached, PodCoverage, ProgramStats, RingStats, SourceHealth, Status,

@@ -13,5 +13,5 @@ pub mod tls;
 pub mod unread;
 
 pub use datagram::Datagram;
-pub use segment::{Checksum, Direction, Endpoint, Segment, TcpFlags};
+pub use segment::{Checksum, Direction, Endpoint, Segment, Sum, TcpFlags};
 pub use unread::{Unread, What};

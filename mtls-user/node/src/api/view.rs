@@ -1,5 +1,7 @@
 //! What the owner of one namespace sees: what has an end in it; the other end is its name alone.
 
+use std::sync::Arc;
+
 use smol_str::ToSmolStr;
 
 use mtls_core::record::identities::{Alike, Identities, NodeEdges};
@@ -135,6 +137,8 @@ fn hide(tls: &mut TlsInfo, own_src: bool, own_dst: bool) {
         tls.client_identity = None;
         tls.client_cert = None;
         tls.ja4 = None;
+        tls.version_offered = None;
+        tls.groups_offered = Arc::default();
     }
     if !own_dst {
         tls.server_identity = None;
@@ -206,6 +210,8 @@ mod tests {
                 server_cert: Some(certificate(dst)),
                 sni: Some(format!("{dst}.svc").into()),
                 ja4: Some(format!("{src}-print").into()),
+                version_offered: Some(format!("{src}-version").into()),
+                groups_offered: [SmolStr::from(format!("{src}-group"))].into(),
                 ..TlsInfo::default()
             })),
             http: Some(HttpInfo {

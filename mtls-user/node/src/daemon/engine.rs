@@ -19,12 +19,15 @@ use super::lost::Lost;
 use super::waiting::{Pending, Waiting, is_unnamed};
 use crate::clock::{now, wall};
 use crate::edges::EdgeTable;
-use crate::kernel::{Events, LossReader};
+use crate::kernel::{Events, LossReader, Sample};
 use crate::metrics::{self, Meter};
 use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, Loss};
 use mtls_core::record::identities::Identities;
-use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowRecord, Time, Unseen, Verdict};
+use mtls_core::record::{
+    EdgeRecord, EdgeStats, EngineStats, FlowRecord, Recorded, Sample as Copied, Time, Unseen,
+    Verdict,
+};
 
 /// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
 const TAP_BACKLOG: usize = 8_192;
@@ -96,6 +99,8 @@ struct Ledger {
     node: SmolStr,
     directory: Arc<Directory>,
     tap: broadcast::Sender<Arc<FlowRecord>>,
+    /// Samples, and what becomes of them, for whoever records.
+    recording: broadcast::Sender<Recorded>,
     refresher: Arc<Notify>,
     waiting: Waiting,
     /// Open flows reported although an end has no name yet.
@@ -132,6 +137,7 @@ impl Engine {
                 node,
                 directory,
                 tap: broadcast::Sender::new(TAP_BACKLOG),
+                recording: broadcast::Sender::new(TAP_BACKLOG),
                 refresher,
                 waiting: Waiting::default(),
                 unnamed: HashMap::new(),
@@ -145,6 +151,10 @@ impl Engine {
 
     pub(super) fn tap(&self) -> broadcast::Sender<Arc<FlowRecord>> {
         self.ledger.tap.clone()
+    }
+
+    pub(super) fn recording(&self) -> broadcast::Sender<Recorded> {
+        self.ledger.recording.clone()
     }
 
     /// Reads and answers until it is told to end.
@@ -168,6 +178,7 @@ impl Engine {
                         busy = Some(Instant::now());
                         self.losses.look(flows);
                     }
+                    ledger.copy(sample);
                     flows.observe(sample, &mut |event, view| ledger.note(event, view));
                 }), if !drained => {
                     read.context("read samples")?;
@@ -206,6 +217,7 @@ impl Engine {
         let (flows, ledger) = (&mut self.flows, &mut self.ledger);
         self.losses.look(flows);
         events.drain(|sample| {
+            ledger.copy(sample);
             flows.observe(sample, &mut |event, view| ledger.note(event, view));
         });
         self.settle(events);
@@ -336,6 +348,20 @@ impl Losses {
 }
 
 impl Ledger {
+    /// Samples are copied only while somebody records. What is foreign is of no connection.
+    fn copy(&self, sample: Sample<'_>) {
+        if self.recording.receiver_count() == 0 {
+            return;
+        }
+        let mut copied = match sample {
+            Sample::Segment(segment) if !segment.foreign => Copied::from(segment),
+            Sample::Datagram(datagram) if !datagram.foreign => Copied::from(datagram),
+            _ => return,
+        };
+        copied.time = stamp(copied.time);
+        let _ = self.recording.send(Recorded::Sample(Arc::new(copied)));
+    }
+
     fn note(&mut self, event: Event, view: Seen<'_>) {
         if event == Event::Opened {
             self.opened.push(view.which());
@@ -404,11 +430,14 @@ impl Ledger {
             event == Event::Closed,
         );
         // Nothing is made for nobody.
-        if event != Event::Opened && self.tap.receiver_count() > 0 {
+        let listeners = self.tap.receiver_count() + self.recording.receiver_count();
+        if event != Event::Opened && listeners > 0 {
             let mut flow = flow.clone();
             flow.first_seen = stamp(flow.first_seen);
             flow.last_seen = stamp(flow.last_seen);
-            let _ = self.tap.send(Arc::new(flow));
+            let flow = Arc::new(flow);
+            let _ = self.tap.send(flow.clone());
+            let _ = self.recording.send(Recorded::Flow(flow));
         }
         self.history.note(Arc::new(flow), now());
     }

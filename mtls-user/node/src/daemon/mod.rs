@@ -50,8 +50,9 @@ pub const SOCKET: &str = "/run/mtls/mtls.sock";
 pub struct Options {
     /// The socket that it answers on.
     pub socket: PathBuf,
-    /// Where network namespaces have names.
-    pub netns_dir: PathBuf,
+    /// Where network namespaces have names; an error where it was named and is not there. `None`:
+    /// `/var/run/netns`, which may be missing.
+    pub netns_dir: Option<PathBuf>,
     /// A file of pod names.
     pub pods: Option<PathBuf>,
     /// A file of exemptions.
@@ -159,6 +160,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         names.refresher(),
     );
     let tap = engine.tap();
+    let recording = engine.recording();
     // Its own reactor too: it waits with nobody else.
     let reactor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -190,6 +192,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         engine: engine_tx,
         attacher: attacher_tx.clone(),
         tap,
+        recording,
         node,
         directory,
         socket: options.socket.clone(),
@@ -253,6 +256,10 @@ fn check(options: &Options) -> anyhow::Result<()> {
         let what = format!("--cri-endpoint {}", path.display());
         let meta = std::fs::metadata(path).with_context(|| what.clone())?;
         anyhow::ensure!(meta.file_type().is_socket(), "{what}: is no socket");
+    }
+    if let Some(path) = &options.netns_dir {
+        let what = format!("--netns-dir {}", path.display());
+        std::fs::read_dir(path).with_context(|| what)?;
     }
     if let Some(path) = &options.kubernetes.kubeconfig {
         crate::pods::kubernetes::check(path)?;

@@ -21,6 +21,8 @@ const AFTER: [Duration; 3] = [
     Duration::from_millis(150),
     Duration::from_millis(500),
 ];
+/// Where `ip netns` gives namespaces their names.
+const NETNS_DIR: &str = "/var/run/netns";
 /// News within this time is one.
 const BURST: Duration = Duration::from_millis(10);
 /// How long the start may wait for the container runtime, so that the first flow finds names.
@@ -45,7 +47,9 @@ impl Names {
             directory.publish(Source::File, pods::read_file(path)?, now());
         }
         let node = options.kubernetes.node.clone();
-        look(&netlink, &directory, &options.netns_dir, node.as_deref()).await;
+        let netns_dir = options.netns_dir.as_deref();
+        let netns_dir = netns_dir.unwrap_or_else(|| Path::new(NETNS_DIR)).to_owned();
+        look(&netlink, &directory, &netns_dir, node.as_deref()).await;
         let (missed, missing) = watch::channel(0);
         if options.cri {
             let mut cri = Cri::new(
@@ -68,7 +72,6 @@ impl Names {
             });
         }
         let wanted = Arc::new(Notify::new());
-        let netns_dir = options.netns_dir.clone();
         parts.task(
             "looking for namespaces",
             follow(netlink, directory, netns_dir, node, wanted.clone(), missed),

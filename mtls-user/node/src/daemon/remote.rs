@@ -42,7 +42,7 @@ struct Token(Arc<str>);
 #[serde(deny_unknown_fields)]
 struct Asked {
     namespace: Option<SmolStr>,
-    /// How many connections may be reported with the edges.
+    /// How many connections may be reported, with the edges or one by one.
     connections: Option<u32>,
 }
 
@@ -55,6 +55,7 @@ pub(super) async fn serve(
     let shared = Arc::new(Shared { access, state });
     let app = Router::new()
         .route("/v1/edges", get(edges))
+        .route("/v1/flows", get(flows))
         .route("/v1/tap", get(tap))
         .route("/v1/status", get(status))
         .fallback(|| async { StatusCode::NOT_FOUND })
@@ -158,6 +159,46 @@ async fn edges(
             }),
         })
         .await
+}
+
+/// Who may see connections as they are classified may see those that were.
+async fn flows(
+    State(shared): State<Arc<Shared>>,
+    Extension(activity): Extension<Activity>,
+    Extension(token): Extension<Token>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let namespace = asked.namespace.as_deref();
+    let scope = shared.access.scope(&token.0, Resource::Taps, namespace);
+    let scope = match scope.await {
+        Ok(scope) => scope,
+        Err(why) => return refused(why),
+    };
+    activity.answered();
+    let state = &shared.state;
+    let Some(_turn) = state.turn().await else {
+        return stopping();
+    };
+    let most = asked.connections.map_or(usize::MAX, |most| most as usize);
+    let Some(mut list) = state.flows(most).await else {
+        return stopping();
+    };
+    match (&scope, namespace) {
+        (Scope::Namespace(own), _) => {
+            let seen = list.items.iter().filter_map(|flow| api::flow(flow, own));
+            list.items = seen.collect();
+            // How many pods the node has is nobody's who does not see them.
+            if let Some(watched) = &mut list.watched {
+                (watched.pods, watched.pods_watched) = (None, None);
+            }
+        }
+        (Scope::Cluster, None) => {}
+        (Scope::Cluster, Some(wanted)) => list.items.retain(|flow| {
+            let ends = [flow.src.namespace(), flow.dst.namespace()];
+            ends.contains(&Some(wanted))
+        }),
+    }
+    state.room.answer(list).await
 }
 
 async fn status(

@@ -32,8 +32,8 @@ use crate::metrics::{self, Outlet};
 use crate::pods::Directory;
 use mtls_core::record::identities::NodeEdges;
 use mtls_core::record::{
-    EdgeList, EdgeRecord, FlowList, FlowRecord, KernelStatus, PodCoverage, SCHEMA, Status, TapLine,
-    Time, Watched,
+    EdgeList, EdgeRecord, FlowList, FlowRecord, KernelStatus, PodCoverage, Recorded, SCHEMA,
+    Status, TapLine, Time, Watched,
 };
 
 /// Bytes of answers that clients have still to read, all together.
@@ -46,6 +46,7 @@ pub(super) struct State {
     pub(super) engine: mpsc::Sender<engine::Query>,
     pub(super) attacher: Sender<attacher::Command>,
     pub(super) tap: broadcast::Sender<Arc<FlowRecord>>,
+    pub(super) recording: broadcast::Sender<Recorded>,
     pub(super) node: SmolStr,
     pub(super) directory: Arc<Directory>,
     pub(super) socket: PathBuf,
@@ -110,6 +111,44 @@ impl State {
         })
     }
 
+    /// The connections that are remembered, the latest last and at most so many; `None` on the way
+    /// out.
+    pub(super) async fn flows(&self, most: usize) -> Option<FlowList> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.engine.send(engine::Query::Flows(reply)).await;
+        let (mut flows, mut history) = answer.await.ok()?;
+        let (stats, kernel) = (stats(self).await?, kernel(self).await?);
+        let coverage = coverage(&self.directory.pods(), &kernel, stats.lost);
+        let stamp = |time: Time| Time::from_nanos(wall(time.as_nanos()));
+        let left_out = flows.len().saturating_sub(most);
+        if left_out > 0 {
+            flows.drain(..left_out);
+            history.forgotten += left_out as u64;
+            history.since = flows.first().map(|flow| flow.last_seen);
+        }
+        let stamped = move || {
+            let flows = flows.into_iter().map(|flow| {
+                let mut flow = Arc::unwrap_or_clone(flow);
+                flow.first_seen = stamp(flow.first_seen);
+                flow.last_seen = stamp(flow.last_seen);
+                flow
+            });
+            flows.collect()
+        };
+        let items = tokio::task::spawn_blocking(stamped).await.ok()?;
+        history.since = history.since.map(stamp);
+        Some(FlowList {
+            schema: SCHEMA,
+            node: Some(self.node.clone()),
+            generated: Time::from_nanos(wall(now())),
+            window_seconds: self.window.as_secs(),
+            nodes: None,
+            watched: Some(watched(&kernel, &coverage)),
+            history: Some(history),
+            items,
+        })
+    }
+
     /// What metrics are made of; `None` where nothing is counted, or on the way out.
     pub(super) async fn metrics(&self) -> Option<(metrics::Snapshot, Status)> {
         let (reply, answer) = oneshot::channel();
@@ -159,9 +198,29 @@ impl State {
         see: impl Fn(Arc<FlowRecord>) -> Option<Arc<FlowRecord>> + Send + 'static,
         until: impl Future<Output = ()> + Send + 'static,
     ) -> Response {
-        let mut events = self.tap.subscribe();
-        let mut stopped = self.stopped.clone();
         let node = self.node.clone();
+        let line = move |event| match event {
+            Ok(flow) => see(flow).map(TapLine::Flow),
+            Err(missed) => Some(TapLine::missed(Some(node.clone()), missed)),
+        };
+        self.lines(self.tap.subscribe(), line, until)
+    }
+
+    /// Samples, and what becomes of them, a line each. Socket's callers alone are let near: there is
+    /// payload in it.
+    fn record(&self) -> Response {
+        let line = |event: Result<_, _>| Some(event.unwrap_or_else(Recorded::Missed));
+        self.lines(self.recording.subscribe(), line, std::future::pending())
+    }
+
+    /// What `line` makes of each event, or of how many were missed, as lines of JSON.
+    fn lines<T: Clone + Send + 'static, L: serde::Serialize + Send>(
+        &self,
+        mut events: broadcast::Receiver<T>,
+        line: impl Fn(Result<T, u64>) -> Option<L> + Send + 'static,
+        until: impl Future<Output = ()> + Send + 'static,
+    ) -> Response {
+        let mut stopped = self.stopped.clone();
         // The body's own little queue: a client that does not read holds up nobody else.
         let (lines, body) = mpsc::channel::<Bytes>(64);
         tokio::spawn(async move {
@@ -174,13 +233,13 @@ impl State {
                     () = lines.closed() => break,
                     event = events.recv() => event,
                 };
-                let line = match event.map(&see) {
-                    Ok(Some(flow)) => TapLine::Flow(flow),
-                    Ok(None) => continue,
-                    Err(RecvError::Lagged(missed)) => TapLine::missed(Some(node.clone()), missed),
+                let event = match event {
+                    Ok(event) => Ok(event),
+                    Err(RecvError::Lagged(missed)) => Err(missed),
                     Err(RecvError::Closed) => break,
                 };
-                let Ok(mut json) = serde_json::to_vec(&line) else {
+                let json = line(event).map(|line| serde_json::to_vec(&line));
+                let Some(Ok(mut json)) = json else {
                     continue;
                 };
                 json.push(b'\n');
@@ -205,6 +264,7 @@ pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
         .route("/v1/edges", get(edges))
         .route("/v1/flows", get(flows))
         .route("/v1/tap", get(tap))
+        .route("/v1/record", get(record))
         .route("/v1/status", get(status))
         .with_state(state);
     connections::serve(listener, app).await;
@@ -269,39 +329,10 @@ async fn flows(state: Shared, activity: Extension<Activity>) -> Response {
     let Ok(_turn) = state.room.making.acquire().await else {
         return stopping();
     };
-    let (reply, answer) = oneshot::channel();
-    let _ = state.engine.send(engine::Query::Flows(reply)).await;
-    let Ok((flows, mut history)) = answer.await else {
-        return stopping();
-    };
-    let (Some(stats), Some(kernel)) = (stats(&state).await, kernel(&state).await) else {
-        return stopping();
-    };
-    let coverage = coverage(&state.directory.pods(), &kernel, stats.lost);
-    let stamp = |time: Time| Time::from_nanos(wall(time.as_nanos()));
-    let stamped = move || {
-        let flows = flows.into_iter().map(|flow| {
-            let mut flow = Arc::unwrap_or_clone(flow);
-            flow.first_seen = stamp(flow.first_seen);
-            flow.last_seen = stamp(flow.last_seen);
-            flow
-        });
-        flows.collect()
-    };
-    let Ok(items) = tokio::task::spawn_blocking(stamped).await else {
-        return stopping();
-    };
-    history.since = history.since.map(stamp);
-    let list = FlowList {
-        schema: SCHEMA,
-        node: Some(state.node.clone()),
-        generated: Time::from_nanos(wall(now())),
-        window_seconds: state.window.as_secs(),
-        watched: Some(watched(&kernel, &coverage)),
-        history: Some(history),
-        items,
-    };
-    state.room.answer(list).await
+    match state.flows(usize::MAX).await {
+        Some(list) => state.room.answer(list).await,
+        None => stopping(),
+    }
 }
 
 /// How much of the node can be seen.
@@ -334,6 +365,11 @@ async fn status(state: Shared, activity: Extension<Activity>) -> Response {
         Some(status) => state.room.answer(status).await,
         None => stopping(),
     }
+}
+
+async fn record(state: Shared, activity: Extension<Activity>) -> Response {
+    activity.streaming();
+    state.record()
 }
 
 async fn tap(state: Shared, activity: Extension<Activity>) -> Response {

@@ -7,9 +7,10 @@ use super::time::duration;
 
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Daemon {
-    /// Where network namespaces have names (`ip netns`); NAMESPACE.POD names a pod.
-    #[arg(long, default_value = "/var/run/netns", value_name = "DIR")]
-    netns_dir: PathBuf,
+    /// Where network namespaces have names (`ip netns`); NAMESPACE.POD names a pod
+    /// [default: /var/run/netns, if it is there].
+    #[arg(long, value_name = "DIR")]
+    netns_dir: Option<PathBuf>,
     /// A file of pod names: lines of `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
     #[arg(long, value_name = "FILE")]
     pods: Option<PathBuf>,

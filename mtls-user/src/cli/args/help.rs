@@ -12,9 +12,10 @@ use super::select::joined;
 const END: &str = "END: deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external, unknown.";
 
 /// The options that are worth a line of the short help; the others are in the long one.
-const SHORT: [&str; 31] = [
+const SHORT: [&str; 35] = [
     "all",
     "allow",
+    "certificates",
     "dir",
     "duration",
     "either",
@@ -32,6 +33,8 @@ const SHORT: [&str; 31] = [
     "node_name",
     "output",
     "pods",
+    "payload",
+    "policy",
     "ports",
     "ready",
     "require",
@@ -44,6 +47,7 @@ const SHORT: [&str; 31] = [
     "watch",
     "what",
     "window",
+    "write",
 ];
 
 /// What is typed for which question, by verb.
@@ -144,6 +148,36 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             (
                 "those in clear, with everything that is known",
                 "mtls flows --verdict plaintext -o wide",
+            ),
+        ],
+    ),
+    (
+        "inventory",
+        &[
+            (
+                "what is below TLS 1.2, or not of this policy?",
+                "mtls inventory --policy intermediate",
+            ),
+            (
+                "which certificates expire next?",
+                "mtls inventory --certificates",
+            ),
+            (
+                "a bill of materials of cryptography (CycloneDX)",
+                "mtls inventory -o cyclonedx",
+            ),
+        ],
+    ),
+    (
+        "record",
+        &[
+            (
+                "what the database's clients do not encrypt, for Wireshark",
+                "mtls record --to data/pg --verdict plaintext --payload -w pg.pcapng",
+            ),
+            (
+                "a capture without what is confidential in it",
+                "mtls record --from dump.pcap -w handshakes.pcapng",
             ),
         ],
     ),

@@ -17,6 +17,7 @@ pub(super) use select::{Output, Select};
 pub(super) use time::duration;
 
 use crate::gate::{Report, Require, Version};
+use crate::inventory::Policy;
 use crate::output::Format;
 use crate::select::End;
 
@@ -62,6 +63,10 @@ pub(super) enum Verb {
     /// The connections of the window, one by one, the latest last.
     #[command(visible_alias = "observe")]
     Flows(Flows),
+    /// What TLS is made of: versions, ciphers, groups, certificates, by workload.
+    Inventory(Inventory),
+    /// Write the samples of connections to a file that Wireshark opens.
+    Record(Record),
     /// Flows as they are classified.
     Tap(Tap),
     /// The edges on a live screen, the worst first.
@@ -163,6 +168,47 @@ pub(super) struct Flows {
     pub(super) select: Select,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Inventory {
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
+    /// Show what is below a policy: modern, intermediate, fips-140-3, cnsa-2.0, or a file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) policy: Option<Policy>,
+    /// Show the certificates instead, the first to expire first.
+    #[arg(long, conflicts_with = "policy")]
+    pub(super) certificates: bool,
+    #[command(flatten)]
+    pub(super) select: Select,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Record {
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
+    /// The pcapng file to write; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) write: PathBuf,
+    /// Write the payload of what is in clear, too; of TLS, only handshakes are written.
+    #[arg(long)]
+    pub(super) payload: bool,
+    /// Stop after so many connections.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max: u64,
+    /// Stop when the file has so many bytes.
+    #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max_bytes: u64,
+    /// Stop after so long.
+    #[arg(long = "for", value_parser = duration, value_name = "TIME", default_value = "60s")]
+    pub(super) duration: Duration,
+    #[command(flatten)]
+    pub(super) select: Select,
 }
 
 #[derive(clap::Args, Debug)]

@@ -123,6 +123,8 @@ impl Hello {
     pub(in crate::classify) fn info(&self, info: &mut TlsInfo) {
         info.sni.clone_from(&self.server_name);
         info.alpn_offered = self.alpn.clone();
+        info.version_offered = Some(names::version(self.version));
+        info.groups_offered = self.groups.iter().copied().map(names::group).collect();
         info.ja4.clone_from(&self.ja4);
         info.ech = self.ech;
         info.early_data = self.early_data;

@@ -1,5 +1,6 @@
 //! What a visible certificate says, parsed once and shared between the flows that show it.
 
+use sha2::{Digest, Sha256};
 use smol_str::{SmolStr, format_smolstr};
 use x509_parser::prelude::*;
 use x509_parser::public_key::PublicKey;
@@ -19,13 +20,17 @@ pub struct Certificate {
 impl Certificate {
     /// The certificate in `der`.
     pub fn parse(der: &[u8]) -> Option<Self> {
-        let (_, cert) = X509Certificate::from_der(der).ok()?;
+        let (rest, cert) = X509Certificate::from_der(der).ok()?;
+        let whole = &der[..der.len() - rest.len()];
         let mut info = CertificateInfo {
             subject: name(cert.subject()).into(),
             issuer: name(cert.issuer()).into(),
             not_before: Time::from_seconds(cert.validity().not_before.timestamp()),
             not_after: Time::from_seconds(cert.validity().not_after.timestamp()),
             key: key(&cert),
+            // RFC 5280 §4.1.2.2: at most 20 octets; what is longer is no number to look up.
+            serial: hex(&cert.raw_serial()[..cert.raw_serial().len().min(20)]),
+            sha256: hex(&Sha256::digest(whole)),
             ..CertificateInfo::default()
         };
         if let Ok(Some(sans)) = cert.subject_alternative_name() {
@@ -71,6 +76,16 @@ impl Certificate {
             .or_else(first)
             .unwrap_or_else(|| self.info.subject.clone())
     }
+}
+
+fn hex(bytes: &[u8]) -> SmolStr {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.into()
 }
 
 /// Relative names from the most specific on, as RFC 4514 writes them.

@@ -9,6 +9,7 @@ use crate::wire::cursor::{Cursor, u16s};
 pub mod extension {
     #![expect(missing_docs, reason = "the names are IANA's")]
     pub const SERVER_NAME: u16 = 0;
+    pub const SUPPORTED_GROUPS: u16 = 10;
     pub const ALPN: u16 = 16;
     pub const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
     pub const CLIENT_CERTIFICATE_TYPE: u16 = 19;
@@ -199,6 +200,15 @@ impl<'a> ClientHello<'a> {
             offered.max()
         };
         highest.unwrap_or(self.version)
+    }
+
+    /// The groups offered for the key exchange, in order, grease aside (RFC 8446 §4.2.7).
+    pub fn groups(&self) -> impl Iterator<Item = u16> + use<'a> {
+        let mut extensions = self.extensions();
+        let data = extensions
+            .find_map(|(kind, data)| (kind == extension::SUPPORTED_GROUPS).then_some(data));
+        let list = data.and_then(|data| Cursor::new(data).vec16());
+        u16s(list.unwrap_or_default()).filter(|group| !is_grease(*group))
     }
 
     /// Whether the suite is among those offered.

@@ -28,6 +28,11 @@ pub fn cipher(id: u16) -> SmolStr {
     )
 }
 
+/// The number of a cipher suite, by its IANA name.
+pub fn cipher_id(name: &str) -> Option<u16> {
+    TlsCipherSuite::from_name(name).map(|suite| suite.id.0)
+}
+
 /// What a cipher suite means for the question who is authenticated and who can read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CipherKind {
@@ -136,6 +141,12 @@ pub fn group(id: u16) -> SmolStr {
     .into()
 }
 
+/// Whether a group, by its name, withstands a quantum computer: ML-KEM (FIPS 203), alone or in a
+/// hybrid, and its drafts.
+pub fn is_post_quantum(group: &str) -> bool {
+    group.contains("MLKEM") || group.contains("Kyber")
+}
+
 /// The name of an alert (RFC 8446 §6, and the older ones).
 pub fn alert(code: u8) -> &'static str {
     match code {
@@ -190,6 +201,19 @@ mod tests {
         assert_eq!(cipher(0x1301), "TLS_AES_128_GCM_SHA256");
         assert_eq!(cipher(0xfafa), "0xfafa");
         assert_eq!(group(0x11ec), "X25519MLKEM768");
+        assert_eq!(cipher_id("TLS_AES_128_GCM_SHA256"), Some(0x1301));
+        assert_eq!(cipher_id("AES128-SHA"), None);
+        let post_quantum = |id| is_post_quantum(&group(id));
+        assert!(
+            [0x0200, 0x11ec, 0x11ed, 0x6399]
+                .into_iter()
+                .all(post_quantum)
+        );
+        assert!(
+            ![0x0017, 0x001d, 0x0100, 0xfefe]
+                .into_iter()
+                .any(post_quantum)
+        );
         assert_eq!(alert(116), "certificate_required");
     }
 

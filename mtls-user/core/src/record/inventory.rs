@@ -1,0 +1,260 @@
+//! What TLS is made of, workload by workload: what `mtls inventory` says.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::word::vocabulary;
+use super::{
+    CertificateInfo, History, List, Nodes, Peer, SCHEMA, Side, Tally, Time, Transport, Watched,
+    Word,
+};
+
+vocabulary! {
+    /// What of a connection a policy judges.
+    Aspect {
+        /// Whether it is TLS at all.
+        Encryption = "encryption",
+        /// The version of TLS.
+        Version = "tls-version",
+        /// The cipher suite.
+        Cipher = "cipher",
+        /// The group of the key exchange.
+        Group = "group",
+        /// The key of the certificate.
+        Key = "key",
+        /// The dates of the certificate.
+        Validity = "validity",
+    }
+}
+
+/// Key exchanges by whether they withstand a quantum computer, and which side holds the others back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PostQuantum {
+    /// Connections with a post-quantum group.
+    pub used: u64,
+    /// Connections without one, as the client offered none.
+    pub held_back_by_client: u64,
+    /// Connections without one, although the client offered one.
+    pub held_back_by_server: u64,
+    /// Connections of which the offer or the choice was not seen, or that had no key exchange.
+    pub unknown: u64,
+}
+
+impl PostQuantum {
+    /// Connections without a post-quantum group.
+    pub fn held_back(&self) -> u64 {
+        self.held_back_by_client + self.held_back_by_server
+    }
+}
+
+/// What is below a policy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Below {
+    /// What of the connections it is.
+    pub aspect: Word<Aspect>,
+    /// What was seen: `1.2`, `x25519`, `rsa-1024`, …
+    pub value: SmolStr,
+    /// The side without which the policy would be met; null where that cannot be told.
+    #[serde(default)]
+    pub held_back_by: Option<Word<Side>>,
+    /// How many connections.
+    pub connections: u64,
+}
+
+/// What one workload was seen to do, as a client or as the server of a port.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct InventoryItem {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The workload.
+    pub workload: Peer,
+    /// At which end of the connections it is.
+    pub role: Word<Side>,
+    /// The server's port; null of a client, who talks to many.
+    pub port: Option<u16>,
+    /// What carries it.
+    pub transport: Word<Transport>,
+    /// Connections that are not exempt, and exempt ones that are TLS.
+    pub connections: u64,
+    /// Those of them that are TLS.
+    pub tls_connections: u64,
+    /// Application protocols; `tls`, `quic` and `dtls` where they are encrypted.
+    pub protocols: Tally,
+    /// Versions of TLS.
+    pub tls_versions: Tally,
+    /// The highest versions that clients offered.
+    pub versions_offered: Tally,
+    /// Cipher suites.
+    pub ciphers: Tally,
+    /// Groups of the key exchange; TLS 1.2 and older are not looked at for it.
+    pub groups: Tally,
+    /// Groups that clients offered: how many connections offered each.
+    pub groups_offered: Tally,
+    /// Whether the key exchanges withstand a quantum computer.
+    pub post_quantum: PostQuantum,
+    /// The workload's own identities.
+    pub identities: Tally,
+    /// SPIFFE ids among them.
+    pub spiffe_ids: Tally,
+    /// Key types of its certificates, by connection.
+    pub key_types: Tally,
+    /// Issuers of its certificates, by connection.
+    pub issuers: Tally,
+    /// Days until the first of its certificates expires, negative where one has; null where none was
+    /// visible.
+    pub days_left: Option<i64>,
+    /// Connections in which a certificate of its own was, or may have been, shown encrypted
+    /// (TLS 1.3), so that nothing is known of it.
+    pub certificates_hidden: u64,
+    /// What is below the policy.
+    pub below: Vec<Below>,
+    /// Connections that the policy cannot judge, by what could not be seen of them.
+    pub not_judged: BTreeMap<Word<Aspect>, u64>,
+    /// The first packet of any of the connections.
+    pub first_seen: Time,
+    /// The last packet seen of any of them.
+    pub last_seen: Time,
+}
+
+impl Default for InventoryItem {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            workload: Peer::default(),
+            role: Side::Server.into(),
+            port: None,
+            transport: Word::default(),
+            connections: 0,
+            tls_connections: 0,
+            protocols: Tally::default(),
+            tls_versions: Tally::default(),
+            versions_offered: Tally::default(),
+            ciphers: Tally::default(),
+            groups: Tally::default(),
+            groups_offered: Tally::default(),
+            post_quantum: PostQuantum::default(),
+            identities: Tally::default(),
+            spiffe_ids: Tally::default(),
+            key_types: Tally::default(),
+            issuers: Tally::default(),
+            days_left: None,
+            certificates_hidden: 0,
+            below: Vec::new(),
+            not_judged: BTreeMap::new(),
+            first_seen: Time::default(),
+            last_seen: Time::default(),
+        }
+    }
+}
+
+/// A certificate that crossed the wire in clear.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct CertificateSeen {
+    /// Version of the schema.
+    pub schema: u32,
+    /// What it says.
+    pub certificate: CertificateInfo,
+    /// Days until it expires, counted from when the answer was made; negative when it has expired.
+    pub days_left: i64,
+    /// Connections that showed it.
+    pub connections: u64,
+    /// Which workloads showed it, and as what; at most 16 of them.
+    pub shown_by: Vec<Shown>,
+    /// Workloads beyond these.
+    pub others: u64,
+    /// When it was last shown.
+    pub last_seen: Time,
+}
+
+/// Who showed a certificate.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Shown {
+    /// The workload.
+    pub workload: Peer,
+    /// At which end of the connection.
+    pub role: Word<Side>,
+}
+
+/// What an inventory cannot say, because it does not cross the wire in clear or was not seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NotVisible {
+    /// TLS 1.3 connections: their certificates are encrypted.
+    pub certificates: u64,
+    /// TLS connections of 1.2 and older, whose key exchange's group is not looked at.
+    pub groups: u64,
+    /// TLS connections whose hellos were not seen: nothing is known of them but that they are TLS.
+    pub hellos: u64,
+    /// Connections of which nothing can be determined.
+    pub unobserved: u64,
+}
+
+/// What the connections of a node, of a cluster or of a capture are made of.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    /// Version of the schema.
+    pub schema: u32,
+    /// The node; null where it is of none or of several.
+    #[serde(default)]
+    pub node: Option<SmolStr>,
+    /// When it was made.
+    pub generated: Time,
+    /// Seconds for which a closed connection counts; 0 of a capture.
+    #[serde(default)]
+    pub window_seconds: u64,
+    /// Which nodes answered, where all were asked; null where one was.
+    #[serde(default)]
+    pub nodes: Option<Nodes>,
+    /// How much could be seen; null of a capture.
+    #[serde(default)]
+    pub watched: Option<Watched>,
+    /// How far back it goes; null of a capture, which is all there.
+    #[serde(default)]
+    pub history: Option<History>,
+    /// The policy that it was held against; null where none was.
+    #[serde(default)]
+    pub policy: Option<SmolStr>,
+    /// Connections that it is made of, each counted once.
+    #[serde(default)]
+    pub connections: u64,
+    /// Those of them that are TLS.
+    #[serde(default)]
+    pub tls_connections: u64,
+    /// Exempt connections without TLS, which are left out.
+    #[serde(default)]
+    pub exempt: u64,
+    /// Connections with something below the policy.
+    #[serde(default)]
+    pub below: u64,
+    /// Connections that the policy cannot judge in full, and of which nothing is known to be below it.
+    #[serde(default)]
+    pub not_judged: u64,
+    /// Whether the key exchanges withstand a quantum computer.
+    #[serde(default)]
+    pub post_quantum: PostQuantum,
+    /// What cannot be said.
+    #[serde(default)]
+    pub not_visible: NotVisible,
+    /// The certificates that were seen, the first to expire first.
+    #[serde(default)]
+    pub certificates: Vec<CertificateSeen>,
+    /// The workloads, each as a client and as the server of each port.
+    pub items: Vec<InventoryItem>,
+}
+
+/// The certificates alone.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateList {
+    /// The certificates, the first to expire first.
+    #[serde(flatten)]
+    pub list: List<CertificateSeen>,
+    /// What cannot be said: of TLS 1.3, no certificate is visible.
+    #[serde(default)]
+    pub not_visible: NotVisible,
+}
