@@ -292,7 +292,10 @@ fn every_format_is_read_by_who_it_is_for() {
         env!("CARGO_MANIFEST_DIR"),
         "/schemas/sarif/sarif-2.1.0.schema.json"
     );
-    let schema = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let schema = std::fs::read_to_string(schema).unwrap();
+    // Its pattern for languages has a bracket too many, which no regular expression has.
+    let schema = schema.replace("{2}]?$", "{2}$");
+    let schema = serde_json::from_str(&schema).unwrap();
     let sarif = jsonschema::draft7::options()
         .should_validate_formats(true)
         .build(&schema)

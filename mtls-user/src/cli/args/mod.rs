@@ -48,7 +48,7 @@ pub(super) struct Args {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    /// A gate: fail unless everything that was seen is as secure as it has to be.
+    /// A gate: fail unless all that was seen is as secure as it has to be.
     Check(Check),
     /// Say what every flow of a capture file is; needs no privileges.
     Classify(Classify),
@@ -56,16 +56,16 @@ pub(super) enum Verb {
     Daemon(Box<Daemon>),
     /// Who talks to whom on this node, and how.
     Edges(Edges),
-    /// Why an edge or a connection is what it is, and what to do about it.
+    /// Why an edge or a connection is what it is, and what to do.
     Explain(Explain),
     /// What has changed between two saved answers.
     Diff(Diff),
-    /// The connections of the window, one by one, the latest last.
+    /// The connections of the window, one by one.
     #[command(visible_alias = "observe")]
     Flows(Flows),
-    /// What TLS is made of: versions, ciphers, groups, certificates, by workload.
+    /// TLS versions, ciphers, groups and certificates, by workload.
     Inventory(Inventory),
-    /// Write the samples of connections to a file that Wireshark opens.
+    /// Write samples of connections to a file for Wireshark.
     Record(Record),
     /// Flows as they are classified.
     Tap(Tap),
