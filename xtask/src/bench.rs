@@ -14,7 +14,8 @@ pub(crate) struct Bench {
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
     /// directory of 10,000 pods. `metrics`: what a scrape of 10,000 edges costs. `engine`: whether names, questions or new interfaces hold up the
     /// reading of samples; needs root. `node`: traffic between two pods with and without the daemon,
-    /// which takes three minutes and needs root.
+    /// which takes three minutes and needs root. `cluster`: 1,000 nodes with 2,000 edges each, made up
+    /// behind the daemons' API and asked through port-forwards.
     what: What,
     /// How to print it.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
@@ -23,6 +24,7 @@ pub(crate) struct Bench {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum What {
+    Cluster,
     Kernel,
     Classify,
     Pods,
@@ -34,6 +36,7 @@ enum What {
 /// Measures.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench.what {
+        What::Cluster => cluster(),
         What::Kernel => kernel(&bench.output),
         What::Classify => classify(&bench.output),
         What::Pods => pods(&bench.output),
@@ -60,6 +63,22 @@ fn pods(output: &str) -> anyhow::Result<()> {
     command.args(["--package", "mtls-node", "--bench", "pods", "--"]);
     command.arg(format!("--output={output}"));
     build::run(&mut command)
+}
+
+fn cluster() -> anyhow::Result<()> {
+    step("building for speed");
+    build::build(&["--profile", "dist", "--package", "mtls-user"], false)?;
+    let mut command = build::cargo();
+    command.args(["bench", "--profile", "dist", "--quiet"]);
+    command.args([
+        "--package",
+        "mtls-node",
+        "--bench",
+        "cluster",
+        "--",
+        "--mtls",
+    ]);
+    build::run(command.arg(target()?.join("dist/mtls")))
 }
 
 fn metrics() -> anyhow::Result<()> {

@@ -32,6 +32,8 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    /// Build and fetch what the cluster needs, and start nothing.
+    Build,
     /// Build what is missing and start the cluster; it stays until `down`.
     Up {
         /// Archives of images that the nodes get, as `cargo xtask image` makes them.
@@ -65,6 +67,7 @@ enum Verb {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     as_root()?;
     match &args.verb {
+        Verb::Build => prepare(),
         Verb::Up { images } => {
             let keeper = up()?;
             for image in images {
@@ -111,8 +114,9 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
         .env("MTLS_CLUSTER", state())
         .env("MTLS_CLUSTER_BIN", bin());
     let tested = build::run(&mut command);
-    drop(keeper);
-    tested
+    // A failed test is what is to be reported first.
+    let ended = keeper.end();
+    tested.and(ended)
 }
 
 /// Puts the image's program among the cluster's, as kubectl finds it.
@@ -130,15 +134,20 @@ fn as_root() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn prepare() -> anyhow::Result<()> {
+    step("what a cluster needs");
+    setup::nodes()?;
+    kube::all()?;
+    tools::all()?;
+    tools::score()
+}
+
 /// Builds what is missing and starts the cluster, which goes with the guard.
 pub(crate) fn up() -> anyhow::Result<Keeper> {
     if keeper::running()?.is_some() {
         bail!("the cluster is up already: `cargo xtask cluster down` ends it");
     }
-    step("what a cluster needs");
-    setup::nodes()?;
-    kube::all()?;
-    tools::all()?;
+    prepare()?;
     step("certificates and an image with busybox, curl and openssl");
     let pki = state().join("pki");
     if !pki.join("kubelet-node2.kubeconfig").is_file() {

@@ -1,8 +1,10 @@
 //! `cargo xtask image`: the program as a container image from scratch, and what it is made of.
 
 mod bill;
+pub(crate) mod linked;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -24,7 +26,8 @@ pub(crate) struct Args {
     /// For which machines.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) arch: Arch,
-    /// How to build the program: `dist` is what is shipped; `dev` is quick to build, and large.
+    /// How to build the program: `dist` is what is shipped; `dev` is the program that the tests use,
+    /// with the libraries of this machine that it needs.
     #[arg(long, default_value = "dist", value_parser = ["dist", "release", "dev"])]
     pub(crate) profile: String,
     /// What the image is called.
@@ -96,7 +99,7 @@ pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let stem = format!("mtls-{VERSION}-linux-{}", args.arch.as_str());
     let archive = dir.join(format!("{stem}.tar"));
-    let files = files(&program, &bill)?;
+    let files = files(&program, &bill, &args.profile)?;
     let image = Image {
         name: &args.name,
         architecture: args.arch.as_str(),
@@ -126,16 +129,29 @@ pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
 }
 
 /// All that is in the image.
-fn files(program: &Path, bill: &Bill) -> anyhow::Result<Files> {
-    Ok(Files::from([
-        ("bin/mtls".into(), Content::Program(read(program)?)),
+fn files(program: &Path, bill: &Bill, profile: &str) -> anyhow::Result<Files> {
+    let mut files = Files::new();
+    if profile == "dev" {
+        linked::add(&mut files, "bin/mtls", &stripped(program)?)?;
+    } else {
+        files.insert("bin/mtls".into(), Content::Program(read(program)?));
+    }
+    files.extend([
         ("licences/MIT".into(), licence("LICENSE-MIT")?),
         ("licences/Apache-2.0".into(), licence("LICENSE-APACHE")?),
         (
             "licences/third-party".into(),
             Content::Text(bill.licences()?.into_bytes()),
         ),
-    ]))
+    ]);
+    Ok(files)
+}
+
+/// A copy without what only a debugger reads, which is most of it.
+fn stripped(program: &Path) -> anyhow::Result<PathBuf> {
+    let to = build::root().join("target/image/mtls");
+    build::run(Command::new("strip").arg("-o").arg(&to).arg(program))?;
+    Ok(to)
 }
 
 fn licence(name: &str) -> anyhow::Result<Content> {
@@ -152,12 +168,20 @@ fn labels() -> serde_json::Value {
 }
 
 /// Builds the program so that it needs nothing beside it: glibc is linked in, with the resolver's
-/// two ways that it has within itself since 2.34 (files and DNS).
+/// two ways that it has within itself since 2.34 (files and DNS). For trials (`dev`) it is the one of
+/// the tests, which need not be built twice.
 pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     step(&format!(
         "building mtls for {}, profile {profile}",
         arch.as_str()
     ));
+    if profile == "dev" {
+        if arch != Arch::native()? {
+            bail!("the profile dev is for this machine's architecture");
+        }
+        build::build(&["--package", "mtls-user"], true)?;
+        return Ok(build::root().join("target/debug/mtls"));
+    }
     let target = arch.target();
     let mut command = match arch {
         Arch::Arm64 if Arch::native()? != Arch::Arm64 => crate::arm64::cargo()?,
@@ -185,11 +209,10 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
         }
     }
     build::run(command.env("RUSTFLAGS", flags))?;
-    let dir = if profile == "dev" { "debug" } else { profile };
     let program = build::root()
         .join("target")
         .join(target)
-        .join(dir)
+        .join(profile)
         .join("mtls");
     is_static(&program)?;
     Ok(program)

@@ -39,6 +39,8 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
         gate::check(&list, &rules, enough)
     };
     super::print(&gate::write(&report, args.output)?)?;
+    // The exit code is the gate's, which takes a silent node into account.
+    let _ = super::answered(list.nodes.as_ref());
     if args.strict_ready && args.output == gate::Report::Text {
         super::print(NOT_SEEN)?;
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use mtls_core::record::{Event, FlowRecord, TapLine, Word};
+use smol_str::SmolStr;
 use tokio::time::{Instant, sleep_until};
 
 use super::args::Tap;
@@ -56,7 +57,18 @@ struct Printer<'a> {
     filter: Filter,
     count: u64,
     /// Flows already printed and still open: their close is not news.
-    classified: std::collections::HashSet<Option<u64>>,
+    classified: std::collections::HashSet<Key>,
+}
+
+/// A connection of whichever node: numbers are each node's own.
+type Key = (Option<SmolStr>, Option<u64>);
+
+/// Its identity where it has one, which both nodes of a connection report.
+fn key(flow: &FlowRecord) -> Key {
+    match &flow.id {
+        Some(id) => (Some(id.clone()), None),
+        None => (flow.node.clone(), flow.connection),
+    }
 }
 
 impl Printer<'_> {
@@ -72,13 +84,13 @@ impl Printer<'_> {
             match flow.event.as_ref().and_then(Word::known) {
                 Some(Event::Updated) => return Ok(true),
                 Some(Event::Closed) => {
-                    if self.classified.remove(&flow.connection) {
+                    if self.classified.remove(&key(flow)) {
                         return Ok(true);
                     }
                 }
                 _ => {
                     if self.classified.len() < REMEMBERED {
-                        self.classified.insert(flow.connection);
+                        self.classified.insert(key(flow));
                     }
                 }
             }

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Portforwarder};
 use mtls_core::record::{Nodes, SilentNode};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use super::Cluster;
 use super::find::Daemon;
@@ -21,6 +22,8 @@ use crate::output::safe;
 
 /// Daemons that are asked at a time.
 pub(super) const IN_FLIGHT: usize = 64;
+/// Answers that are read at a time, of those that have begun: each is in memory as a whole.
+const READING: usize = 8;
 /// Silent nodes that are named.
 const NAMED: usize = 20;
 /// Longest answer of one, in bytes.
@@ -71,24 +74,33 @@ impl Drop for Way {
 }
 
 impl Cluster {
-    /// Asks every daemon for `path`, at most [`IN_FLIGHT`] at a time.
+    /// Asks every daemon for `path`, at most [`IN_FLIGHT`] at a time; the answers together.
     pub(super) async fn ask<T>(&self, path: &str) -> Asked<T>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let path = path.to_owned();
+        let mut answers = Vec::new();
+        let nodes = self.ask_each(path, |answer| answers.push(answer)).await;
+        Asked { answers, nodes }
+    }
+
+    /// The same, each answer as it comes: those of a large cluster are too much to be kept.
+    pub(super) async fn ask_each<T>(&self, path: &str, mut take: impl FnMut(T)) -> Nodes
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let reading = Semaphore::new(READING);
         let bar = progress(self.daemons.all.len());
         let asked = self.daemons.all.iter().map(|daemon| {
-            let path = &path;
-            async move { (daemon, self.one::<T>(daemon, path).await) }
+            let reading = &reading;
+            async move { (daemon, self.one::<T>(daemon, path, reading).await) }
         });
         let mut asked = futures::stream::iter(asked).buffer_unordered(IN_FLIGHT);
-        let mut answers = Vec::new();
         let mut nodes = self.nodes();
         while let Some((daemon, outcome)) = asked.next().await {
             match outcome {
                 Ok(answer) => {
-                    answers.push(answer);
+                    take(answer);
                     nodes.answered += 1;
                 }
                 Err(error) => nodes.silent.push(silent(&daemon.node, &error)),
@@ -97,15 +109,17 @@ impl Cluster {
         }
         bar.finish_and_clear();
         nodes.silent.sort_by(|a, b| a.node.cmp(&b.node));
-        Asked { answers, nodes }
+        nodes
     }
 
-    async fn one<T>(&self, daemon: &Daemon, path: &str) -> anyhow::Result<T>
+    async fn one<T>(&self, daemon: &Daemon, path: &str, reading: &Semaphore) -> anyhow::Result<T>
     where
         T: DeserializeOwned + Send + 'static,
     {
+        let open = in_time(self.patience, self.open(daemon, path)).await?;
+        // The time for which it waits for its turn is not the daemon's.
+        let _turn = reading.acquire().await.context("read the answer")?;
         let answer = async {
-            let open = self.open(daemon, path).await?;
             let body = Limited::new(open.response.into_body(), LONGEST);
             let body = body.collect().await;
             let body = body.map_err(|error| anyhow::anyhow!("the answer broke off: {error}"))?;
@@ -117,8 +131,7 @@ impl Cluster {
                 "the answer is not understood: is the daemon of the same version as this program?",
             )
         };
-        let in_time = tokio::time::timeout(self.patience, answer).await;
-        in_time.unwrap_or_else(|_| bail!("timed out after {}", seconds(self.patience)))
+        in_time(self.patience, answer).await
     }
 
     /// Asks one daemon, whose answer is yet to be read.
@@ -222,8 +235,12 @@ fn short(text: &str) -> String {
     text.trim().chars().take(200).collect()
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f64())
+async fn in_time<T>(
+    patience: Duration,
+    what: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let done = tokio::time::timeout(patience, what).await;
+    done.unwrap_or_else(|_| bail!("timed out after {} s", patience.as_secs_f64()))
 }
 
 fn progress(nodes: usize) -> ProgressBar {

@@ -34,6 +34,7 @@ async fn all(options: &Options, checks: &mut Vec<Check>) -> Option<()> {
         daemons,
         token,
         namespace: None,
+        selected: None,
         patience: std::time::Duration::from_secs(options.node_timeout),
     };
     let asked = cluster.ask::<Status>("/v1/status").await;

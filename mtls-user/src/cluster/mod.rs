@@ -5,6 +5,7 @@ mod ask;
 mod doctor;
 mod find;
 mod flows;
+mod selector;
 mod tap;
 mod token;
 
@@ -16,7 +17,7 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use mtls_core::record::identities::NodeEdges;
-use mtls_core::record::{self, EdgeList, Nodes, Status};
+use mtls_core::record::{self, EdgeList, Nodes, Peer, Status};
 
 pub(crate) use ask::line;
 pub(crate) use doctor::checks;
@@ -52,6 +53,9 @@ pub(crate) struct Options {
         conflicts_with = "as_account"
     )]
     pub(crate) token_file: Option<PathBuf>,
+    /// From or to a workload that has a pod with these labels, as kubectl's -l: app=web,tier!=db.
+    #[arg(short = 'l', long, global = true, value_name = "LABELS")]
+    pub(crate) selector: Option<String>,
     /// How many seconds one daemon may take to answer.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) node_timeout: u64,
@@ -65,6 +69,7 @@ impl Options {
             || self.daemon_namespace.is_some()
             || self.as_account.is_some()
             || self.token_file.is_some()
+            || self.selector.is_some()
     }
 }
 
@@ -85,7 +90,7 @@ pub(crate) enum Namespace {
 }
 
 /// Connections that all daemons together may report, and one at the least and at the most.
-const CONNECTIONS: (usize, usize, usize) = (4 << 20, 1 << 10, 1 << 16);
+const CONNECTIONS: (usize, usize, usize) = (2 << 20, 1 << 10, 1 << 16);
 
 /// A cluster whose daemons can be asked.
 pub(crate) struct Cluster {
@@ -94,6 +99,8 @@ pub(crate) struct Cluster {
     token: String,
     /// The one namespace that is asked about; `None`: all.
     namespace: Option<String>,
+    /// The workloads that are asked about; `None`: all.
+    selected: Option<selector::Selected>,
     patience: Duration,
 }
 
@@ -109,11 +116,16 @@ impl Cluster {
         let named = options.daemon_namespace.as_deref();
         let daemons = find::daemons(&client, named).await?;
         let token = token::obtain(&client, options, &daemons, namespace.as_deref()).await?;
+        let selected = match &options.selector {
+            Some(labels) => Some(select(&client, namespace.as_deref(), labels).await?),
+            None => None,
+        };
         Ok(Self {
             client,
             daemons,
             token,
             namespace,
+            selected,
             patience: Duration::from_secs(options.node_timeout),
         })
     }
@@ -123,13 +135,28 @@ impl Cluster {
         let (all, least, most) = CONNECTIONS;
         let each = (all / self.daemons.all.len().max(1)).clamp(least, most);
         let path = self.path("/v1/edges", &[format!("connections={each}")]);
-        let asked = self.ask::<NodeEdges>(&path).await;
-        self.somebody(&asked.nodes)?;
-        Ok(record::join(asked.answers, asked.nodes))
+        let mut joiner = record::Joiner::default();
+        let nodes = self
+            .ask_each::<NodeEdges>(&path, |one| joiner.add(one))
+            .await;
+        self.somebody(&nodes)?;
+        let mut list = joiner.finish(nodes);
+        list.items.retain(|edge| self.takes([&edge.src, &edge.dst]));
+        Ok(list)
+    }
+
+    /// Whether one of the ends is asked about, as far as labels say.
+    fn takes(&self, ends: [&Peer; 2]) -> bool {
+        let selected = self.selected.as_ref();
+        selected.is_none_or(|selected| selected.takes(ends))
     }
 
     /// How every daemon is.
     pub(crate) async fn statuses(&self) -> anyhow::Result<(Vec<Status>, Nodes)> {
+        anyhow::ensure!(
+            self.selected.is_none(),
+            "-l is of pods, and nodes have a status"
+        );
         let mut asked = self.ask::<Status>("/v1/status").await;
         self.somebody(&asked.nodes)?;
         asked.answers.sort_by(|a, b| a.node.cmp(&b.node));
@@ -161,6 +188,20 @@ impl Cluster {
             format!("{path}?{}", query.join("&"))
         }
     }
+}
+
+/// The workloads with these labels. That there are none is worth a word: nothing will be shown.
+async fn select(
+    client: &Client,
+    namespace: Option<&str>,
+    labels: &str,
+) -> anyhow::Result<selector::Selected> {
+    let selected = selector::Selected::of(client, namespace, labels).await?;
+    if selected.len() == 0 {
+        let place = namespace.unwrap_or("any namespace");
+        eprintln!("mtls: no pod in {place} has the labels {labels}");
+    }
+    Ok(selected)
 }
 
 /// A client by the kubeconfig, as kubectl would have, and its context's namespace.

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc;
 
 use super::ask::{Open, silent};
+use super::selector::Selected;
 use super::{Cluster, ask};
 
 /// Longest line taken from a daemon, in bytes.
@@ -22,17 +23,21 @@ pub(crate) struct Tap {
     /// Who listens, and who cannot.
     pub(crate) nodes: Nodes,
     told: Told,
+    /// The workloads that are asked about; `None`: all.
+    selected: Option<Selected>,
 }
 
 impl Cluster {
     /// Opens every daemon's tap.
-    pub(crate) async fn tap(&self) -> anyhow::Result<Tap> {
+    pub(crate) async fn tap(self) -> anyhow::Result<Tap> {
         use futures::StreamExt;
         let path = self.path("/v1/tap", &[]);
+        let cluster = &self;
         let opened = self.daemons().iter().map(|daemon| {
             let path = &path;
             async move {
-                let open = tokio::time::timeout(self.patience, self.open(daemon, path)).await;
+                let asked = cluster.open(daemon, path);
+                let open = tokio::time::timeout(cluster.patience, asked).await;
                 (
                     daemon.node.clone(),
                     open.unwrap_or_else(|_| bail!("timed out")),
@@ -58,6 +63,7 @@ impl Cluster {
             lines,
             nodes,
             told: Told::default(),
+            selected: self.selected,
         })
     }
 }
@@ -69,7 +75,9 @@ impl Tap {
         loop {
             match self.lines.recv().await {
                 Some((_, Ok(TapLine::Flow(flow)))) => {
-                    if self.told.is_news(&flow) {
+                    let ends = [&flow.src, &flow.dst];
+                    let selected = self.selected.as_ref();
+                    if selected.is_none_or(|one| one.takes(ends)) && self.told.is_news(&flow) {
                         return Ok(TapLine::Flow(flow));
                     }
                 }

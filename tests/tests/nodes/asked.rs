@@ -16,17 +16,17 @@ const TENANT: &str = "tenant";
 const API: &str = "http://127.0.0.1:9847";
 
 /// Runs the plug-in on node1 as kubectl finds it, with a kubeconfig.
-fn plugin(nodes: &Nodes, kubeconfig: &str, args: &[&str]) -> Result<Output> {
+pub(super) fn plugin(nodes: &Nodes, kubeconfig: &str, args: &[&str]) -> Result<Output> {
     let mut command = nodes.command("node1", "kubectl")?;
     command.arg("mtls").args(args).env("KUBECONFIG", kubeconfig);
     command.output().context("start kubectl mtls")
 }
 
-fn admin(nodes: &Nodes) -> String {
+pub(super) fn admin(nodes: &Nodes) -> String {
     nodes.file("pki/admin.kubeconfig").display().to_string()
 }
 
-fn stderr(output: &Output) -> String {
+pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -3,6 +3,7 @@
 
 mod asked;
 mod shop;
+mod verbs;
 
 use std::sync::OnceLock;
 use std::time::Duration;

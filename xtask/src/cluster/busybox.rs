@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::json;
 
-use crate::image::Arch;
+use crate::image::{Arch, linked};
 use crate::oci::{Content, Files, Image, read};
 
 const NAME: &str = "localhost/busybox:1";
@@ -27,14 +27,7 @@ pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
     }
     for program in PROGRAMS {
         let name = program.trim_start_matches("/usr/");
-        files.insert(name.into(), Content::Program(read(Path::new(program))?));
-        let libraries = Command::new("ldd").arg(program).output();
-        let libraries = libraries.context("start ldd")?.stdout;
-        for word in String::from_utf8_lossy(&libraries).split_whitespace() {
-            if let Some(library) = word.strip_prefix('/') {
-                files.insert(library.into(), Content::Program(read(Path::new(word))?));
-            }
-        }
+        linked::add(&mut files, name, Path::new(program))?;
     }
     let text = |text: &str| Content::Text(text.as_bytes().to_vec());
     files.insert("etc/passwd".into(), text("root:x:0:0:root:/:/bin/sh\n"));

@@ -89,6 +89,26 @@ impl Keeper {
         Ok(())
     }
 
+    /// Ends the cluster; an error when something of it is left.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
+        let ended = self.finish();
+        self.stays = true;
+        ended
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        step("ending the cluster");
+        // The end of its input ends it.
+        drop(self.child.stdin.take());
+        let status = self.child.wait().context("wait for the keeper")?;
+        let _ = fs::remove_dir_all(run_dir());
+        if !status.success() {
+            let log = fs::read_to_string(state().join("keeper.log")).unwrap_or_default();
+            bail!("something of the cluster is left:\n{log}");
+        }
+        Ok(())
+    }
+
     /// Lets the cluster outlive this process.
     pub(super) fn stay(mut self) -> anyhow::Result<()> {
         let stdin = self.child.stdin.as_mut().context("no way to the keeper")?;
@@ -119,11 +139,9 @@ impl Drop for Keeper {
         if self.stays {
             return;
         }
-        step("ending the cluster");
-        // The end of its input ends it.
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(run_dir());
+        if let Err(error) = self.finish() {
+            eprintln!("{error:#}");
+        }
     }
 }
 

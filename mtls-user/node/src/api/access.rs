@@ -39,6 +39,8 @@ const MAX_TOKEN: usize = 8 << 10;
 pub enum Resource {
     /// Edges.
     Edges,
+    /// The connections that are remembered.
+    Flows,
     /// Flows as they are classified.
     Taps,
     /// How the daemon is.
@@ -50,6 +52,7 @@ impl Resource {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Edges => "edges",
+            Self::Flows => "flows",
             Self::Taps => "taps",
             Self::Status => "status",
         }

@@ -7,7 +7,7 @@ mod access;
 mod view;
 
 pub use access::{Access, Refused, Resource, Scope};
-pub use view::{edge, edges, flow};
+pub use view::{edge, edges, flow, watched};
 
 /// The audience that a token has to be for: one for anything else, the API server itself above all,
 /// is not taken, so that it is worth nothing to send it here by mistake.

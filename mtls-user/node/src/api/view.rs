@@ -71,9 +71,6 @@ pub fn flow(flow: &FlowRecord, namespace: &str) -> Option<FlowRecord> {
 }
 
 /// The edges that `see` lets through, as it shows them, with their connections and no others'.
-///
-/// How many pods the node has is nobody's who does not see them; what was lost is told to everybody, as
-/// without it an empty list would look like a clean one.
 pub fn edges(all: NodeEdges, see: impl Fn(&EdgeRecord) -> Option<EdgeRecord>) -> NodeEdges {
     let mut items = Vec::new();
     let mut places = Vec::new();
@@ -92,14 +89,20 @@ pub fn edges(all: NodeEdges, see: impl Fn(&EdgeRecord) -> Option<EdgeRecord>) ->
             items: identities.collect(),
         },
         edges: EdgeList {
-            watched: Watched {
-                pods: None,
-                pods_watched: None,
-                ..all.edges.watched
-            },
+            watched: watched(all.edges.watched),
             items,
             ..all.edges
         },
+    }
+}
+
+/// How much could be seen. How many pods the node has is nobody's who does not see them; what was lost is
+/// told to everybody, as without it an empty list would look like a clean one.
+pub fn watched(all: Watched) -> Watched {
+    Watched {
+        pods: None,
+        pods_watched: None,
+        ..all
     }
 }
 

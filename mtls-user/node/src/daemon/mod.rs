@@ -21,6 +21,7 @@ mod parts;
 mod remote;
 mod scrape;
 mod server;
+pub mod simulated;
 mod socket;
 mod status;
 mod uptime;

@@ -161,7 +161,6 @@ async fn edges(
         .await
 }
 
-/// Who may see connections as they are classified may see those that were.
 async fn flows(
     State(shared): State<Arc<Shared>>,
     Extension(activity): Extension<Activity>,
@@ -169,8 +168,11 @@ async fn flows(
     Query(asked): Query<Asked>,
 ) -> Response {
     let namespace = asked.namespace.as_deref();
-    let scope = shared.access.scope(&token.0, Resource::Taps, namespace);
-    let scope = match scope.await {
+    let scope = match shared
+        .access
+        .scope(&token.0, Resource::Flows, namespace)
+        .await
+    {
         Ok(scope) => scope,
         Err(why) => return refused(why),
     };
@@ -187,10 +189,7 @@ async fn flows(
         (Scope::Namespace(own), _) => {
             let seen = list.items.iter().filter_map(|flow| api::flow(flow, own));
             list.items = seen.collect();
-            // How many pods the node has is nobody's who does not see them.
-            if let Some(watched) = &mut list.watched {
-                (watched.pods, watched.pods_watched) = (None, None);
-            }
+            list.watched = list.watched.map(api::watched);
         }
         (Scope::Cluster, None) => {}
         (Scope::Cluster, Some(wanted)) => list.items.retain(|flow| {

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use super::{Directory, Source};
 use change::News;
 use cluster::{Cluster, Meshes};
+pub use pod::workload;
 use watch::Watch;
 
 /// Changes that may wait for the directory; a watch that is further ahead waits itself.

@@ -85,6 +85,12 @@ struct PodIp {
     ip: String,
 }
 
+/// The workload of a pod, which its metadata is enough for; `None` when that is no pod.
+pub fn workload(pod: Value) -> Option<Workload> {
+    let object: Object = serde_json::from_value(pod).ok()?;
+    (!object.metadata.name.is_empty()).then(|| object.entry().workload)
+}
+
 impl Kind for Pod {
     const KIND: &'static str = "Pod";
     const GROUP: &'static str = "";
