@@ -99,7 +99,7 @@ pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let stem = format!("mtls-{VERSION}-linux-{}", args.arch.as_str());
     let archive = dir.join(format!("{stem}.tar"));
-    let files = files(&program, &bill, &args.profile)?;
+    let files = files(&program, &bill, of_the_tests(args.arch, &args.profile)?)?;
     let image = Image {
         name: &args.name,
         architecture: args.arch.as_str(),
@@ -129,9 +129,9 @@ pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
 }
 
 /// All that is in the image.
-fn files(program: &Path, bill: &Bill, profile: &str) -> anyhow::Result<Files> {
+fn files(program: &Path, bill: &Bill, needs_libraries: bool) -> anyhow::Result<Files> {
     let mut files = Files::new();
-    if profile == "dev" {
+    if needs_libraries {
         linked::add(&mut files, "bin/mtls", &stripped(program)?)?;
     } else {
         files.insert("bin/mtls".into(), Content::Program(read(program)?));
@@ -175,10 +175,7 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
         "building mtls for {}, profile {profile}",
         arch.as_str()
     ));
-    if profile == "dev" {
-        if arch != Arch::native()? {
-            bail!("the profile dev is for this machine's architecture");
-        }
+    if of_the_tests(arch, profile)? {
         build::build(&["--package", "mtls-user"], true)?;
         return Ok(build::root().join("target/debug/mtls"));
     }
@@ -209,13 +206,19 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
         }
     }
     build::run(command.env("RUSTFLAGS", flags))?;
+    let dir = if profile == "dev" { "debug" } else { profile };
     let program = build::root()
         .join("target")
         .join(target)
-        .join(profile)
+        .join(dir)
         .join("mtls");
     is_static(&program)?;
     Ok(program)
+}
+
+/// The program is the one that the tests use, which is linked as usual.
+fn of_the_tests(arch: Arch, profile: &str) -> anyhow::Result<bool> {
+    Ok(profile == "dev" && arch == Arch::native()?)
 }
 
 /// A program that names an interpreter needs libraries, which the image does not have.

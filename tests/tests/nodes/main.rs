@@ -2,6 +2,8 @@
 //! `cargo xtask test --cluster` starts the cluster and runs these, one after the other.
 
 mod asked;
+mod chart;
+mod costs;
 mod shop;
 mod verbs;
 
@@ -9,7 +11,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mtls_tests::nodes::{MTLS, Nodes, edge, items, until};
+use mtls_tests::nodes::{MTLS, Nodes, edge, until};
 use serde_json::Value;
 
 use shop::{CALLS, SHOP, client};
@@ -342,108 +344,5 @@ fn nothing_wrong_is_told_whatever_ends_and_starts_again() -> Result<()> {
         assert_eq!(nodes.status(node)?["window_seconds"], 660);
     }
     nodes.kubectl(&["delete", "pod", "busy", "-n", SHOP])?;
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs a cluster: cargo xtask test --cluster"]
-fn the_manifest_and_every_value_are_accepted_by_the_api_server() -> Result<()> {
-    let nodes = cluster()?;
-    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
-    let manifest = format!("{deploy}/mtls.yaml");
-    let dry = [
-        "apply",
-        "--dry-run=server",
-        "--validate=strict",
-        "-f",
-        manifest.as_str(),
-    ];
-    nodes.kubectl(&dry)?;
-    let values = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nodes/values.yaml");
-    let chart = format!("{deploy}/chart");
-    let rendered = nodes.helm(&["template", "other", &chart, "-n", MTLS, "-f", values])?;
-    let mut apply = nodes.command("node1", "kubectl")?;
-    apply.args(["apply", "--dry-run=server", "--validate=strict", "-f", "-"]);
-    let accepted = mtls_tests::process::Process::with_input(apply, rendered.as_bytes())?
-        .succeed(Duration::from_mins(1))?;
-    for object in ["daemonset", "clusterrole", "service/", "rolebinding"] {
-        ensure!(
-            accepted.contains(object),
-            "{object} is missing in {accepted}"
-        );
-    }
-    // What the schema does not know is refused, not ignored.
-    ensure!(
-        nodes
-            .helm(&["template", "x", &chart, "--set", "imagePullPolicy=Never"])
-            .is_err()
-    );
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs a cluster: cargo xtask test --cluster"]
-fn what_it_costs() -> Result<()> {
-    let nodes = cluster()?;
-    for node in ["node1", "node2"] {
-        let pid = nodes.run(node, "pgrep", &["-x", "mtls"])?;
-        let pid = pid.lines().next().context("no daemon")?.to_owned();
-        let file = |name: &str| nodes.run(node, "cat", &[&format!("/proc/{pid}/{name}")]);
-        let field = |text: &str, key: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(key))?.trim();
-            line.split(' ').next()?.parse::<f64>().ok()
-        };
-        let memory = field(&file("smaps_rollup")?, "Pss:").context("no Pss")? / 1024.0;
-        let peak = field(&file("status")?, "VmHWM:").context("no VmHWM")? / 1024.0;
-        let ticks = || -> Result<f64> {
-            let stat = file("stat")?;
-            let (_, stat) = stat.rsplit_once(") ").context("an odd stat")?;
-            let field = |at: usize| stat.split(' ').nth(at)?.parse::<f64>().ok();
-            Ok(field(11).context("no utime")? + field(12).context("no stime")?)
-        };
-        let before = ticks()?;
-        std::thread::sleep(Duration::from_secs(20));
-        let cpu = (ticks()? - before) / 20.0 / 100.0;
-        println!(
-            "{node}: the daemon has {memory:.1} MiB (PSS; {peak:.1} MiB resident at most) and takes \
-             {:.1} milli-CPU",
-            cpu * 1000.0
-        );
-        // The chart's limit and request, with room.
-        ensure!(peak < 256.0 * 0.75, "{peak} MiB of 256");
-    }
-    let log =
-        std::fs::read_to_string(nodes.file("log/node1/audit.log")).context("read the audit log")?;
-    let mut asked: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::default();
-    for line in log.lines() {
-        let event: Value = serde_json::from_str(line)?;
-        let node = event["user"]["extra"]["authentication.kubernetes.io/node-name"][0].as_str();
-        let resource = event["objectRef"]["resource"].as_str().unwrap_or("?");
-        let verb = event["verb"].as_str().unwrap_or("?");
-        let node = node.unwrap_or("?");
-        *asked
-            .entry(format!("{node}: {verb} {resource}"))
-            .or_default() += 1;
-    }
-    println!("requests to the API server so far, all daemons since the first:");
-    for (what, count) in &asked {
-        println!("  {count:4}  {what}");
-    }
-    // Nothing but what the role allows, and of each resource at least one list or watch.
-    for resource in ["pods", "services", "namespaces", "endpointslices"] {
-        ensure!(
-            asked.keys().any(|key| key.ends_with(resource)),
-            "{resource} was not asked for"
-        );
-    }
-    // Names are listed and watched; of callers it is asked who they are and what they may.
-    let reviews = ["create tokenreviews", "create subjectaccessreviews"];
-    let is_known = |key: &String| {
-        let is_review = reviews.iter().any(|review| key.ends_with(review));
-        is_review || key.contains(": list ") || key.contains(": watch ")
-    };
-    ensure!(asked.keys().all(is_known), "{asked:?}");
-    let daemons = nodes.get(&["get", "pods", "-n", MTLS])?;
-    ensure!(items(&daemons).count() == 2);
     Ok(())
 }
