@@ -98,7 +98,15 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
         ..image::Args::default()
     })?;
     step("building the tests");
-    let tests = ["test", "--package", "mtls-tests", "--test", "nodes"];
+    // The selection of all tests: with another one their dependencies would be built anew.
+    let tests = [
+        "test",
+        "--workspace",
+        "--exclude",
+        "mtls-ebpf",
+        "--test",
+        "nodes",
+    ];
     build::run(build::cargo().args(tests).arg("--no-run"))?;
     let keeper = up()?;
     load(&image)?;

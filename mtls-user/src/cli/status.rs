@@ -33,8 +33,11 @@ fn of_all(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
     if !args.live && !args.ready {
         super::print(&match &args.format {
             Format::Table | Format::Wide => {
-                let each: Vec<_> = statuses.iter().map(output::status).collect();
-                each.join("\n")
+                let each = statuses.iter().map(|status| {
+                    let node = status.node.as_deref().unwrap_or("?");
+                    format!("node {}\n{}", output::safe(node), output::status(status))
+                });
+                each.collect::<Vec<_>>().join("\n")
             }
             format => output::document(&super::list(None, &statuses), &statuses, format)?,
         })?;

@@ -104,6 +104,12 @@ fn a_node_that_does_not_answer_is_named_and_every_verb_asks_the_cluster() -> Res
     let statuses = list["items"].as_array().context("no list")?;
     let names: Vec<_> = statuses.iter().map(|one| one["node"].clone()).collect();
     assert_eq!(names, ["node1", "node2"]);
+    let table = ask(&["status"])?;
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    for node in ["node1", "node2"] {
+        let heading = format!("node {node}\nmtls ");
+        ensure!(table.contains(&heading), "{table}");
+    }
     let doctor = ask(&["doctor"])?;
     let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
     ensure!(doctor.status.success(), "{told}");

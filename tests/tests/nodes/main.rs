@@ -213,23 +213,32 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
     for server in ["probed", "probed-tls"] {
         nodes.rolled_out(SHOP, &format!("deployment/{server}"))?;
     }
+    // What is open has not shown yet that it says nothing, and with a probe a second some always are.
+    let still_open = |probes: &Value| {
+        let counts = &probes["verdict_counts"];
+        let unobserved = counts["unobserved"].as_u64().unwrap_or(0);
+        let all = counts.as_object().map_or(0, serde_json::Map::len);
+        all <= 1
+            && (all == 0 || unobserved > 0)
+            && Some(unobserved) <= probes["open_connections"].as_u64()
+    };
     let edges = until("probes of both servers", || {
         let edges = nodes.edges("node2")?;
-        // What is open has not shown yet that it says nothing.
-        let seen = |to| edge(&edges, "node2", to).is_some_and(|edge| edge["open_connections"] == 0);
-        Ok((seen("probed") && seen("probed-tls")).then_some(edges))
+        let seen = |to| {
+            let probes = edge(&edges, "node2", to)?;
+            probes["exempt_counts"]["kubelet-probe"].as_u64()
+        };
+        Ok((seen("probed") > Some(2) && seen("probed-tls") > Some(2)).then_some(edges))
     })?;
     for server in ["probed", "probed-tls"] {
         let probes = edge(&edges, "node2", server).context("no edge")?;
         assert_eq!(probes["src"]["kind"], "node");
         // A connection that nobody said anything on is no failed handshake, though the server objects.
-        assert_eq!(probes["verdict_counts"], serde_json::json!({}), "{probes}");
+        ensure!(still_open(probes), "{probes}");
         let exempt = probes["exempt_counts"].as_object().context("no counts")?;
-        assert!(
-            exempt.keys().all(|class| class == "kubelet-probe"),
-            "{probes}"
-        );
-        assert!(!exempt.is_empty(), "{probes}");
+        // The first may come before the server listens.
+        let known = |class: &String| matches!(class.as_str(), "kubelet-probe" | "refused");
+        ensure!(exempt.keys().all(known), "{probes}");
     }
     Ok(())
 }

@@ -59,7 +59,16 @@ fn connections_are_listed_once_selected_by_label_and_held_against_rules() -> Res
     ensure!(!wrong.status.success() && wrong.stdout.is_empty());
 
     for (to, code) in [("mutual", 0), ("plain", 1), ("nowhere", 4)] {
-        let gate = ["check", "-n", SHOP, "-l", "app=verbs", "--to", to];
+        let gate = [
+            "check",
+            "--accept-partial",
+            "-n",
+            SHOP,
+            "-l",
+            "app=verbs",
+            "--to",
+            to,
+        ];
         let gate = plugin(nodes, &admin(nodes), &gate)?;
         let said = String::from_utf8_lossy(&gate.stdout).into_owned() + &stderr(&gate);
         assert_eq!(gate.status.code(), Some(code), "{to}: {said}");
@@ -102,12 +111,17 @@ fn what_is_in_a_nodes_network_is_named_by_its_port() -> Result<()> {
     assert_eq!(run_client(nodes, "to-hosts", &script)?, 4 * N);
     let edges = until("what went to the node's network", || {
         let edges = nodes.edges("node1")?;
+        // Of the API server's there are two, as it was asked at its Service's port and at its own.
         let n = |dst: &str| {
-            let edge = edge(&edges, "to-hosts", dst);
-            edge.and_then(|edge| edge["connections"].as_u64())
+            let ours = edges
+                .iter()
+                .filter(|edge| edge["src"]["name"] == "to-hosts");
+            let ours = ours.filter(|edge| edge["dst"]["name"] == dst);
+            ours.filter_map(|edge| edge["connections"].as_u64())
+                .sum::<u64>()
         };
         let seen = [n("hosted"), n("node1"), n("kubernetes")];
-        Ok((seen == [Some(N), Some(N), Some(2 * N)]).then_some(edges))
+        Ok((seen == [N, N, 2 * N]).then_some(edges))
     })
     .with_context(|| format!("{:#?}", nodes.edges("node1")))?;
     for (name, kind, mark) in [
