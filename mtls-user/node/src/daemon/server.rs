@@ -96,37 +96,6 @@ impl State {
         Some(NodeEdges { edges, identities })
     }
 
-    /// The connections that are remembered.
-    pub(super) async fn flows(&self) -> Option<FlowList> {
-        let (reply, answer) = oneshot::channel();
-        let _ = self.engine.send(engine::Query::Flows(reply)).await;
-        let (flows, mut history) = answer.await.ok()?;
-        let (stats, kernel) = (stats(self).await?, kernel(self).await?);
-        let coverage = coverage(&self.directory.pods(), &kernel, stats.lost);
-        let stamp = |time: Time| Time::from_nanos(wall(time.as_nanos()));
-        let stamped = move || {
-            let flows = flows.into_iter().map(|flow| {
-                let mut flow = Arc::unwrap_or_clone(flow);
-                flow.first_seen = stamp(flow.first_seen);
-                flow.last_seen = stamp(flow.last_seen);
-                flow
-            });
-            flows.collect()
-        };
-        let items = tokio::task::spawn_blocking(stamped).await.ok()?;
-        history.since = history.since.map(stamp);
-        Some(FlowList {
-            schema: SCHEMA,
-            node: Some(self.node.clone()),
-            generated: Time::from_nanos(wall(now())),
-            window_seconds: self.window.as_secs(),
-            nodes: None,
-            watched: Some(watched(&kernel, &coverage)),
-            history: Some(history),
-            items,
-        })
-    }
-
     /// Edges with what is around them.
     async fn list(&self, items: Vec<EdgeRecord>) -> Option<EdgeList> {
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);

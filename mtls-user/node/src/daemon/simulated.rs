@@ -14,7 +14,7 @@ use mtls_core::record::{EdgeRecord, EdgeStats, EngineStats, FlowStats, History, 
 use smol_str::SmolStr;
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::{attacher, engine, exporter, remote, server};
+use super::{attacher, engine, exporter, remote, server, witness};
 use crate::api::Access;
 use crate::pods::Directory;
 
@@ -55,6 +55,7 @@ impl Daemons {
             engine,
             attacher: self.attacher.clone(),
             tap: broadcast::channel(1).0,
+            recording: broadcast::channel(1).0,
             node,
             directory: Arc::new(Directory::default()),
             socket: PathBuf::new(),
@@ -63,6 +64,7 @@ impl Daemons {
             stopped,
             room: server::Room::default(),
             queues: exporter::Queues::default(),
+            tallies: witness::Tallies::default(),
         };
         let engine = async move {
             while let Some(query) = asked.recv().await {
