@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, bail};
@@ -14,9 +14,7 @@ use crate::build;
 
 mod packages;
 
-use packages::{
-    apt, available, checked, is_installed, is_root, output, packages, say, step, tools,
-};
+use packages::{apt, available, checked, output, packages, say, step, tools};
 
 /// Debian's compiler with `core` prebuilt for BPF.
 const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
