@@ -12,11 +12,19 @@ mod inventory;
 
 mod gate;
 
+mod graph;
+
 mod cluster;
 
 mod source;
 
 mod recording;
+
+mod report;
+
+mod top;
+
+mod ui;
 
 mod cli;
 

@@ -7,6 +7,7 @@
 pub mod apiserver;
 pub mod bench;
 pub mod bin;
+pub mod browser;
 pub mod capture;
 pub mod census;
 pub mod cluster;

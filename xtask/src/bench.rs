@@ -12,7 +12,8 @@ use crate::setup;
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000 edges costs. `engine`: whether names, questions or new interfaces hold up the
+    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000
+    /// edges costs. `top`: frames of `mtls top` with 10,000 edges. `engine`: whether names, questions or new interfaces hold up the
     /// reading of samples; needs root. `node`: traffic between two pods with and without the daemon,
     /// which takes three minutes and needs root. `cluster`: 1,000 nodes with 2,000 edges each, made up
     /// behind the daemons' API and asked through port-forwards.
@@ -31,6 +32,7 @@ enum What {
     Metrics,
     Engine,
     Node,
+    Top,
 }
 
 /// Measures.
@@ -43,6 +45,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Metrics => metrics(),
         What::Engine => engine(&bench.output),
         What::Node => node(&bench.output),
+        What::Top => top(&bench.output),
     }
 }
 
@@ -107,6 +110,12 @@ fn node(output: &str) -> anyhow::Result<()> {
     let mut bench = whole_program(true)?;
     step("measuring traffic with and without the daemon");
     build::run(bench.args(["node", "--output", output]))
+}
+
+fn top(output: &str) -> anyhow::Result<()> {
+    let mut bench = whole_program(false)?;
+    step("pressing keys");
+    build::run(bench.args(["top", "--output", output]))
 }
 
 /// Builds everything for speed; the program that measures it.

@@ -31,6 +31,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/lib/cni/bridge", "containernetworking-plugins"),
     ("/bin/busybox", "busybox-static"),
     ("/usr/bin/faketime", "faketime"),
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/minisign", "minisign"),
 ];
 /// The servers of the tests, with their clients: programs and their packages.
 const SERVERS: &[(&str, &str)] = &[
@@ -109,9 +111,6 @@ const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/gtlsclient", "ngtcp2-client"),
     ("/usr/sbin/gtlsserver", "ngtcp2-server"),
     ("/usr/bin/python3", "python3-venv"),
-    ("/usr/include/wolfssl/ssl.h", "libwolfssl-dev"),
-    ("/usr/bin/erl", "erlang-ssl"),
-    ("/usr/share/java/bctls.jar", "libbctls-java"),
 ];
 /// What `cargo xtask bench classify` compares with, and pins to a core with.
 const RIVALS: &[(&str, &str)] = &[

@@ -5,11 +5,119 @@
 
 mod support;
 
-use mtls_node::kernel::Config;
+use mtls_core::wire::{Direction, TcpFlags, What};
+use mtls_node::kernel::{Config, Counters, Events, Kernel};
 use support::{
-    bench::Bench,
+    Seen,
+    packet::Packet,
+    segments,
     tls::{lay, record, stream_of, wanted},
 };
+
+const SYN: u8 = TcpFlags::SYN;
+const ACK: u8 = TcpFlags::ACK;
+const FIN: u8 = TcpFlags::FIN;
+const RST: u8 = TcpFlags::RST;
+/// The client's and the server's initial sequence numbers; the client's wraps soon.
+const ISN: [u32; 2] = [u32::MAX - 400, 7000];
+
+/// One connection, and the program it is sent through.
+struct Bench {
+    kernel: Kernel,
+    events: Events,
+    port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new(config: &Config) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let _guard = runtime.enter();
+        let mut kernel = Kernel::load(config).expect("load (these tests need root)");
+        let events = kernel.events().expect("events");
+        Self {
+            kernel,
+            events,
+            port: 40_000,
+            _runtime: runtime,
+        }
+    }
+
+    /// Both SYNs of a new connection.
+    fn open(&mut self) {
+        self.port += 1;
+        self.raw(false, ISN[0], 0, SYN, b"");
+        self.raw(true, ISN[1], ISN[0].wrapping_add(1), SYN | ACK, b"");
+    }
+
+    fn packet(&self, back: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let packet = Packet {
+            src_port: self.port,
+            back,
+            seq,
+            ack,
+            flags,
+            payload,
+            ..Packet::default()
+        };
+        packet.bytes()
+    }
+
+    fn raw(&mut self, back: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+        let packet = self.packet(back, seq, ack, flags, payload);
+        let direction = if back {
+            Direction::Ingress
+        } else {
+            Direction::Egress
+        };
+        self.kernel.run(direction, &packet, 1).expect("run");
+    }
+
+    /// Payload at an offset of the client's (`back`: the server's) stream.
+    fn send(&mut self, back: bool, offset: usize, payload: &[u8]) {
+        self.send_flagged(back, offset, payload, ACK);
+    }
+
+    fn send_flagged(&mut self, back: bool, offset: usize, payload: &[u8], flags: u8) {
+        let seq = ISN[usize::from(back)]
+            .wrapping_add(1)
+            .wrapping_add(offset as u32);
+        let ack = ISN[usize::from(!back)].wrapping_add(1);
+        self.raw(back, seq, ack, flags, payload);
+    }
+
+    /// What was sampled since, without the SYNs: offset, bytes.
+    fn take(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let seen = self.seen();
+        seen.iter()
+            .filter(|s| s.flags & SYN == 0 && !s.payload.is_empty())
+            .map(|s| {
+                let isn = s.isn.0.expect("the sender's ISN is known");
+                (
+                    s.seq.wrapping_sub(isn).wrapping_sub(1) as usize,
+                    s.payload.clone(),
+                )
+            })
+            .collect()
+    }
+
+    fn seen(&mut self) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        self.events
+            .drain(segments(|segment| seen.push(Seen::from(segment))));
+        seen
+    }
+
+    fn counters(&self) -> Counters {
+        let counters = self.kernel.counters();
+        let sum = counters.sampled + counters.skipped + counters.lost();
+        assert_eq!(counters.segments, sum, "{counters:?}");
+        counters
+    }
+}
 
 /// A TLS 1.3 client with a certificate, then data.
 const CLIENT: &[(u8, usize)] = &[
@@ -272,6 +380,220 @@ fn a_flow_that_is_done_is_rechecked_with_four_segments_per_interval() {
     }
 }
 
+/// Flags of what was seen, without payload.
+fn ends(seen: &[Seen]) -> Vec<(u8, u32)> {
+    seen.iter()
+        .filter(|s| s.flags & (FIN | RST) != 0)
+        .map(|s| (s.flags, s.seq.wrapping_add(s.len)))
+        .collect()
+}
+
+#[test]
+fn the_end_is_reported_once_and_a_new_syn_begins_anew() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    for number in 0..9 {
+        bench.send(false, number, b"x");
+    }
+    bench.send(true, 0, b"answer");
+    bench.seen();
+    // The first FIN alone is no end, although it comes twice.
+    for _ in 0..2 {
+        bench.send_flagged(false, 9, b"", FIN | ACK);
+    }
+    assert_eq!(ends(&bench.seen()), []);
+    for _ in 0..2 {
+        bench.send_flagged(true, 6, b"", FIN | ACK);
+    }
+    let client = ISN[0].wrapping_add(1 + 9);
+    assert_eq!(
+        ends(&bench.seen()),
+        [(FIN, client), (FIN | ACK, ISN[1] + 1 + 6)]
+    );
+    // The same ports again, with other sequence numbers; and the SYN comes twice.
+    for _ in 0..2 {
+        bench.raw(false, 5_000_000, 0, SYN, b"early");
+    }
+    bench.raw(false, 5_000_006, 1, ACK, b" bird");
+    let seen = bench.seen();
+    let what: Vec<_> = seen
+        .iter()
+        .map(|s| (s.seq, s.flags, s.payload.as_slice()))
+        .collect();
+    assert_eq!(
+        what,
+        [
+            (5_000_000, SYN, &b""[..]),
+            (5_000_001, 0, b"early"),
+            (5_000_006, ACK, b" bird"),
+        ]
+    );
+    assert!(
+        seen.iter()
+            .all(|s| s.isn == (Some(5_000_000), None) && !s.midstream)
+    );
+    bench.counters();
+}
+
+#[test]
+fn a_fin_goes_with_its_payload() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send_flagged(false, 0, b"request", FIN | ACK);
+    bench.send_flagged(true, 0, b"answer", FIN | ACK);
+    assert_eq!(bench.counters().sampled, 2);
+    let seen = bench.seen();
+    assert_eq!(
+        ends(&seen),
+        [
+            (FIN | ACK, ISN[0].wrapping_add(1 + 7)),
+            (FIN | ACK, ISN[1] + 1 + 6)
+        ]
+    );
+}
+
+#[test]
+fn a_connection_without_payload_is_one_sample() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send_flagged(false, 0, b"", FIN | ACK);
+    bench.send_flagged(true, 0, b"", FIN | ACK);
+    assert_eq!(bench.counters().sampled, 1);
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK, FIN, FIN | ACK]);
+    // One that was refused: RFC 9293 §3.10.7.1.
+    bench.port += 1;
+    bench.raw(false, 100, 0, SYN, b"");
+    bench.raw(true, 0, 555, RST | ACK, b"");
+    assert_eq!(
+        bench.counters().control_ignored,
+        1,
+        "it answers another SYN"
+    );
+    bench.raw(true, 0, 101, RST | ACK, b"");
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, RST | ACK]);
+    assert_eq!(bench.counters().sampled, 2);
+    // And one that says nothing: it is found in the table.
+    bench.open();
+    let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK]);
+    bench.send(false, 0, b"at last");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "told once: {seen:?}");
+    assert_eq!(seen[0].payload, b"at last");
+}
+
+#[test]
+fn an_end_is_believed_where_it_is_due_and_until_there_is_payload() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send(false, 0, b"one");
+    bench.seen();
+    // Out of window, and with a wrong checksum.
+    let next = ISN[0].wrapping_add(1 + 3);
+    bench.raw(false, next.wrapping_add(77), 0, RST, b"");
+    bench.send_flagged(false, 50, b"", FIN | ACK);
+    let mut corrupt = bench.packet(false, next, 0, RST, b"");
+    corrupt[34 + 16] ^= 0x55;
+    bench
+        .kernel
+        .run(Direction::Egress, &corrupt, 1)
+        .expect("run");
+    assert_eq!(ends(&bench.seen()), []);
+    assert_eq!(bench.counters().control_ignored, 3);
+    // One that is due is an end, until there is payload after it; and then it is one again.
+    for round in 0..3 {
+        let next = next.wrapping_add(4 * round);
+        for _ in 0..2 {
+            bench.raw(false, next, 0, RST, b"");
+        }
+        assert_eq!(ends(&bench.seen()), [(RST, next)]);
+        bench.raw(false, next, 0, ACK, b"more");
+        let seen = bench.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(seen[0].payload, b"more");
+    }
+    bench.counters();
+}
+
+#[test]
+fn a_fin_behind_what_was_not_seen_is_one_when_it_is_answered() {
+    let mut bench = Bench::new(&Config::default());
+    let fin = |bench: &mut Bench, back: bool, seq: u32, ack: u32| {
+        let [own, other] = if back { [ISN[1], ISN[0]] } else { ISN };
+        let (seq, ack) = (own.wrapping_add(1 + seq), other.wrapping_add(1 + ack));
+        bench.raw(back, seq, ack, FIN | ACK, b"");
+    };
+    // Fragments, which nobody reads here, carried 50 and 80 bytes.
+    bench.open();
+    fin(&mut bench, false, 50, 80);
+    assert_eq!(ends(&bench.seen()), []);
+    fin(&mut bench, true, 80, 50);
+    assert_eq!(ends(&bench.seen()), [], "it does not answer the FIN");
+    fin(&mut bench, true, 80, 51);
+    let seen = bench.seen();
+    let [client, server] = [ISN[0].wrapping_add(51), ISN[1].wrapping_add(81)];
+    assert_eq!(
+        ends(&seen),
+        [(FIN, client), (FIN | ACK, server)],
+        "{seen:?}"
+    );
+    // What comes after all is seen, wherever it lies.
+    bench.send(false, 0, b"GET /secret");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].payload, b"GET /secret");
+    bench.counters();
+}
+
+#[test]
+fn payload_after_the_end_of_a_flow_that_is_done_is_seen() {
+    let mut bench = Bench::new(&Config::default());
+    for flags in [RST, FIN | ACK] {
+        bench.open();
+        for number in 0..40 {
+            bench.send(false, 100 * number, &[b'x'; 100]);
+            bench.send(true, 100 * number, &[b'y'; 100]);
+        }
+        bench.seen();
+        bench.send(false, 4000, &[b'x'; 100]);
+        assert_eq!(bench.seen().len(), 0, "done");
+        // Nothing is known of the number that is due.
+        bench.send_flagged(false, 10_000_000, b"", flags);
+        bench.seen();
+        bench.send(false, 4100, b"GET /secret HTTP/1.1");
+        let seen = bench.seen();
+        let payload: Vec<_> = seen.iter().map(|s| s.payload.as_slice()).collect();
+        assert_eq!(payload, [b"GET /secret HTTP/1.1"], "{flags}");
+    }
+    bench.counters();
+}
+
+#[test]
+fn a_syn_within_a_connection_begins_another_one_when_it_is_answered() {
+    let mut bench = Bench::new(&Config::default());
+    bench.open();
+    bench.send(false, 0, b"one");
+    bench.send(true, 0, b"two");
+    bench.seen();
+    bench.raw(false, 99_000, 0, SYN, b"");
+    bench.send(false, 3, b"more");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(
+        (&*seen[0].payload, seen[0].isn.0),
+        (&b"more"[..], Some(ISN[0]))
+    );
+    bench.raw(true, 55_000, 99_001, SYN | ACK, b"");
+    bench.raw(false, 99_001, 55_001, ACK, b"another");
+    let seen = bench.seen();
+    let flags: Vec<_> = seen.iter().map(|s| s.flags).collect();
+    assert_eq!(flags, [SYN, SYN | ACK, ACK]);
+    assert_eq!(seen[2].isn, (Some(99_000), Some(55_000)));
+    assert_eq!(bench.counters().flows, 2);
+}
+
 #[test]
 fn readable_bodies_show_in_every_segmentation() {
     let mut bench = Bench::new(&Config::default());
@@ -292,4 +614,73 @@ fn readable_bodies_show_in_every_segmentation() {
             assert_eq!(body, text[..32], "segments of {size}");
         }
     }
+}
+
+#[test]
+fn a_full_bucket_gives_up_what_is_least_worth() {
+    // One bucket.
+    let mut bench = Bench::new(&Config {
+        flows: 8,
+        ..Config::default()
+    });
+    let hello = |bench: &mut Bench| {
+        bench.open();
+        bench.send(false, 0, b"hello");
+        bench.send(true, 0, b"hello");
+    };
+    // Six that are open, one without an answer, one that is finished.
+    for _ in 0..6 {
+        hello(&mut bench);
+    }
+    bench.port += 1;
+    bench.raw(false, 1, 0, SYN, b"");
+    hello(&mut bench);
+    bench.send_flagged(false, 5, b"", FIN | ACK);
+    bench.send_flagged(true, 5, b"", FIN | ACK);
+    bench.seen();
+    assert_eq!(bench.counters().evicted_unanswered, 0);
+    hello(&mut bench);
+    assert_eq!(
+        bench.counters().evicted_unanswered,
+        0,
+        "the finished one went"
+    );
+    hello(&mut bench);
+    assert_eq!(bench.counters().evicted_unanswered, 1);
+    assert_eq!(bench.counters().evicted, 0);
+    bench.seen();
+    assert_eq!(bench.events.take_unread(), []);
+    // A flood of SYNs takes one place among them, and that again and again.
+    hello(&mut bench);
+    assert_eq!(bench.counters().evicted, 1);
+    bench.seen();
+    let [unread] = &bench.events.take_unread()[..] else {
+        panic!("the one that went is named");
+    };
+    assert_eq!(unread.what, What::Evicted);
+    assert!(
+        [unread.src.port, unread.dst.port].contains(&40_001),
+        "the oldest: {unread:?}"
+    );
+    for _ in 0..1000 {
+        bench.port += 1;
+        bench.raw(false, 1, 0, SYN, b"");
+    }
+    assert_eq!(bench.counters().evicted, 2);
+    assert_eq!(bench.counters().evicted_unanswered, 1 + 999);
+}
+
+#[test]
+fn both_ends_may_open() {
+    let mut bench = Bench::new(&Config::default());
+    bench.port += 1;
+    bench.raw(false, ISN[0], 0, SYN, b"");
+    bench.raw(true, ISN[1], 0, SYN, b"");
+    bench.raw(true, ISN[1], ISN[0].wrapping_add(1), SYN | ACK, b"");
+    bench.raw(false, ISN[0], ISN[1].wrapping_add(1), SYN | ACK, b"");
+    bench.send(false, 0, b"hello");
+    let seen = bench.seen();
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen[2].isn, (Some(ISN[0]), Some(ISN[1])));
+    assert_eq!(bench.counters().flows, 1);
 }

@@ -65,25 +65,11 @@ fn of_edges(source: &Source, from: &str, to: &str) -> anyhow::Result<(Time, Vec<
         .map(|list| list.items)
         .unwrap_or_default();
     filter.apply(&mut flows, list.generated);
-    let explained = list.items.into_iter().map(|edge| {
-        let own: Vec<_> = flows
-            .iter()
-            .filter(|flow| of(&edge, flow))
-            .cloned()
-            .collect();
-        explain::edge(edge, &own, list.generated)
-    });
+    let explained = list
+        .items
+        .into_iter()
+        .map(|edge| explain::edge_among(edge, &flows, list.generated));
     Ok((list.generated, explained.collect()))
-}
-
-fn of(edge: &mtls_core::record::EdgeRecord, flow: &FlowRecord) -> bool {
-    let same = |a: &mtls_core::record::Peer, b: &mtls_core::record::Peer| {
-        (a.namespace(), a.name(), a.kind()) == (b.namespace(), b.name(), b.kind())
-    };
-    same(&edge.src, &flow.src)
-        && same(&edge.dst, &flow.dst)
-        && edge.dst.port == flow.dst.port
-        && edge.transport == flow.transport
 }
 
 fn filter(from: &str, to: &str) -> Result<Filter, Usage> {

@@ -12,9 +12,11 @@ mod flows;
 mod inventory;
 mod pages;
 mod record;
+mod report;
 mod status;
 mod tap;
 mod top;
+mod ui;
 mod version;
 
 use std::io::{self, Write};
@@ -117,8 +119,10 @@ fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
         Verb::Flows(args) => flows::run(&args, &whom),
         Verb::Inventory(args) => inventory::run(&args, &whom),
         Verb::Record(args) => record::run(&args, &whom),
+        Verb::Report(args) => report::run(&args, &whom),
         Verb::Tap(args) => tap::run(&args, &whom),
         Verb::Top(args) => top::run(&args, &whom),
+        Verb::Ui(args) => ui::run(&args, &whom),
         Verb::Status(args) => status::run(&args, &whom),
         Verb::Doctor(args) => doctor::run(&args, &whom),
         Verb::Version(args) => version::run(&args, &whom),

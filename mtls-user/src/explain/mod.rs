@@ -9,11 +9,26 @@ mod tests;
 use std::fmt::Write as _;
 
 use mtls_core::record::{
-    EdgeRecord, Explanation, FlowRecord, Mark, Origin, Outcome, Time, TlsInfo, Vocabulary, Word,
-    severity,
+    EdgeRecord, Explanation, FlowRecord, Mark, Origin, Outcome, Peer, Time, TlsInfo, Vocabulary,
+    Word, severity,
 };
 
-use crate::output::{ago, end_path, safe};
+use crate::output::{ago, end_path, safe_long};
+
+/// Explains an edge by those connections of a list that are of it.
+pub(crate) fn edge_among(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
+    let same = |a: &Peer, b: &Peer| {
+        (a.namespace(), a.name(), a.kind()) == (b.namespace(), b.name(), b.kind())
+    };
+    let is_of = |flow: &&FlowRecord| {
+        edge.dst.port == flow.dst.port
+            && edge.transport == flow.transport
+            && same(&edge.src, &flow.src)
+            && same(&edge.dst, &flow.dst)
+    };
+    let own: Vec<_> = flows.iter().filter(is_of).cloned().collect();
+    self::edge(edge, &own, generated)
+}
 
 /// Explains an edge by the connections of it that are remembered.
 pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
@@ -244,7 +259,7 @@ fn not_seen(flow: &FlowRecord) -> Vec<String> {
 
 /// The explanation as text.
 pub(crate) fn text(explained: &Explanation) -> String {
-    let mut out = format!("{}\n", safe_line(&explained.summary));
+    let mut out = format!("{}\n", safe_long(&explained.summary));
     for (title, lines) in [
         ("evidence", &explained.evidence),
         ("not seen", &explained.not_seen),
@@ -256,23 +271,8 @@ pub(crate) fn text(explained: &Explanation) -> String {
         }
         let _ = writeln!(out, "\n{title}:");
         for (at, line) in lines.iter().enumerate() {
-            let _ = writeln!(out, "  {}. {}", at + 1, safe_line(line));
+            let _ = writeln!(out, "  {}. {}", at + 1, safe_long(line));
         }
-    }
-    out
-}
-
-/// Longer than a cell may be, as safe.
-fn safe_line(text: &str) -> String {
-    let mut rest = text;
-    let mut out = String::new();
-    while !rest.is_empty() {
-        let mut cut = rest.len().min(200);
-        while !rest.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        out.push_str(&safe(&rest[..cut]));
-        rest = &rest[cut..];
     }
     out
 }

@@ -76,6 +76,12 @@ pub(crate) fn sort_edges(edges: &mut [EdgeRecord]) {
     edges.sort_by_cached_key(|edge| (edge.mark.is_none(), edge.mark.clone(), edge.key()));
 }
 
+/// The cells of an edge as the table has them, exempt connections counted.
+pub(crate) fn cells(edge: &EdgeRecord, style: Style, now: u64) -> [String; 9] {
+    let mut cells = row(edge, false, true, style, now).into_iter();
+    std::array::from_fn(|_| cells.next().unwrap_or_default())
+}
+
 fn row(edge: &EdgeRecord, wide: bool, all: bool, style: Style, now: u64) -> Vec<String> {
     let mut cells = vec![
         namespaces(edge, style),
@@ -205,7 +211,7 @@ fn hidden(edges: &[EdgeRecord]) -> String {
 }
 
 /// One line on all of them, and on what was not seen.
-fn summary(list: &EdgeList) -> String {
+pub(crate) fn summary(list: &EdgeList) -> String {
     let of = |mark: Mark| {
         let marked = list.items.iter();
         marked.filter(|edge| edge.mark == Some(mark.into())).count()

@@ -69,7 +69,7 @@ pub(super) fn edge(from: Peer, to: Peer, verdict: Verdict, mark: Mark, n: u64) -
     }
 }
 
-pub(super) fn list() -> EdgeList {
+pub(crate) fn list() -> EdgeList {
     let pod = |name, port| peer("shop", name, Kind::Deployment, port);
     let mut mutual = edge(
         pod("web", None),
@@ -169,7 +169,7 @@ pub(super) fn end(ip: &str, port: u16, workload: Option<Workload>) -> Peer {
 }
 
 /// A mutual handshake between two named pods.
-pub(super) fn mutual() -> FlowRecord {
+pub(crate) fn mutual() -> FlowRecord {
     FlowRecord {
         event: Some(Event::Classified.into()),
         node: Some("node-1".into()),
@@ -219,7 +219,7 @@ pub(super) fn mutual() -> FlowRecord {
 }
 
 /// Plaintext from a client that tries to write fields of its own.
-pub(super) fn hostile() -> FlowRecord {
+pub(crate) fn hostile() -> FlowRecord {
     FlowRecord {
         event: Some(Event::Closed.into()),
         src: end(
@@ -275,7 +275,7 @@ pub(super) fn datagrams() -> FlowRecord {
     }
 }
 
-pub(super) fn status_of_a_node() -> Status {
+pub(crate) fn status_of_a_node() -> Status {
     let counters = [("segments", 1_000), ("sampled", 990), ("resampled", 12)];
     Status {
         node: Some("node-1".into()),

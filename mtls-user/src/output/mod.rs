@@ -14,19 +14,22 @@ mod style;
 mod text;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use changes::changes;
 pub(crate) use doctor::doctor;
-pub(crate) use edges::{edge_name, edges, path as end_path, sort_edges, status as edge_status};
+pub(crate) use edges::{
+    cells as edge_cells, edge_name, edges, name as edge_end, path as end_path, port as edge_port,
+    sort_edges, summary as edges_summary,
+};
 pub(crate) use flow_rows::{flows, tap_header, tap_line};
 pub(crate) use flows::{classified, flow_line, flow_name};
 pub(crate) use format::{Format, Listing, Look, document, list};
 pub(crate) use inventory::{certificates, inventory, item_name};
 pub(crate) use sheet::{Screen, Sheet};
 pub(crate) use status::status;
-pub(crate) use style::Style;
+pub(crate) use style::{Style, exempt};
 use text::table;
-pub(crate) use text::{ago, safe, took};
+pub(crate) use text::{ago, safe, safe_long, took};

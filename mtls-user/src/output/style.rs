@@ -62,7 +62,7 @@ pub(super) fn verdict(verdict: &Word<Verdict>) -> Cow<'_, str> {
 }
 
 /// A class of exempt connections as people say it.
-pub(super) fn exempt(class: &Word<Exempt>) -> Cow<'_, str> {
+pub(crate) fn exempt(class: &Word<Exempt>) -> Cow<'_, str> {
     Cow::Borrowed(match class.known() {
         Some(Exempt::NoData) => "no data",
         Some(Exempt::Refused) => "refused",

@@ -8,10 +8,17 @@ use mtls_core::record::Time;
 
 /// Longest cell or value, in bytes.
 const MAX: usize = 256;
+/// Longest sentence, in bytes.
+const MAX_SENTENCE: usize = 4_096;
 
 /// `text` without anything that a terminal obeys, and not longer than a cell can be.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     mtls_core::escape::escape(text, MAX)
+}
+
+/// The same of a sentence, which may be longer than a cell.
+pub(crate) fn safe_long(text: &str) -> String {
+    mtls_core::escape::escape(text, MAX_SENTENCE).into_owned()
 }
 
 /// `text` as the value of a field of a line.

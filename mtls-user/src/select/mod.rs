@@ -6,6 +6,7 @@
 
 mod end;
 mod subject;
+mod typed;
 mod word;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) use end::End;
 use mtls_core::record::Time;
 use subject::Share;
 pub(crate) use subject::Subject;
+pub(crate) use typed::Typed;
 pub(crate) use word::{Ports, Wanted};
 
 /// One thing that a record can be asked for.
@@ -98,6 +100,14 @@ impl Test {
 }
 
 impl Filter {
+    /// Whether it takes everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.iter().all(Vec::is_empty)
+            && self.not.is_empty()
+            && self.since.is_none()
+            && self.last.is_none()
+    }
+
     /// Whether a record of an answer made at `generated` is asked for; how many of the latest is
     /// not looked at here.
     pub(crate) fn takes(&self, subject: &impl Subject, generated: Time) -> bool {

@@ -15,6 +15,7 @@ mod tap;
 mod tests;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 pub(crate) use client::block_on;
@@ -69,6 +70,15 @@ impl Lines {
 }
 
 impl Source {
+    /// How often it can have news for a screen; a file says the same every time.
+    pub(crate) fn period(&self) -> Option<Duration> {
+        match self {
+            Self::Node(_) => Some(Duration::from_secs(1)),
+            Self::Cluster(..) | Self::Prometheus(_) => Some(Duration::from_secs(5)),
+            Self::File(_) => None,
+        }
+    }
+
     /// The edges, those of one node folded: an edge is there once.
     pub(crate) async fn edges(&self) -> anyhow::Result<EdgeList> {
         let mut list: EdgeList = match self {

@@ -6,4 +6,5 @@ pub mod engine;
 pub mod load;
 pub mod node;
 mod report;
+pub mod top;
 mod usage;

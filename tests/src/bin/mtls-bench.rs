@@ -39,6 +39,8 @@ enum What {
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
         pairs: u32,
     },
+    /// From a key to the end of the frame that `mtls top` makes.
+    Top,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
         What::Engine => mtls_tests::bench::engine::run(json),
         What::Node { pairs } => mtls_tests::bench::node::run(pairs, json),
+        What::Top => mtls_tests::bench::top::run(json),
     }
 }

@@ -61,13 +61,7 @@ impl Case {
 /// both sides had before.
 fn truth(kind: &str) -> Option<Verdict> {
     let of = |kinds: &[&str]| kinds.contains(&kind);
-    if of(&[
-        "mutual",
-        "padded-mutual",
-        "resumed-mutual",
-        "renegotiated",
-        "renegotiated-rsa",
-    ]) {
+    if of(&["mutual", "padded-mutual", "resumed-mutual", "renegotiated"]) {
         Some(Verdict::Mtls)
     } else if of(&[
         "server-only",
@@ -75,7 +69,6 @@ fn truth(kind: &str) -> Option<Verdict> {
         "padded-requested-none",
         "requested-none",
         "resumed-server-only",
-        "renegotiated-none",
         "post-handshake",
     ]) {
         Some(Verdict::Tls)

@@ -142,11 +142,11 @@ impl Settled {
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
             Sight::Broken(broken) => broken.call(),
-            Sight::Renegotiated(flight) => {
+            Sight::Renegotiated(bytes) => {
                 match self
                     .facts
                     .as_mut()
-                    .and_then(|facts| facts.renegotiate(flight))
+                    .and_then(|facts| facts.renegotiate(bytes))
                 {
                     Some(call) => call,
                     None => return Progress::Done,

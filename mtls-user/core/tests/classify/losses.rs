@@ -23,9 +23,7 @@ fn captures() -> &'static [Capture] {
         let table = std::fs::read_to_string(corpus().join("truth.csv")).expect("the corpus");
         let row = |row: &str| {
             let (name, truth) = (row.split(',').next()?, row.rsplit(',').next()?);
-            let mutual = |kind: &str| {
-                kind.contains("mutual") || ["renegotiated", "renegotiated-rsa"].contains(&kind)
-            };
+            let mutual = |kind: &str| kind.contains("mutual") || kind == "renegotiated";
             Some(Capture {
                 name: name.to_owned(),
                 frames: frames(&corpus().join("pcap").join(name)),

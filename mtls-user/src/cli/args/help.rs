@@ -12,7 +12,7 @@ use super::select::joined;
 const END: &str = "END: deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external, unknown.";
 
 /// The options that are worth a line of the short help; the others are in the long one.
-const SHORT: [&str; 35] = [
+const SHORT: [&str; 38] = [
     "all",
     "allow",
     "certificates",
@@ -30,16 +30,19 @@ const SHORT: [&str; 35] = [
     "max",
     "min_tls",
     "namespaces",
+    "no_open",
     "node_name",
     "output",
     "pods",
     "payload",
     "policy",
+    "port",
     "ports",
     "ready",
     "require",
     "rules",
     "shell",
+    "sign",
     "since",
     "strict_ready",
     "to",
@@ -191,12 +194,50 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
         ],
     ),
-    ("top", &[("the edges of this node, live", "mtls top")]),
+    (
+        "top",
+        &[
+            ("the edges of this node, live", "mtls top"),
+            (
+                "only what reaches the database",
+                "mtls top --to data/pg --port 5432",
+            ),
+            (
+                "a saved answer, to look around in",
+                "mtls top --from edges.json",
+            ),
+        ],
+    ),
     (
         "status",
         &[
             ("what don't you see?", "mtls status"),
             ("for a readiness probe", "mtls status --ready"),
+        ],
+    ),
+    (
+        "ui",
+        &[
+            ("the page of this node, in the browser", "mtls ui"),
+            (
+                "at a port that is forwarded from elsewhere",
+                "mtls ui --port 8420 --no-open",
+            ),
+            (
+                "a saved answer, to look around in",
+                "mtls ui --from edges.json",
+            ),
+        ],
+    ),
+    (
+        "report",
+        &[
+            ("what an auditor takes away", "mtls report audit"),
+            (
+                "of one namespace, signed",
+                "mtls report audit -n shop --sign minisign.key",
+            ),
+            ("of a saved answer", "mtls report audit --from edges.json"),
         ],
     ),
     ("doctor", &[("can the daemon run here?", "mtls doctor")]),

@@ -67,10 +67,14 @@ pub(super) enum Verb {
     Inventory(Inventory),
     /// Write samples of connections to a file for Wireshark.
     Record(Record),
+    /// A page to hand to an auditor, with the data as CSV and JSON.
+    Report(ReportTo),
     /// Flows as they are classified.
     Tap(Tap),
     /// The edges on a live screen, the worst first.
     Top(Top),
+    /// The same in a browser: a graph, a table, the tap.
+    Ui(Ui),
     /// What the daemon watches, and what it has seen.
     Status(Status),
     /// Whether this node has what the daemon needs.
@@ -278,7 +282,46 @@ const CHECK: &str =
     "Exit codes: 0 pass, 1 a violation, 2 wrong usage, 3 no daemon answers, 4 not enough was seen.";
 
 #[derive(clap::Args, Debug)]
-pub(super) struct Top {}
+#[command(after_help = "It needs a terminal; ? lists the keys. NO_COLOR turns colours off.")]
+pub(super) struct Top {
+    /// Only with one of these at either end.
+    #[arg(value_name = "END")]
+    pub(super) either: Vec<End>,
+    #[command(flatten)]
+    pub(super) select: Select,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Only this machine can reach the page, and only with the token in its address."
+)]
+pub(super) struct Ui {
+    /// The port on 127.0.0.1; 0 is any that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(super) port: u16,
+    /// Print the address and open no browser.
+    #[arg(long)]
+    pub(super) no_open: bool,
+    #[command(flatten)]
+    pub(super) select: Select,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct ReportTo {
+    /// A new directory for report.html, the data, and SHA256SUMS.
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// Sign the sums with this secret key of minisign.
+    #[arg(long, value_name = "KEY")]
+    pub(super) sign: Option<PathBuf>,
+    /// The file with the key's password.
+    ///
+    /// Without it the password of an encrypted key is asked for.
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub(super) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) select: Select,
+}
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Status {

@@ -1,0 +1,138 @@
+use mtls_core::record::{EdgeList, FlowList, Mark, SCHEMA, Status, Time};
+
+use super::write::prepare;
+use super::{Asked, Report, coverage, write};
+use crate::output::fixtures::{hostile, list, mutual, status_of_a_node};
+use crate::output::sort_edges;
+
+fn report(mut edges: EdgeList, statuses: Vec<Status>) -> Report {
+    sort_edges(&mut edges.items);
+    let flows = FlowList {
+        schema: SCHEMA,
+        node: edges.node.clone(),
+        generated: edges.generated,
+        window_seconds: 600,
+        watched: None,
+        history: None,
+        items: vec![mutual(), hostile()],
+    };
+    let asked = Asked {
+        made: Time::from_nanos(1_795_843_509_000_000_000),
+        source: "the daemon of this node".into(),
+        command: "report audit".into(),
+        is_of_all: true,
+    };
+    Report::new(asked, edges, Some(flows), statuses)
+}
+
+fn page(report: &Report) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    write(report, dir.path(), None).unwrap();
+    std::fs::read_to_string(dir.path().join("report.html")).unwrap()
+}
+
+/// Without tags, as one reads it.
+fn text(page: &str) -> String {
+    let body = page.split_once("<body>").unwrap().1;
+    let parts = body.split('<').filter_map(|part| part.split_once('>'));
+    let text: Vec<_> = parts.map(|(_, text)| text.trim()).collect();
+    text.join(" ")
+}
+
+#[test]
+fn a_report_says_what_was_not_seen() {
+    let page = text(&page(&report(list(), vec![status_of_a_node()])));
+    for part in [
+        "not known: no source names all pods",
+        "41; 3 NOT WATCHED",
+        "Samples lost in the window 17",
+        "interface veth1 is not watched: ENODEV",
+        "38 of 39",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[test]
+fn good_is_said_only_of_what_was_seen_whole() {
+    let verdict = |keep: fn(&Mark) -> bool, whole: bool| {
+        let mut edges = list();
+        edges.watched.samples_lost = Some(0);
+        edges.watched.interfaces_failed = 0;
+        edges.items.retain(|edge| {
+            let mark = edge.mark.as_ref().and_then(|mark| mark.known());
+            mark.is_some_and(|mark| keep(&mark))
+        });
+        let mut status = status_of_a_node();
+        if whole {
+            status.kernel.not_attached.clear();
+            status.sources.clear();
+        }
+        let page = text(&page(&report(edges, vec![status])));
+        page.split("  ")
+            .find(|part| part.contains("mutual TLS."))
+            .unwrap_or(&page)
+            .to_owned()
+    };
+    let good = verdict(|mark| *mark == Mark::Mutual, true);
+    assert!(
+        good.contains("All 1 edges that were seen are mutual TLS."),
+        "{good}"
+    );
+    assert!(!good.contains("Not everything was seen"), "{good}");
+    let partly = verdict(|mark| *mark == Mark::Mutual, false);
+    assert!(partly.contains("Not everything was seen"), "{partly}");
+    let bad = verdict(|_| true, true);
+    assert!(
+        bad.contains("5 of 6 edges are not, or are not known to be, mutual TLS."),
+        "{bad}"
+    );
+    let nothing = verdict(|_| false, true);
+    assert!(nothing.contains("nothing is known of whether"), "{nothing}");
+}
+
+#[test]
+fn a_share_is_never_rounded_up() {
+    assert_eq!(coverage::share(9_999, 10_000), "9999 of 10000 (99.9 %)");
+    assert_eq!(coverage::share(3, 3), "3 of 3 (100.0 %)");
+    assert_eq!(coverage::share(0, 0), "none");
+    assert_eq!(
+        coverage::share(u64::MAX, u64::MAX),
+        format!("{0} of {0} (100.0 %)", u64::MAX)
+    );
+}
+
+#[test]
+fn a_directory_with_something_in_it_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("a/b");
+    prepare(&new).unwrap();
+    prepare(&new).unwrap();
+    std::fs::write(new.join("mine"), "").unwrap();
+    assert!(prepare(&new).is_err());
+    assert!(prepare(&new.join("mine")).is_err());
+}
+
+#[test]
+fn large_answers_make_a_page_that_says_what_it_leaves_out() {
+    let mut edges = list();
+    let clear = edges.items[5].clone();
+    edges.items = (0..3_000)
+        .map(|port| {
+            let mut edge = clear.clone();
+            edge.dst.port = Some(port);
+            edge
+        })
+        .collect();
+    let report = report(edges, Vec::new());
+    assert_eq!(report.more_findings, 2_800);
+    let page = text(&page(&report));
+    assert!(
+        page.contains("1000 more are in edges.csv"),
+        "no note on edges"
+    );
+    assert!(
+        page.contains("2800 more edges are not mutual TLS"),
+        "no note on findings"
+    );
+}
