@@ -29,12 +29,13 @@ impl Asker {
     pub(super) fn start(source: Source, filter: Filter, news: Sender<News>) -> Self {
         let (sender, wishes) = mpsc::channel();
         std::thread::spawn(move || {
+            // A file says the same every time, and was read before the screen was taken.
+            let Some(period) = source.period() else {
+                return;
+            };
             let mut wants_flows = false;
             loop {
-                let wished = match source.period() {
-                    Some(period) => wishes.recv_timeout(period),
-                    None => wishes.recv().map_err(RecvTimeoutError::from),
-                };
+                let wished = wishes.recv_timeout(period);
                 let mut answers = Vec::new();
                 match wished {
                     Ok(wanted) => {
@@ -84,7 +85,7 @@ pub(super) fn edges(source: &Source, filter: &Filter) -> anyhow::Result<Rows> {
     Ok(Rows::new(list, Style::of_locale()))
 }
 
-fn flows(source: &Source) -> Answer {
+pub(super) fn flows(source: &Source) -> Answer {
     match block_on(source.flows()) {
         Ok(list) => Answer::Flows(list.items, list.generated),
         // Saved edges and metrics have none; the explanation says so.

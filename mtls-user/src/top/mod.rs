@@ -39,6 +39,10 @@ pub(crate) fn run(source: &Source, filter: &Filter, color: bool) -> anyhow::Resu
     let first = ask::edges(source, filter)?;
     let mut view = View::new(Style::of_locale(), color);
     view.take(first);
+    if source.period().is_none() {
+        // Reading a capture can have notes to print, which have no place on the screen.
+        view.answer(ask::flows(source));
+    }
     let (sender, news) = mpsc::channel();
     let asker = Asker::start(source.clone(), filter.clone(), sender.clone());
     std::thread::spawn(move || {
