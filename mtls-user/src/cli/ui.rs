@@ -12,7 +12,7 @@ pub(super) fn run(args: &Ui, whom: &Source) -> anyhow::Result<ExitCode> {
     let source = args.select.source(whom)?;
     let filter = args.select.filter();
     block_on(async {
-        let page = Page::listen(source, filter, args.port).await?;
+        let page = Page::listen(source, filter, args.listen).await?;
         print(&format!(
             "{}\nwhoever has this address sees what you see; Ctrl-C ends it\n",
             page.address()

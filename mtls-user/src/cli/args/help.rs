@@ -36,7 +36,7 @@ const SHORT: [&str; 38] = [
     "pods",
     "payload",
     "policy",
-    "port",
+    "listen",
     "ports",
     "ready",
     "require",
@@ -221,7 +221,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("the page of this node, in the browser", "mtls ui"),
             (
                 "at a port that is forwarded from elsewhere",
-                "mtls ui --port 8420 --no-open",
+                "mtls ui --listen 8420 --no-open",
             ),
             (
                 "a saved answer, to look around in",

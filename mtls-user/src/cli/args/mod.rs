@@ -296,9 +296,9 @@ pub(super) struct Top {
     after_help = "Only this machine can reach the page, and only with the token in its address."
 )]
 pub(super) struct Ui {
-    /// The port on 127.0.0.1; 0 is any that is free.
+    /// The page's port on 127.0.0.1; 0 is any that is free.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
-    pub(super) port: u16,
+    pub(super) listen: u16,
     /// Print the address and open no browser.
     #[arg(long)]
     pub(super) no_open: bool,
