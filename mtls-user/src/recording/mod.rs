@@ -235,10 +235,15 @@ impl<W: Write> Recorder<W> {
 
 /// Who, what, and how that is known.
 fn comment(flow: &FlowRecord) -> String {
-    let mut text = format!("{} to {}", end_path(&flow.src), end_path(&flow.dst));
-    if let Some(port) = flow.dst.port {
-        let _ = write!(text, ":{port}");
-    }
+    // Writing to a String cannot fail.
+    let mut text = format!("{} to ", end_path(&flow.src));
+    let server = end_path(&flow.dst);
+    let _ = match flow.dst.port {
+        // An address of IPv6 has colons of its own.
+        Some(port) if server.contains(':') => write!(text, "[{server}]:{port}"),
+        Some(port) => write!(text, "{server}:{port}"),
+        None => write!(text, "{server}"),
+    };
     let _ = write!(text, ": {}", flow.verdict);
     if let Some(evidence) = &flow.evidence {
         let _ = write!(text, " (evidence: {evidence})");

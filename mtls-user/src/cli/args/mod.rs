@@ -179,10 +179,12 @@ pub(super) struct Inventory {
     /// Only with one of these at either end.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
-    /// Show what is below a policy: modern, intermediate, fips-140-3, cnsa-2.0, or a file.
+    /// Say what is below this policy, by name or in a file.
+    ///
+    /// modern, intermediate, fips-140-3 or cnsa-2.0.
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) policy: Option<Policy>,
-    /// Show the certificates instead, the first to expire first.
+    /// Show certificates, the first to expire first.
     #[arg(long, conflicts_with = "policy")]
     pub(super) certificates: bool,
     #[command(flatten)]
