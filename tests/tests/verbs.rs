@@ -47,13 +47,14 @@ const OF_A_DAEMON: [(&str, &str, i32); 9] = [
     ("version", "version -o json", 0),
 ];
 /// Verbs that write no JSON, and why.
-const WITHOUT_JSON: [(&str, &str); 6] = [
+const WITHOUT_JSON: [(&str, &str); 7] = [
     ("completion", "a shell reads it"),
     ("daemon", "it answers, and prints nothing"),
     ("help", "people read it"),
     ("record", "it writes a capture"),
     ("report", "it writes a directory"),
     ("top", "a screen"),
+    ("ui", "a page"),
 ];
 
 fn root() -> PathBuf {
