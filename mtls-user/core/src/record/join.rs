@@ -176,7 +176,7 @@ impl Around {
             generated: self.generated.unwrap_or_default(),
             window_seconds: self.window_seconds,
             nodes: Some(nodes),
-            watched: Watched::sum(self.watched.into_iter()),
+            watched: Watched::sum(&self.watched.into_iter()),
             items,
         }
     }

@@ -141,7 +141,7 @@ fn envelope(answers: &[FlowList], nodes: Nodes) -> FlowList {
             .max()
             .unwrap_or(0),
         nodes: Some(nodes),
-        watched: Some(Watched::sum(watched)),
+        watched: Some(Watched::sum(&watched)),
         history: histories.map(|all| History {
             capacity: all.iter().map(|one| one.capacity).sum(),
             forgotten: all.iter().map(|one| one.forgotten).sum(),

@@ -80,7 +80,7 @@ pub struct Watched {
 
 impl Watched {
     /// Of several nodes together; null where one of them does not know.
-    pub fn sum(all: impl Iterator<Item = Self> + Clone) -> Self {
+    pub fn sum(all: &(impl Iterator<Item = Self> + Clone)) -> Self {
         let sum = |part: fn(&Self) -> Option<u64>| {
             all.clone().try_fold(0, |sum, one| Some(sum + part(&one)?))
         };
