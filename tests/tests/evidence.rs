@@ -170,7 +170,7 @@ fn a_pod_has_events_of_what_became_worse() -> Result<()> {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(ground.events("MutualTLSDowngraded")?.len(), 2);
     assert_eq!(ground.events("PlaintextNotExpected")?.len(), 2);
-    let series = |ground: &Ground| {
+    let series = |ground: &Ground| -> Result<Option<()>> {
         let events = ground.events("MutualTLSDowngraded")?;
         let counts: Vec<_> = events
             .iter()
