@@ -16,8 +16,8 @@ const WINDOW: Duration = Duration::from_mins(10);
 #[command(next_help_heading = "The past")]
 pub(super) struct History {
     /// Ask this server's metrics instead of the daemon: Prometheus, or what has its query API (Thanos,
-    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m]. One that
-    /// MTLS_PROMETHEUS names in the environment is asked where no daemon answers.
+    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m]. Where no
+    /// daemon answers, `mtls edges` asks the one that MTLS_PROMETHEUS names.
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// The ten minutes before this time (2026-11-28T05:25:00Z).
