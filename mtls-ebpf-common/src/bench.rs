@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Rotation {
-    /// Where the port lies in the packet.
+    /// Where the ports lie in the packet.
     pub offset: u32,
     /// The next port.
     pub next: u32,

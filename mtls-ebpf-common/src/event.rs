@@ -90,6 +90,9 @@ pub const RUN: u16 = 1 << 12;
 /// No more of the direction is sampled until the next recheck, if this is delivered.
 pub const PAUSED: u16 = 1 << 13;
 
+/// Nothing that the receiver sends was ever seen: what is known of it, its sender says.
+pub const ALONE: u16 = 1 << 14;
+
 /// A part of a segment's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]

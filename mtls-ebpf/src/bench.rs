@@ -22,32 +22,47 @@ pub(crate) fn bench_empty(_ctx: TcContext) -> i32 {
 /// Counts the port up, and no more: what that costs.
 #[classifier]
 pub(crate) fn bench_rotate(ctx: TcContext) -> i32 {
-    rotate(&ctx);
+    rotate::<0>(&ctx);
     TC_ACT_UNSPEC
 }
 
 /// Counts the port up, and goes the packet's road.
 #[classifier]
 pub(crate) fn bench_flows(ctx: TcContext) -> i32 {
-    rotate(&ctx);
+    rotate::<0>(&ctx);
     crate::watch(&ctx, EGRESS);
     TC_ACT_UNSPEC
 }
 
+/// Likewise, for what the other side of those flows answers.
+#[classifier]
+pub(crate) fn bench_answers(ctx: TcContext) -> i32 {
+    rotate::<16>(&ctx);
+    crate::watch(&ctx, 0);
+    TC_ACT_UNSPEC
+}
+
+/// `SHIFT`: 0 for the sender's port, 16 for the receiver's.
 #[inline(always)]
-fn rotate(ctx: &TcContext) {
+fn rotate<const SHIFT: u32>(ctx: &TcContext) {
     let Some(rotation) = ROTATION.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: benchmarks run on one CPU at a time.
     let rotation = unsafe { &mut *rotation };
     let at = rotation.offset as usize & 0x7f;
-    let port = ctx.data() + at;
-    if port + 2 > ctx.data_end() {
+    let ports = ctx.data() + at;
+    if ports + 4 > ctx.data_end() {
         return;
     }
     let next = rotation.next;
     rotation.next = next.wrapping_add(1) & rotation.mask;
+    let ports = ports as *mut u32;
+    // Both ports at once: a processor has to wait where a read is longer than the write before it.
     // SAFETY: compared with the packet's end above.
-    unsafe { *(port as *mut u16) = (next as u16).to_be() };
+    unsafe {
+        let old = ports.read_unaligned();
+        let port = ((next as u16).to_be() as u32) << SHIFT;
+        ports.write_unaligned(old & !(0xffff << SHIFT) | port);
+    }
 }

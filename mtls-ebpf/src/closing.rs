@@ -84,14 +84,16 @@ pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch)
     again(skb, flow, scratch)
 }
 
-/// Delivers the end, unless that was done. The first FIN alone is not one yet.
+/// Delivers the end, unless that was done. The first FIN alone is not one yet, but for a connection of
+/// which nothing else is to be seen.
 #[inline(always)]
 fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let is_closed = flow.bits & FLOW_CLOSED != 0;
     let (half, other) = halves(flow, scratch);
     let is_reset = half.bits & HALF_RST != 0;
     let both = half.bits & other.bits;
-    if !is_reset && both & HALF_FIN == 0 || is_closed {
+    let is_alone = other.link == 0 && half.bits & HALF_FIN_TOLD == 0;
+    if !is_reset && both & HALF_FIN == 0 && !is_alone || is_closed {
         return SKIPPED;
     }
     if !is_reset && both & HALF_FIN_TOLD != 0 {
@@ -107,7 +109,9 @@ fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let outcome = emit::head(skb, scratch);
     if outcome == SAMPLED {
         half.bits |= HALF_FIN_TOLD;
-        flow.bits |= FLOW_CLOSED;
+        if is_reset || both & HALF_FIN != 0 {
+            flow.bits |= FLOW_CLOSED;
+        }
         told(flow, scratch);
     }
     outcome

@@ -1,16 +1,16 @@
 //! A segment and its flow: what it opens, carries, closes.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_ktime_get_boot_ns, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_jiffies64, programs::TcContext};
 use aya_log_ebpf::warn;
 use mtls_ebpf_common::{
     Counter, Flow, Half, Key,
     event::{
-        EGRESS, FIRST, LOST, MIDSTREAM, RECEIVER_CLIENT, RECEIVER_FIN, RECEIVER_ISN, SENDER_CLIENT,
-        SENDER_ISN, V6,
+        ALONE, EGRESS, FIRST, LOST, MIDSTREAM, RECEIVER_CLIENT, RECEIVER_FIN, RECEIVER_ISN,
+        SENDER_CLIENT, SENDER_ISN, V6,
     },
     flow::{
-        FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_FIN_TOLD, HALF_ISN, HALF_RST, HALF_STARTED,
-        LINK_EGRESS, STATE_FINISHED, STATE_OPEN, STATE_UNANSWERED,
+        AGE_SHIFT, FLOW_MIDSTREAM, HALF_CLIENT, HALF_FIN, HALF_FIN_TOLD, HALF_ISN, HALF_RST,
+        HALF_STARTED, LINK_EGRESS, STATE_FINISHED, STATE_OPEN, STATE_UNANSWERED,
     },
 };
 
@@ -91,6 +91,10 @@ fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     }
     let is_home = sender::is_home(flow, scratch);
     let is_home = blur(scratch, is_home as u32);
+    if is_home != 0 && scratch.packet.len == 0 && scratch.packet.flags & (FIN | RST) == 0 {
+        // A SYN: there is nothing to deliver.
+        return SKIPPED;
+    }
     describe(flow, scratch);
     if is_home == 0 {
         return sender::foreign(skb, flow, scratch);
@@ -165,6 +169,9 @@ fn describe(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
             half.isn = start.wrapping_sub(1);
         }
     }
+    if other.link == 0 {
+        bits |= ALONE;
+    }
     if half.bits & HALF_ISN != 0 {
         bits |= SENDER_ISN;
     }
@@ -233,7 +240,7 @@ pub(crate) fn order(scratch: &mut Scratch) {
 #[inline(always)]
 pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     // SAFETY: the helper takes nothing.
-    scratch.time = unsafe { bpf_ktime_get_boot_ns() };
+    scratch.age = unsafe { bpf_jiffies64() } >> AGE_SHIFT;
     // SAFETY: the context lives as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
     scratch.link = if direction == EGRESS {
@@ -243,7 +250,8 @@ pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     };
     let packet: &Packet = &scratch.packet;
     let head = &mut scratch.head;
-    head.time = scratch.time;
+    // The clock is read when there is something to deliver.
+    head.time = 0;
     head.opened = 0;
     // SAFETY: both are 16 plain bytes, and bytes need no alignment.
     unsafe {

@@ -24,6 +24,7 @@ mod sample;
 mod sender;
 mod table;
 mod unread;
+mod victim;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC},

@@ -97,8 +97,8 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) walk: Walk,
-    /// Nanoseconds since boot.
-    pub(crate) time: u64,
+    /// This moment, as ages are counted.
+    pub(crate) age: u64,
     /// The connection's key, and which half of it the segment belongs to.
     pub(crate) key: Key,
     pub(crate) side: u32,

@@ -4,6 +4,9 @@
 //! connection that has its way, and says how old and how far it is, so that both the search and the
 //! choice of a victim read one line. The state proper is two lines elsewhere, under a lock of its own.
 //!
+//! None of the three lines is likely to be in a cache. A connection is therefore kept in the way that its
+//! hash names, where that is free, and those two lines are asked for before the first one is there.
+//!
 //! # What other processors may do meanwhile
 //!
 //! - A way changes hands by a compare-and-exchange of its word, so that of two claimants one gets
@@ -21,8 +24,8 @@ use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
     Counter, Flow, Half,
     flow::{
-        AGE_AT, AGE_MASK, AGE_SHIFT, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_DATAGRAMS, STATE_EMPTY,
-        STATE_FINISHED, STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
+        AGE_AT, AGE_MASK, HALF_DONE, LINK_AT, LINK_EGRESS, STATE_DATAGRAMS, STATE_FINISHED,
+        STATE_MASK, STATE_OPEN, STATE_UNANSWERED, TAG_AT, WAYS,
     },
     packet::protocol,
 };
@@ -34,7 +37,7 @@ use crate::{
     done::{self, signature_v6},
     emit,
     maps::{BUCKET_MASK, BUCKETS, FLOWS, Scratch},
-    opening, parse,
+    opening, parse, victim,
 };
 
 /// The flow in the scratch is in the table, and locked.
@@ -48,9 +51,6 @@ pub(crate) const NO_ROOM: u32 = 3;
 
 /// Tries for a lock: about a microsecond, in which its holder delivers several samples.
 const TRIES: u32 = 64;
-/// An interface with this many ways of a full bucket makes room for others from its own.
-const MAJORITY: u32 = WAYS as u32 / 2;
-
 /// The flow at `scratch.slot`.
 #[inline(always)]
 pub(crate) fn flow(scratch: &Scratch) -> Option<&'static mut Flow> {
@@ -71,6 +71,7 @@ pub(crate) fn find(scratch: &mut Scratch) -> u32 {
     scratch.tag = hash >> TAG_AT << TAG_AT;
     // The lowest byte of a signature is zero.
     scratch.bucket = (hash >> 8) as u32 & BUCKET_MASK.load();
+    ask_for(scratch.bucket * WAYS as u32 + home(hash) as u32);
     if way_of(scratch) == 0 {
         return ABSENT;
     }
@@ -80,16 +81,44 @@ pub(crate) fn find(scratch: &mut Scratch) -> u32 {
     BUSY
 }
 
-/// Which way has the tag, the first one of several: it is chosen, and the result is 1.
+/// The way that a connection has where it is free. These bits are of the tag as well.
+#[inline(always)]
+pub(crate) fn home(tag: u64) -> usize {
+    (tag >> 61) as usize
+}
+
+/// Has the processor fetch a flow's two lines while it waits for its bucket's: reading them is
+/// nothing that anything else depends on.
+#[inline(always)]
+fn ask_for(slot: u32) {
+    if let Some(flow) = FLOWS.get_ptr(slot) {
+        // SAFETY: a value of an array map.
+        unsafe {
+            (&raw const (*flow).lock).read_volatile();
+            (&raw const (*flow).halves[1].link).read_volatile();
+        }
+    }
+}
+
+/// Which way has the tag, its home before others, and of those the first: it is chosen, and the
+/// result is 1.
 #[inline(never)]
 fn way_of(scratch: &mut Scratch) -> u32 {
     let Some(bucket) = BUCKETS.get(scratch.bucket) else {
         return 0;
     };
+    let is_here = |word: u64| word >> TAG_AT << TAG_AT == scratch.tag && word & STATE_MASK != 0;
+    let home = home(scratch.tag);
+    let word = bucket[home];
+    if is_here(word) {
+        scratch.word = word;
+        choose(scratch, home as u32);
+        return 1;
+    }
     let mut found = WAYS;
     for way in (0..WAYS).rev() {
         let word = bucket[way];
-        if word >> TAG_AT << TAG_AT == scratch.tag && word & STATE_MASK != 0 {
+        if is_here(word) {
             found = way;
             scratch.word = word;
         }
@@ -102,7 +131,7 @@ fn way_of(scratch: &mut Scratch) -> u32 {
 }
 
 #[inline(always)]
-fn choose(scratch: &mut Scratch, way: u32) {
+pub(crate) fn choose(scratch: &mut Scratch, way: u32) {
     scratch.way = way;
     scratch.slot = scratch.bucket * WAYS as u32 + way;
 }
@@ -159,7 +188,7 @@ fn is_key(scratch: &Scratch) -> bool {
 /// Makes room for `scratch.key`, which is absent, and locks it: [`FOUND`], [`BUSY`] or [`NO_ROOM`].
 #[inline(never)]
 pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
-    victim(scratch);
+    victim::victim(scratch);
     let (way, old) = (scratch.way, scratch.word);
     let is_datagram = scratch.key.transport == protocol::UDP;
     if is_datagram && old & STATE_MASK == STATE_OPEN {
@@ -198,7 +227,7 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
 /// The word of this moment for the flow in the scratch.
 #[inline(always)]
 fn word(scratch: &Scratch, state: u64) -> u64 {
-    let age = scratch.time >> AGE_SHIFT & AGE_MASK;
+    let age = scratch.age & AGE_MASK;
     scratch.tag | link_hash(scratch.link) << LINK_AT | age << AGE_AT | state
 }
 
@@ -207,57 +236,6 @@ fn link_hash(link: u32) -> u64 {
     // Neighbours differ, and so do an interface's two directions.
     ((link ^ link >> 8 ^ link >> 24) & 0xff) as u64
 }
-
-/// The way that is to go: an empty one, else the oldest finished one, else the oldest without an
-/// answer or of datagrams, else the oldest of an interface that has half of the bucket, else the oldest. It is
-/// chosen.
-#[inline(never)]
-fn victim(scratch: &mut Scratch) -> u32 {
-    let Some(bucket) = BUCKETS.get(scratch.bucket) else {
-        return 0;
-    };
-    let now = scratch.time >> AGE_SHIFT;
-    // By majority vote (Boyer and Moore): whoever has more than half is the candidate.
-    let (mut candidate, mut votes) = (0, 0_u32);
-    for word in bucket {
-        let link = word >> LINK_AT & 0xff;
-        if votes == 0 {
-            candidate = link;
-        }
-        votes = if link == candidate {
-            votes + 1
-        } else {
-            votes - 1
-        };
-    }
-    let mut count = 0;
-    for word in bucket {
-        count += u32::from(word >> LINK_AT & 0xff == candidate);
-    }
-    let (mut best, mut way) = (0, 0);
-    for at in 0..WAYS {
-        let word = bucket[at];
-        let age = now.wrapping_sub(word >> AGE_AT) & AGE_MASK;
-        let is_greedy = count >= MAJORITY && word >> LINK_AT & 0xff == candidate;
-        // One digit per state: empty, unanswered, open, finished.
-        let rank = RANKS >> (4 * (word & STATE_MASK)) & 0xf | is_greedy as u64;
-        let worth = (rank << 16 | age) + 1;
-        if worth > best {
-            best = worth;
-            way = at;
-            scratch.word = word;
-        }
-    }
-    choose(scratch, way as u32);
-    0
-}
-
-/// How gladly a way is given up, by its state; the lowest bit is for a greedy interface.
-const RANKS: u64 = 8 << (4 * STATE_EMPTY)
-    | 4 << (4 * STATE_UNANSWERED)
-    | 2 << (4 * STATE_OPEN)
-    | 6 << (4 * STATE_FINISHED)
-    | 4 << (4 * STATE_DATAGRAMS);
 
 /// Says goodbye to the connection whose way was claimed. `old`: its word.
 #[inline(never)]
@@ -321,11 +299,16 @@ pub(crate) fn begin(flow: &mut Flow, scratch: &Scratch) {
     flow.transport = key.transport;
     flow.lost = 0;
     flow.foreign = 0;
-    flow.opened = scratch.time;
+    flow.opened = emit::now();
     flow.bits = 0;
     flow.serial = flow.serial.wrapping_add(1);
     flow.told = flow.serial.wrapping_sub(1);
-    flow.halves = [Half::default(); 2];
+    let words = (&raw mut flow.halves).cast::<u64>();
+    for at in 0..size_of::<[Half; 2]>() / 8 {
+        // SAFETY: within both halves, which lie at a multiple of eight. One by one, as the target's
+        // `memset` writes single bytes.
+        unsafe { words.add(at).write_volatile(0) };
+    }
 }
 
 /// Notes in the bucket how old and how far the flow is. When the way has changed hands meanwhile,
@@ -333,7 +316,7 @@ pub(crate) fn begin(flow: &mut Flow, scratch: &Scratch) {
 #[inline(always)]
 pub(crate) fn touch(scratch: &Scratch, state: u64) {
     let old = scratch.word;
-    let age = scratch.time >> AGE_SHIFT & AGE_MASK;
+    let age = scratch.age & AGE_MASK;
     let new = old & !(AGE_MASK << AGE_AT | STATE_MASK) | age << AGE_AT | state;
     if new == old {
         return;

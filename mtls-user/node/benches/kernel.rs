@@ -335,17 +335,25 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             }
             .bytes()
         };
-        let mut pass = |path: usize, packet: &[u8]| -> anyhow::Result<()> {
+        let mut pass = |bench: &mut Bench, path: usize, packet: &[u8]| -> anyhow::Result<()> {
             bench.rotate(family.tcp, FLOWS - 1)?;
             rounds[path].push(bench.run("bench_flows", packet, FLOWS)?);
             bench.drain();
             Ok(())
         };
-        pass(0, &syn)?;
-        pass(1, &syn)?;
+        pass(&mut bench, 0, &syn)?;
+        pass(&mut bench, 1, &syn)?;
+        let answer = Packet {
+            back: true,
+            seq: 77,
+            ack: seq + 1,
+            flags: SYN | ACK,
+            ..shape
+        };
+        answers(&mut bench, family, &answer)?;
         let (path, len) = if round % 2 == 0 { (2, 100) } else { (3, 1400) };
-        pass(path, &data(len))?;
-        pass(4, &fin(len))?;
+        pass(&mut bench, path, &data(len))?;
+        pass(&mut bench, 4, &fin(len))?;
     }
     for (path, values) in PATHS.into_iter().zip(rounds) {
         add(path, middle(values), rotate);
@@ -358,6 +366,13 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         "{lost} samples lost: the numbers would be of the wrong path"
     );
     Ok(rows)
+}
+
+/// The other side of each of [`FLOWS`] sends this, to the client's port.
+fn answers(bench: &mut Bench, family: &Family, packet: &Packet<'_>) -> anyhow::Result<()> {
+    bench.rotate(family.tcp, FLOWS - 1)?;
+    bench.run("bench_answers", &packet.bytes(), FLOWS)?;
+    Ok(())
 }
 
 fn median(mut run: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {

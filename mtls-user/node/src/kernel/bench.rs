@@ -19,22 +19,27 @@ impl Bench {
     /// Loads the programs.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         let mut kernel = Kernel::load(config)?;
-        for name in ["bench_empty", "bench_rotate", "bench_flows"] {
+        for name in [
+            "bench_empty",
+            "bench_rotate",
+            "bench_flows",
+            "bench_answers",
+        ] {
             program(&mut kernel.ebpf, name)?.load()?;
         }
         Ok(Self { kernel })
     }
 
-    /// From now on `bench_rotate` and `bench_flows` count the port up from 0 to `mask` and begin
-    /// anew. `tcp`: where in the packet the TCP header starts.
-    pub fn rotate(&mut self, tcp: u32, mask: u32) -> anyhow::Result<()> {
+    /// From now on the benchmark's programs count a port up from 0 to `mask` and begin anew. `ports`:
+    /// where in the packet they are.
+    pub fn rotate(&mut self, ports: u32, mask: u32) -> anyhow::Result<()> {
         let map = self
             .kernel
             .ebpf
             .map_mut("ROTATION")
             .context("the object has no ROTATION")?;
         let rotation = Rotation {
-            offset: tcp,
+            offset: ports,
             next: 0,
             mask,
         };
