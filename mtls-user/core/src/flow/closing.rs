@@ -137,6 +137,17 @@ impl FlowTable {
     /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
     /// [`Segment::time`](crate::wire::Segment::time).
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
+        self.expire_some(now, usize::MAX, sink);
+    }
+
+    /// Likewise, at most so many at once; whether there may be more. A flood ends all at the same time.
+    pub fn expire_some(
+        &mut self,
+        now: u64,
+        most: usize,
+        sink: &mut impl FnMut(Event, View<'_>),
+    ) -> bool {
+        let mut left = most;
         let linger = self.limits.linger.as_nanos() as u64;
         let idle = self.limits.idle.as_nanos() as u64;
         let waits = [
@@ -149,6 +160,10 @@ impl FlowTable {
             while let Some(at) = self.slots.oldest(queue)
                 && now.saturating_sub(self.slots[at].last) > wait
             {
+                if left == 0 {
+                    return true;
+                }
+                left -= 1;
                 self.close(at, sink);
                 // What has ended still swallows its late packets.
                 if queue != Queue::Ending {
@@ -156,6 +171,7 @@ impl FlowTable {
                 }
             }
         }
+        false
     }
 
     /// Closes everything: the end of a capture, or of the daemon.

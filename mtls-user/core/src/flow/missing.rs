@@ -13,6 +13,11 @@ impl Flow {
         self.unseen |= 1 << what as u8;
     }
 
+    /// Something that this side sent was seen.
+    pub(super) fn is_heard(&self, side: Side) -> bool {
+        self.heard[side as usize]
+    }
+
     /// What of it was not seen, as far as that is known.
     pub(super) fn unseen(&self) -> impl Iterator<Item = Unseen> {
         let mut bits = self.unseen;

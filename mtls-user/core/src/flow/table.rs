@@ -278,9 +278,13 @@ impl FlowTable {
         if progress == Progress::Changed {
             self.report(at, sink);
         }
-        if self.slots[at].is_finished() {
-            self.slots[at].ended = true;
+        let flow = &mut self.slots[at];
+        if flow.is_finished() {
+            flow.ended = true;
             self.close(at, sink);
+        } else if segment.flags.fin() && flow.queue == Queue::Open && !flow.is_heard(side.other()) {
+            // The other side's end will not be seen.
+            self.slots.enqueue(at, Queue::Doubtful);
         }
     }
 

@@ -103,6 +103,39 @@ fn a_connection_opens_once_and_closes_with_its_bytes() {
 }
 
 #[test]
+fn a_fin_is_the_end_where_the_other_direction_is_never_seen() {
+    let (a, b) = (end(1, 40_000), end(2, 80));
+    let half = [
+        segment(a, b, 99, 0, SYN),
+        data(segment(a, b, 100, 500, ACK), b"GET / HTTP/1.1\r\n\r\n"),
+        segment(a, b, 118, 519, ACK | FIN),
+    ];
+    let closed_by = |second: u64, segments: &[Segment<'_>]| {
+        let mut table = FlowTable::new(Limits::default());
+        let mut events = run(&mut table, segments);
+        assert!(!kinds(&events).contains(&Event::Closed));
+        table.expire(second * 1_000_000_000, &mut |event, view| {
+            events.push((event, view.record()));
+        });
+        let (last, record) = events.pop().unwrap();
+        (last == Event::Closed).then_some(record)
+    };
+    assert!(closed_by(9, &half).is_none());
+    let record = closed_by(11, &half).unwrap();
+    assert_eq!(record.verdict, Verdict::Plaintext);
+    assert!(
+        record
+            .unseen
+            .contains(&crate::record::Unseen::Direction.into())
+    );
+    // Half closed is not closed: the answer may take its time.
+    let answered = segment(b, a, 499, 100, SYN | ACK);
+    let mut slow = half.to_vec();
+    slow.insert(1, answered);
+    assert!(closed_by(11, &slow).is_none());
+}
+
+#[test]
 fn a_port_used_again_is_a_new_connection() {
     let (a, b) = (end(1, 40_000), end(2, 80));
     let mut table = FlowTable::new(Limits::default());

@@ -68,10 +68,12 @@ fn back<'a>(segment: &Segment<'a>) -> Segment<'a> {
     }
 }
 
-/// The SYNs that are known of `segment`'s connection, met at `opened`.
+/// The SYNs that are known of `segment`'s connection, met at `opened`. `alone`: of the side that sent
+/// `segment` only, as nothing of the other was ever seen.
 fn opening(
     segment: &Segment<'_>,
     sender_is_client: bool,
+    alone: bool,
     opened: u64,
     f: &mut impl FnMut(&Segment<'_>),
 ) {
@@ -92,14 +94,18 @@ fn opening(
         foreign: false,
         ..*side
     };
-    if let Some(isn) = client.isn.0 {
+    if let Some(isn) = client.isn.0
+        && (sender_is_client || !alone)
+    {
         f(&Segment {
             // The other one came later.
             isn: (Some(isn), None),
             ..syn(&client, isn, None)
         });
     }
-    if let Some(isn) = server.isn.0 {
+    if let Some(isn) = server.isn.0
+        && (!sender_is_client || !alone)
+    {
         f(&syn(&server, isn, server.isn.1));
     }
 }
@@ -111,7 +117,8 @@ pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'
     let has = |bit| head.bits & bit != 0;
     let whole = whole(head, boot);
     if has(event::FIRST) && !has(event::MIDSTREAM) {
-        opening(&whole, has(event::SENDER_CLIENT), boot + head.opened, f);
+        let (is_client, alone) = (has(event::SENDER_CLIENT), has(event::ALONE));
+        opening(&whole, is_client, alone, boot + head.opened, f);
     }
     if has(event::RECEIVER_FIN) {
         f(&Segment {
@@ -205,7 +212,11 @@ pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>
         foreign: false,
     };
     if !segment.midstream {
-        return opening(&segment, first.bits & HALF_CLIENT != 0, segment.time, f);
+        let is_client = first.bits & HALF_CLIENT != 0;
+        return match (first.link, second.link) {
+            (0, _) => opening(&back(&segment), !is_client, true, segment.time, f),
+            (_, other) => opening(&segment, is_client, other == 0, segment.time, f),
+        };
     }
     // It was met with its first payload, of which at least a byte went this way.
     for (half, segment) in [(first, segment), (second, back(&segment))] {
