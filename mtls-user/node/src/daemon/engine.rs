@@ -77,6 +77,8 @@ pub(super) struct Engine {
     flows: Flows,
     losses: Losses,
     ledger: Ledger,
+    /// More connections are due to be closed than were at once.
+    overdue: bool,
     /// The longest time between two readings for which there was something to do.
     longest: Duration,
 }
@@ -145,6 +147,7 @@ impl Engine {
                 generation: 0,
                 opened: Vec::new(),
             },
+            overdue: false,
             longest: Duration::ZERO,
         }
     }
@@ -192,6 +195,10 @@ impl Engine {
                 _ = tick.tick() => {
                     busy = Some(Instant::now());
                     self.tick();
+                }
+                () = std::future::ready(()), if self.overdue => {
+                    busy = Some(Instant::now());
+                    self.expire(now());
                 }
                 _ = rename.tick(), if self.ledger.lacks_names() => {
                     busy = Some(Instant::now());
@@ -289,14 +296,20 @@ impl Engine {
     fn tick(&mut self) {
         let now = now();
         self.losses.look(&mut self.flows);
+        self.expire(now);
         let ledger = &mut self.ledger;
-        self.flows
-            .expire(now, &mut |event, view| ledger.note(event, view));
         ledger.edges.expire(now);
         ledger.history.expire(now);
         if let Some(meter) = &mut ledger.meter {
             meter.expire(now);
         }
+    }
+
+    fn expire(&mut self, now: u64) {
+        let ledger = &mut self.ledger;
+        self.overdue = self
+            .flows
+            .expire(now, &mut |event, view| ledger.note(event, view));
     }
 
     /// Gives names to flows that were met before their pod was.

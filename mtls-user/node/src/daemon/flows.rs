@@ -7,6 +7,9 @@ use mtls_core::flow::{
 use mtls_core::record::{FlowRecord, Verdict};
 use mtls_core::wire::{Endpoint, Unread};
 
+/// Connections that are closed in a row, so that samples are read in between.
+const EXPIRED_AT_ONCE: usize = 1_024;
+
 /// All of them.
 pub(super) struct Flows {
     connections: FlowTable,
@@ -64,11 +67,15 @@ impl Flows {
         self.connections.ended(&a, &b, sink);
     }
 
-    pub(super) fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, Seen<'_>)) {
-        self.connections
-            .expire(now, &mut |event, view| sink(event, Seen::Connection(view)));
+    /// Closes and forgets what is due, some of it at a time; whether there is more.
+    pub(super) fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, Seen<'_>)) -> bool {
+        let connections = &mut |event, view: View<'_>| sink(event, Seen::Connection(view));
+        let more = self
+            .connections
+            .expire_some(now, EXPIRED_AT_ONCE, connections);
         self.datagrams
             .expire(now, &mut |event, view| sink(event, Seen::Datagrams(view)));
+        more
     }
 
     pub(super) fn drain(&mut self, sink: &mut impl FnMut(Event, Seen<'_>)) {

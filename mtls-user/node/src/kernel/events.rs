@@ -52,6 +52,8 @@ pub struct Events {
     /// Found in the flow table. They are reported when everything is read that was delivered before
     /// they were found …
     found: Vec<Flow>,
+    /// How many of them were reported: a flood leaves many, and nobody is to wait for all.
+    reported: usize,
     /// … which is so after this many events, or when there is none left.
     ahead: usize,
     /// When the next drain may begin, and the next walk through the flow table.
@@ -79,6 +81,7 @@ impl Events {
             occupancy,
             unreported,
             found: Vec::new(),
+            reported: 0,
             ahead: 0,
             next: Instant::now(),
             walk: Instant::now() + WALK,
@@ -150,7 +153,7 @@ impl Events {
         self.ahead = self.capacity;
     }
 
-    /// Reads what was delivered before `found` was, and then reports that.
+    /// Reads what was delivered before `found` was, and then reports that, some at a time.
     fn read_ahead(&mut self, f: &mut impl FnMut(Sample<'_>)) -> usize {
         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
         let count = reader.batch(self.ring.get_mut(), f);
@@ -159,18 +162,25 @@ impl Events {
         if count == BATCH && self.ahead > 0 {
             return count;
         }
-        let found = std::mem::take(&mut self.found);
-        for flow in &found {
+        let rest = &self.found[self.reported..];
+        let some = &rest[..rest.len().min(BATCH)];
+        for flow in some {
             if flow.transport == protocol::UDP {
                 f(Sample::Datagram(&decode::unreported_datagram(flow, boot)));
             } else {
                 decode::unreported(flow, boot, &mut |segment| f(Sample::Segment(segment)));
             }
         }
-        // Once all have been opened: of two halves, one is not to be over before the other is known.
-        let ended = found.iter().filter(|flow| decode::is_over(flow));
-        self.ended.extend(ended.map(decode::ends));
-        count + found.len()
+        let count = count + some.len();
+        self.reported += some.len();
+        if self.reported == self.found.len() {
+            // Once all have been opened: of two halves, one is not to be over before the other is
+            // known.
+            let ended = self.found.iter().filter(|flow| decode::is_over(flow));
+            self.ended.extend(ended.map(decode::ends));
+            (self.found, self.reported) = (Vec::new(), 0);
+        }
+        count
     }
 
     /// The ends of connections, of which samples were lost, that are over since the last call.
