@@ -61,12 +61,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(&Config::default())
+    }
+
+    fn with(config: &Config) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         let _guard = runtime.enter();
-        let mut kernel = Kernel::load(&Config::default()).expect("load");
+        let mut kernel = Kernel::load(config).expect("load");
         let events = kernel.events().expect("events");
         Self {
             kernel,
@@ -184,6 +188,38 @@ fn short(len: usize, n: u8) -> Vec<u8> {
     let mut bytes = vec![n; len];
     bytes[0] = 0x41;
     bytes
+}
+
+#[test]
+fn without_datagrams_they_are_counted_once_per_pair_and_segments_are_sampled() {
+    use support::packet;
+    let mut bench = Bench::with(&Config {
+        datagrams: false,
+        ..Config::default()
+    });
+    for _ in 0..3 {
+        bench.client(b"question");
+        bench.server(b"answer");
+    }
+    let segment = packet::Packet {
+        payload: b"GET / HTTP/1.1",
+        ..packet::Packet::default()
+    };
+    let kernel = &bench.kernel;
+    kernel
+        .run(Direction::Egress, &segment.bytes(), 1)
+        .expect("run");
+    let (mut segments, mut datagrams) = (0, 0);
+    bench.events.drain(|sample| match sample {
+        Sample::Segment(segment) => segments += segment.len,
+        Sample::Datagram(_) => datagrams += 1,
+    });
+    assert_eq!((segments, datagrams), (14, 0));
+    let unread = bench.events.take_unread();
+    assert_eq!(unread.len(), 2, "{unread:?}");
+    assert!(unread.iter().all(|unread| unread.what == What::Udp));
+    let counters = bench.counters();
+    assert_eq!((counters.udp, counters.datagrams), (2, 0));
 }
 
 #[test]

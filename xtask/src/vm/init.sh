@@ -53,7 +53,7 @@ programs() {
 }
 
 programs_are() { [ "$(programs)" -eq "$1" ]; }
-is_ready() { grep -q '^ready: .* 2 interfaces' /tmp/daemon.log; }
+is_ready() { grep -q 'ready: .* 2 interfaces' /tmp/daemon.log; }
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 is_served() { wget -q -O /dev/null http://10.1.2.2/; }
 
@@ -66,7 +66,8 @@ start() {
 
 is_edge() {
     mtls edges -o jsonl >/tmp/edges 2>&1
-    grep '"src":"web"' /tmp/edges | grep '"dst":"store"' | grep -q '"verdict":"plaintext"'
+    grep '"src":{[^}]*"name":"web"' /tmp/edges | grep '"dst":{[^}]*"name":"store"' |
+        grep -q '"verdict":"plaintext"'
 }
 
 mount -t proc proc /proc
@@ -106,8 +107,13 @@ mtls status -o json >/tmp/status
 mtls status
 sampled=$(sed -n 's/.*"sampled": *\([0-9]*\).*/\1/p' /tmp/status | head -n 1)
 [ "${sampled:-0}" -gt 0 ] || fail "nothing was sampled"
-lost=$(sed -n 's/.*"lost_[a-z_]*": *\([0-9]*\).*/\1/p' /tmp/status | xargs)
-[ "$lost" = "0 0 0" ] || fail "samples were lost: $lost"
+lost=$(grep -o '"lost_[a-z_]*": *[0-9]*' /tmp/status | xargs)
+[ -n "$lost" ] || fail "the status does not say what was lost"
+case "$lost" in *[1-9]*) fail "samples were lost: $lost" ;; esac
+
+# An old verifier may refuse what follows datagrams; then they are counted.
+udp="UDP followed"
+grep "UDP is counted" /tmp/daemon.log && udp="UDP counted only"
 
 echo "--- detach"
 kill -TERM $daemon
@@ -134,4 +140,4 @@ else
     wait $daemon || fail "the successor ended with $? on SIGTERM"
     await programs_are 0 || fail "$(programs) programs are left by the successor"
 fi
-pass "$(uname -r), attached by $MTLS_MODE, $sampled segments sampled, nothing left behind"
+pass "$(uname -r), attached by $MTLS_MODE, $sampled segments sampled, $udp, nothing left behind"

@@ -75,6 +75,9 @@ pub struct Config {
     pub stats: bool,
     /// Attach by clsact even where there is tcx.
     pub clsact: bool,
+    /// Follow datagrams. Where the verifier refuses that, as those of old kernels may, they are counted
+    /// as they are without.
+    pub datagrams: bool,
 }
 
 impl Default for Config {
@@ -87,6 +90,7 @@ impl Default for Config {
             log: false,
             stats: false,
             clsact: false,
+            datagrams: true,
         }
     }
 }
@@ -160,14 +164,10 @@ impl Kernel {
             }
             Ok(ebpf)
         };
-        let mut ebpf = match load(1) {
-            Ok(ebpf) => ebpf,
-            Err(error) => {
-                // The verifiers of old kernels refuse what follows datagrams.
-                let ebpf = load(0)?;
-                tracing::warn!("UDP is counted and not looked at: {error:#}");
-                ebpf
-            }
+        let mut ebpf = if config.datagrams {
+            or_less(load)?
+        } else {
+            load(0)?
         };
         let (counters, interfaces) = (
             take_map(&mut ebpf, "COUNTERS")?,
@@ -310,6 +310,21 @@ impl Kernel {
     }
 }
 
+/// What `load` makes of the whole program, or, where that is refused, of the one that follows no
+/// datagrams.
+fn or_less<T>(load: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let refused = match load(1) {
+        Ok(loaded) => return Ok(loaded),
+        Err(error) => error,
+    };
+    // Where both are refused, the reason is not in the datagrams.
+    let Ok(loaded) = load(0) else {
+        return Err(refused);
+    };
+    tracing::warn!("UDP is counted and not looked at: {refused:#}");
+    Ok(loaded)
+}
+
 /// The counters of an interface that has counted nothing yet.
 fn nothing() -> anyhow::Result<PerCpuValues<Interface>> {
     let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
@@ -357,4 +372,24 @@ fn seed() -> anyhow::Result<[u64; 4]> {
 /// The kernel takes powers of two of at least a page.
 fn ring_size(wanted: u32) -> u32 {
     wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::or_less;
+
+    #[test]
+    fn a_verifier_that_refuses_datagrams_gets_a_program_without() {
+        assert_eq!(or_less(|datagrams| Ok(datagrams)).ok(), Some(1));
+        let old = |datagrams| match datagrams {
+            1 => bail!("too complex"),
+            less => Ok(less),
+        };
+        assert_eq!(or_less(old).ok(), Some(0));
+        let never = |datagrams: u32| -> anyhow::Result<()> { bail!("refused: {datagrams}") };
+        let error = or_less(never).expect_err("refused").to_string();
+        assert_eq!(error, "refused: 1");
+    }
 }
