@@ -1,5 +1,7 @@
 //! What the daemon needs of this machine, and the command that mends what is missing.
 
+mod bpf;
+
 use std::fs;
 
 use mtls_core::record::{Check, CheckState as State};
@@ -14,6 +16,7 @@ pub fn checks() -> Vec<Check> {
         hook(version),
         btf(),
         capabilities(),
+        bpf::bpf(),
         jit(),
         memlock(version),
         bpffs(),
@@ -101,17 +104,10 @@ fn btf() -> Check {
 fn capabilities() -> Check {
     const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
     const SYS_ADMIN: u32 = 21;
-    let status = read("/proc/self/status");
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or_default();
-    let has = |bit: u32| effective >> bit & 1 == 1;
     let missing: Vec<_> = NEEDED
         .iter()
         // CAP_SYS_ADMIN implies the two that were split off it.
-        .filter(|(bit, _)| !has(*bit) && (*bit == 12 || !has(SYS_ADMIN)))
+        .filter(|(bit, _)| !effective(*bit) && (*bit == 12 || !effective(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
     if missing.is_empty() {
@@ -126,6 +122,17 @@ fn capabilities() -> Check {
         let fix = "run as root, or: setcap cap_bpf,cap_perfmon,cap_net_admin+ep $(which mtls)";
         check("capabilities", State::Fail, found, Some(fix))
     }
+}
+
+/// Whether this process has a capability, by its number.
+fn effective(bit: u32) -> bool {
+    let status = read("/proc/self/status");
+    let all = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or_default();
+    all >> bit & 1 == 1
 }
 
 fn jit() -> Check {
