@@ -12,11 +12,12 @@ use crate::setup;
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
     /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000
-    /// edges costs. `top`: frames of `mtls top` with 10,000 edges. `engine`: whether names, questions or new interfaces hold up the
-    /// reading of samples; needs root. `node`: traffic between two pods with and without the daemon,
-    /// which takes three minutes and needs root. `cluster`: 1,000 nodes with 2,000 edges each, made up
-    /// behind the daemons' API and asked through port-forwards.
+    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000 edges costs. `top`: frames of
+    /// `mtls top` with 10,000 edges. `engine`: whether names, questions or new interfaces hold up the
+    /// reading of samples; needs root. `flood`: what a hostile pod's floods do to the connections of
+    /// others, to answers and memory; a minute, needs root. `node`: traffic between two pods with and
+    /// without the daemon, which takes three minutes and needs root. `cluster`: 1,000 nodes with 2,000
+    /// edges each, made up behind the daemons' API and asked through port-forwards.
     what: What,
     /// How to print it.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
@@ -31,6 +32,7 @@ enum What {
     Pods,
     Metrics,
     Engine,
+    Flood,
     Node,
     Top,
 }
@@ -44,6 +46,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Pods => pods(&bench.output),
         What::Metrics => metrics(),
         What::Engine => engine(&bench.output),
+        What::Flood => flood(&bench.output),
         What::Node => node(&bench.output),
         What::Top => top(&bench.output),
     }
@@ -106,6 +109,12 @@ fn engine(output: &str) -> anyhow::Result<()> {
     build::run(bench.args(["engine", "--output", output]))
 }
 
+fn flood(output: &str) -> anyhow::Result<()> {
+    let mut bench = whole_program(true)?;
+    step("flooding the daemon");
+    build::run(bench.args(["flood", "--output", output]))
+}
+
 fn node(output: &str) -> anyhow::Result<()> {
     let mut bench = whole_program(true)?;
     step("measuring traffic with and without the daemon");
@@ -119,7 +128,7 @@ fn top(output: &str) -> anyhow::Result<()> {
 }
 
 /// Builds everything for speed; the program that measures it.
-fn whole_program(kernel: bool) -> anyhow::Result<Command> {
+pub(crate) fn whole_program(kernel: bool) -> anyhow::Result<Command> {
     step("building for speed");
     let packages = [
         "--package",

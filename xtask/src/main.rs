@@ -16,6 +16,7 @@ mod fuzz;
 mod image;
 mod oci;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 
@@ -59,6 +60,8 @@ enum Task {
     Image(image::Args),
     /// Run it on older kernels, in virtual machines.
     Vm(vm::Vm),
+    /// Run it for an hour among real connections, kills and floods, and compare; needs root.
+    Soak(soak::Args),
     /// Measure.
     Bench(bench::Bench),
 }
@@ -79,6 +82,7 @@ fn main() -> anyhow::Result<()> {
         Task::Dist(args) => dist::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Bench(bench) => bench::run(&bench),
     }
 }

@@ -144,7 +144,7 @@ fn measure(name: &'static str, beside: Beside, crowd: u16) -> Result<Row> {
             let (socket, over) = (&socket, &over);
             scope.spawn(move || {
                 if beside.questions {
-                    ask(socket, path, over)
+                    ask(socket, path, ASK, over)
                 } else {
                     Ok(Vec::new())
                 }
@@ -188,7 +188,7 @@ fn measure(name: &'static str, beside: Beside, crowd: u16) -> Result<Row> {
     Ok(row)
 }
 
-fn joined<T>(result: std::thread::Result<Result<T>>) -> Result<T> {
+pub(super) fn joined<T>(result: std::thread::Result<Result<T>>) -> Result<T> {
     result.map_err(|_| anyhow::anyhow!("a thread panicked"))?
 }
 
@@ -216,8 +216,13 @@ fn rename(over: &AtomicBool) -> Result<u64> {
     Ok(built)
 }
 
-/// Asks again and again; the milliseconds that each answer took.
-fn ask(socket: &Path, path: &str, over: &AtomicBool) -> Result<Vec<f64>> {
+/// Asks again and again, every `each`; the milliseconds that each answer took.
+pub(super) fn ask(
+    socket: &Path,
+    path: &str,
+    each: Duration,
+    over: &AtomicBool,
+) -> Result<Vec<f64>> {
     let mut took = Vec::new();
     while !over.load(Ordering::Relaxed) {
         let asked = Instant::now();
@@ -228,7 +233,7 @@ fn ask(socket: &Path, path: &str, over: &AtomicBool) -> Result<Vec<f64>> {
         let good = answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200");
         ensure!(good, "{path}: {}", String::from_utf8_lossy(&answer));
         took.push(asked.elapsed().as_secs_f64() * 1e3);
-        std::thread::sleep(ASK.saturating_sub(asked.elapsed()));
+        std::thread::sleep(each.saturating_sub(asked.elapsed()));
     }
     Ok(took)
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -271,3 +272,97 @@ fn connections(addr: SocketAddr, tls: Option<&Arc<ClientConfig>>, time: Duration
         latencies: Vec::new(),
     })
 }
+
+/// What a connection is, as its peers know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Plain,
+    ServerOnly,
+    Mutual,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Plain, Self::ServerOnly, Self::Mutual];
+
+    /// The server's.
+    pub(super) fn port(self) -> u16 {
+        [8_080, 8_443, 9_443][self as usize]
+    }
+
+    /// What is to be said of it.
+    pub(super) fn verdict(self) -> &'static str {
+        ["plaintext", "tls", "mtls"][self as usize]
+    }
+}
+
+/// A client for each kind of connection.
+pub(super) struct Clients {
+    net: File,
+    server: IpAddr,
+    /// Of the kinds that have one.
+    tls: [Option<Arc<ClientConfig>>; Kind::ALL.len()],
+}
+
+impl Clients {
+    /// Starts the servers; they end with this process.
+    pub(super) fn start(web: &Pod, db: &Pod, pki: &Pki) -> Result<Self> {
+        serve(db, Kind::Plain.port(), |tcp| respond(Wire::Plain(tcp)))?;
+        for (kind, mode) in [(Kind::ServerOnly, Mode::Tls), (Kind::Mutual, Mode::Mtls)] {
+            let config = tls(pki, db)?.server(mode)?;
+            serve(db, kind.port(), move |tcp| {
+                tcp.set_nodelay(true)?;
+                respond(Wire::server(tcp, config.clone())?)
+            })?;
+        }
+        let client = tls(pki, web)?;
+        Ok(Self {
+            net: web.net().try_clone()?,
+            server: db.v4(),
+            tls: [
+                None,
+                Some(client.client(Mode::Tls, false)?),
+                Some(client.client(Mode::Mtls, false)?),
+            ],
+        })
+    }
+
+    /// Makes connections of each kind until it is over, one after the other, and counts them.
+    pub(super) fn run(&self, over: &AtomicBool, made: &[AtomicU64; Kind::ALL.len()]) -> Result<()> {
+        std::thread::scope(|scope| {
+            let threads = Kind::ALL.map(|kind| {
+                scope.spawn(move || {
+                    netns::enter(&self.net, || {
+                        while !over.load(Ordering::Relaxed) {
+                            self.one(kind)?;
+                            made[kind as usize].fetch_add(1, Ordering::Relaxed);
+                            std::thread::sleep(BREATH);
+                        }
+                        anyhow::Ok(())
+                    })?
+                })
+            });
+            for thread in threads {
+                let Ok(done) = thread.join() else {
+                    bail!("a client panicked");
+                };
+                done?;
+            }
+            Ok(())
+        })
+    }
+
+    fn one(&self, kind: Kind) -> Result<()> {
+        let tcp = connect(at(self.server, kind.port()))?;
+        tcp.set_nodelay(true)?;
+        let mut wire = match &self.tls[kind as usize] {
+            Some(config) => Wire::client(tcp, config.clone(), &dns_name("db"))?,
+            None => Wire::Plain(tcp),
+        };
+        exchange(&mut wire)?;
+        wire.close();
+        Ok(())
+    }
+}
+
+/// Between two connections of a kind: the machine is not to be the limit.
+const BREATH: Duration = Duration::from_millis(2);

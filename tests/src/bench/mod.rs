@@ -3,8 +3,10 @@
 pub mod capture;
 pub mod classify;
 pub mod engine;
+pub mod flood;
 pub mod load;
 pub mod node;
 mod report;
+pub mod soak;
 pub mod top;
 mod usage;

@@ -40,6 +40,11 @@ impl Usage {
     }
 }
 
+/// The most memory that was resident so far, in bytes.
+pub(super) fn peak(pid: u32) -> Result<u64> {
+    Ok(field(&format!("/proc/{pid}/status"), "VmHWM:")? * 1_024)
+}
+
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("read CPU times")?;
     // The name, in parentheses, may hold anything; user and system time are the 14th and 15th.

@@ -33,6 +33,15 @@ enum What {
     },
     /// Whether anything makes the thread that reads samples wait; needs root.
     Engine,
+    /// What a hostile pod's floods do to other pods' connections, answers and memory; needs root.
+    Flood,
+    /// Real connections whose truth is known, beside stops, kills, floods and interfaces that come and
+    /// go; fails when the daemon was wrong once. Needs root.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+    },
     /// Traffic between two pods with and without `mtls daemon`, in alternation; needs root.
     Node {
         /// Pairs of measurements.
@@ -49,6 +58,11 @@ fn main() -> anyhow::Result<()> {
     match args.what {
         What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
         What::Engine => mtls_tests::bench::engine::run(json),
+        What::Flood => mtls_tests::bench::flood::run(json),
+        What::Soak { minutes } => {
+            let time = std::time::Duration::from_mins(minutes.into());
+            mtls_tests::bench::soak::run(time)
+        }
         What::Node { pairs } => mtls_tests::bench::node::run(pairs, json),
         What::Top => mtls_tests::bench::top::run(json),
     }
