@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use mtls_core::wire::{Direction, TcpFlags, What};
 use mtls_node::kernel::{Config, Counters, Events, Kernel};
 use support::{
@@ -628,8 +630,11 @@ fn a_full_bucket_gives_up_what_is_least_worth() {
         bench.send(false, 0, b"hello");
         bench.send(true, 0, b"hello");
     };
-    // Six that are open, one without an answer, one that is finished.
-    for _ in 0..6 {
+    // Six that are open, one without an answer, one that is finished. Ages count 256 ticks of the kernel:
+    // the first one is older than the others by at least one, also at 100 Hz.
+    hello(&mut bench);
+    std::thread::sleep(Duration::from_millis(2_600));
+    for _ in 0..5 {
         hello(&mut bench);
     }
     bench.port += 1;
@@ -668,6 +673,29 @@ fn a_full_bucket_gives_up_what_is_least_worth() {
     }
     assert_eq!(bench.counters().evicted, 2);
     assert_eq!(bench.counters().evicted_unanswered, 1 + 999);
+}
+
+#[test]
+fn of_one_direction_the_fin_is_delivered_once() {
+    let mut bench = Bench::new(&Config::default());
+    for back in [false, true] {
+        bench.port += 1;
+        let (flags, ack) = if back {
+            (SYN | ACK, ISN[0].wrapping_add(1))
+        } else {
+            (SYN, 0)
+        };
+        bench.raw(back, ISN[usize::from(back)], ack, flags, b"");
+        bench.send(back, 0, b"hello");
+        bench.send_flagged(back, 5, b"", FIN | ACK);
+        let seen = bench.seen();
+        let ends: Vec<_> = seen.iter().map(|s| s.flags & (SYN | FIN)).collect();
+        assert_eq!(ends, [SYN, 0, FIN], "{seen:?}");
+        // Whatever the SYN-ACK says of the other side, nothing of it was seen.
+        assert!(seen.iter().all(|s| s.src == seen[0].src), "{seen:?}");
+        bench.send_flagged(back, 5, b"", FIN | ACK);
+        assert_eq!(bench.seen().len(), 0);
+    }
 }
 
 #[test]
