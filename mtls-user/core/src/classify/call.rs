@@ -19,6 +19,8 @@ pub(super) enum Reason {
     Late,
     /// The client authenticated in a second handshake: the only revision upwards.
     Renegotiated,
+    /// A renegotiation's flight that is a certificate's or a key exchange's.
+    RenegotiatedUnclear,
     /// What the client sent, and the length of the record that shows it.
     Flight(&'static str, u16),
     /// The server asked for no certificate.
@@ -100,6 +102,9 @@ impl std::fmt::Display for Reason {
             Self::Renegotiated => f.write_str(
                 "client sent a certificate in a renegotiation; what came before was not mutual",
             ),
+            Self::RenegotiatedUnclear => f.write_str(
+                "renegotiated; the client's flight may hold a certificate, or a key exchange that is as long",
+            ),
             // The most frequent: piece by piece, without the formatting of a whole.
             Self::Flight(what, len) => {
                 f.write_str("client sent ")?;
@@ -170,7 +175,7 @@ impl Reason {
             Self::Said(cause, _) => *cause,
             Self::Left | Self::Unanswered => Cause::ClientLeft,
             Self::Late => Cause::LatePacket,
-            Self::Renegotiated => Cause::Renegotiated,
+            Self::Renegotiated | Self::RenegotiatedUnclear => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
             Self::Age(..) => Cause::Resumed,
         }
@@ -242,9 +247,10 @@ impl Call {
             (old, new) if old == new => false,
             (Mtls | Tls | TlsUnproven, Failed | Plaintext | Opaque)
             | (Failed, Plaintext | Opaque) => true,
-            (Tls, Mtls) => new.reason == Reason::Renegotiated,
+            (Tls | TlsUnproven, Mtls) => new.reason == Reason::Renegotiated,
             (Mtls | Tls, TlsUnproven) => {
                 matches!(new.reason, Reason::Left | Reason::Unanswered | Reason::Late)
+                    || self.verdict == Tls && new.reason == Reason::RenegotiatedUnclear
             }
             _ => false,
         }

@@ -142,11 +142,11 @@ impl Settled {
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
             Sight::Broken(broken) => broken.call(),
-            Sight::Renegotiated(bytes) => {
+            Sight::Renegotiated(flight) => {
                 match self
                     .facts
                     .as_mut()
-                    .and_then(|facts| facts.renegotiate(bytes))
+                    .and_then(|facts| facts.renegotiate(flight))
                 {
                     Some(call) => call,
                     None => return Progress::Done,

@@ -3,7 +3,7 @@
 use super::Side;
 use super::api::Piece;
 use super::call::Broken;
-use super::tls::Sealed;
+use super::tls::{Flight, Sealed};
 use crate::wire::text;
 use crate::wire::tls::{ContentType, RecordHeader};
 
@@ -30,8 +30,8 @@ pub(super) enum Sight {
     Nothing,
     /// No TLS.
     Broken(Broken),
-    /// The end of a renegotiation, and the bytes of the flight that it ended.
-    Renegotiated(u16),
+    /// The end of a renegotiation: the client's flight that closed it.
+    Renegotiated(Flight),
 }
 
 impl Watch {
@@ -92,7 +92,7 @@ impl Watch {
             at += skip as u64;
         }
         match renegotiated {
-            Some(bytes) if side == Side::Client => Sight::Renegotiated(bytes),
+            Some(flight) if side == Side::Client => Sight::Renegotiated(flight),
             _ => Sight::Nothing,
         }
     }

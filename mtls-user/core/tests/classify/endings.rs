@@ -72,6 +72,13 @@ fn a_certificate_in_a_renegotiation() {
             .any(|note| note.starts_with("renegotiation"))
     );
 
+    // A key exchange that is not on curves, in one record.
+    for lens in [&[31, 542][..], &[774]] {
+        let (finding, way) = renegotiated(lens);
+        assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+        assert!(!way.contains(&Verdict::Mtls));
+    }
+
     let (finding, _) = renegotiated(&[300, 94]);
     assert_eq!(finding.verdict, Verdict::Tls);
     assert!(

@@ -1,30 +1,54 @@
 //! TLS 1.2 and before, mutual or not: by the messages, which are in clear.
 
 use super::Tls;
-use super::facts::{Facts, FirstItem};
+use super::facts::{Facts, FirstItem, Late};
 use super::judge::{CLOSED, Ends, null_cipher};
+use super::sealed::Flight;
 use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
 use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 
+/// A client's flight with a certificate is no shorter.
+const SHORTEST: u16 = 400;
+/// One without a certificate is shorter: a public value of 8,192 bits takes 1,030 bytes.
+const LONGEST_EXCHANGE: u16 = 1200;
+
 impl Facts {
     /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
-    pub(in crate::classify) fn renegotiate(&mut self, bytes: u16) -> Option<Call> {
+    pub(in crate::classify) fn renegotiate(&mut self, flight: Flight) -> Option<Call> {
         let chosen = self.chosen.as_ref().filter(|c| !c.is_13())?;
         self.renegotiated = true;
-        // A key exchange on curves is short; other kinds are as long as a certificate.
+        // A key exchange on curves is short; other kinds may be as long as a certificate. The second
+        // handshake may choose another kind than the first.
         let curves = names::cipher(chosen.cipher).contains("_ECDHE_");
-        self.authenticated_late |= bytes >= if curves { 400 } else { 1200 };
-        (self.authenticated_late && self.first == Some(FirstItem::KeyExchange)).then(|| {
-            Call::new(
-                Verdict::Mtls,
-                Evidence::HandshakeShape,
-                Reason::Renegotiated,
-            )
-            .with(ClientCertificate::Presented)
-        })
+        self.late = self.late.max(match flight.bytes {
+            ..SHORTEST => Late::No,
+            LONGEST_EXCHANGE.. => Late::Yes,
+            _ if curves && flight.several => Late::Yes,
+            _ => Late::Unclear,
+        });
+        self.by_renegotiation()
+    }
+
+    /// What a renegotiation makes of a connection that was not mutual.
+    fn by_renegotiation(&self) -> Option<Call> {
+        let kind = self.chosen.as_ref()?.kind;
+        let first = self.first?;
+        if kind != CipherKind::Ordinary
+            || matches!(first, FirstItem::Certificate | FirstItem::Unreadable)
+        {
+            return None;
+        }
+        let of = |verdict, reason| Call::new(verdict, Evidence::HandshakeShape, reason);
+        match self.late {
+            Late::No => None,
+            Late::Unclear => Some(of(Verdict::TlsUnproven, Reason::RenegotiatedUnclear)),
+            Late::Yes => {
+                Some(of(Verdict::Mtls, Reason::Renegotiated).with(ClientCertificate::Presented))
+            }
+        }
     }
 }
 
@@ -66,11 +90,18 @@ impl Tls {
                 "resumed; the original handshake was not mutual",
             );
             self.remember_names(call.verdict, context);
-            return Some(call);
+            return Some(self.renegotiated(call));
         }
         let call = self.by_messages(kind)?;
         self.remember_names(call.verdict, context);
-        Some(call)
+        Some(self.renegotiated(call))
+    }
+
+    /// A verdict of the first handshake, after any later one.
+    fn renegotiated(&self, call: Call) -> Call {
+        let later = matches!(call.verdict, Verdict::Tls | Verdict::TlsUnproven);
+        let later = later.then(|| self.facts.by_renegotiation());
+        later.flatten().unwrap_or(call)
     }
 
     fn by_messages(&self, kind: CipherKind) -> Option<Call> {
@@ -100,14 +131,6 @@ impl Tls {
             )),
             (FirstItem::KeyExchange, CipherKind::Anonymous) => {
                 self.unproven((Cause::Anonymous, "the cipher suite authenticates nobody"))
-            }
-            (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.authenticated_late => {
-                Call::new(
-                    Verdict::Mtls,
-                    Evidence::HandshakeShape,
-                    Reason::Renegotiated,
-                )
-                .with(ClientCertificate::Presented)
             }
             (FirstItem::KeyExchange, CipherKind::Ordinary) if self.facts.no_certificate => {
                 Call::new(Verdict::Tls, Evidence::Certificates, Reason::NotPresented)

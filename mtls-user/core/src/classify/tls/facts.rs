@@ -125,6 +125,16 @@ impl Alert {
     }
 }
 
+/// Whether the client sent its certificate in a renegotiation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(super) enum Late {
+    #[default]
+    No,
+    /// A key exchange would be as long.
+    Unclear,
+    Yes,
+}
+
 /// What a TLS connection showed.
 #[derive(Debug, Default)]
 pub(in crate::classify) struct Facts {
@@ -149,8 +159,8 @@ pub(in crate::classify) struct Facts {
     pub(super) completed: Option<bool>,
     /// A second handshake took place under encryption (≤ 1.2).
     pub(super) renegotiated: bool,
-    /// The client sent as much in it as only a certificate takes.
-    pub(super) authenticated_late: bool,
+    /// Whether the client sent its certificate in it.
+    pub(super) late: Late,
     /// The session was added to the table.
     pub(super) remembered: bool,
 }

@@ -29,7 +29,7 @@ pub(super) use facts::Facts;
 use facts::{Alert, Answered, Chosen, FirstItem, Offered};
 pub(super) use judge::{Ends, null_cipher};
 use messages::{Message, Messages};
-pub(super) use sealed::Sealed;
+pub(super) use sealed::{Flight, Sealed};
 
 /// How many records of each side are remembered.
 const RECORDS: usize = 8;
@@ -247,8 +247,8 @@ impl Tls {
             (ContentType::ChangeCipherSpec, _) => {
                 let ended = lane.sealed.end(Some(record.ack));
                 if side == Side::Client {
-                    if let Some(bytes) = ended {
-                        self.facts.renegotiate(bytes);
+                    if let Some(flight) = ended {
+                        self.facts.renegotiate(flight);
                     }
                     self.facts.first(FirstItem::ChangeCipherSpec);
                 }
