@@ -12,6 +12,8 @@ use crate::wire::text;
 
 /// Datagrams of each side that are kept.
 const KEPT: usize = 3;
+/// Different first bytes, of those that are kept, from which on they are not a magic number.
+const VARIED: usize = 3;
 /// Bytes of each: a DNS message without fragments (RFC 9715 §3.1) is whole.
 const BYTES: usize = 1500;
 /// Datagrams of no known protocol after which the flow is said to be of none.
@@ -184,9 +186,9 @@ impl Opening {
             ));
         }
         // The same connection ID after a first byte that begins with 01, on every datagram of a side.
-        let short = |kept: &[Kept]| {
-            kept.iter()
-                .all(|k| k.len >= 21 && k.bytes.first().is_some_and(|b| b & 0xc0 == 0x40))
+        // Where the second bit is greased (RFC 9287), on both sides, after bytes that vary.
+        let short = |mask: u8, bits: u8| {
+            all().all(|k| k.len >= 21 && k.bytes.first().is_some_and(|b| b & mask == bits))
         };
         let id = |kept: &[Kept]| {
             let mut ids = kept.iter().map(|k| k.bytes.get(1..5));
@@ -194,7 +196,15 @@ impl Opening {
             kept.len() >= KEPT && first.is_some() && ids.all(|other| other == first)
         };
         let [client, server] = &self.kept;
-        (short(client) && short(server) && (id(client) || id(server))).then_some((
+        let varied = || {
+            let mut first: Vec<_> = all().filter_map(|k| k.bytes.first()).collect();
+            first.sort_unstable();
+            first.dedup();
+            first.len() >= VARIED
+        };
+        let plain = short(0xc0, 0x40) && (id(client) || id(server));
+        let greased = || short(0x80, 0) && id(client) && id(server) && varied();
+        (plain || greased()).then_some((
             "short headers only: what looks like a QUIC connection opened before mtls started",
             "unknown",
         ))

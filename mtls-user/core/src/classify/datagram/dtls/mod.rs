@@ -3,21 +3,19 @@
 //! Until 1.2 the messages are in clear and numbered, so what the client sent is known even where
 //! datagrams are missing; in 1.3 lengths tell ([`shape`]).
 
+mod judge;
 mod messages;
 mod shape;
 
-use crate::classify::call::{Broken, Call, Reason};
-use crate::classify::datagram::handshake::{Handshake, unproven};
-use crate::classify::datagram::quic::Shape;
+use crate::classify::call::{Broken, Call};
+use crate::classify::datagram::handshake::Handshake;
 use crate::classify::datagram::{Gram, Part};
-use crate::classify::tls::null_cipher;
 use crate::classify::{Context, Side};
-use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
+use crate::record::Verdict;
 use crate::wire::cursor::Cursor;
 use crate::wire::dtls::{Fragment, Record, content, fragments, records};
 use crate::wire::text;
 use crate::wire::tls::hello::extension;
-use crate::wire::tls::names::CipherKind;
 use crate::wire::tls::{Carrier, ClientHello, ServerHello};
 use messages::Messages;
 use shape::Records;
@@ -241,7 +239,7 @@ impl Dtls {
             }
             (Side::Client, _) => {
                 self.changed[0] = true;
-                self.client_records.divide(len);
+                self.client_records.compare(len);
             }
             (Side::Server, 2) => {
                 self.client_records.servers = self.client_records.servers.saturating_add(1);
@@ -379,187 +377,6 @@ impl Dtls {
         if !agreed {
             self.ids = [None; 2];
         }
-    }
-
-    /// Settles what can be settled.
-    pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
-        self.evaluate(Some(lost), context);
-    }
-
-    fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
-        let call = match self.broken {
-            Some(broken) => Some(broken.call()),
-            None => self.judge(over, context),
-        };
-        let Some(call) = call else { return false };
-        match &mut self.call {
-            Some(old) if !old.may_become(&call) => false,
-            old => {
-                *old = Some(call);
-                true
-            }
-        }
-    }
-
-    /// The verdict; `over`: nothing more will come, and whether samples were lost.
-    fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
-        if self.messages.iter().any(|side| side.conflict) {
-            return over.map(|_| {
-                unproven((
-                    Cause::HelloContradicts,
-                    "its handshake messages contradict themselves",
-                ))
-            });
-        }
-        if self.accepted {
-            self.handshake.completed = Some(true);
-        }
-        if let Some(alert) = self.alert.filter(|_| !self.accepted) {
-            // What is encrypted may be another message until nothing else comes.
-            if alert.1.is_some() || over.is_some() {
-                return Some(self.ended_by(alert));
-            }
-        }
-        let Some(chosen) = self.handshake.chosen else {
-            return over.map(|_| unproven((Cause::HandshakeNotSeen, "no ServerHello was seen")));
-        };
-        if chosen.kind() == CipherKind::Null {
-            return Some(null_cipher());
-        }
-        if chosen.is_13() {
-            return self.modern(over, context);
-        }
-        if self.is_resumed() {
-            self.handshake.resumed = Some(true);
-            self.handshake.completed = Some(true);
-            return Some(self.handshake.by_name(&self.resumes, context));
-        }
-        let call = self.classic(chosen.kind()).or_else(|| {
-            over.map(|_| unproven((Cause::HandshakeNotSeen, "the client's flight was not seen")))
-        })?;
-        if self.handshake.completed == Some(true) {
-            self.handshake.resumed = Some(false);
-            let names = std::mem::take(&mut self.names);
-            self.handshake.remember_as(&names, call.verdict, context);
-        }
-        Some(call)
-    }
-
-    /// DTLS 1.2 and before: by the messages, which are numbered.
-    fn classic(&self, kind: CipherKind) -> Option<Call> {
-        let of = |verdict, words| {
-            let reason = Reason::Said(Cause::Certificates, words);
-            Call::new(verdict, Evidence::Certificates, reason)
-        };
-        if self.certificate == Some(true) {
-            return Some(
-                of(Verdict::Mtls, "both sides sent certificates in clear")
-                    .with(ClientCertificate::Presented),
-            );
-        }
-        let key_exchange = self.key_exchange?;
-        Some(match (self.certificate, kind) {
-            (_, CipherKind::Psk) => unproven((
-                Cause::PreSharedKey,
-                "authenticated by a pre-shared key, not by certificates",
-            )),
-            (_, CipherKind::Anonymous) => {
-                unproven((Cause::Anonymous, "the cipher suite authenticates nobody"))
-            }
-            (Some(_), _) => of(Verdict::Tls, "a certificate was asked for but not given")
-                .with(ClientCertificate::NotPresented),
-            // Nothing came between the hello and the key exchange.
-            (None, _) if key_exchange == self.hello + 1 => {
-                of(Verdict::Tls, "no certificate was asked for")
-                    .with(ClientCertificate::NotRequested)
-            }
-            (None, _) => return None,
-        })
-    }
-
-    /// DTLS 1.3: by the lengths of records.
-    fn modern(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
-        let chosen = self.handshake.chosen?;
-        if chosen.psk {
-            return Some(self.handshake.by_psk("dtls", context));
-        }
-        if !self.accepted && over.is_none() {
-            return None;
-        }
-        let record = |verdict, len, words| {
-            Call::new(
-                verdict,
-                Evidence::HandshakeShape,
-                Reason::Record(len, words),
-            )
-        };
-        let call = match self.client_records.shape(chosen.hash()) {
-            Shape::Certificate(len) => {
-                record(Verdict::Mtls, len, "it holds the client's certificate")
-                    .with(ClientCertificate::Presented)
-            }
-            Shape::Finished(_) if over == Some(true) => unproven((
-                Cause::SamplesLost,
-                "samples were lost, and with them maybe the client's certificate",
-            )),
-            Shape::Finished(len) => {
-                record(Verdict::Tls, len, "it holds Finished, and no certificate")
-            }
-            Shape::Strange(len) => record(
-                Verdict::TlsUnproven,
-                len,
-                "neither Finished alone nor a certificate is so long",
-            ),
-            Shape::Padded => {
-                unproven((Cause::PaddingNotExcluded, "the client hides it by padding"))
-            }
-            Shape::Nothing => {
-                over?;
-                unproven((Cause::HandshakeNotSeen, "the client's flight was not seen"))
-            }
-        };
-        if self.accepted {
-            self.handshake.remember("dtls", call.verdict, context);
-        } else if self.server_seen {
-            return Some(unproven((
-                Cause::ClientLeft,
-                "whether the server accepted the client's flight was not seen",
-            )));
-        }
-        Some(call)
-    }
-
-    fn ended_by(&mut self, (side, code): (Side, Option<u8>)) -> Call {
-        self.handshake.completed = Some(false);
-        let who = match side {
-            Side::Client => "client",
-            Side::Server => "server",
-        };
-        let reason = match code {
-            Some(code) => {
-                self.handshake.alert = Some(code);
-                Reason::Alert(who, code)
-            }
-            None => Reason::Said(
-                Cause::Alert,
-                match side {
-                    Side::Client => "the client ended the handshake with an encrypted alert",
-                    Side::Server => "the server ended the handshake with an encrypted alert",
-                },
-            ),
-        };
-        let shown = self.certificate.is_some()
-            || matches!(
-                self.client_records
-                    .shape(self.handshake.chosen.map_or(32, |c| c.hash())),
-                Shape::Certificate(_)
-            );
-        let certificate = if shown && side == Side::Server {
-            ClientCertificate::Refused
-        } else {
-            ClientCertificate::Unknown
-        };
-        Call::new(Verdict::Failed, Evidence::HandshakeShape, reason).with(certificate)
     }
 
     pub(super) fn call(&self) -> Option<&Call> {

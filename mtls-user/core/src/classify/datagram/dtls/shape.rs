@@ -21,9 +21,9 @@ const OVERHEAD: u16 = 17;
 pub(super) struct Records {
     lens: SmallVec<[u16; 4]>,
     overflow: bool,
-    /// The greatest common divisor of the lengths without the tag, those of application data
-    /// included.
-    block: u16,
+    /// The client's shortest record, those of application data included: one that pads its records to
+    /// a block, of whatever size, has none shorter than that.
+    shortest: Option<u16>,
     /// Encrypted handshake records of the server's, which is what can be acknowledged.
     pub(super) servers: u16,
 }
@@ -31,7 +31,7 @@ pub(super) struct Records {
 impl Records {
     /// A record of the handshake's epoch.
     pub(super) fn add(&mut self, len: u16) {
-        self.divide(len);
+        self.compare(len);
         if self.lens.len() < RECORDS {
             self.lens.push(len);
         } else {
@@ -40,8 +40,8 @@ impl Records {
     }
 
     /// A record of another epoch, whose length shows whether the client pads.
-    pub(super) fn divide(&mut self, len: u16) {
-        self.block = gcd(self.block, len.saturating_sub(16));
+    pub(super) fn compare(&mut self, len: u16) {
+        self.shortest = Some(self.shortest.map_or(len, |least| least.min(len)));
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -56,12 +56,9 @@ impl Records {
             && ranges / 16 <= self.servers.saturating_mul(2).saturating_add(8)
     }
 
-    /// A Finished padded to blocks of some size would be as long.
-    fn is_padded(&self, len: u16, hash: u16) -> bool {
-        let inner = len.saturating_sub(16);
-        inner.is_multiple_of(16)
-            && self.block >= 16
-            && (12 + hash + 1).next_multiple_of(self.block) == inner
+    /// A Finished may be as long, padded to a block.
+    fn is_padded(&self, len: u16) -> bool {
+        self.shortest.is_none_or(|least| least >= len)
     }
 
     /// What the records seen so far say; `hash`: bytes of the suite's hash.
@@ -74,7 +71,7 @@ impl Records {
                 // An empty Certificate alone; an alert.
                 33 | 19 => Shape::Nothing,
                 _ if self.is_ack(len) => Shape::Nothing,
-                CERTIFICATE.. if self.is_padded(len, hash) => Shape::Padded,
+                CERTIFICATE.. if self.is_padded(len) => Shape::Padded,
                 CERTIFICATE.. => return Shape::Certificate(len),
                 _ => Shape::Strange(len),
             };
@@ -90,10 +87,6 @@ impl Records {
             found => found,
         }
     }
-}
-
-fn gcd(a: u16, b: u16) -> u16 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -113,18 +106,18 @@ mod tests {
 
     #[test]
     fn lengths_that_tell() {
-        for (lens, told) in [
+        for (lens, wanted) in [
             (&[61][..], Shape::Finished(61)),
             (&[33, 61], Shape::Finished(61)),
             (&[77], Shape::Finished(77)),
             (&[35, 61], Shape::Finished(61)),
-            (&[618], Shape::Certificate(618)),
+            (&[618, 35], Shape::Certificate(618)),
             (&[489, 117, 61], Shape::Certificate(489)),
             (&[35, 51, 67], Shape::Nothing),
             (&[61, 120], Shape::Strange(120)),
             (&[], Shape::Nothing),
         ] {
-            assert_eq!(shape(lens, 5), told, "{lens:?}");
+            assert_eq!(shape(lens, 5), wanted, "{lens:?}");
         }
     }
 
@@ -140,8 +133,20 @@ mod tests {
 
     #[test]
     fn padding_is_no_certificate() {
-        assert_eq!(shape(&[512 + 16], 5), Shape::Padded);
-        assert_eq!(shape(&[512 + 16, 512 + 16], 5), Shape::Padded);
+        for len in [200, 333, 512 + 16, 1171] {
+            assert_eq!(shape(&[len], 5), Shape::Padded);
+            // Sent again, and application data of two blocks.
+            let mut records = Records::default();
+            records.add(len);
+            records.add(len);
+            records.compare(2 * len - 16);
+            assert_eq!(records.shape(32), Shape::Padded);
+            // Longer than one block is no Finished.
+            assert_eq!(
+                shape(&[len, 2 * len - 16], 5),
+                Shape::Certificate(2 * len - 16)
+            );
+        }
         // The other records show that there is no padding.
         assert_eq!(shape(&[512 + 16, 61], 5), Shape::Certificate(528));
     }
