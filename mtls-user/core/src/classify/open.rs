@@ -1,13 +1,14 @@
 //! A flow that more bytes are wanted of.
 
+mod joined;
 mod turn;
 mod wrapped;
 
 use self::wrapped::Wrapped;
 use super::api::{Piece, Side};
-use super::call::{Call, Reason, Words};
+use super::call::{Call, Reason};
 use super::exchange::{self, Exchange};
-use super::midstream::{Midstream, Sight};
+use super::midstream::Midstream;
 use super::opening::{self, Look};
 use super::protocols::Match;
 use super::sessions::Context;
@@ -20,10 +21,6 @@ use crate::wire::tls::record::is_handshake;
 
 /// How many protocols may stand before the real one.
 const MAX_VIA: usize = 4;
-/// The reason of a stream that is known by nothing else.
-const MIDDLE_IS_TEXT: &str = "unencrypted text in the middle of the connection";
-/// How far a stream that was joined in its middle is read as if that were its start.
-const LATE: u64 = 8 << 10;
 
 /// A flow that more bytes are wanted of.
 #[derive(Debug)]
@@ -40,6 +37,8 @@ pub(super) struct Open {
     midstream: Option<Box<Midstream>>,
     /// Unwraps TLS that comes in another protocol's packets.
     wrapped: Option<Box<Wrapped>>,
+    /// What a ServerHello showed whose ClientHello was not seen.
+    server_alone: Option<Box<Facts>>,
     /// The side taken for the server was found to be the client.
     pub(super) swap: bool,
 }
@@ -66,6 +65,7 @@ impl Open {
             reset: false,
             midstream: (origin == Origin::Midstream).then(Box::default),
             wrapped: None,
+            server_alone: None,
             swap: false,
         }
     }
@@ -74,7 +74,7 @@ impl Open {
     pub(super) fn facts(&self) -> Option<&Facts> {
         match &self.phase {
             Phase::Tls(tls) => Some(&tls.facts),
-            _ => None,
+            _ => self.server_alone.as_deref(),
         }
     }
 
@@ -157,7 +157,11 @@ impl Open {
         if self.begins_tls(side, piece) {
             return self.turn_to_tls(side, piece, context);
         }
-        self.look_midstream(side, piece) || news
+        let seen = self.look_midstream(side, piece);
+        if matches!(self.phase, Phase::Framed(..)) {
+            self.hear_server(context);
+        }
+        seen || news
     }
 
     /// Walks over what is held of a side.
@@ -178,54 +182,6 @@ impl Open {
         for side in Side::BOTH {
             self.walk(side, false, context);
         }
-    }
-
-    /// A stream whose start is missing shows what it is in its middle.
-    fn look_midstream(&mut self, side: Side, piece: &Piece<'_>) -> bool {
-        if !matches!(self.phase, Phase::Opening) {
-            return false;
-        }
-        let late = |s: &Stream| s.overflow && s.prefix().is_empty();
-        if self.midstream.is_none() && self.streams.iter().any(late) {
-            self.midstream = Some(Box::default());
-        }
-        let Some(midstream) = &mut self.midstream else {
-            return false;
-        };
-        let sight = midstream.look(side, piece);
-        if self.streams.iter().any(|s| s.seen > s.next + LATE) {
-            // What it begins with did not help.
-            self.streams.iter_mut().for_each(Stream::clear);
-        }
-        self.see(sight, side)
-    }
-
-    /// Takes in what the middle of a stream shows, on this side. True when there is news.
-    fn see(&mut self, sight: Sight, side: Side) -> bool {
-        let plain = |reason| Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason);
-        let call = match sight {
-            Sight::Nothing => return false,
-            Sight::Tls(next) => {
-                self.known.protocol = "tls";
-                self.phase = Phase::Framed(side, next);
-                let reason = Reason::Said(
-                    Cause::StartNotSeen,
-                    "opened before mtls started; known after the next reconnect",
-                );
-                Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, reason)
-            }
-            Sight::Plain { protocol, swapped } => {
-                self.swap ^= swapped;
-                self.known.protocol = protocol;
-                self.phase = Phase::Over;
-                plain(Reason::Named(Words::Plain, protocol))
-            }
-            Sight::Text => {
-                self.phase = Phase::Over;
-                plain(Reason::Said(Cause::Unencrypted, MIDDLE_IS_TEXT))
-            }
-        };
-        self.known.adopt(call)
     }
 
     fn time(&self) -> u64 {
@@ -254,7 +210,9 @@ impl Open {
             // connections in active mode, RFC 4217 §7).
             let [client, server] = &self.streams;
             let turned = is_handshake(server.prefix(), 1) && is_handshake(client.prefix(), 2);
-            if turned || self.midstream.is_some() && opening::is_client(server.prefix()) {
+            let joined = opening::is_client(server.prefix())
+                || is_handshake(client.prefix(), 2) && !is_handshake(server.prefix(), 2);
+            if turned || self.midstream.is_some() && joined {
                 self.swap_sides(context);
             }
             let [client, server] = &self.streams;
@@ -360,6 +318,18 @@ impl Open {
         {
             self.known.adopt(call);
         }
+        if self.known.call.is_none() {
+            self.hear_server(context);
+        }
+        if self.server_alone.is_some() && !lost && self.known.call.is_none() {
+            self.known.protocol = "tls";
+            let reason = Reason::Said(Cause::HandshakeNotSeen, "the ClientHello was not seen");
+            self.fresh(Call::new(
+                Verdict::TlsUnproven,
+                Evidence::FirstBytes,
+                reason,
+            ));
+        }
         let (cause, words) = if lost {
             (Cause::SamplesLost, "samples of this flow were lost")
         } else if missed && !midstream {
@@ -445,9 +415,9 @@ impl Open {
             }
             Phase::Framed(side, next) => {
                 let watch = Side::BOTH.map(|s| Watch::new(next, s == side, Sealed::default()));
-                (None, Some(watch))
+                (self.server_alone.map(|facts| *facts), Some(watch))
             }
-            _ => (None, None),
+            _ => (self.server_alone.map(|facts| *facts), None),
         };
         Settled {
             known: self.known,

@@ -126,6 +126,33 @@ fn a_part_of_a_connection_never_misleads() {
     );
 }
 
+/// A ServerHello says what it chose, and TLS 1.2's certificates are in clear, whether or not the
+/// ClientHello was seen; what the client is, they do not say.
+#[test]
+fn a_server_hello_without_its_client_hello() {
+    for version in ["1.2", "1.3"] {
+        let file = format!("pcap/{version}-mutual-openssl-openssl.pcap");
+        let all = frames(&corpus().join(file));
+        let payload = |frame: &Vec<u8>| frame[14 + 20 + usize::from(frame[46] >> 4) * 4..].to_vec();
+        let hello = |frame: &Vec<u8>| matches!(payload(frame)[..], [22, 3, _, _, _, 1, ..]);
+        let at = all.iter().position(hello).expect("a ClientHello");
+        let without = all.iter().enumerate().filter(|(i, _)| *i != at);
+        let without: Vec<_> = without.map(|(_, frame)| frame).collect();
+        for (what, seen) in [("without", &without[..]), ("behind", &without[at..])] {
+            let found = classify(seen.iter().copied());
+            let [flow] = &found[..] else {
+                panic!("{} flows", found.len());
+            };
+            let name = format!("{version} {what}: {}", flow.reason);
+            assert_eq!(flow.verdict, Verdict::TlsUnproven, "{name}");
+            let tls = flow.tls.as_ref().expect(&name);
+            assert_eq!(tls.version.as_deref(), Some(version), "{name}");
+            assert!(tls.cipher.is_some(), "{name}");
+            assert_eq!(tls.server_cert.is_some(), version == "1.2", "{name}");
+        }
+    }
+}
+
 /// Whether a name is that of what carries a protocol, or of what came before it.
 fn is_carrier(file: &str, protocol: &str, name: &str) -> bool {
     match name {

@@ -1,0 +1,80 @@
+//! A flow that was joined in its middle, or whose start is missing.
+
+use super::{Open, Phase};
+use crate::classify::api::{Piece, Side};
+use crate::classify::call::{Call, Reason, Words};
+use crate::classify::midstream::{Midstream, Sight};
+use crate::classify::sessions::Context;
+use crate::classify::stream::Stream;
+use crate::classify::tls::Tls;
+use crate::record::{Cause, Evidence, Verdict};
+use crate::wire::tls::record::is_handshake;
+
+/// The reason of a stream that is known by nothing else.
+const MIDDLE_IS_TEXT: &str = "unencrypted text in the middle of the connection";
+/// How far a stream that was joined in its middle is read as if that were its start.
+const LATE: u64 = 8 << 10;
+
+impl Open {
+    /// A stream whose start is missing shows what it is in its middle.
+    pub(super) fn look_midstream(&mut self, side: Side, piece: &Piece<'_>) -> bool {
+        if !matches!(self.phase, Phase::Opening) {
+            return false;
+        }
+        let late = |s: &Stream| s.overflow && s.prefix().is_empty();
+        if self.midstream.is_none() && self.streams.iter().any(late) {
+            self.midstream = Some(Box::<Midstream>::default());
+        }
+        let Some(midstream) = &mut self.midstream else {
+            return false;
+        };
+        let sight = midstream.look(side, piece);
+        if self.streams.iter().any(|s| s.seen > s.next + LATE) {
+            // What it begins with did not help.
+            self.streams.iter_mut().for_each(Stream::clear);
+        }
+        self.see(sight, side)
+    }
+
+    /// Takes in what the middle of a stream shows, on this side. True when there is news.
+    pub(super) fn see(&mut self, sight: Sight, side: Side) -> bool {
+        let plain = |reason| Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason);
+        let call = match sight {
+            Sight::Nothing => return false,
+            Sight::Tls(next) => {
+                self.known.protocol = "tls";
+                self.phase = Phase::Framed(side, next);
+                let reason = Reason::Said(
+                    Cause::StartNotSeen,
+                    "opened before mtls started; known after the next reconnect",
+                );
+                Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, reason)
+            }
+            Sight::Plain { protocol, swapped } => {
+                self.swap ^= swapped;
+                self.known.protocol = protocol;
+                self.phase = Phase::Over;
+                plain(Reason::Named(Words::Plain, protocol))
+            }
+            Sight::Text => {
+                self.phase = Phase::Over;
+                plain(Reason::Said(Cause::Unencrypted, MIDDLE_IS_TEXT))
+            }
+        };
+        self.known.adopt(call)
+    }
+
+    /// A ServerHello says what it chose, and TLS 1.2's certificates are in clear, also where the
+    /// ClientHello was not seen.
+    pub(super) fn hear_server(&mut self, context: &mut Context<'_>) {
+        let [_, server] = &mut self.streams;
+        if matches!(self.phase, Phase::Opening | Phase::Framed(..))
+            && is_handshake(server.prefix(), 2)
+        {
+            let mut tls = Tls::new(context.server.port, self.times[1].unwrap_or(0));
+            let acked = server.acked;
+            server.pump(|w| tls.consume(Side::Server, w, acked, true, context));
+            self.server_alone = Some(Box::new(tls.into_facts()));
+        }
+    }
+}
