@@ -7,9 +7,10 @@ use crate::wire::Datagram;
 use crate::wire::quic::ConnectionId;
 
 impl DatagramTable {
-    /// Makes a flow be found by its connection ID as well.
+    /// Makes a flow be found by its connection ID as well. Of flows with one ID it is the first: a pod
+    /// may replay a handshake from as many addresses as it likes, and all would be looked through.
     pub(super) fn identify(&mut self, at: u32) {
-        let flow = &mut self.flows[at as usize];
+        let flow = &self.flows[at as usize];
         let Some(id) = flow
             .classifier
             .connection_id()
@@ -17,9 +18,13 @@ impl DatagramTable {
         else {
             return;
         };
-        flow.id = Some(id);
-        self.id_lengths |= 1 << id.as_slice().len();
         let hash = Hash::of(&self.hasher, id);
+        let same = |it: &Hashed| it.hash == hash && self.flows[it.slot as usize].id == Some(id);
+        if self.by_id.find(hash.spread(), same).is_some() {
+            return;
+        }
+        self.flows[at as usize].id = Some(id);
+        self.id_lengths |= 1 << id.as_slice().len();
         let hashed = Hashed { hash, slot: at };
         self.by_id
             .insert_unique(hash.spread(), hashed, |it| it.hash.spread());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::DatagramTable;
+use crate::capture::{Capture, Decoded, Decoder};
 use crate::flow::{Event, Limits, Loss};
 use crate::record::{FlowRecord, Unseen, Verdict, Word};
 use crate::wire::{Datagram, Direction, Endpoint, Unread, What};
@@ -169,7 +170,7 @@ fn what_was_not_seen_is_said_of_the_flows_that_it_may_concern() {
 
 /// Every sample of it was lost, and the kernel's table has it.
 #[test]
-fn a_flow_of_which_nothing_was_delivered_is_told_of() {
+fn a_flow_of_which_nothing_was_delivered_is_reported() {
     let mut table = table();
     let silent = Datagram {
         lost: true,
@@ -181,4 +182,48 @@ fn a_flow_of_which_nothing_was_delivered_is_told_of() {
         (flow.verdict.known(), flow.lost),
         (Some(Verdict::Unobserved), true)
     );
+}
+
+/// A pod may replay a handshake, whose tags all verify, from as many addresses as it likes: it is
+/// looked up by its connection ID once, and forgotten with its flow.
+#[test]
+fn of_one_connection_id_there_is_one_flow() {
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/datagrams/corpus/pcap/"
+    );
+    let capture =
+        Capture::open(&std::path::Path::new(corpus).join("quic-server-only-quic-go-quic-go.pcap"));
+    let (mut decoder, mut table) = (Decoder::default(), table());
+    let mut client = None;
+    capture
+        .expect("open a capture")
+        .read(
+            |_| (),
+            |packet| {
+                let Some(Decoded::Datagram(datagram)) = decoder.decode(packet) else {
+                    return;
+                };
+                let client = *client.get_or_insert(datagram.src);
+                for last in 0..100 {
+                    let replayed = Endpoint::new([10, 9, 9, last].into(), 7);
+                    let at = |end| if end == client { replayed } else { end };
+                    let (src, dst) = (at(datagram.src), at(datagram.dst));
+                    observe(
+                        &mut table,
+                        &Datagram {
+                            src,
+                            dst,
+                            ..datagram
+                        },
+                    );
+                }
+            },
+        )
+        .expect("read a capture");
+    assert_eq!(table.by_id.len(), 1);
+    let records = over(&mut table, u64::MAX);
+    assert!(records.iter().all(|record| record.verdict == Verdict::Tls));
+    assert_eq!(records.len(), 100);
+    assert!(table.by_id.is_empty());
 }
