@@ -70,7 +70,7 @@ impl Watched {
 }
 
 #[test]
-fn mutual_tls13_is_told_by_the_handshakes_shape() -> Result<()> {
+fn mutual_tls13_is_inferred_from_the_handshakes_shape() -> Result<()> {
     if !runs_here(&[Need::Root]) {
         return Ok(());
     }
@@ -185,7 +185,7 @@ fn noise_is_opaque_and_silence_is_no_data() -> Result<()> {
 }
 
 #[test]
-fn openssl_is_told_as_rustls_is() -> Result<()> {
+fn openssl_is_reported_as_rustls_is() -> Result<()> {
     if !runs_here(&[Need::Root, Need::Openssl]) {
         return Ok(());
     }

@@ -449,7 +449,7 @@ fn what_is_skipped_has_a_kind() {
 }
 
 #[test]
-fn a_mapped_address_is_told_as_it_was_sent() {
+fn a_mapped_address_is_reported_as_it_was_sent() {
     let mut ip = v6(b"x");
     ip[8..24].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]);
     check(&ip, LinkType::RAW, b"x", "[::ffff:10.0.0.1]:40000");

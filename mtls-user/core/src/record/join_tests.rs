@@ -18,12 +18,12 @@ fn end(name: &str, kind: Kind) -> Peer {
 }
 
 /// An edge, and the ids of its connections by verdict.
-struct Told {
+struct Answer {
     edge: EdgeRecord,
     ids: Vec<(Verdict, Vec<u64>)>,
 }
 
-fn told(reporter: Reporter, src: Peer, dst: Peer, ids: &[(Verdict, Vec<u64>)]) -> Told {
+fn answer(reporter: Reporter, src: Peer, dst: Peer, ids: &[(Verdict, Vec<u64>)]) -> Answer {
     let counts: BTreeMap<Word<Verdict>, u64> = ids
         .iter()
         .map(|(verdict, ids)| ((*verdict).into(), ids.len() as u64))
@@ -38,7 +38,7 @@ fn told(reporter: Reporter, src: Peer, dst: Peer, ids: &[(Verdict, Vec<u64>)]) -
         .and_then(|worst| Mark::of(worst, &Cause::Other.into(), true));
     let mut dst = dst;
     dst.port = Some(443);
-    Told {
+    Answer {
         edge: EdgeRecord {
             reporter: Some(reporter.into()),
             src,
@@ -57,10 +57,10 @@ fn told(reporter: Reporter, src: Peer, dst: Peer, ids: &[(Verdict, Vec<u64>)]) -
     }
 }
 
-fn node(name: &str, all: Vec<Told>, below: Option<u64>) -> NodeEdges {
+fn node(name: &str, all: Vec<Answer>, below: Option<u64>) -> NodeEdges {
     let mut items = Vec::new();
-    for (at, told) in all.iter().enumerate() {
-        for (verdict, ids) in &told.ids {
+    for (at, one) in all.iter().enumerate() {
+        for (verdict, ids) in &one.ids {
             let ids = ids.iter().copied();
             items.push(Alike {
                 edge: at as u32,
@@ -72,9 +72,9 @@ fn node(name: &str, all: Vec<Told>, below: Option<u64>) -> NodeEdges {
             });
         }
     }
-    let edges = all.into_iter().map(|told| EdgeRecord {
+    let edges = all.into_iter().map(|one| EdgeRecord {
         node: Some(name.into()),
-        ..told.edge
+        ..one.edge
     });
     NodeEdges {
         edges: EdgeList {
@@ -122,12 +122,12 @@ fn n_connections_are_n_and_through_a_service_are_its_workloads() {
     let one = joined(vec![
         node(
             "a",
-            vec![told(Reporter::Source, web(), service, &ids)],
+            vec![answer(Reporter::Source, web(), service, &ids)],
             None,
         ),
         node(
             "b",
-            vec![told(Reporter::Destination, web(), db(), &ids)],
+            vec![answer(Reporter::Destination, web(), db(), &ids)],
             None,
         ),
     ]);
@@ -151,12 +151,12 @@ fn what_one_side_alone_saw_stays_and_says_which() {
     let all = joined(vec![
         node(
             "a",
-            vec![told(Reporter::Source, web(), service, &client)],
+            vec![answer(Reporter::Source, web(), service, &client)],
             None,
         ),
         node(
             "b",
-            vec![told(Reporter::Destination, web(), db(), &server)],
+            vec![answer(Reporter::Destination, web(), db(), &server)],
             None,
         ),
     ]);
@@ -190,8 +190,8 @@ fn a_client_that_was_translated_has_the_name_its_own_node_gives_it() {
         node(
             "a",
             vec![
-                told(Reporter::Source, web(), db(), &[(Verdict::Plaintext, ours)]),
-                told(
+                answer(Reporter::Source, web(), db(), &[(Verdict::Plaintext, ours)]),
+                answer(
                     Reporter::Source,
                     end("api", Kind::Pod),
                     db(),
@@ -202,7 +202,7 @@ fn a_client_that_was_translated_has_the_name_its_own_node_gives_it() {
         ),
         node(
             "b",
-            vec![told(Reporter::Destination, node_1, db(), &seen)],
+            vec![answer(Reporter::Destination, node_1, db(), &seen)],
             None,
         ),
     ]);
@@ -216,11 +216,11 @@ fn a_client_that_was_translated_has_the_name_its_own_node_gives_it() {
 }
 
 #[test]
-fn a_disagreement_is_told_with_both_and_the_worse_one_counts() {
+fn a_disagreement_is_reported_with_both_and_the_worse_one_counts() {
     let all = joined(vec![
         node(
             "a",
-            vec![told(
+            vec![answer(
                 Reporter::Source,
                 web(),
                 db(),
@@ -230,7 +230,7 @@ fn a_disagreement_is_told_with_both_and_the_worse_one_counts() {
         ),
         node(
             "b",
-            vec![told(
+            vec![answer(
                 Reporter::Destination,
                 web(),
                 db(),
@@ -251,7 +251,7 @@ fn a_disagreement_is_told_with_both_and_the_worse_one_counts() {
     let less = joined(vec![
         node(
             "a",
-            vec![told(
+            vec![answer(
                 Reporter::Source,
                 web(),
                 db(),
@@ -261,7 +261,7 @@ fn a_disagreement_is_told_with_both_and_the_worse_one_counts() {
         ),
         node(
             "b",
-            vec![told(
+            vec![answer(
                 Reporter::Destination,
                 web(),
                 db(),
@@ -279,20 +279,20 @@ fn within_a_node_and_from_nodes_that_are_silent_nothing_is_lost() {
     let ids = [(Verdict::Mtls, vec![1, 2])];
     let both = joined(vec![node(
         "a",
-        vec![told(Reporter::Both, web(), db(), &ids)],
+        vec![answer(Reporter::Both, web(), db(), &ids)],
         None,
     )]);
     assert_eq!(both[0].connections, 2);
     let alone = joined(vec![node(
         "a",
-        vec![told(Reporter::Source, web(), db(), &ids)],
+        vec![answer(Reporter::Source, web(), db(), &ids)],
         None,
     )]);
     assert_eq!(alone[0].connections, 2);
     assert_eq!(alone[0].reporter, Some(Reporter::Source.into()));
     assert!(joined(Vec::new()).is_empty());
     // An index that leads nowhere is nobody's.
-    let mut wrong = node("a", vec![told(Reporter::Source, web(), db(), &ids)], None);
+    let mut wrong = node("a", vec![answer(Reporter::Source, web(), db(), &ids)], None);
     wrong.identities.items[0].edge = 9;
     assert_eq!(joined(vec![wrong])[0].connections, 2);
 }
@@ -305,12 +305,12 @@ fn a_sample_stands_for_all_and_hides_nothing() {
         joined(vec![
             node(
                 "a",
-                vec![told(Reporter::Source, web(), service.clone(), &client)],
+                vec![answer(Reporter::Source, web(), service.clone(), &client)],
                 Some(below),
             ),
             node(
                 "b",
-                vec![told(
+                vec![answer(
                     Reporter::Destination,
                     web(),
                     db(),
@@ -342,14 +342,14 @@ fn a_sample_stands_for_all_and_hides_nothing() {
 #[test]
 fn what_has_no_id_is_counted_once_where_the_server_has_as_much() {
     let with = |servers: u64| {
-        let mut client = told(
+        let mut client = answer(
             Reporter::Source,
             web(),
             db(),
             &[(Verdict::TlsUnproven, vec![1, 2])],
         );
         let ids: Vec<u64> = (0..servers).collect();
-        let mut server = told(
+        let mut server = answer(
             Reporter::Destination,
             web(),
             db(),

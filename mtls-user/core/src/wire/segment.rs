@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_told_apart() {
+    fn checksums_are_distinguished() {
         let mut tcp = vec![
             0x9c, 0x40, 0x52, 0x08, 0x22, 0x65, 0xa8, 0xf5, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0,
             0, 0, 7,

@@ -71,7 +71,7 @@ fn segments(kind: usize, mss: usize) -> (Vec<Sent>, Verdict) {
     (out, verdict)
 }
 
-fn told(all: &[Sent]) -> Vec<FlowRecord> {
+fn records(all: &[Sent]) -> Vec<FlowRecord> {
     let (client, server) = (end(1, 40_000), end(2, 80));
     let mut table = FlowTable::new(Limits::default());
     let mut closed = Vec::new();
@@ -120,7 +120,7 @@ fn undisturbed_connections_are_what_they_are() {
     for kind in 0..4 {
         for mss in [1, 7, 40, 1_448] {
             let (all, truth) = segments(kind, mss);
-            let records = told(&all);
+            let records = records(&all);
             assert_eq!(records.len(), 1, "{kind}");
             let right = records[0].verdict == truth
                 || truth == Verdict::TlsUnproven && claims_no_more(verdict(&records[0]), truth);
@@ -159,7 +159,7 @@ proptest! {
         }
         all.retain(|sent| one_side.is_none_or(|side| sent.of_client == side));
         let carried = all.iter().any(|sent| !sent.bytes.is_empty());
-        let records = told(&all);
+        let records = records(&all);
         if carried {
             prop_assert!(!records.is_empty(), "a flow with payload is lost");
         }
@@ -192,7 +192,7 @@ proptest! {
             let at = at.index(all.len());
             all.insert(at, sent);
         }
-        let records = told(&all);
+        let records = records(&all);
         prop_assert!(!records.is_empty());
         let mut found = records.iter().map(verdict);
         prop_assert!(!found.clone().any(|v| matches!(v, Verdict::Mtls | Verdict::Tls)));
