@@ -250,8 +250,14 @@ def mbedtls_client(args):
 class Kit:
     """How each stack is begun."""
 
-    def __init__(self, pki, go):
-        self.pki, self.go = pki, go
+    def __init__(self, pki, go, peers):
+        self.pki, self.go, self.peers = pki, go, peers
+
+    def rust(self, addr, who, ask):
+        """A peer of tests/peers, which finds what it is to do in its environment."""
+        own = [f"OWN=1", f"CERT={self.pki.path(who + '.pem')}", f"KEY={self.pki.path(who + '.key')}"] if who else []
+        return ["env", f"TO={addr}", f"SNI={NAME}", f"CA={self.pki.path('ca.pem')}", f"ASK={ask}", "VERSION=1.3", *own,
+                self.peers]
 
     def own(self, who):
         return ["-cert", self.pki.path(who + ".pem"), "-key", self.pki.path(who + ".key")] if who else []
@@ -259,6 +265,8 @@ class Kit:
     def server(self, stack, port, ask, extra):
         ca, addr = self.pki.path("ca.pem"), f"127.0.0.1:{port}"
         cert, key = self.pki.path("server.pem"), self.pki.path("server.key")
+        if stack in RUST:
+            return [*self.rust(addr, "server", ask), stack + "-server", *(flag.strip("-") for flag in extra)]
         if stack in ("quic-go", "x-net", "pion"):
             return [self.go, stack + "-server", "-addr", addr, "-ask", ask, "-ca", ca, *self.own("server"), *extra]
         if stack == "aioquic":
@@ -280,6 +288,8 @@ class Kit:
 
     def client(self, stack, port, who, extra):
         ca, addr = self.pki.path("ca.pem"), f"127.0.0.1:{port}"
+        if stack in RUST:
+            return [*self.rust(addr, who, "no"), stack + "-client", *(flag.strip("-") for flag in extra)], None
         if stack in ("quic-go", "x-net", "pion"):
             return [self.go, stack + "-client", "-addr", addr, "-ca", ca, *self.own(who), *extra], None
         if stack in ("aioquic", "mbedtls"):
@@ -301,6 +311,8 @@ class Kit:
 
 
 QUIC, DTLS = ("quic-go", "x-net", "aioquic", "ngtcp2"), ("openssl", "gnutls", "pion", "mbedtls")
+# Those of them that are Rust crates. Among themselves and with one other they are enough.
+RUST = ("quinn", "s2n-quic")
 # Their truth, whether the server asks, and what the client has.
 CASES = [("server-only", "tls", "no", ""), ("mutual", "mtls", "need", "client"),
          ("requested-none", "tls-requested", "want", "")]
@@ -320,6 +332,23 @@ SPECIAL = [
     *((f"quic-{how}-{case}-{n}", c, s, truth, ask, who, [], [])
       for how in ("loss", "reorder", "twice") for case, truth, ask, who in CASES[:2]
       for n, (c, s) in enumerate([("quic-go", "aioquic"), ("aioquic", "quic-go")])),
+    # Both connections of these are over one pair of ports: one flow, which is called as the worse of them.
+    ("quic-resumed-mutual-quinn", "quinn", "quinn", "mtls", "need", "client", ["-again"], []),
+    ("quic-resumed-server-only-quinn", "quinn", "quic-go", "tls", "no", "", ["-again"], []),
+    ("quic-resumed-mutual-s2n-quic", "s2n-quic", "s2n-quic", "mtls", "need", "client", ["-again"], []),
+    ("quic-0rtt-mutual-quinn", "quinn", "quinn", "mtls", "need", "client", ["-again", "-early"], []),
+    ("quic-0rtt-server-only-quinn", "quinn", "quinn", "tls", "no", "", ["-again", "-early"], []),
+    ("quic-retry-quinn", "quinn", "quinn", "mtls", "need", "client", [], ["-retry"]),
+    ("quic-retry-server-only-s2n-quic", "s2n-quic", "quinn", "tls", "no", "", [], ["-retry"]),
+    ("quic-moved-mutual-quinn", "quinn", "quinn", "mtls", "need", "client", ["-move"], []),
+    ("quic-moved-server-only-quinn", "quinn", "quinn", "tls", "no", "", ["-move"], []),
+    *((f"quic-padded-{case}-quinn", "quinn", "quic-go", truth, ask, who, ["-pad"], [])
+      for case, truth, ask, who in CASES),
+    *((f"quic-{how}-{case}-{c}", c, s, truth, ask, who, [], [])
+      for how in ("loss", "reorder", "twice") for case, truth, ask, who in CASES[:2]
+      for c, s in (("quinn", "s2n-quic"), ("s2n-quic", "quinn"))),
+    ("quic-refused-none-quinn", "quinn", "s2n-quic", "failed", "need", "", [], []),
+    ("quic-refused-stranger-s2n-quic", "s2n-quic", "quinn", "failed", "need", "stranger", [], []),
     ("dtls-cookie", "openssl", "openssl", "mtls", "need", "client", [], ["-cookie"]),
     ("dtls-cid", "pion", "pion", "mtls", "need", "client", ["-cid"], ["-cid"]),
     ("dtls-srtp", "pion", "pion", "mtls", "need", "client", ["-srtp"], ["-srtp"]),
@@ -345,6 +374,11 @@ def cases():
                     if client == "ngtcp2" and case == "requested-none":
                         continue
                     yield f"{kind}-{case}-{client}-{server}", client, server, truth, ask, who, [], []
+        for client in (*RUST, "quic-go") if kind == "quic" else ():
+            for server in (*RUST, "quic-go"):
+                if client in RUST or server in RUST:
+                    for case, truth, ask, who in CASES:
+                        yield f"{kind}-{case}-{client}-{server}", client, server, truth, ask, who, [], []
     yield from SPECIAL
 
 
@@ -366,7 +400,7 @@ def make(kit, out, name, client, server, truth, ask, who, client_extra, server_e
         port = probe.getsockname()[1]
     serving = subprocess.Popen(kit.server(server, port, ask, server_extra), stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    if server in ("quic-go", "x-net", "pion", "aioquic"):
+    if server in ("quic-go", "x-net", "pion", "aioquic", *RUST):
         serving.stdout.readline()
     else:
         time.sleep(1)
@@ -429,6 +463,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--only", default="")
+    parser.add_argument("--peers", default="", help="the program that tests/peers builds")
     args = parser.parse_args()
     pcaps = os.path.join(args.out, "pcap")
     os.makedirs(pcaps, exist_ok=True)
@@ -441,7 +476,7 @@ def main():
         os.mkdir(os.path.join(work, "pki"))
         go = os.path.join(work, "peer")
         subprocess.run(["go", "build", "-o", go, "."], cwd=HERE, check=True)
-        kit = Kit(Pki(os.path.join(work, "pki")), go)
+        kit = Kit(Pki(os.path.join(work, "pki")), go, args.peers)
         for name, client, server, truth, *rest in cases():
             if args.only not in name:
                 continue

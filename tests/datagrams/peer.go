@@ -34,11 +34,14 @@ var (
 
 func main() {
 	role := os.Args[1]
-	flag.CommandLine.Parse(os.Args[2:])
+	if role != "go-tls-client" {
+		flag.CommandLine.Parse(os.Args[2:])
+	}
 	run := map[string]func() error{
 		"quic-go-server": quicServer, "quic-go-client": quicClient,
 		"x-net-server": xServer, "x-net-client": xClient,
 		"pion-server": pionServer, "pion-client": pionClient,
+		"go-tls-client": goClient,
 	}[role]
 	if run == nil {
 		fmt.Fprintln(os.Stderr, "unknown role", role)

@@ -64,9 +64,11 @@ fn expected<'a>(truth: &str, proof: &'a str) -> (&'a str, &'a str, &'a str) {
         "refused" => ("failed", proof, "refused"),
         "resumed-mutual" => ("mtls", continued, "presented"),
         "resumed-server-only" => ("tls", continued, "unknown"),
-        "psk" | "padded-server-only" | "padded-requested-none" => {
-            ("tls-unproven", "handshake-shape", "unknown")
-        }
+        "psk"
+        | "padded-server-only"
+        | "padded-requested-none"
+        | "renegotiated-rsa"
+        | "renegotiated-none" => ("tls-unproven", "handshake-shape", "unknown"),
         "renegotiated" => ("mtls", "handshake-shape", "presented"),
         "rejected" => ("failed", proof, "unknown"),
         "no-common-version" | "no-common-cipher" => ("failed", "first-bytes", "unknown"),

@@ -1,6 +1,7 @@
 //! `cargo xtask corpus`: the captures that the repository ships, made anew by real peers: the
-//! demo's traffic, and the handshakes of six TLS stacks with their truth.
+//! demo's traffic, and the handshakes of twelve TLS stacks with their truth.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -25,7 +26,12 @@ pub(crate) struct Args {
 /// Captured QUIC and DTLS, and `truth.csv`.
 const DATAGRAMS: &str = "tests/datagrams";
 /// The stacks that live in Python.
-const PYTHON: [&str; 2] = ["aioquic==1.7.2", "python-mbedtls==2.10.1"];
+const PYTHON: [&str; 4] = [
+    "aioquic==1.7.2",
+    "curl_cffi==0.17.0",
+    "python-mbedtls==2.10.1",
+    "tlslite-ng==0.8.2",
+];
 
 /// Writes the captures anew; some twenty minutes for all.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -37,6 +43,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     setup::stacks()?;
     build::build(&["--package", "mtls-tests", "--bins"], false)?;
+    python()?;
+    rust_peers()?;
+    go_peers()?;
     if args.only.is_none() {
         let path = build::root().join(CAPTURE);
         let dir = path.parent().context("the capture has no directory")?;
@@ -48,18 +57,45 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     build::run(corpus.arg(build::root().join(CORPUS)).args(&args.only))
 }
 
-/// Makes the corpus of datagrams with stacks from Debian, PyPI and Go's proxy; some three minutes.
-fn datagrams(args: &Args) -> anyhow::Result<()> {
-    setup::stacks()?;
-    let python = build::root().join("target/datagrams-python");
+/// A Python that has the stacks that live in Python.
+fn python() -> anyhow::Result<PathBuf> {
+    let python = build::root().join("target/peers/python");
     if !python.join("bin/python").exists() {
         build::run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
     }
     let mut pip = Command::new(python.join("bin/pip"));
     build::run(pip.args(["install", "--quiet"]).args(PYTHON))?;
+    Ok(python.join("bin/python"))
+}
+
+/// The peers on stacks that are Rust crates, which are no part of the workspace.
+fn rust_peers() -> anyhow::Result<PathBuf> {
+    let root = build::root();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--locked", "--manifest-path"]);
+    cargo.arg(root.join("tests/peers/Cargo.toml"));
+    cargo.arg("--target-dir").arg(root.join("target/peers"));
+    build::run(&mut cargo)?;
+    Ok(root.join("target/peers/debug/mtls-corpus-peers"))
+}
+
+/// The peers on stacks that are Go modules.
+fn go_peers() -> anyhow::Result<()> {
+    let root = build::root();
+    let mut go = Command::new("go");
+    go.current_dir(root.join(DATAGRAMS)).args(["build", "-o"]);
+    go.arg(root.join("target/peers/go")).arg(".");
+    build::run(&mut go)
+}
+
+/// Makes the corpus of datagrams with stacks from Debian, PyPI and Go's proxy; some three minutes.
+fn datagrams(args: &Args) -> anyhow::Result<()> {
+    setup::stacks()?;
+    let (python, peers) = (python()?, rust_peers()?);
     let at = build::root().join(DATAGRAMS);
-    let mut make = Command::new(python.join("bin/python"));
+    let mut make = Command::new(python);
     make.arg(at.join("make.py")).arg(at.join("corpus"));
+    make.arg("--peers").arg(peers);
     if let Some(only) = &args.only {
         make.arg("--only").arg(only);
     }

@@ -111,6 +111,9 @@ const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/gtlsclient", "ngtcp2-client"),
     ("/usr/sbin/gtlsserver", "ngtcp2-server"),
     ("/usr/bin/python3", "python3-venv"),
+    ("/usr/include/wolfssl/ssl.h", "libwolfssl-dev"),
+    ("/usr/bin/erl", "erlang-ssl"),
+    ("/usr/share/java/bctls.jar", "libbctls-java"),
 ];
 /// What `cargo xtask bench classify` compares with, and pins to a core with.
 const RIVALS: &[(&str, &str)] = &[

@@ -5,6 +5,8 @@ import java.io.FileInputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.security.KeyStore;
+import java.security.Provider;
+import java.security.Security;
 import java.security.cert.X509Certificate;
 import java.util.List;
 import javax.net.ssl.KeyManager;
@@ -34,7 +36,8 @@ public class Peer {
             factory.init(keyStore, "secret".toCharArray());
             keys = factory.getKeyManagers();
         }
-        SSLContext context = SSLContext.getInstance("TLS");
+        SSLContext context = System.getProperty("peer.provider") == null
+            ? SSLContext.getInstance("TLS") : SSLContext.getInstance("TLS", "BCJSSE");
         context.init(keys, new TrustManager[] {TRUSTING}, null);
         return context;
     }
@@ -71,10 +74,18 @@ public class Peer {
 
     static void connect(String[] args) throws Exception {
         boolean certificate = args[5].equals("true");
+        if (System.getProperty("peer.provider") != null) {
+            for (String name : List.of("jce.provider.BouncyCastleProvider", "jsse.provider.BouncyCastleJsseProvider")) {
+                Class<?> provider = Class.forName("org.bouncycastle." + name);
+                Security.addProvider((Provider) provider.getDeclaredConstructor().newInstance());
+            }
+        }
         SSLSocket socket = (SSLSocket) context(args[3], certificate)
             .getSocketFactory().createSocket(args[1], Integer.parseInt(args[2]));
         socket.setEnabledProtocols(new String[] {args[4]});
         SSLParameters parameters = socket.getSSLParameters();
+        Integer packet = Integer.getInteger("peer.packet");
+        if (packet != null) parameters.setMaximumPacketSize(packet);
         parameters.setServerNames(List.of(new SNIHostName(args[6])));
         socket.setSSLParameters(parameters);
         OutputStream out = socket.getOutputStream();

@@ -4,6 +4,7 @@
 //! looking at the packets: a server that demands a certificate and then answers the request has
 //! verified one.
 
+mod options;
 mod special;
 mod stacks;
 
@@ -21,6 +22,7 @@ use nix::sys::signal::Signal;
 use crate::bench::capture::read as frames;
 use crate::netns::{Node, Pod};
 use crate::pki::Pki;
+use options::{CASES, OPTIONS, Options};
 use special::{SPECIALS, Special};
 use stacks::{Ask, Kit, STACKS, Stack, Version};
 
@@ -89,6 +91,11 @@ pub fn make(out: &Path, only: &str) -> Result<()> {
     for special in SPECIALS {
         corpus.special(special);
     }
+    for options in OPTIONS {
+        for case in CASES {
+            corpus.options(options, case);
+        }
+    }
     if corpus.truths.is_empty() {
         bail!("not one capture could be made");
     }
@@ -154,6 +161,22 @@ impl Corpus {
         }
         let row = format!("openssl,openssl,{},{}", special.version, truths.join("+"));
         self.add(name, row, serve, asks);
+    }
+
+    /// A client that was told something that changes its flight.
+    fn options(&mut self, options: &Options, case: options::Case) {
+        let Options {
+            client, version, ..
+        } = options;
+        let name = format!(
+            "{version}-{}-{client}-{}-openssl.pcap",
+            case.truth, options.name
+        );
+        let serve = options.serve(&self.kit, PORT, case);
+        let ask = options.connect(&self.kit, self.address(), case);
+        let proof = |printed: &str| case.is_proven_by(printed);
+        let row = format!("{client},openssl,{version},{}", case.word());
+        self.add(name, row, serve, vec![(ask, &proof)]);
     }
 
     fn address(&self) -> SocketAddr {

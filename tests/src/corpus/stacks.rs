@@ -73,6 +73,28 @@ pub(super) struct Kit {
     ca: PathBuf,
     own: Identity,
     peer: PathBuf,
+    peers: Peers,
+}
+
+/// The clients of [`super::options`], which `cargo xtask corpus` builds.
+pub(super) struct Peers {
+    rust: PathBuf,
+    go: PathBuf,
+    /// A Python that has tlslite-ng and curl_cffi.
+    python: PathBuf,
+}
+
+impl Peers {
+    /// In the target directory of this program.
+    fn find() -> Result<Self> {
+        let here = std::env::current_exe().context("find this program")?;
+        let target = here.ancestors().nth(2).context("no target directory")?;
+        Ok(Self {
+            rust: target.join("peers/debug/mtls-corpus-peers"),
+            go: target.join("peers/go"),
+            python: target.join("peers/python/bin/python"),
+        })
+    }
 }
 
 const REQUEST: &str = r"printf 'GET / HTTP/1.0\r\n\r\n'; sleep 0.5";
@@ -86,9 +108,13 @@ impl Kit {
             ca: pki.ca.clone(),
             own,
             peer: bin::peer()?,
+            peers: Peers::find()?,
         };
         fs::write(dir.join("Peer.java"), include_str!("Peer.java"))?;
         fs::write(dir.join("peer.go"), include_str!("peer.go"))?;
+        fs::write(dir.join("peer.c"), include_str!("peers/peer.c"))?;
+        fs::write(dir.join("peer.py"), include_str!("peers/peer.py"))?;
+        fs::write(dir.join("peer.escript"), include_str!("peers/peer.escript"))?;
         let (d, ca, cert, key) = (
             dir.display(),
             kit.ca.display(),
@@ -104,7 +130,13 @@ impl Kit {
              javac -d . Peer.java
              openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 \\
                -subj /CN=rogue -keyout rogue.key -out rogue.pem
+             for bits in 2048 4096; do openssl req -x509 -newkey rsa:$bits -nodes -days 3650 \\
+               -subj /CN=db -addext subjectAltName=URI:spiffe://cluster.local/ns/shop/sa/db \\
+               -keyout rsa$bits.key -out rsa$bits.pem; done
              printf 'GET / HTTP/1.0\\r\\n\\r\\n' > hello
+             openssl pkcs12 -export -in rogue.pem -inkey rogue.key -name rogue -passout pass:secret -out rogue.p12
+             pk12util -i rogue.p12 -d sql:nss -W secret -K ''
+             cc -o peer-wolfssl peer.c -lwolfssl
              HOME={d} GOCACHE={d}/gocache go build -o peer-go peer.go"
         );
         Process::start(shell(&script))?
@@ -248,8 +280,39 @@ impl Kit {
             ("CERT", self.own.cert.as_os_str()),
             ("KEY", self.own.key.as_os_str()),
             ("ROGUE", self.dir.join("rogue").as_os_str()),
+            ("RSA", self.dir.join("rsa2048").as_os_str()),
+            ("BIG_RSA", self.dir.join("rsa4096").as_os_str()),
             ("SNI", dns_name("db").as_ref()),
         ]);
+    }
+
+    /// A command of [`super::options`], with where the clients are. `own`: it gives a certificate.
+    pub(super) fn expand(&self, command: &str, own: bool) -> String {
+        let jars =
+            ["tls", "prov", "pkix", "util"].map(|name| format!(":/usr/share/java/bc{name}.jar"));
+        let java = format!(
+            "-cp .{} Peer connect $IP $PORT $NICK.p12 TLSv$VERSION {own} $SNI",
+            jars.concat()
+        );
+        let identity = if own { "-d sql:nss -n $NICK" } else { "-D" };
+        let nss = format!(
+            "({REQUEST}) | tstclnt -o -b -a $SNI -h $IP -p $PORT -V tls$VERSION:tls$VERSION {identity}"
+        );
+        let peers = &self.peers;
+        command
+            .replace("$JAVA", &java)
+            .replace("$NSS", &nss)
+            .replace("$RUST", &peers.rust.display().to_string())
+            .replace("$GO", &peers.go.display().to_string())
+            .replace("$PYTHON", &peers.python.display().to_string())
+    }
+
+    /// A certificate that no peer trusts.
+    pub(super) fn rogue(&self) -> Identity {
+        Identity {
+            cert: self.dir.join("rogue.pem"),
+            key: self.dir.join("rogue.key"),
+        }
     }
 
     fn paths(

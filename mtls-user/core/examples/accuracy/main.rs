@@ -61,7 +61,13 @@ impl Case {
 /// both sides had before.
 fn truth(kind: &str) -> Option<Verdict> {
     let of = |kinds: &[&str]| kinds.contains(&kind);
-    if of(&["mutual", "padded-mutual", "resumed-mutual", "renegotiated"]) {
+    if of(&[
+        "mutual",
+        "padded-mutual",
+        "resumed-mutual",
+        "renegotiated",
+        "renegotiated-rsa",
+    ]) {
         Some(Verdict::Mtls)
     } else if of(&[
         "server-only",
@@ -69,6 +75,7 @@ fn truth(kind: &str) -> Option<Verdict> {
         "padded-requested-none",
         "requested-none",
         "resumed-server-only",
+        "renegotiated-none",
         "post-handshake",
     ]) {
         Some(Verdict::Tls)

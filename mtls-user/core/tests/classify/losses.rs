@@ -23,7 +23,9 @@ fn captures() -> &'static [Capture] {
         let table = std::fs::read_to_string(corpus().join("truth.csv")).expect("the corpus");
         let row = |row: &str| {
             let (name, truth) = (row.split(',').next()?, row.rsplit(',').next()?);
-            let mutual = |kind: &str| kind.contains("mutual") || kind == "renegotiated";
+            let mutual = |kind: &str| {
+                kind.contains("mutual") || ["renegotiated", "renegotiated-rsa"].contains(&kind)
+            };
             Some(Capture {
                 name: name.to_owned(),
                 frames: frames(&corpus().join("pcap").join(name)),

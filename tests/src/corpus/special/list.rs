@@ -63,6 +63,14 @@ fn authenticated_late(told: &str) -> bool {
     asked && late.lines().any(gave)
 }
 
+/// A second handshake, in which the client is asked for nothing.
+fn renegotiated_alone(told: &str) -> bool {
+    let late = told.split_once("\nNew, ").map_or("", |(_, late)| late);
+    late.contains(", HelloRequest\n")
+        && late.contains(", ClientKeyExchange\n")
+        && !told.contains(", CertificateVerify")
+}
+
 /// No answer came, and the client says that the handshake failed.
 fn fails(told: &str) -> bool {
     !told.contains("HTTP/1.0 200") && (told.contains("alert") || told.contains("verify failed"))
@@ -229,6 +237,50 @@ pub(in crate::corpus) const SPECIALS: &[Special] = &[
             &[Connection {
                 sends: "sleep 7",
                 ..to("-msg -tls1_2 $OWN", "renegotiated", authenticated_late)
+            }],
+        )
+    },
+    Special {
+        commands: "sleep 4; echo R; sleep 3; echo Q",
+        ..of(
+            "1.2",
+            "renegotiated-rsa",
+            "-tls1_2 -no_ticket -no_cache -CAfile $CA -cert $RSA.pem -key $RSA.key -cipher AES128-GCM-SHA256",
+            &[Connection {
+                sends: "sleep 7",
+                ..to(
+                    "-msg -tls1_2 $OWN -cipher AES128-GCM-SHA256",
+                    "renegotiated-rsa",
+                    authenticated_late,
+                )
+            }],
+        )
+    },
+    Special {
+        commands: "sleep 4; echo r; sleep 3; echo Q",
+        ..of(
+            "1.2",
+            "renegotiated-rsa-none",
+            "-tls1_2 -no_ticket -no_cache -cert $BIG_RSA.pem -key $BIG_RSA.key -cipher AES128-GCM-SHA256",
+            &[Connection {
+                sends: "sleep 7",
+                ..to(
+                    "-msg -tls1_2 -cipher AES128-GCM-SHA256",
+                    "renegotiated-none",
+                    renegotiated_alone,
+                )
+            }],
+        )
+    },
+    Special {
+        commands: "sleep 4; echo r; sleep 3; echo Q",
+        ..of(
+            "1.2",
+            "renegotiated-server-only",
+            "-tls1_2 -no_ticket -no_cache",
+            &[Connection {
+                sends: "sleep 7",
+                ..to("-msg -tls1_2", "server-only", renegotiated_alone)
             }],
         )
     },
