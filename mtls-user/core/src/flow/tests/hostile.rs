@@ -142,7 +142,7 @@ fn payload_behind_a_reset_reopens_the_flow() {
 
 /// What a client had sent before it heard of the reset is still its request.
 #[test]
-fn what_was_on_its_way_when_the_server_reset_is_told() {
+fn what_was_on_its_way_when_the_server_reset_is_reported() {
     let mut scene = Scene::new();
     scene.open();
     scene.s(500, 100, RST | ACK);

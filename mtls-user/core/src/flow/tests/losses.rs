@@ -154,7 +154,7 @@ fn a_connection_that_the_kernel_gave_up_is_marked_and_not_open_for_ever() {
 
 /// The kernel tells of fragments before it tells of the connection, whose SYNs are no sample.
 #[test]
-fn fragments_that_were_told_of_before_their_connection_mark_it() {
+fn fragments_reported_before_their_connection_mark_it() {
     use crate::wire::{Unread, What};
     let (a, b) = (end(1, 40_000), end(2, 80));
     let mut table = FlowTable::new(Limits::default());
