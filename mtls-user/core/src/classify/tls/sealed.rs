@@ -89,25 +89,25 @@ mod tests {
         sealed.end(Some(ack))
     }
 
-    fn flight(bytes: u16, several: bool) -> Option<Flight> {
-        Some(Flight { bytes, several })
+    fn flight(bytes: u16, several: bool) -> Flight {
+        Flight { bytes, several }
     }
 
     #[test]
     fn the_second_flight_counts() {
         assert_eq!(
             ended(&[(40, 10), (300, 20), (700, 30), (94, 30)], 30),
-            flight(794, true)
+            Some(flight(794, true))
         );
         // A hello of any number of records.
         assert_eq!(
             ended(&[(40, 10), (536, 20), (529, 20), (94, 30)], 30),
-            flight(94, false)
+            Some(flight(94, false))
         );
         // An empty Certificate, and a key exchange with an RSA key of 4,096 bits.
         assert_eq!(
             ended(&[(40, 10), (300, 20), (31, 30), (542, 30)], 30),
-            flight(573, false)
+            Some(flight(573, false))
         );
     }
 
@@ -115,7 +115,7 @@ mod tests {
     fn a_resumption_has_no_second_flight() {
         assert_eq!(
             ended(&[(40, 10), (536, 20), (529, 20)], 30),
-            flight(0, false)
+            Some(flight(0, false))
         );
         assert_eq!(ended(&[(40, 10)], 30), None);
     }
@@ -127,6 +127,6 @@ mod tests {
         for len in [40, 300, 700] {
             sealed.add(len, None);
         }
-        assert_eq!(sealed.end(None), flight(0, false));
+        assert_eq!(sealed.end(None), Some(flight(0, false)));
     }
 }
