@@ -228,6 +228,7 @@ fn hostile() -> FlowList {
         node: Some(EVIL.into()),
         generated: Time::from_nanos(1_795_843_509_000_000_000),
         window_seconds: 0,
+        nodes: None,
         watched: None,
         history: None,
         items: vec![

@@ -90,7 +90,7 @@ pub(crate) fn bill(inventory: &Inventory) -> Value {
     })
 }
 
-fn property(name: &str, value: impl ToString) -> Value {
+fn property(name: &str, value: impl std::fmt::Display) -> Value {
     json!({ "name": format!("mtls:{name}"), "value": value.to_string() })
 }
 

@@ -1,6 +1,11 @@
 //! What of a connection's samples goes into a file: of TLS the handshake, and of what is in clear
 //! nothing but its length, unless it was asked for.
 
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "parts of a payload are ranges, however many there are"
+)]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -20,20 +25,26 @@ const TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 
 /// For each sample, the parts of its payload that are kept, in order.
 pub(super) fn kept(flow: &FlowRecord, samples: &[Sample], payload: bool) -> Vec<Vec<Range<usize>>> {
-    let whole = |sample: &Sample| vec![0..sample.payload.len()];
+    let first = |bytes| vec![0..bytes];
     if is_tls(flow) {
         let udp = samples.first().is_some_and(|sample| sample.udp);
         if udp {
             return samples
                 .iter()
-                .map(|sample| vec![0..sealed(&sample.payload)])
+                .map(|sample| first(sealed(&sample.payload)))
                 .collect();
         }
         return handshakes(samples, payload);
     }
     let each = samples.iter();
-    each.map(|sample| if payload { whole(sample) } else { Vec::new() })
-        .collect()
+    each.map(|sample| {
+        if payload {
+            first(sample.payload.len())
+        } else {
+            Vec::new()
+        }
+    })
+    .collect()
 }
 
 /// Whether what was sent is encrypted by TLS, QUIC or DTLS, but for what came before it.

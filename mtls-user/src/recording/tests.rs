@@ -73,14 +73,16 @@ fn said(flows: &[FlowRecord]) -> BTreeMap<String, Vec<String>> {
     for flow in flows {
         let end = |peer: &mtls_core::record::Peer| format!("{:?}:{:?}", peer.ip, peer.port);
         let key = format!("{} {}", end(&flow.src), end(&flow.dst));
-        let evidence = flow.evidence.as_ref().map(|word| word.as_str());
+        let evidence = flow.evidence.as_ref().map(mtls_core::record::Word::as_str);
         let what = format!(
             "{} {evidence:?} {} {}",
             flow.verdict, flow.cause, flow.protocol
         );
         said.entry(key).or_default().push(what);
     }
-    said.values_mut().for_each(|all| all.sort());
+    for all in said.values_mut() {
+        all.sort();
+    }
     said
 }
 

@@ -12,6 +12,7 @@ fn report(mut edges: EdgeList, statuses: Vec<Status>) -> Report {
         node: edges.node.clone(),
         generated: edges.generated,
         window_seconds: 600,
+        nodes: None,
         watched: None,
         history: None,
         items: vec![mutual(), hostile()],
@@ -60,7 +61,7 @@ fn good_is_said_only_of_what_was_seen_whole() {
         edges.watched.samples_lost = Some(0);
         edges.watched.interfaces_failed = 0;
         edges.items.retain(|edge| {
-            let mark = edge.mark.as_ref().and_then(|mark| mark.known());
+            let mark = edge.mark.as_ref().and_then(mtls_core::record::Word::known);
             mark.is_some_and(|mark| keep(&mark))
         });
         let mut status = status_of_a_node();

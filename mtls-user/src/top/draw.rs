@@ -261,31 +261,27 @@ fn sums(view: &View) -> Line<'static> {
 }
 
 fn foot_line(view: &View, width: u16) -> Line<'static> {
-    match &view.trouble {
-        Some(trouble) => {
-            let text = fit(&safe(trouble), width, view.style);
-            Line::styled(text, tint(view, Group::of(Some(&Mark::Clear.into()))))
-        }
-        None => {
-            let keys: &[&str] = if view.typing {
-                &["type to filter", "Enter keep", "Esc clear"]
-            } else {
-                &[
-                    "Enter explain",
-                    "/ filter",
-                    "n namespace",
-                    "1-5 show",
-                    "s sort",
-                    "? help",
-                    "q quit",
-                ]
-            };
-            let between = if view.style == Words::Unicode {
-                " · "
-            } else {
-                " | "
-            };
-            Line::styled(keys.join(between), DIM)
-        }
+    if let Some(trouble) = &view.trouble {
+        let text = fit(&safe(trouble), width, view.style);
+        return Line::styled(text, tint(view, Group::of(Some(&Mark::Clear.into()))));
     }
+    let keys: &[&str] = if view.typing {
+        &["type to filter", "Enter keep", "Esc clear"]
+    } else {
+        &[
+            "Enter explain",
+            "/ filter",
+            "n namespace",
+            "1-5 show",
+            "s sort",
+            "? help",
+            "q quit",
+        ]
+    };
+    let between = if view.style == Words::Unicode {
+        " · "
+    } else {
+        " | "
+    };
+    Line::styled(keys.join(between), DIM)
 }

@@ -21,7 +21,7 @@ pub(super) struct Row {
 
 /// An answer, ready to be shown.
 pub(super) struct Rows {
-    rows: Vec<Row>,
+    all: Vec<Row>,
     widest: [u16; 9],
     namespaces: BTreeSet<String>,
     summary: String,
@@ -49,7 +49,7 @@ impl Rows {
             }
         });
         Self {
-            rows: rows.collect(),
+            all: rows.collect(),
             widest,
             namespaces,
             summary,
@@ -140,7 +140,7 @@ impl View {
     pub(super) fn new(style: Style, color: bool) -> Self {
         Self {
             rows: Rows {
-                rows: Vec::new(),
+                all: Vec::new(),
                 widest: [0; 9],
                 namespaces: BTreeSet::new(),
                 summary: String::new(),
@@ -198,7 +198,7 @@ impl View {
                     .is_none_or(|wanted| namespaces.contains(&Some(wanted)))
                 && typed.takes(&row.text)
         };
-        let rows = &self.rows.rows;
+        let rows = &self.rows.all;
         self.shown = (0..rows.len()).filter(|at| is_shown(&rows[*at])).collect();
         let (column, reverse) = self.sort;
         // Stable: rows that are alike stay in the order of the answer, the worst first.
@@ -224,7 +224,7 @@ impl View {
     }
 
     pub(super) fn row(&self, shown: usize) -> Option<&Row> {
-        self.rows.rows.get(*self.shown.get(shown)?)
+        self.rows.all.get(*self.shown.get(shown)?)
     }
 
     pub(super) fn selected(&self) -> Option<&Row> {
@@ -241,7 +241,7 @@ impl View {
 
     /// How many edges there are in all.
     pub(super) fn edges(&self) -> usize {
-        self.rows.rows.len()
+        self.rows.all.len()
     }
 
     /// The next namespace, or the one before; after the last come all.

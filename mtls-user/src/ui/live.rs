@@ -76,7 +76,11 @@ fn sum(list: &EdgeList) -> u64 {
     let mut hasher = DefaultHasher::new();
     for edge in &list.items {
         (edge.key(), edge.connections, edge.open_connections).hash(&mut hasher);
-        (edge.mark.as_ref().map(|mark| mark.as_str()), edge.last_seen).hash(&mut hasher);
+        (
+            edge.mark.as_ref().map(mtls_core::record::Word::as_str),
+            edge.last_seen,
+        )
+            .hash(&mut hasher);
     }
     hasher.finish()
 }

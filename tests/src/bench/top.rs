@@ -20,7 +20,7 @@ const EDGES: u16 = 10_000;
 /// The slowest frame that is still good.
 const BOUND: Duration = Duration::from_millis(60);
 /// The first frame comes, or any other, within this time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What ends a frame: the end of a synchronised update.
 const END: &[u8] = b"\x1b[?2026l";
 /// What is done, and the keys for it, each awaited.
@@ -127,7 +127,7 @@ fn frames(mut screen: impl Read + Send + 'static) -> Receiver<Instant> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut tail = Vec::new();
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         while let Ok(n @ 1..) = screen.read(&mut buffer) {
             let now = Instant::now();
             tail.extend_from_slice(&buffer[..n]);

@@ -286,7 +286,7 @@ pub(super) const OPTIONS: &[Options] = &[
         "java",
         "key-update",
         "1.3",
-        r#"printf 'jdk.tls.keyLimits=AES/GCM/NoPadding KeyUpdate 10, ChaCha20-Poly1305 KeyUpdate 10\n' > limits; java -Djava.security.properties=limits $JAVA"#,
+        r"printf 'jdk.tls.keyLimits=AES/GCM/NoPadding KeyUpdate 10, ChaCha20-Poly1305 KeyUpdate 10\n' > limits; java -Djava.security.properties=limits $JAVA",
     ),
     of(
         "java",

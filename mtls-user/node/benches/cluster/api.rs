@@ -71,16 +71,16 @@ impl Server {
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(address)
     }
+}
 
-    fn note(&self, count: &AtomicU64) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
+fn note(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
 type Shared = State<Arc<Server>>;
 
 async fn daemonsets(server: Shared) -> Json<Value> {
-    server.note(&server.requests);
+    note(&server.requests);
     Json(
         json!({"apiVersion": "apps/v1", "kind": "DaemonSetList", "metadata": {}, "items": [{
             "metadata": {"name": "mtls", "uid": "u"},
@@ -94,7 +94,7 @@ async fn daemonsets(server: Shared) -> Json<Value> {
 
 /// In pages, as the API server has them.
 async fn pods(server: Shared, request: Request) -> Json<Value> {
-    server.note(&server.requests);
+    note(&server.requests);
     let query = request.uri().query().unwrap_or_default();
     let of = |name: &str| {
         let pair = query.split('&').find_map(|pair| pair.strip_prefix(name));
@@ -124,7 +124,7 @@ async fn pods(server: Shared, request: Request) -> Json<Value> {
 }
 
 async fn token(server: Shared) -> (StatusCode, Json<Value>) {
-    server.note(&server.requests);
+    note(&server.requests);
     let made = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "metadata": {}, "spec": {}, "status": {"token": "t"}});
     (StatusCode::CREATED, Json(made))
@@ -144,7 +144,7 @@ async fn access_review(server: Shared, review: Json<Value>) -> (StatusCode, Json
 
 impl Server {
     fn review(&self, mut review: Value, status: Value) -> (StatusCode, Json<Value>) {
-        self.note(&self.reviews);
+        note(&self.reviews);
         review["status"] = status;
         (StatusCode::CREATED, Json(review))
     }
@@ -158,8 +158,8 @@ async fn forward(
     headers: HeaderMap,
     request: Request,
 ) -> Response<Body> {
-    server.note(&server.requests);
-    server.note(&server.forwards);
+    note(&server.requests);
+    note(&server.forwards);
     let node = pod.strip_prefix("mtls-").and_then(|node| node.parse().ok());
     let (Some(node), Some(key)) = (node, headers.get(header::SEC_WEBSOCKET_KEY)) else {
         let response = Response::builder().status(StatusCode::BAD_REQUEST);

@@ -56,14 +56,12 @@ impl Finding {
         let port = flow.dst.port.unwrap_or_default();
         let (src, dst) = (title(&flow.src), title(&flow.dst));
         let transport = flow.transport.as_str();
-        let mut note = format!(
-            "{what}: {src} to {dst}, port {port}/{transport}: {}",
+        let expected = flow.expectation.as_ref().and_then(|it| it.reason.as_ref());
+        let expected = expected.map_or_else(String::new, |reason| format!("; {reason}"));
+        let note = format!(
+            "{what}: {src} to {dst}, port {port}/{transport}: {}{expected}",
             flow.reason
         );
-        let reason = flow.expectation.as_ref().and_then(|it| it.reason.as_ref());
-        if let Some(reason) = reason {
-            note += &format!("; {reason}");
-        }
         escape(&note, MAX_NOTE).into_owned()
     }
 }

@@ -205,10 +205,9 @@ impl Book {
 fn result(pod: &Pod, verdict: Verdict, flow: &FlowRecord) -> Value {
     let direction = if pod.is(&flow.dst) { "in" } else { "out" };
     let expectation = flow.expectation.as_ref();
-    let mut message = format!("{}: {}", flow.verdict, flow.reason);
-    if let Some(reason) = expectation.and_then(|it| it.reason.as_ref()) {
-        message += &format!("; {reason}");
-    }
+    let expected = expectation.and_then(|it| it.reason.as_ref());
+    let expected = expected.map_or_else(String::new, |reason| format!("; {reason}"));
+    let message = format!("{}: {}{expected}", flow.verdict, flow.reason);
     let text = |text: &str| escape(text, MAX_MESSAGE).into_owned();
     let port = flow.dst.port.unwrap_or_default();
     json!({

@@ -100,12 +100,13 @@ pub(super) fn annotated(annotations: &BTreeMap<String, String>, whose: &str) -> 
         };
         let is_readable = part.contains('=') == port.is_some();
         let level = level(word).filter(|_| is_readable);
-        let words = match level {
-            Some(_) => format_smolstr!("{whose} is annotated {EXPECT}: {part}"),
-            None => format_smolstr!(
+        let words = if level.is_some() {
+            format_smolstr!("{whose} is annotated {EXPECT}: {part}")
+        } else {
+            format_smolstr!(
                 "{whose} is annotated {EXPECT}: {part}, which is none of mtls, tls, plaintext and \
                  any, so that mtls is expected"
-            ),
+            )
         };
         let rule = Rule {
             // Whoever wrote it did expect something.

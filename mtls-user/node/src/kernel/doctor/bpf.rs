@@ -180,7 +180,7 @@ mod tests {
         let seen = seen
             .expect("the thread ends")
             .expect("a filter is installed");
-        assert_eq!(seen.state, State::Fail.into());
+        assert_eq!(seen.state, State::Fail);
         assert!(seen.found.contains("seccomp profile"), "{seen:?}");
     }
 }

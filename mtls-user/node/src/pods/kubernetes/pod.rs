@@ -60,11 +60,13 @@ struct Container {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 struct Port {
     name: String,
-    container_port: u16,
-    host_port: u16,
+    #[serde(rename = "containerPort")]
+    container: u16,
+    #[serde(rename = "hostPort")]
+    host: u16,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,7 +103,7 @@ impl Kind for Pod {
         let entries = object.entries();
         let ports = object.spec.containers.iter().flat_map(|c| &c.ports);
         let ports = ports.filter(|port| !port.name.is_empty());
-        let ports = ports.map(|port| (port.name.clone(), port.container_port));
+        let ports = ports.map(|port| (port.name.clone(), port.container));
         let ports = ports.take(MAX_PORTS).collect();
         let containers = object.spec.init_containers.into_iter();
         Some(Self {
@@ -146,7 +148,7 @@ impl Object {
         let mut entry = self.entry();
         if self.spec.host_network {
             // Its addresses are the node's: only its ports are its own, where it says which.
-            entry.ports = ports(|port| port.container_port);
+            entry.ports = ports(|port| port.container);
             if !entry.ports.is_empty() {
                 entry.addresses = addresses;
             }
@@ -159,7 +161,7 @@ impl Object {
                 .iter()
                 .filter_map(|ip| ip.parse().ok())
                 .collect(),
-            ports: ports(|port| port.host_port),
+            ports: ports(|port| port.host),
             ..entry.clone()
         };
         entry.addresses = addresses;

@@ -215,7 +215,7 @@ pub(super) fn layers(all: &Policies, pod: &Subject<'_>) -> Vec<Layer> {
         }
         let rule = rule(
             server.level(all),
-            format_smolstr!("Server {}/{}", server.meta.namespace, server.meta.name),
+            &format_smolstr!("Server {}/{}", server.meta.namespace, server.meta.name),
         );
         let ports = server.port.numbers(pod).map(|port| (port, rule.clone()));
         let room = MAX_PORTS - servers.ports.len();
@@ -227,7 +227,7 @@ pub(super) fn layers(all: &Policies, pod: &Subject<'_>) -> Vec<Layer> {
         .and_then(|scope| scope.annotations.get(DEFAULT_POLICY));
     let default = by_pod.or(by_namespace).and_then(|word| {
         let whose = format_smolstr!("{DEFAULT_POLICY}: {word}");
-        Some(rule(access(word)?, whose))
+        Some(rule(access(word)?, &whose))
     });
     let default = Layer {
         whole: default,
@@ -236,7 +236,7 @@ pub(super) fn layers(all: &Policies, pod: &Subject<'_>) -> Vec<Layer> {
     vec![servers, default]
 }
 
-fn rule(level: Level, whose: SmolStr) -> Rule {
+fn rule(level: Level, whose: &SmolStr) -> Rule {
     let what = match level {
         Level::Mtls => "lets in only who is authenticated by mutual TLS",
         Level::Tls => "lets in only TLS",
@@ -270,7 +270,7 @@ impl Server {
             one.server.name.as_ref() == Some(name)
                 || selector.is_some_and(|selector| selector.matches(&self.meta.labels))
         });
-        let policies = all.authorization_policies.of(&self.meta.namespace);
+        let policies = all.authorizations.of(&self.meta.namespace);
         let policies = policies.filter(|one| match one.target.kind.as_str() {
             "Server" => one.target.name == *name,
             "Namespace" => one.target.name == self.meta.namespace,

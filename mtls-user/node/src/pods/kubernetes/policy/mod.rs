@@ -34,7 +34,7 @@ pub(super) struct Policies {
     peers: Objects<PeerAuthentication>,
     servers: Objects<Server>,
     server_authorizations: Objects<ServerAuthorization>,
-    authorization_policies: Objects<AuthorizationPolicy>,
+    authorizations: Objects<AuthorizationPolicy>,
 }
 
 impl Policies {
@@ -44,7 +44,7 @@ impl Policies {
             News::PeerAuthentications(change) => self.peers.take(change),
             News::Servers(change) => self.servers.take(change),
             News::ServerAuthorizations(change) => self.server_authorizations.take(change),
-            News::AuthorizationPolicies(change) => self.authorization_policies.take(change),
+            News::AuthorizationPolicies(change) => self.authorizations.take(change),
             _ => false,
         }
     }
@@ -64,7 +64,7 @@ impl Policies {
         let peers = self.peers.all.keys().map(name("peerauthentication"));
         let servers = self.servers.all.keys().map(name("server"));
         let server = self.server_authorizations.all.keys();
-        let policies = self.authorization_policies.all.keys();
+        let policies = self.authorizations.all.keys();
         peers
             .chain(servers)
             .chain(server.map(name("serverauthorization")))
@@ -78,7 +78,7 @@ impl Policies {
             .as_ref()
             .or(self.servers.error.as_ref())
             .or(self.server_authorizations.error.as_ref())
-            .or(self.authorization_policies.error.as_ref())
+            .or(self.authorizations.error.as_ref())
     }
 
     /// Some were listed.
@@ -86,6 +86,6 @@ impl Policies {
         self.peers.listed
             || self.servers.listed
             || self.server_authorizations.listed
-            || self.authorization_policies.listed
+            || self.authorizations.listed
     }
 }
