@@ -36,8 +36,10 @@ fn page(report: &Report) -> String {
 fn text(page: &str) -> String {
     let body = page.split_once("<body>").unwrap().1;
     let parts = body.split('<').filter_map(|part| part.split_once('>'));
-    let text: Vec<_> = parts.map(|(_, text)| text.trim()).collect();
-    text.join(" ")
+    let words: Vec<_> = parts
+        .flat_map(|(_, text)| text.split_whitespace())
+        .collect();
+    words.join(" ")
 }
 
 #[test]
