@@ -169,7 +169,6 @@ pub(super) const OPTIONS: &[Options] = &[
     of("s2n", "latency", "1.3", "$RUST s2n latency"),
     of("s2n", "key-update", "1.3", "$RUST s2n key-update"),
     of("s2n", "tickets", "1.3", "$RUST s2n tickets"),
-    of("s2n", "plain", "1.2", "$RUST s2n"),
     of("go", "alpn", "1.3", "$GO go-tls-client alpn"),
     of(
         "go",
