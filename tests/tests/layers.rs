@@ -103,7 +103,8 @@ fn sources(folder: &std::path::Path, room: &str) -> Vec<std::path::PathBuf> {
             }
         }
     }
-    found.retain(|path| path.is_file());
+    // A unit test may read a capture to feed a flow table: nothing is built on it.
+    found.retain(|path| path.is_file() && !path.ends_with("tests.rs"));
     assert!(!found.is_empty(), "no file of {room}");
     found
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{FlowRecord, Time, Transport};
-use crate::wire::{Datagram, Segment, Sum};
 
 /// A segment or a datagram, or what was captured of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,42 +35,6 @@ pub struct Sample {
     /// The captured ones, a prefix of those; hexadecimal digits in JSON.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub payload: Vec<u8>,
-}
-
-impl From<&Segment<'_>> for Sample {
-    fn from(segment: &Segment<'_>) -> Self {
-        Self {
-            time: Time::from_nanos(segment.time),
-            link: segment.link,
-            udp: false,
-            src: segment.src.into(),
-            dst: segment.dst.into(),
-            seq: segment.seq,
-            ack: segment.ack,
-            flags: segment.flags.0,
-            damaged: segment.sum() == Sum::Wrong,
-            len: segment.len,
-            payload: segment.payload.into(),
-        }
-    }
-}
-
-impl From<&Datagram<'_>> for Sample {
-    fn from(datagram: &Datagram<'_>) -> Self {
-        Self {
-            time: Time::from_nanos(datagram.time),
-            link: datagram.link,
-            udp: true,
-            src: datagram.src.into(),
-            dst: datagram.dst.into(),
-            seq: 0,
-            ack: 0,
-            flags: 0,
-            damaged: false,
-            len: datagram.len,
-            payload: datagram.payload.into(),
-        }
-    }
 }
 
 impl Sample {

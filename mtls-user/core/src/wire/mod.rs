@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod datagram;
 pub mod dtls;
 pub mod quic;
+mod sample;
 pub mod segment;
 pub mod text;
 pub mod tls;
