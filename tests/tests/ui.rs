@@ -174,7 +174,7 @@ fn only_who_has_the_address_is_answered() -> Result<()> {
         &request("GET", &format!("{path}api/edges?verdict=green"), &own),
     )?;
     assert!(
-        answer.contains("write one of mtls"),
+        answer.contains("write one of plaintext, "),
         "a wrong value lists the right ones: {answer}"
     );
     // From elsewhere there is nothing to reach.
@@ -217,7 +217,7 @@ fn a_file_is_looked_around_in() -> Result<()> {
     browser.wait(&format!("{rows} == 2"))?;
     // An explanation by a click, and by the keyboard's button.
     browser.click("#edges tbody tr button")?;
-    browser.wait("document.querySelector('#steps').innerText.includes('unencrypted http/1.1')")?;
+    browser.wait("document.querySelector('#steps').innerText.includes('so it is plaintext')")?;
     browser.screenshot("ui-explanation-Light")?;
     browser.click("#close")?;
     browser.wait("document.querySelector('#explanation').hidden")?;

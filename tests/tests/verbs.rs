@@ -216,7 +216,7 @@ fn is_of(format: &str, out: &str) -> Result<bool> {
                 .all(|line| serde_json::from_str::<Value>(line).is_ok())
                 && lines == edges
         }
-        "yaml" => out.contains("\nitems:") && !out.contains('{'),
+        "yaml" => out.starts_with("generated: ") && out.contains("\nitems:\n- "),
         "csv" => lines == edges + 1 && out.lines().all(|line| line.contains(',')),
         "name" => lines == edges && out.contains("10.42.1.4:8443"),
         "linkerd" => out.starts_with("SRC"),
