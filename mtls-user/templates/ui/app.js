@@ -226,6 +226,7 @@ const events = new EventSource("api/events");
 events.addEventListener("edges", () => {
   say("trouble", "");
   refresh();
+  coverage();
 });
 events.addEventListener("trouble", (event) => say("trouble", event.data));
 events.addEventListener("error", () => say("trouble", "`mtls ui` does not answer: it may have been ended"));
