@@ -131,6 +131,7 @@ pub(crate) fn list() -> EdgeList {
     (probes.mark, probes.verdict, probes.cause, probes.reason) = (None, None, None, None);
     (probes.verdict_counts, probes.verdict_seen) = Default::default();
     probes.connections = 12;
+    probes.coverage.complete = 12;
     probes.exempt_counts = [
         (Exempt::KubeletProbe.into(), 10),
         (Exempt::Refused.into(), 2),
