@@ -9,22 +9,25 @@ use mtls_core::record::{
     Verdict, Word, Workload,
 };
 
+/// The columns of the short table, and of the live screen.
+pub(crate) const COLUMNS: [&str; 9] = [
+    "NAMESPACE",
+    "FROM",
+    "TO",
+    "PORT",
+    "STATUS",
+    "TLS",
+    "CONNS",
+    "LAST",
+    "WHY",
+];
+
 /// The edges as a table, a port a line, in the order in which they are; those whose every connection
 /// is exempt are counted, and shown with `all`.
 pub(crate) fn edges(list: &EdgeList, look: Look, all: bool, style: Style) -> Sheet {
     let now = list.generated.as_nanos();
     let mut sheet = Sheet::new(match look {
-        Look::Short => vec![
-            "NAMESPACE",
-            "FROM",
-            "TO",
-            "PORT",
-            "STATUS",
-            "TLS",
-            "CONNS",
-            "LAST",
-            "WHY",
-        ],
+        Look::Short => COLUMNS.to_vec(),
         Look::Wide => vec![
             "NAMESPACE",
             "FROM",

@@ -5,20 +5,8 @@ use std::cmp::Ordering;
 use ratatui::text::Line;
 
 use super::view::Row;
-use crate::output::Style;
+use crate::output::{EDGE_COLUMNS, Style};
 
-/// As `mtls edges` has them.
-pub(super) const NAMES: [&str; 9] = [
-    "NAMESPACE",
-    "FROM",
-    "TO",
-    "PORT",
-    "STATUS",
-    "TLS",
-    "CONNS",
-    "LAST",
-    "WHY",
-];
 /// Those that give way where the screen is narrow.
 const NAMED: [usize; 3] = [0, 1, 2];
 const STATUS: usize = 4;
@@ -34,7 +22,7 @@ const ROOM: u16 = 24;
 /// A column of the screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Column {
-    /// Which of [`NAMES`].
+    /// Which of [`EDGE_COLUMNS`].
     pub(super) at: usize,
     pub(super) width: u16,
 }
@@ -50,7 +38,7 @@ pub(super) fn layout(width: u16, widest: &[u16; 9]) -> Vec<Column> {
             _ => 48,
         };
         // One more for the arrow of what is sorted.
-        let name = NAMES[at].len() as u16 + 1;
+        let name = EDGE_COLUMNS[at].len() as u16 + 1;
         widest[at].clamp(name, most.max(name))
     };
     let fixed: Vec<usize> = (3..WHY).filter(|at| !(narrow && *at == TLS)).collect();

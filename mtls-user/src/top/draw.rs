@@ -7,7 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Row, Table, TableState, Wrap};
 
-use super::columns::{GAP, NAMES, fit, width};
+use super::columns::{GAP, fit, width};
 use super::keys::HELP;
 use super::view::{Group, Pane, View};
 use crate::output::{Style as Words, safe};
@@ -117,7 +117,7 @@ fn table(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
         (Words::Ascii, true) => "^",
     };
     let heading = view.columns.iter().map(|column| {
-        let name = NAMES[column.at];
+        let name = crate::output::EDGE_COLUMNS[column.at];
         let sorted = column.at == view.sort.0;
         let name = if sorted {
             format!("{name}{arrow}")

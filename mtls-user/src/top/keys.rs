@@ -94,7 +94,7 @@ fn pressed(view: &mut View, key: KeyEvent) -> Then {
             view.refresh();
         }
         KeyCode::Char('s') => {
-            let next = (view.sort.0 + 1) % super::columns::NAMES.len();
+            let next = (view.sort.0 + 1) % crate::output::EDGE_COLUMNS.len();
             view.sort_by(next);
         }
         KeyCode::Char('r') => view.sort_by(view.sort.0),

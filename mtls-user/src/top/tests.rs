@@ -240,13 +240,16 @@ fn namespaces_and_verdicts_are_shown_by_turns() {
 fn it_is_sorted_by_any_column_in_both_orders() {
     let mut seat = Seat::new(LARGE);
     let mut orders = std::collections::HashSet::new();
-    for _ in columns::NAMES {
+    for _ in crate::output::EDGE_COLUMNS {
         orders.insert(seat.view.shown.clone());
         seat.press(KeyCode::Char('r'));
         orders.insert(seat.view.shown.clone());
         seat.press(KeyCode::Char('s'));
     }
-    assert!(orders.len() > columns::NAMES.len(), "{orders:?}");
+    assert!(
+        orders.len() > crate::output::EDGE_COLUMNS.len(),
+        "{orders:?}"
+    );
     assert!(
         seat.has("STATUS▾"),
         "the first column again: {:?}",

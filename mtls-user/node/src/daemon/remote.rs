@@ -18,6 +18,7 @@ use mtls_core::record::FlowRecord;
 use serde::Deserialize;
 use smol_str::SmolStr;
 use tokio::net::TcpListener;
+use tokio::sync::SemaphorePermit;
 
 use super::connections::{Activity, Clients, wait_after};
 use super::server::{self, stopping};
@@ -31,6 +32,23 @@ const STILL: Duration = Duration::from_secs(10);
 struct Shared {
     access: Access,
     state: Arc<server::State>,
+}
+
+impl Shared {
+    /// What the caller may see of a list, and a turn at making one; else what is answered instead.
+    async fn admit(
+        &self,
+        token: &Token,
+        resource: Resource,
+        namespace: Option<&str>,
+        activity: &Activity,
+    ) -> Result<(Scope, SemaphorePermit<'_>), Response> {
+        let scope = self.access.scope(&token.0, resource, namespace).await;
+        let scope = scope.map_err(refused)?;
+        activity.answered();
+        let turn = self.state.turn().await.ok_or_else(stopping)?;
+        Ok((scope, turn))
+    }
 }
 
 /// The token of a caller whom the API server knows.
@@ -131,19 +149,12 @@ async fn edges(
     Query(asked): Query<Asked>,
 ) -> Response {
     let namespace = asked.namespace.as_deref();
-    let scope = match shared
-        .access
-        .scope(&token.0, Resource::Edges, namespace)
-        .await
-    {
-        Ok(scope) => scope,
-        Err(why) => return refused(why),
+    let admitted = shared.admit(&token, Resource::Edges, namespace, &activity);
+    let (scope, _turn) = match admitted.await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
-    activity.answered();
     let state = &shared.state;
-    let Some(_turn) = state.turn().await else {
-        return stopping();
-    };
     let most = asked.connections.unwrap_or(0) as usize;
     let Some(all) = state.connections(most).await else {
         return stopping();
@@ -168,19 +179,12 @@ async fn flows(
     Query(asked): Query<Asked>,
 ) -> Response {
     let namespace = asked.namespace.as_deref();
-    let scope = match shared
-        .access
-        .scope(&token.0, Resource::Flows, namespace)
-        .await
-    {
-        Ok(scope) => scope,
-        Err(why) => return refused(why),
+    let admitted = shared.admit(&token, Resource::Flows, namespace, &activity);
+    let (scope, _turn) = match admitted.await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
-    activity.answered();
     let state = &shared.state;
-    let Some(_turn) = state.turn().await else {
-        return stopping();
-    };
     let most = asked.connections.map_or(usize::MAX, |most| most as usize);
     let Some(mut list) = state.flows(most).await else {
         return stopping();
