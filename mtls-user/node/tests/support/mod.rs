@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod bench;
 pub(crate) mod packet;
 pub(crate) mod tls;
 pub(crate) mod watch;
