@@ -1,9 +1,10 @@
 //! `mtls record`.
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
+use std::ffi::OsString;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -22,8 +23,12 @@ pub(super) fn run(args: &Record, whom: &Source) -> anyhow::Result<ExitCode> {
     let source = args.select.source(whom)?;
     let summary = match &source {
         Source::File(path) => {
-            let recorder = recorder(args)?;
-            of_capture(path, recorder)?
+            ensure!(
+                !is_same(path, &args.write),
+                "{} is the capture itself: write to another file",
+                args.write.display()
+            );
+            replace(&args.write, |to| of_capture(path, recorder(args, to)?))?
         }
         source => block_on(live(args, source))?,
     };
@@ -31,11 +36,43 @@ pub(super) fn run(args: &Record, whom: &Source) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| std::fs::metadata(path).map(|about| (about.dev(), about.ino()));
+    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 type Out = BufWriter<Box<dyn Write>>;
 
-fn recorder(args: &Record) -> anyhow::Result<Recorder<Out>> {
+/// Has a file made beside `target`, which takes its place when it is whole: what is there already is not
+/// lost to a capture that cannot be read. A pipe, a device and standard output are written as they are.
+fn replace<T>(target: &Path, make: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let is_plain = std::fs::symlink_metadata(target).map_or(true, |about| about.is_file());
+    let Some(name) = target
+        .file_name()
+        .filter(|_| is_plain && target != Path::new("-"))
+    else {
+        return make(target);
+    };
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".{}", std::process::id()));
+    let beside = target.with_file_name(beside);
+    let made = make(&beside).and_then(|made| {
+        let shown = target.display();
+        std::fs::rename(&beside, target).with_context(|| format!("write {shown}"))?;
+        Ok(made)
+    });
+    if made.is_err() {
+        // There may be none yet.
+        let _ = std::fs::remove_file(&beside);
+    }
+    made
+}
+
+/// A recorder into the file `to`: the one that was asked for, or one that will take its place.
+fn recorder(args: &Record, to: &Path) -> anyhow::Result<Recorder<Out>> {
     let shown = args.write.display();
-    let out: Box<dyn Write> = if args.write == Path::new("-") {
+    let out: Box<dyn Write> = if to == Path::new("-") {
         let out = io::stdout();
         ensure!(
             !out.is_terminal(),
@@ -45,12 +82,19 @@ fn recorder(args: &Record) -> anyhow::Result<Recorder<Out>> {
     } else {
         // There is in it what was on the wire: for its owner alone.
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        Box::new(
-            options
-                .open(&args.write)
-                .with_context(|| format!("write {shown}"))?,
-        )
+        options.write(true).mode(0o600);
+        if to == args.write {
+            options.create(true).truncate(true);
+        } else {
+            options.create_new(true);
+        }
+        let file = options.open(to).with_context(|| format!("write {shown}"))?;
+        if file.metadata().is_ok_and(|about| about.is_file()) {
+            // Also where it was there before.
+            file.set_permissions(Permissions::from_mode(0o600))
+                .with_context(|| format!("make {shown} its owner's alone"))?;
+        }
+        Box::new(file)
     };
     let limits = Limits {
         flows: args.max,
@@ -64,7 +108,7 @@ fn recorder(args: &Record) -> anyhow::Result<Recorder<Out>> {
 async fn live(args: &Record, source: &Source) -> anyhow::Result<Summary> {
     // A daemon that does not answer leaves no empty file.
     let mut lines = source.recording().await?;
-    let mut recorder = recorder(args)?;
+    let mut recorder = recorder(args, &args.write)?;
     let end = Instant::now() + args.duration;
     loop {
         let line = tokio::select! {

@@ -13,7 +13,7 @@ use mtls_core::record::{
     Word, severity,
 };
 
-use crate::output::{ago, end_path, safe_long};
+use crate::output::{ago, at_port, end_path, safe_long};
 
 /// Explains an edge by those connections of a list that are of it.
 pub(crate) fn edge_among(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
@@ -76,11 +76,7 @@ pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> E
 
 /// `web → pg:5432 is plaintext: 8 of 9 connections, the last 3s ago`.
 fn summary(edge: &EdgeRecord, generated: Time) -> String {
-    let port = edge
-        .dst
-        .port
-        .map_or_else(String::new, |port| format!(":{port}"));
-    let mut text = format!("{} to {}{port}: ", end_path(&edge.src), end_path(&edge.dst));
+    let mut text = format!("{} to {}: ", end_path(&edge.src), server(&edge.dst));
     // Writing to a String cannot fail.
     match &edge.verdict {
         None => text.push_str("every connection is exempt"),
@@ -105,19 +101,20 @@ fn summary(edge: &EdgeRecord, generated: Time) -> String {
     text
 }
 
+fn server(peer: &Peer) -> String {
+    let port = peer.port.map(|port| port.to_string());
+    port.map_or_else(|| end_path(peer), |port| at_port(peer, &port))
+}
+
 /// Explains one connection.
 pub(crate) fn flow(flow: FlowRecord, generated: Time) -> Explanation {
-    let port = flow
-        .dst
-        .port
-        .map_or_else(String::new, |port| format!(":{port}"));
     Explanation {
         generated,
         verdict: Some(flow.verdict.clone()),
         summary: format!(
-            "{} to {}{port}: {}, last seen {} ago",
+            "{} to {}: {}, last seen {} ago",
             end_path(&flow.src),
-            end_path(&flow.dst),
+            server(&flow.dst),
             flow.verdict,
             ago(flow.last_seen, generated.as_nanos())
         ),

@@ -352,5 +352,15 @@ fn or_dash(text: Option<&str>) -> String {
 
 /// The edge as `mtls explain` takes it: `shop/deployment/web data/statefulset/pg:5432`.
 pub(crate) fn edge_name(edge: &EdgeRecord) -> String {
-    format!("{} {}:{}", path(&edge.src), path(&edge.dst), port(edge))
+    format!("{} {}", path(&edge.src), at_port(&edge.dst, &port(edge)))
+}
+
+/// An end and its port, with an address of IPv6 in brackets (RFC 3986 §3.2.2).
+pub(crate) fn at_port(peer: &Peer, port: &str) -> String {
+    let end = path(peer);
+    if end.parse::<std::net::Ipv6Addr>().is_ok() {
+        format!("[{end}]:{port}")
+    } else {
+        format!("{end}:{port}")
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mtls_core::record::{FlowList, FlowRecord, Kind, Mark, Peer, Verdict};
+use mtls_core::record::{Event, FlowList, FlowRecord, Kind, Mark, Peer, Verdict};
 
 use super::edges::{expected, name};
 use super::flows::{address, service, text};
@@ -41,7 +41,7 @@ pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
             status(flow, style),
             text(tls.and_then(|tls| tls.version.as_deref())),
             safe(&flow.protocol).into_owned(),
-            if flow.closed { "closed" } else { "open" }.into(),
+            state(flow).into(),
         ];
         if wide {
             let bytes = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -69,9 +69,22 @@ pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
     sheet
 }
 
+/// `over`: it counts as ended although its end was not seen.
+fn state(flow: &FlowRecord) -> &'static str {
+    match (&flow.event, flow.closed) {
+        (_, true) => "closed",
+        (Some(event), _) if *event == Event::Closed => "over",
+        _ => "open",
+    }
+}
+
 /// How many, and how far back that goes.
 fn summary(list: &FlowList) -> String {
-    let open = list.items.iter().filter(|flow| !flow.closed).count();
+    let open = list
+        .items
+        .iter()
+        .filter(|flow| state(flow) == "open")
+        .count();
     let mut line = format!("{} connections, {open} open", list.items.len());
     let Some(history) = &list.history else {
         return line + "\n";
@@ -159,4 +172,22 @@ fn columns(cells: &[&str], last: &str) -> String {
     }
     line.push_str(last);
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_unseen_is_not_open() {
+        let flow = |event: Event, closed| FlowRecord {
+            event: Some(event.into()),
+            closed,
+            ..FlowRecord::default()
+        };
+        assert_eq!(state(&flow(Event::Classified, false)), "open");
+        assert_eq!(state(&flow(Event::Closed, false)), "over");
+        assert_eq!(state(&flow(Event::Closed, true)), "closed");
+        assert_eq!(state(&FlowRecord::default()), "open");
+    }
 }

@@ -21,7 +21,7 @@ mod tests;
 pub(crate) use changes::changes;
 pub(crate) use doctor::doctor;
 pub(crate) use edges::{
-    COLUMNS as EDGE_COLUMNS, cells as edge_cells, edge_name, edges, name as edge_end,
+    COLUMNS as EDGE_COLUMNS, at_port, cells as edge_cells, edge_name, edges, name as edge_end,
     path as end_path, port as edge_port, sort_edges, summary as edges_summary,
 };
 pub(crate) use flow_rows::{flows, tap_header, tap_line};

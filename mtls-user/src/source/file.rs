@@ -41,13 +41,10 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Saved> {
         io::stdin().lock().take(MAX + 1).read_to_end(&mut text)
     } else {
         let mut file = File::open(path).with_context(|| format!("read {shown}"))?;
-        let mut first = [0; 1];
-        let is_json = file.read(&mut first).is_ok_and(|n| n == 1)
-            && (matches!(first[0], b'{' | b'[') || first[0].is_ascii_whitespace());
-        if !is_json {
+        (&mut file).take(4).read_to_end(&mut text)?;
+        if !is_json(&text) {
             return of_capture(path);
         }
-        text.push(first[0]);
         file.take(MAX).read_to_end(&mut text)
     }
     .with_context(|| format!("read {shown}"))?;
@@ -58,6 +55,15 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Saved> {
     of_json(&text).with_context(|| {
         format!("{shown} is no answer of `mtls edges`, `flows`, `tap`, `classify` or `status`")
     })
+}
+
+/// Whether a file that begins so is no capture. White space may come before JSON, but pcapng's magic
+/// number is nothing else.
+fn is_json(first: &[u8]) -> bool {
+    !first.starts_with(b"\n\r\r\n")
+        && first
+            .first()
+            .is_some_and(|byte| matches!(byte, b'{' | b'[') || byte.is_ascii_whitespace())
 }
 
 /// What tells the kinds apart.
@@ -224,7 +230,16 @@ impl Saved {
     /// Its edges; of flows, what they add up to.
     pub(super) fn edges(self, path: &Path) -> anyhow::Result<EdgeList> {
         match self {
-            Self::Edges(list) => Ok(list),
+            Self::Edges(list) => {
+                let mut counts = list.items.iter().map(EdgeRecord::counts);
+                let all = counts.try_fold(0_u64, |sum, n| sum.checked_add(n?));
+                ensure!(
+                    all.is_some(),
+                    "{} counts more connections than a number can hold: it is no answer of mtls",
+                    path.display()
+                );
+                Ok(list)
+            }
             Self::Flows(list) => Ok(added_up(list)),
             Self::Status(_) => bail!("{} holds {}, and no edges", path.display(), self.kind()),
         }

@@ -86,10 +86,14 @@ impl Source {
             Self::File(path) => file::read(path)?.edges(path)?,
             Self::Prometheus(question) => prometheus::edges(question).await?,
             Self::Cluster(options, namespace) => {
-                return Cluster::connect(options, namespace).await?.edges().await;
+                Cluster::connect(options, namespace).await?.edges().await?
             }
         };
-        list.items = EdgeRecord::fold(list.items);
+        // A cluster's are folded as they come.
+        if !matches!(self, Self::Cluster(..)) {
+            list.items = EdgeRecord::fold(list.items);
+        }
+        list.items.iter_mut().for_each(EdgeRecord::vouch);
         Ok(list)
     }
 

@@ -23,6 +23,7 @@ mod sample;
 mod status;
 mod tap;
 mod time;
+mod vouch;
 mod word;
 mod words;
 

@@ -192,6 +192,12 @@ impl Select {
                 }
                 (whom, _) => whom.clone(),
             }),
+            (Some(_), None) if matches!(whom, Source::Cluster(options, _) if options.is_asked_for()) =>
+            {
+                anyhow::bail!(
+                    "--from names a file, and -l, --context and the like a cluster: one can be asked"
+                )
+            }
             (Some(file), None) => Ok(Source::File(file.clone())),
             (Some(_), Some(_)) => anyhow::bail!("--from names several files: one can be read"),
         }
