@@ -13,7 +13,7 @@ use ratatui::style::{Color, Modifier};
 use super::ask::Answer;
 use super::keys::{Then, input};
 use super::view::{Rows, View};
-use super::{columns, draw};
+use super::draw;
 use crate::output::fixtures::{list, mutual};
 use crate::output::{Style, sort_edges};
 
