@@ -11,9 +11,9 @@ use ratatui::crossterm::event::{
 use ratatui::style::{Color, Modifier};
 
 use super::ask::Answer;
+use super::draw;
 use super::keys::{Then, input};
 use super::view::{Rows, View};
-use super::draw;
 use crate::output::fixtures::{list, mutual};
 use crate::output::{Style, sort_edges};
 
