@@ -72,7 +72,7 @@ fn watched(out: &mut String, status: &Status) -> std::fmt::Result {
         status.edges.edges,
         took(status.window_seconds)
     )?;
-    let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST"]);
+    let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST SINCE ATTACHED"]);
     for interface in &status.kernel.interfaces {
         interfaces.add_row([
             safe(&interface.name).into_owned(),

@@ -360,6 +360,7 @@ impl Open {
                 self.see(sight, Side::Client);
             }
         } else if missed {
+            self.hear_one_side();
             return;
         } else if client.seen == 0 && opening::is_alert(server.prefix()) {
             if server.prefix().len() as u64 == server.seen && opening::is_alerts(server.prefix()) {

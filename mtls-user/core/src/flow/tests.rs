@@ -136,6 +136,41 @@ fn a_fin_is_the_end_where_the_other_direction_is_never_seen() {
 }
 
 #[test]
+fn an_answer_alone_is_plaintext_where_nothing_else_speaks_like_it() {
+    fn verdict_of(answer: &'static [u8]) -> crate::record::Word<Verdict> {
+        let (a, b) = (end(1, 40_000), end(2, 80));
+        let end = 500 + answer.len() as u32;
+        let half = [
+            segment(b, a, 499, 100, SYN | ACK),
+            data(segment(b, a, 500, 118, ACK), answer),
+            segment(b, a, end, 119, ACK | FIN),
+        ];
+        let mut table = FlowTable::new(Limits::default());
+        let mut events = run(&mut table, &half);
+        table.expire(11_000_000_000, &mut |event, view| {
+            events.push((event, view.record()));
+        });
+        events.pop().unwrap().1.verdict
+    }
+    let content: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    assert_eq!(verdict_of(content), Verdict::Plaintext);
+    let refused: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(verdict_of(refused), Verdict::Plaintext);
+    // What a proxy may say ahead of TLS proves nothing, nor does a greeting that may be followed by it.
+    let tunnel: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+    assert_eq!(verdict_of(tunnel), Verdict::Unobserved);
+    let counted: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(verdict_of(counted), Verdict::Unobserved);
+    let hello: &[u8] = &[22, 3, 3, 0, 90, 2, 0, 0, 86, 3, 3];
+    for head in [tunnel, counted] {
+        let turned = [head, hello].concat().leak();
+        assert_ne!(verdict_of(turned), Verdict::Plaintext);
+    }
+    let greeting: &[u8] = b"220 mail.example ESMTP\r\n250-mail.example\r\n250 STARTTLS\r\n";
+    assert_ne!(verdict_of(greeting), Verdict::Plaintext);
+}
+
+#[test]
 fn a_port_used_again_is_a_new_connection() {
     let (a, b) = (end(1, 40_000), end(2, 80));
     let mut table = FlowTable::new(Limits::default());

@@ -64,6 +64,30 @@ impl Open {
         self.known.adopt(call)
     }
 
+    /// Of a connection of which one direction was not seen, the other one's first bytes may be what
+    /// only plaintext is: then it is plaintext.
+    pub(super) fn hear_one_side(&mut self) {
+        for side in Side::BOTH {
+            let stream = &self.streams[side.index()];
+            let unseen = &self.streams[side.other().index()];
+            let bytes = stream.prefix();
+            if stream.next > 0 || bytes.is_empty() || !unseen.prefix().is_empty() {
+                continue;
+            }
+            let piece = Piece {
+                offset: 0,
+                len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                bytes,
+                ack: None,
+                time: 0,
+            };
+            let sight = Midstream::default().look(side, &piece);
+            if let Sight::Plain { swapped: false, .. } = sight {
+                self.see(sight, side);
+            }
+        }
+    }
+
     /// A ServerHello says what it chose, and TLS 1.2's certificates are in clear, also where the
     /// ClientHello was not seen.
     pub(super) fn hear_server(&mut self, context: &mut Context<'_>) {

@@ -4,6 +4,7 @@ use super::http1::{self, Response};
 use super::redis;
 use super::{Match, Shape, lines, starts};
 use crate::classify::Side;
+use crate::wire::tls::record::may_be_handshake;
 
 pub(in crate::classify) mod frames;
 
@@ -38,8 +39,13 @@ pub(in crate::classify) fn may_precede_tls(side: Side, bytes: &[u8]) -> bool {
         Side::Server => match http1::final_response(bytes) {
             // An answer without content is what a proxy gives to CONNECT, or asks for credentials.
             Response::Of(status, head, _) => {
-                matches!(status, 101 | 407)
-                    || status < 300 && head == bytes.len() && !has_content(&bytes[..head])
+                let behind = &bytes[head..];
+                let may_turn = if behind.is_empty() {
+                    !has_content(&bytes[..head])
+                } else {
+                    may_be_handshake(behind, 2)
+                };
+                matches!(status, 101 | 407) || status < 300 && may_turn
             }
             Response::More => true,
             Response::No => is_xml || lines::may_precede_tls(bytes),
@@ -52,8 +58,13 @@ pub(in crate::classify) fn asks_for_tls(bytes: &[u8]) -> bool {
     bytes.starts_with(b"CONNECT ") || http1::wishes_tls(bytes) || lines::asks_for_tls(bytes)
 }
 
-/// Whether a response's head speaks of content.
+/// Whether a response's head announces content. Some proxies give a length of 0 to CONNECT.
 fn has_content(head: &[u8]) -> bool {
-    head.windows(9)
-        .any(|w| w.eq_ignore_ascii_case(b"\ncontent-") || w.eq_ignore_ascii_case(b"\ntransfer"))
+    head.split(|byte| *byte == b'\n').any(|line| {
+        let line = line.trim_ascii().to_ascii_lowercase();
+        match line.strip_prefix(b"content-length:") {
+            Some(length) => length.trim_ascii() != b"0",
+            None => line.starts_with(b"content-") || line.starts_with(b"transfer"),
+        }
+    })
 }
