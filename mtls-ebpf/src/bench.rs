@@ -8,7 +8,9 @@ use aya_ebpf::{
     maps::Array,
     programs::TcContext,
 };
-use mtls_ebpf_common::{bench::Rotation, event::EGRESS};
+use mtls_ebpf_common::{bench::Rotation, event::EGRESS, flow::WAYS};
+
+use crate::maps::{BUCKET_MASK, BUCKETS, FLOWS};
 
 #[map]
 static ROTATION: Array<Rotation> = Array::with_max_entries(1, 0);
@@ -40,6 +42,58 @@ pub(crate) fn bench_answers(ctx: TcContext) -> i32 {
     rotate::<16>(&ctx);
     crate::watch(&ctx, 0);
     TC_ACT_UNSPEC
+}
+
+/// Counts the port up, and changes one line of the flow table that the ports choose: what memory alone
+/// costs that no cache holds.
+#[classifier]
+pub(crate) fn bench_one_line(ctx: TcContext) -> i32 {
+    rotate::<0>(&ctx);
+    lines::<false>(&ctx);
+    TC_ACT_UNSPEC
+}
+
+/// Likewise, the three lines that a new connection needs: its bucket's, and its state's two.
+#[classifier]
+pub(crate) fn bench_three_lines(ctx: TcContext) -> i32 {
+    rotate::<0>(&ctx);
+    lines::<true>(&ctx);
+    TC_ACT_UNSPEC
+}
+
+/// None waits for another.
+#[inline(always)]
+fn lines<const STATE: bool>(ctx: &TcContext) {
+    let Some(rotation) = ROTATION.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: benchmarks run on one CPU at a time.
+    let at = unsafe { (*rotation).offset } as usize & 0x7f;
+    let ports = ctx.data() + at;
+    if ports + 4 > ctx.data_end() {
+        return;
+    }
+    // SAFETY: compared with the packet's end above.
+    let ports = unsafe { (ports as *const u32).read_unaligned() };
+    let hash = (ports as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bucket = (hash >> 40) as u32 & BUCKET_MASK.load();
+    if STATE {
+        let slot = bucket * WAYS as u32 + (hash >> 61) as u32;
+        if let Some(flow) = FLOWS.get_ptr_mut(slot) {
+            // SAFETY: a value of an array map.
+            unsafe {
+                let first = &raw mut (*flow).opened;
+                first.write_volatile(first.read_volatile() ^ 1);
+                let second = &raw mut (*flow).halves[1].isn;
+                second.write_volatile(second.read_volatile() ^ 1);
+            }
+        }
+    }
+    if let Some(line) = BUCKETS.get_ptr_mut(bucket) {
+        let word = line.cast::<u64>();
+        // SAFETY: a value of an array map. The lowest bits hold the state, which stays empty.
+        unsafe { word.write_volatile(word.read_volatile() ^ 1 << 40) };
+    }
 }
 
 /// `SHIFT`: 0 for the sender's port, 16 for the receiver's.

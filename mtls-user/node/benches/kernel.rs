@@ -47,8 +47,16 @@ struct Family {
     tcp: u32,
 }
 
-/// The paths on which a flow is met once.
-const PATHS: [&str; 5] = ["new-flow", "syn", "sample-100", "sample-1400", "fin"];
+/// The paths on which a flow is met once; the first two are what memory alone costs of that.
+const PATHS: [&str; 7] = [
+    "memory-1",
+    "memory-3",
+    "new-flow",
+    "syn",
+    "sample-100",
+    "sample-1400",
+    "fin",
+];
 
 /// Bytes of a segment that segmentation offload has left whole, all headers included.
 const LARGE: usize = 64 << 10;
@@ -259,6 +267,16 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         median(|| bench.run("mtls_egress", &later, REPEAT))?,
         empty,
     );
+    let again = Packet {
+        src_port: shape.src_port ^ 1,
+        flags: SYN,
+        ..shape
+    };
+    add(
+        "syn-warm",
+        median(|| bench.run("mtls_egress", &again.bytes(), REPEAT))?,
+        empty,
+    );
     bench.drain();
 
     // 65,536 flows, done.
@@ -306,7 +324,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
     );
 
     // Each round: new flows, to another port each time, and each of their packets once.
-    let mut rounds: [Vec<f64>; 5] = Default::default();
+    let mut rounds: [Vec<f64>; PATHS.len()] = Default::default();
     for round in 0..ROUNDS as u32 {
         let seq = round << 20;
         let shape = Packet {
@@ -336,13 +354,26 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             .bytes()
         };
         let mut pass = |bench: &mut Bench, path: usize, packet: &[u8]| -> anyhow::Result<()> {
+            let program = match PATHS[path] {
+                "memory-1" => "bench_one_line",
+                "memory-3" => "bench_three_lines",
+                _ => "bench_flows",
+            };
             bench.rotate(family.tcp, FLOWS - 1)?;
-            rounds[path].push(bench.run("bench_flows", packet, FLOWS)?);
+            rounds[path].push(bench.run(program, packet, FLOWS)?);
             bench.drain();
             Ok(())
         };
-        pass(&mut bench, 0, &syn)?;
-        pass(&mut bench, 1, &syn)?;
+        for path in 0..2 {
+            // Other ports than the flows', so that their lines are as cold.
+            let elsewhere = Packet {
+                dst_port: 9000 + (2 * round as u16) + path as u16,
+                ..shape
+            };
+            pass(&mut bench, path, &elsewhere.bytes())?;
+        }
+        pass(&mut bench, 2, &syn)?;
+        pass(&mut bench, 3, &syn)?;
         let answer = Packet {
             back: true,
             seq: 77,
@@ -351,9 +382,9 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             ..shape
         };
         answers(&mut bench, family, &answer)?;
-        let (path, len) = if round % 2 == 0 { (2, 100) } else { (3, 1400) };
+        let (path, len) = if round % 2 == 0 { (4, 100) } else { (5, 1400) };
         pass(&mut bench, path, &data(len))?;
-        pass(&mut bench, 4, &fin(len))?;
+        pass(&mut bench, 6, &fin(len))?;
     }
     for (path, values) in PATHS.into_iter().zip(rounds) {
         add(path, middle(values), rotate);

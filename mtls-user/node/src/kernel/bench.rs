@@ -24,6 +24,8 @@ impl Bench {
             "bench_rotate",
             "bench_flows",
             "bench_answers",
+            "bench_one_line",
+            "bench_three_lines",
         ] {
             program(&mut kernel.ebpf, name)?.load()?;
         }
