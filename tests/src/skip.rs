@@ -23,6 +23,8 @@ pub enum Need {
     Collector,
     /// Programs of Debian's, of servers and of their clients.
     Programs(&'static [&'static str]),
+    /// A device of the kernel's.
+    Device(&'static str),
 }
 
 impl Need {
@@ -33,6 +35,7 @@ impl Need {
             Self::Nft => is_there("nft"),
             Self::Tshark => is_there("tshark"),
             Self::Programs(names) => names.iter().all(|name| is_there(name)),
+            Self::Device(path) => Path::new(path).exists(),
             Self::Collector => bin::collector().is_ok(),
             Self::Containerd => {
                 let programs = ["containerd", "ctr", "runc"]
@@ -56,6 +59,7 @@ impl Need {
             Self::Collector => {
                 "needs an OpenTelemetry Collector: `cargo xtask test` builds it with Go 1.25 or newer"
             }
+            Self::Device(path) => return format!("needs the kernel's device {path}"),
             Self::Programs(names) => {
                 let names = names.join(", ");
                 return format!("needs the programs {names}: `cargo xtask setup`");

@@ -72,6 +72,8 @@ const SERVERS: &[(&str, &str)] = &[
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/tinyproxy", "tinyproxy-bin"),
     ("/usr/sbin/vsftpd", "vsftpd"),
+    ("/usr/bin/wireguard-go", "wireguard-go"),
+    ("/usr/bin/wg", "wireguard-tools"),
 ];
 /// What `cargo xtask vm` runs and packs.
 const MACHINES: &[(&str, &str)] = &[

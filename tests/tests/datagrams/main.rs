@@ -13,6 +13,8 @@ use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
 use serde_json::{Value, json};
 
+mod wireguard;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A flow is over after two seconds of silence, which is when its end is reported.
 const QUICK: [&str; 2] = ["--datagram-timeout", "2s"];
