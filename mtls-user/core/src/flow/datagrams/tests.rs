@@ -227,3 +227,40 @@ fn of_one_connection_id_there_is_one_flow() {
     assert_eq!(records.len(), 100);
     assert!(table.by_id.is_empty());
 }
+
+/// A pod may invent a connection ID per datagram: what is kept does not grow beyond the table.
+#[test]
+fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
+    const MOST: usize = 1_000;
+    let mut table = DatagramTable::new(Limits {
+        flows: MOST,
+        ..Limits::default()
+    });
+    let mut ended = 0_u32;
+    for number in 0..100_000_u32 {
+        // Now and then a long header of version 1, whose Initial nobody can open.
+        let [a, b, c, d] = number.to_be_bytes();
+        let long: &[u8] = &[
+            0xc3, 0, 0, 0, 1, 8, a, b, c, d, 1, 2, 3, 4, 0, 0, 4, 9, 9, 9, 9,
+        ];
+        let short: &[u8] = &[
+            0x41, a, b, c, d, 1, 2, 3, 4, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
+        ];
+        let payload = if number % 64 == 0 { long } else { short };
+        let mut packet = datagram(payload);
+        packet.time = SECOND + u64::from(number);
+        // From every address of two networks, of which each is in use for some of them.
+        packet.src = Endpoint::new([10, b, c, d / 4].into(), 4433);
+        packet.dst.port = 443;
+        table.observe(&packet, &mut |event, _| {
+            ended += u32::from(event == Event::Closed)
+        });
+        assert!(table.by_id.len() <= MOST && table.by_peers.len() <= MOST);
+    }
+    let stats = table.stats();
+    assert_eq!(stats.tracked, MOST);
+    assert_eq!(stats.seen, 25_000, "four datagrams of each address");
+    assert_eq!(stats.evicted, 25_000 - MOST as u64);
+    assert_eq!(u64::from(ended), stats.evicted, "none went in silence");
+    assert!(table.queue.len() <= 4 * MOST, "{}", table.queue.len());
+}
