@@ -303,9 +303,10 @@ impl Stream {
     }
 
     /// Payload bytes of the stream, where they can be determined. Of a flow that is sampled they are
-    /// known when it ends.
+    /// known when it ends, or when the other side's last word says that there are none.
     pub(super) fn bytes(&self, sampled: bool) -> Option<u64> {
-        let whole = !sampled || (self.fin() && !self.has(WRAPPED) && self.start() == Start::Seen);
+        let ended = self.fin() && !self.has(WRAPPED) && self.start() == Start::Seen;
+        let whole = !sampled || ended || self.is_proven_empty();
         whole.then_some(self.next)
     }
 }

@@ -40,7 +40,9 @@ fn why(pod: &LocalPod, kernel: &KernelStatus) -> String {
         .find(|failed| pod.links.contains(&failed.ifindex));
     match failed {
         Some(failed) => format!("{}: {}", failed.name, failed.reason),
-        None if pod.links.is_empty() => "no interface of it is known".into(),
+        None if pod.links.is_empty() => {
+            "no interface that can be watched is known to lead to it".into()
+        }
         None => "its interface is not among those that are watched".into(),
     }
 }
@@ -66,15 +68,17 @@ mod tests {
             }],
             ..KernelStatus::default()
         };
-        let coverage = coverage(&[pod("db", &[7]), pod("web", &[8])], &kernel, 5);
+        let pods = [pod("db", &[7]), pod("web", &[8]), pod("wide", &[])];
+        let coverage = coverage(&pods, &kernel, 5);
         assert_eq!(
             (coverage.pods, coverage.watched, coverage.samples_lost),
-            (2, 0, 5)
+            (3, 0, 5)
         );
         assert_eq!(
             coverage.unwatched[0].reason,
             "veth7: EMFILE: no file descriptors are left"
         );
         assert!(coverage.unwatched[1].reason.contains("not among those"));
+        assert!(coverage.unwatched[2].reason.contains("no interface"));
     }
 }

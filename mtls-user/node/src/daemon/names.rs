@@ -130,4 +130,15 @@ async fn look(netlink: &Netlink, directory: &Directory, netns_dir: &Path, node: 
         Ok(entry) => directory.publish(Source::Node, [entry], now()),
         Err(error) => directory.fail(Source::Node, format!("{error:#}")),
     }
+    // Where the runtime says which interface is whose, nobody else need be asked.
+    let is_unplaced = |node| {
+        let pods = directory.local_pods(node);
+        pods.iter().any(|pod| pod.links.is_empty())
+    };
+    if node.is_some_and(is_unplaced) {
+        match netlink.behind().await {
+            Ok(behind) => directory.place(behind),
+            Err(error) => tracing::debug!("which address is behind which interface: {error:#}"),
+        }
+    }
 }

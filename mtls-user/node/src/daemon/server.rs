@@ -96,10 +96,14 @@ impl State {
         Some(NodeEdges { edges, identities })
     }
 
+    fn coverage(&self, kernel: &KernelStatus, samples_lost: u64) -> PodCoverage {
+        coverage(&self.directory.local_pods(&self.node), kernel, samples_lost)
+    }
+
     /// Edges with what is around them.
     async fn list(&self, items: Vec<EdgeRecord>) -> Option<EdgeList> {
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);
-        let coverage = coverage(&self.directory.pods(), &kernel, stats.lost);
+        let coverage = self.coverage(&kernel, stats.lost);
         Some(EdgeList {
             schema: SCHEMA,
             node: Some(self.node.clone()),
@@ -118,7 +122,7 @@ impl State {
         let _ = self.engine.send(engine::Query::Flows(reply)).await;
         let (mut flows, mut history) = answer.await.ok()?;
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);
-        let coverage = coverage(&self.directory.pods(), &kernel, stats.lost);
+        let coverage = self.coverage(&kernel, stats.lost);
         let stamp = |time: Time| Time::from_nanos(wall(time.as_nanos()));
         let left_out = flows.len().saturating_sub(most);
         if left_out > 0 {
@@ -181,7 +185,7 @@ impl State {
             uptime_seconds: self.started.elapsed().as_secs(),
             socket: self.socket.display().to_string(),
             window_seconds: self.window.as_secs(),
-            coverage: coverage(&self.directory.pods(), &kernel, stats.lost),
+            coverage: self.coverage(&kernel, stats.lost),
             engine: stats.engine,
             kernel,
             flows: stats.flows[0],

@@ -8,30 +8,16 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use futures::{TryStreamExt, stream::BoxStream};
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use netlink_packet_route::route::RouteMessage;
 use rtnetlink::Handle;
 
-/// A route, as far as it matters here.
-#[derive(Clone, Debug)]
-struct Route {
-    /// Where to, and how many bits of that count; `None` for all addresses.
-    to: Option<(IpAddr, u8)>,
-    /// Next hops: the interface, and the router behind it, if it is not all behind it directly.
-    hops: Vec<(u32, Option<IpAddr>)>,
-}
+use crate::netlink::routes::{self, Route};
 
 /// The interfaces by which the node reaches the network, and below them the ones that those stand
 /// on: a VLAN's, a bond's.
 pub(super) async fn find(handle: &Handle, links: &[LinkMessage]) -> HashSet<u32> {
-    let mut routes = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        // A kernel without IPv6 has no routes of it.
-        routes.extend(of_family(handle, family).await.unwrap_or_default());
-    }
-    let mut found = by_routes(&routes);
+    let mut found = by_routes(&routes::main(handle).await);
     // A bond of VLANs of a bond is as deep as it gets.
     for _ in 0..4 {
         let below: Vec<_> = links
@@ -45,65 +31,7 @@ pub(super) async fn find(handle: &Handle, links: &[LinkMessage]) -> HashSet<u32>
 
 /// The default routes changed, perhaps.
 pub(super) fn concerns(message: &RouteMessage) -> bool {
-    message.header.destination_prefix_length == 0 && is_main(message)
-}
-
-async fn of_family(handle: &Handle, family: AddressFamily) -> Result<Vec<Route>, rtnetlink::Error> {
-    let mut request = RouteMessage::default();
-    request.header.address_family = family;
-    let answers: BoxStream<'_, _> = Box::pin(handle.route().get(request).execute());
-    answers
-        .try_filter_map(|message| std::future::ready(Ok(read(&message))))
-        .try_collect()
-        .await
-}
-
-/// Other tables are for some of the traffic only: a VPN's, an egress gateway's, which is a pod.
-fn is_main(message: &RouteMessage) -> bool {
-    let table = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Table(table) => Some(*table),
-            _ => None,
-        });
-    table.unwrap_or(message.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
-}
-
-fn read(message: &RouteMessage) -> Option<Route> {
-    if !is_main(message) {
-        return None;
-    }
-    let (mut to, mut gateway, mut hops) = (None, None, Vec::new());
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(ip) => {
-                to = Some((address(ip)?, message.header.destination_prefix_length));
-            }
-            RouteAttribute::Gateway(ip) => gateway = address(ip),
-            RouteAttribute::Oif(ifindex) => hops.push((*ifindex, None)),
-            RouteAttribute::MultiPath(all) => hops.extend(all.iter().map(|hop| {
-                let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-                    RouteAttribute::Gateway(ip) => address(ip),
-                    _ => None,
-                });
-                (hop.interface_index, gateway)
-            })),
-            _ => {}
-        }
-    }
-    for hop in &mut hops {
-        hop.1 = hop.1.or(gateway);
-    }
-    Some(Route { to, hops })
-}
-
-fn address(ip: &RouteAddress) -> Option<IpAddr> {
-    match ip {
-        RouteAddress::Inet(ip) => Some((*ip).into()),
-        RouteAddress::Inet6(ip) => Some((*ip).into()),
-        _ => None,
-    }
+    message.header.destination_prefix_length == 0 && routes::is_main(message)
 }
 
 /// The interfaces of default routes, without those that a single address is behind.
@@ -115,9 +43,8 @@ fn by_routes(routes: &[Route]) -> HashSet<u32> {
         .collect();
     let of_pods: HashSet<u32> = routes
         .iter()
-        .filter_map(|route| Some((route.to?, &route.hops)))
-        .filter(|((ip, bits), _)| *bits == if ip.is_ipv4() { 32 } else { 128 })
-        .flat_map(|((ip, _), hops)| hops.iter().map(move |hop| (ip, *hop)))
+        .filter_map(|route| Some((route.single()?, &route.hops)))
+        .flat_map(|(ip, hops)| hops.iter().map(move |hop| (ip, *hop)))
         // Some networks give a router an address of no net of the node's, and so a route of its own.
         .filter(|(ip, (ifindex, gateway))| {
             gateway.is_none() && !is_link_local(*ip) && !gateways.contains(&(*ifindex, *ip))

@@ -7,6 +7,8 @@ use mtls_core::record::{Cause, Exempt, Exemption, FlowRecord, Verdict};
 
 /// What collectors of metrics call themselves.
 const COLLECTORS: [&str; 3] = ["Prometheus", "vmagent", "Grafana"];
+/// Most bytes of a server's greeting: an SSH server sends its key exchange with it.
+const GREETING: u64 = 4_096;
 
 /// Writes down whether the flow is exempt, and which declaration of the operator's is past its date.
 ///
@@ -45,13 +47,22 @@ pub(super) const EXPIRED: &str = "exemption-expired: ";
 
 fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
     let is_kubelet = src.is_some_and(Entry::is_this_node);
+    // `tcpSocket`: the connection is made, and left. The client has ended its stream, and said nothing.
+    let is_left = is_kubelet && record.bytes.client == Some(0);
     match record.verdict.known()? {
         Verdict::NoData if record.cause == Cause::ConnectionRefused => Some(Exempt::Refused),
-        // `tcpSocket`: the connection is made, and left.
         Verdict::NoData if is_kubelet && record.closed => Some(Exempt::KubeletProbe),
         Verdict::NoData => Some(Exempt::NoData),
-        // The same of a server that says by an alert that it misses a ClientHello.
-        Verdict::Failed if is_kubelet && record.bytes.client == Some(0) => {
+        // What a TLS server says by an alert, as it misses a ClientHello; until the connection is
+        // closed that is no answer to anything.
+        Verdict::Failed if is_left => Some(Exempt::KubeletProbe),
+        Verdict::Unobserved if is_left && !record.closed => Some(Exempt::KubeletProbe),
+        // Open, seen from its start, and nothing was said so far.
+        Verdict::Unobserved if record.cause == Cause::NoPayload && !record.closed => {
+            Some(Exempt::NoData)
+        }
+        // What others greet with whoever connects.
+        Verdict::Plaintext if is_left && record.bytes.server.is_none_or(|n| n <= GREETING) => {
             Some(Exempt::KubeletProbe)
         }
         // `httpGet`. Anybody can claim to be the kubelet, and the node has other things to say.
@@ -150,6 +161,58 @@ mod tests {
         let mut handshake = flow(Verdict::Failed);
         handshake.bytes.client = Some(517);
         assert_eq!(class(handshake, Some(&node)), None);
+        // A server that greets whoever connects.
+        let mut greeted = flow(Verdict::Plaintext);
+        assert_eq!(
+            class(greeted.clone(), Some(&node)),
+            Some(Exempt::KubeletProbe)
+        );
+        assert_eq!(class(greeted.clone(), Some(&other)), None);
+        greeted.bytes.server = Some(GREETING + 1);
+        assert_eq!(class(greeted.clone(), Some(&node)), None, "no greeting");
+        greeted.bytes.server = None;
+        greeted.bytes.client = None;
+        assert_eq!(class(greeted, Some(&node)), None, "it may say something");
+    }
+
+    #[test]
+    fn what_is_open_and_has_said_nothing_names_no_edge() {
+        let node = node();
+        let open = |cause: Cause, client| FlowRecord {
+            closed: false,
+            cause: cause.into(),
+            bytes: Bytes {
+                client,
+                server: None,
+            },
+            ..flow(Verdict::Unobserved)
+        };
+        // The kubelet has left, and the server's alert was answered by a reset.
+        let left = open(Cause::NotDecided, Some(0));
+        assert_eq!(class(left.clone(), Some(&node)), Some(Exempt::KubeletProbe));
+        assert_eq!(class(left.clone(), None), None);
+        let silent = open(Cause::NoPayload, None);
+        assert_eq!(class(silent.clone(), None), Some(Exempt::NoData));
+        // What is over, or was not seen from its start, may have carried anything.
+        for (unknown, src) in [
+            (
+                FlowRecord {
+                    closed: true,
+                    ..left
+                },
+                Some(&node),
+            ),
+            (
+                FlowRecord {
+                    closed: true,
+                    ..silent
+                },
+                None,
+            ),
+            (open(Cause::StartNotSeen, None), None),
+        ] {
+            assert_eq!(class(unknown, src), None);
+        }
     }
 
     #[test]

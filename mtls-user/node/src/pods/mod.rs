@@ -102,14 +102,14 @@ struct Known {
     error: Option<String>,
 }
 
-/// A pod that has interfaces on this node.
+/// A pod of this node that has a network of its own.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LocalPod {
     /// Its namespace.
     pub namespace: SmolStr,
     /// Its name.
     pub name: SmolStr,
-    /// The host's ends of its interfaces.
+    /// The host's ends of its interfaces, as far as they are known.
     pub links: Vec<u32>,
 }
 
@@ -133,6 +133,8 @@ pub struct Directory {
     retired: Mutex<Arc<Snapshot>>,
     /// Interfaces of the host by index, for notes about those that nobody has.
     interfaces: RwLock<HashMap<u32, SmolStr>>,
+    /// Behind which of them an address is, as far as the node's own tables say.
+    behind: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl Directory {
@@ -238,23 +240,50 @@ impl Directory {
         self.interfaces.try_read().ok()?.get(&link).cloned()
     }
 
-    /// The pods that are known to have interfaces on this node.
-    pub fn pods(&self) -> Vec<LocalPod> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+    /// These addresses are behind these interfaces of the node. What was said before holds as long as
+    /// its interface is there: neighbours are forgotten sooner.
+    pub fn place(&self, behind: impl IntoIterator<Item = (IpAddr, u32)>) {
+        let interfaces = self.interfaces.read();
+        let interfaces = interfaces.unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, link| interfaces.contains_key(link));
+        let new = behind.into_iter();
+        known.extend(new.filter(|(_, link)| interfaces.contains_key(link)));
+    }
+
+    /// The pods of `node` that have a network of their own, and which of the node's interfaces are
+    /// theirs. Which pods there are, the runtime and the Kubernetes API say; where only the API does,
+    /// the node's own tables say which interface is whose.
+    pub fn local_pods(&self, node: &str) -> Vec<LocalPod> {
         let mut pods: HashMap<(SmolStr, SmolStr), Vec<u32>> = HashMap::new();
-        for known in sources.values() {
-            for entry in known.holding.keys().filter(|entry| !entry.links.is_empty()) {
-                let Some(pod) = &entry.workload.pod else {
-                    continue;
-                };
-                let key = (entry.workload.namespace.clone(), pod.clone());
-                pods.entry(key).or_default().extend(&entry.links);
+        {
+            let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+            let has_own = |entry: &Entry| {
+                let is_up = entry.ports.is_empty() && !entry.addresses.is_empty();
+                is_up && !entry.facts.host_network
+            };
+            for entry in self.pods_of(node).iter().filter(|entry| has_own(entry)) {
+                let links = entry.addresses.iter().filter_map(|ip| behind.get(ip));
+                pods.entry(of(entry)).or_default().extend(links);
             }
         }
-        let pod = |((namespace, name), links)| LocalPod {
-            namespace,
-            name,
-            links,
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for known in sources.values() {
+            let entries = known.holding.keys();
+            for entry in entries.filter(|entry| !entry.links.is_empty()) {
+                if entry.workload.pod.is_some() {
+                    pods.entry(of(entry)).or_default().extend(&entry.links);
+                }
+            }
+        }
+        let pod = |((namespace, name), mut links): (_, Vec<u32>)| {
+            links.sort_unstable();
+            links.dedup();
+            LocalPod {
+                namespace,
+                name,
+                links,
+            }
         };
         pods.into_iter().map(pod).collect()
     }
@@ -355,6 +384,12 @@ impl Known {
             .map(move |ended| claim(&ended.entry, ended.from, ended.until));
         holding.chain(ended)
     }
+}
+
+/// Its namespace, and its name there.
+fn of(entry: &Entry) -> (SmolStr, SmolStr) {
+    let pod = entry.workload.pod.clone();
+    (entry.workload.namespace.clone(), pod.unwrap_or_default())
 }
 
 type ByPod<'a> = HashMap<(&'a str, &'a str), SmallVec<[(Source, &'a Entry); 2]>>;

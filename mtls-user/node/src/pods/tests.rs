@@ -196,3 +196,51 @@ fn every_source_has_a_row_in_the_documentation() {
         );
     }
 }
+
+#[test]
+fn a_nodes_pods_are_there_with_the_interfaces_that_its_own_tables_name() {
+    let directory = Directory::new();
+    let on = |node: &str, name: &str, ip: &str| {
+        let mut entry = pod(name, ip);
+        entry.facts.node = Some(node.into());
+        entry
+    };
+    let mut hosted = on("n1", "hosted", "10.55.0.1");
+    hosted.facts.host_network = true;
+    let mut forwarded = on("n1", "web", "10.55.0.1");
+    forwarded.ports = vec![80];
+    let mut starting = on("n1", "starting", "10.0.0.8");
+    starting.addresses.clear();
+    let (web, db) = (on("n1", "web", "10.0.0.1"), on("n1", "db", "10.0.0.2"));
+    let far = on("n2", "far", "10.0.1.1");
+    let all = [hosted, forwarded, starting, web, db, far];
+    directory.publish(Source::Kubernetes, all, 100 * SECOND);
+    let pods = || {
+        let mut pods: Vec<_> = directory
+            .local_pods("n1")
+            .into_iter()
+            .map(|pod| (pod.name.to_string(), pod.links))
+            .collect();
+        pods.sort();
+        pods
+    };
+    let known = |db: &[u32], web: &[u32]| [("db".into(), db.into()), ("web".into(), web.into())];
+    assert_eq!(pods(), known(&[], &[]));
+
+    let at = |ip: &str| ip.parse::<IpAddr>().unwrap();
+    directory.name_interface(7, Some("veth7"));
+    // The interface 3 is none of those that pods have.
+    directory.place([(at("10.0.0.1"), 7), (at("10.0.0.2"), 3)]);
+    assert_eq!(pods(), known(&[], &[7]));
+    directory.place([]);
+    assert_eq!(pods(), known(&[], &[7]), "the neighbour was forgotten");
+    // What the runtime says is the same, or more.
+    let mut local = pod("web", "10.0.0.1");
+    local.links = vec![7, 8];
+    directory.publish(Source::Cri, [local], 100 * SECOND);
+    assert_eq!(pods(), known(&[], &[7, 8]));
+    directory.publish(Source::Cri, Vec::<Entry>::new(), 101 * SECOND);
+    directory.name_interface(7, None);
+    directory.place([]);
+    assert_eq!(pods(), known(&[], &[]));
+}

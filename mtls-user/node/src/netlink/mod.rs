@@ -3,7 +3,11 @@
 //! The kernel knows every other namespace by an id, which it names with the host's end of each
 //! veth, and which it tells for an open namespace when asked (`RTM_GETNSID`).
 
+mod neighbours;
+pub(crate) mod routes;
+
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -72,6 +76,11 @@ impl Netlink {
         namespaces: &[Option<File>],
     ) -> anyhow::Result<Vec<Vec<u32>>> {
         ask(&self.handle, namespaces).await
+    }
+
+    /// For each address that is directly behind an interface here, that interface.
+    pub async fn behind(&self) -> anyhow::Result<std::collections::HashMap<IpAddr, u32>> {
+        neighbours::behind(&self.handle).await
     }
 
     /// The interfaces here whose other end is in any other namespace.

@@ -1,0 +1,168 @@
+//! Which addresses are directly behind which interface, as the node's own tables have it: its routes
+//! to single addresses, its neighbours, and the ports at which its bridges have met those.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use futures::TryStreamExt;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::Handle;
+
+use super::routes::{self, Route};
+
+/// Most addresses taken from the node's tables.
+const MAX: usize = 65_536;
+
+/// The address of an interface on its wire.
+type Hardware = Vec<u8>;
+
+/// Somebody the node has exchanged packets with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Neighbour {
+    ip: IpAddr,
+    hardware: Hardware,
+    link: u32,
+}
+
+/// For each address that is directly behind an interface of this node, that interface: of a bridge, its
+/// port.
+pub(crate) async fn behind(handle: &Handle) -> anyhow::Result<HashMap<IpAddr, u32>> {
+    let neighbours = list(handle, AddressFamily::Unspec).await?;
+    // A kernel without bridges has no ports of them.
+    let ports = list(handle, AddressFamily::Bridge)
+        .await
+        .unwrap_or_default();
+    let neighbours = neighbours.iter().filter_map(neighbour);
+    let ports = ports.iter().filter_map(port).collect();
+    Ok(by_tables(
+        &routes::main(handle).await,
+        neighbours.take(MAX),
+        &ports,
+    ))
+}
+
+async fn list(
+    handle: &Handle,
+    family: AddressFamily,
+) -> Result<Vec<NeighbourMessage>, rtnetlink::Error> {
+    let request = handle.neighbours().get().set_address_family(family);
+    request.execute().try_collect().await
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    // Nobody answers at those.
+    if matches!(
+        message.header.state,
+        NeighbourState::Incomplete | NeighbourState::Failed
+    ) {
+        return None;
+    }
+    let ip = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some((*ip).into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some((*ip).into()),
+            _ => None,
+        })?;
+    Some(Neighbour {
+        ip,
+        hardware: hardware(message)?,
+        link: message.header.ifindex,
+    })
+}
+
+/// The bridge and who was met on it, and the port at which.
+fn port(message: &NeighbourMessage) -> Option<((u32, Hardware), u32)> {
+    let bridge = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Controller(bridge) => Some(*bridge),
+            _ => None,
+        })?;
+    Some(((bridge, hardware(message)?), message.header.ifindex))
+}
+
+fn hardware(message: &NeighbourMessage) -> Option<Hardware> {
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) if bytes.iter().any(|byte| *byte != 0) => {
+                Some(bytes.clone())
+            }
+            _ => None,
+        })
+}
+
+fn by_tables(
+    routes: &[Route],
+    neighbours: impl Iterator<Item = Neighbour>,
+    ports: &HashMap<(u32, Hardware), u32>,
+) -> HashMap<IpAddr, u32> {
+    let mut behind: HashMap<IpAddr, u32> = neighbours
+        .map(|neighbour| {
+            let at = (neighbour.link, neighbour.hardware);
+            let port = ports.get(&at).copied();
+            (neighbour.ip, port.unwrap_or(at.0))
+        })
+        .collect();
+    // A route is the node's own word, and a neighbour's claim is not.
+    behind.extend(routes.iter().take(MAX).filter_map(|route| {
+        let ip = route.single()?;
+        let direct = route.hops.iter().find(|(_, gateway)| gateway.is_none())?;
+        Some((ip, direct.0))
+    }));
+    behind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn neighbour(address: &str, hardware: u8, link: u32) -> Neighbour {
+        Neighbour {
+            ip: ip(address),
+            hardware: vec![hardware; 6],
+            link,
+        }
+    }
+
+    #[test]
+    fn an_address_is_behind_its_route_or_the_port_of_its_bridge() {
+        let route = |to: &str, bits, link, gateway: Option<&str>| Route {
+            to: Some((ip(to), bits)),
+            hops: vec![(link, gateway.map(ip))],
+        };
+        let routes = [
+            route("10.244.0.2", 32, 7, None),
+            route("10.244.9.9", 32, 2, Some("10.55.0.12")),
+            route("10.244.1.0", 24, 5, None),
+        ];
+        let neighbours = [
+            // A pod on the bridge 5, one that the bridge has not met, and one that claims another's.
+            neighbour("10.244.1.3", 3, 5),
+            neighbour("10.244.1.4", 4, 5),
+            neighbour("10.244.0.2", 6, 8),
+            // One on a veth of its own.
+            neighbour("fd00::3", 7, 9),
+        ];
+        let ports = HashMap::from([((5, vec![3; 6]), 11), ((6, vec![4; 6]), 12)]);
+        let behind = by_tables(&routes, neighbours.into_iter(), &ports);
+        let expected = [
+            ("10.244.0.2", 7),
+            ("10.244.1.3", 11),
+            ("10.244.1.4", 5),
+            ("fd00::3", 9),
+        ];
+        assert_eq!(behind, expected.map(|(at, link)| (ip(at), link)).into());
+    }
+}
