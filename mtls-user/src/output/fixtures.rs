@@ -292,6 +292,7 @@ pub(crate) fn status_of_a_node() -> Status {
                 name: "veth0".into(),
                 mode: "tcx".into(),
                 lost: [(Loss::RingFull.into(), 3), (Loss::MapFull.into(), 1)].into(),
+                ignored: 400,
                 ..Interface::default()
             }],
             not_attached: vec![NotAttached {

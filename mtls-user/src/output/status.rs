@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use super::{ago, safe, table, took};
 use mtls_core::record::Status;
 
+/// Interfaces that are named for segments that were ignored.
+const MOST_IGNORED: usize = 10;
+
 /// All that `mtls status` shows.
 pub(crate) fn status(status: &Status) -> String {
     let mut out = String::new();
@@ -139,7 +142,22 @@ fn lost(out: &mut String, status: &Status) -> std::fmt::Result {
         status.coverage.samples_lost,
         took(status.window_seconds),
         status.engine.malformed
-    )
+    )?;
+    let mut ignored: Vec<_> = status.kernel.interfaces.iter().collect();
+    ignored.retain(|interface| interface.ignored > 0);
+    ignored.sort_by_key(|interface| std::cmp::Reverse(interface.ignored));
+    for interface in ignored.iter().take(MOST_IGNORED) {
+        writeln!(
+            out,
+            "{}: ignored {} SYN, FIN or RST segments from its pod that no receiver takes: forged, or late",
+            safe(&interface.name),
+            interface.ignored
+        )?;
+    }
+    if let Some(more) = ignored.len().checked_sub(MOST_IGNORED + 1) {
+        writeln!(out, "… and of {} more interfaces", more + 1)?;
+    }
+    Ok(())
 }
 
 fn cost(out: &mut String, status: &Status) -> std::fmt::Result {

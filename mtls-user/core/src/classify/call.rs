@@ -11,7 +11,7 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 pub(super) enum Reason {
     /// As it stands, with a cause of its own.
     Said(Cause, &'static str),
-    /// The client was gone before it could be refused: with the next two the only revisions to "unproven".
+    /// The client was gone before it could be refused: with those that say so the only revisions to "unproven".
     Left,
     /// Nothing that the server sent behind the client's flight was seen: a revision likewise.
     Unanswered,
@@ -21,6 +21,8 @@ pub(super) enum Reason {
     Renegotiated,
     /// A renegotiation's flight that is a certificate's or a key exchange's.
     RenegotiatedUnclear,
+    /// Behind the first session, another began in clear: what the first one proved is not of it.
+    Again,
     /// What the client sent, and the length of the record that shows it.
     Flight(&'static str, u16),
     /// The server asked for no certificate.
@@ -105,6 +107,9 @@ impl std::fmt::Display for Reason {
             Self::RenegotiatedUnclear => f.write_str(
                 "renegotiated; the client's flight may hold a certificate, or a key exchange that is as long",
             ),
+            Self::Again => f.write_str(
+                "another TLS session began in clear behind the first one, which proves nothing of it",
+            ),
             // The most frequent: piece by piece, without the formatting of a whole.
             Self::Flight(what, len) => {
                 f.write_str("client sent ")?;
@@ -175,7 +180,7 @@ impl Reason {
             Self::Said(cause, _) => *cause,
             Self::Left | Self::Unanswered => Cause::ClientLeft,
             Self::Late => Cause::LatePacket,
-            Self::Renegotiated | Self::RenegotiatedUnclear => Cause::Renegotiated,
+            Self::Renegotiated | Self::RenegotiatedUnclear | Self::Again => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
             Self::Age(..) => Cause::Resumed,
         }
@@ -249,8 +254,10 @@ impl Call {
             | (Failed, Plaintext | Opaque) => true,
             (Tls | TlsUnproven, Mtls) => new.reason == Reason::Renegotiated,
             (Mtls | Tls, TlsUnproven) => {
-                matches!(new.reason, Reason::Left | Reason::Unanswered | Reason::Late)
-                    || self.verdict == Tls && new.reason == Reason::RenegotiatedUnclear
+                matches!(
+                    new.reason,
+                    Reason::Left | Reason::Unanswered | Reason::Late | Reason::Again
+                ) || self.verdict == Tls && new.reason == Reason::RenegotiatedUnclear
             }
             _ => false,
         }
@@ -264,6 +271,11 @@ pub(super) struct Broken {
     pub(super) readable: bool,
     /// The protocol, where it is known.
     pub(super) protocol: Option<&'static str>,
+}
+
+/// What a flow is in which another session began in clear.
+pub(super) fn again() -> Call {
+    Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, Reason::Again)
 }
 
 impl Broken {

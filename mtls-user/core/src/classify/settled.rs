@@ -1,7 +1,7 @@
 //! A flow that was decided: the answer, and what may still revise it.
 
 use super::api::{Piece, Progress, Side};
-use super::call::{Call, Reason, Words};
+use super::call::{self, Call, Reason, Words};
 use super::tls::Facts;
 use super::watch::{Sight, Watch};
 use crate::record::{Evidence, HttpInfo, Verdict};
@@ -142,6 +142,7 @@ impl Settled {
         let call = match watch[side.index()].look(side, piece) {
             Sight::Nothing => return Progress::Done,
             Sight::Broken(broken) => broken.call(),
+            Sight::Again => call::again(),
             Sight::Renegotiated(flight) => {
                 match self
                     .facts

@@ -5,11 +5,14 @@ use super::api::Piece;
 use super::call::Broken;
 use super::tls::{Flight, Sealed};
 use crate::wire::text;
+use crate::wire::tls::record::is_handshake;
 use crate::wire::tls::{ContentType, RecordHeader};
 
 /// How many bytes at a piece's start must be text to call it so: of random bytes 37 % are, so that
 /// 48 in a row happen once in 10^20 pieces.
 const TEXT: usize = 48;
+/// How many bytes of a record's body must be text: as many as the kernel copies.
+const BODY: usize = 32;
 
 /// Where one side's next TLS record must begin.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) enum Sight {
     Nothing,
     /// No TLS.
     Broken(Broken),
+    /// A hello in clear: another session begins.
+    Again,
     /// The end of a renegotiation: the client's flight that closed it.
     Renegotiated(Flight),
 }
@@ -51,21 +56,28 @@ impl Watch {
         let mut bytes = piece.bytes;
         let mut at = piece.offset;
         if !self.aligned {
-            return unaligned(side, bytes);
+            return self.unaligned(side, piece);
         }
         // Behind what was walked: seen before, or the body of a record that is skipped.
         let expected = self.next + u64::from(self.carried_len);
         if at > expected {
             self.aligned = false;
-            return unaligned(side, bytes);
+            return self.unaligned(side, piece);
         }
         let mut renegotiated = None;
+        let mut again = false;
         let known = (expected - at).min(bytes.len() as u64) as usize;
         bytes = &bytes[known..];
         at += known as u64;
         while at >= self.next + u64::from(self.carried_len) && !bytes.is_empty() {
             let mut header = [0; RecordHeader::LEN];
             let carried = usize::from(self.carried_len);
+            if carried == 0 {
+                if let Some(broken) = readable_body(side, bytes) {
+                    return Sight::Broken(broken);
+                }
+                again |= is_hello(bytes);
+            }
             header[..carried].copy_from_slice(&self.carried[..carried]);
             let n = bytes.len().min(RecordHeader::LEN - carried);
             header[carried..carried + n].copy_from_slice(&bytes[..n]);
@@ -93,21 +105,54 @@ impl Watch {
         }
         match renegotiated {
             Some(flight) if side == Side::Client => Sight::Renegotiated(flight),
+            _ if again => Sight::Again,
             _ => Sight::Nothing,
         }
     }
+
+    /// Somewhere in the stream: only what ciphertext cannot look like says something.
+    fn unaligned(&self, side: Side, piece: &Piece<'_>) -> Sight {
+        let bytes = piece.bytes;
+        if let Some(broken) = readable_body(side, bytes) {
+            return Sight::Broken(broken);
+        }
+        // The first session's may be seen once more.
+        if piece.offset >= self.next && is_hello(bytes) {
+            return Sight::Again;
+        }
+        if bytes.len() >= TEXT && text::is_text(&bytes[..TEXT]) {
+            let protocol = super::protocols::name(side, bytes);
+            return Sight::Broken(Broken {
+                readable: true,
+                protocol,
+            });
+        }
+        Sight::Nothing
+    }
 }
 
-/// Somewhere in the stream: only what ciphertext cannot look like says something.
-fn unaligned(side: Side, bytes: &[u8]) -> Sight {
-    if bytes.len() >= TEXT && text::is_text(&bytes[..TEXT]) {
-        let protocol = super::protocols::name(side, bytes);
-        return Sight::Broken(Broken {
-            readable: true,
-            protocol,
-        });
+/// Records begin with a hello in clear. In a renegotiation, hellos are encrypted.
+fn is_hello(bytes: &[u8]) -> bool {
+    is_handshake(bytes, 1) || is_handshake(bytes, 2)
+}
+
+/// Data in the form of records need not be encrypted: how the body of the first one in `bytes` begins, if
+/// that can be read. Behind the header may be what some ciphers of TLS 1.2 send in clear: 8 or 16 bytes.
+fn readable_body(side: Side, bytes: &[u8]) -> Option<Broken> {
+    let header = RecordHeader::at(bytes)?.ok()?;
+    if header.content != ContentType::ApplicationData {
+        return None;
     }
-    Sight::Nothing
+    let body = &bytes[RecordHeader::LEN..];
+    let body = &body[..body.len().min(header.len.into())];
+    let text = [0, 8, 16].into_iter().find_map(|at| {
+        let text = body.get(at..)?;
+        (text.len() >= BODY && text::is_text(&text[..BODY])).then_some(text)
+    })?;
+    Some(Broken {
+        readable: true,
+        protocol: super::protocols::name(side, text),
+    })
 }
 
 #[cfg(test)]
@@ -166,6 +211,44 @@ mod tests {
             watch.look(Side::Client, &piece(900, text)),
             Sight::Broken(_)
         ));
+    }
+
+    #[test]
+    fn readable_bodies_are_found_behind_any_number_of_records() {
+        let text = b"POST /login HTTP/1.1\r\nHost: a\r\n\r\nuser=a&password=b&more";
+        for ahead in [0, 8, 16] {
+            let mut stream = [stream()[..305].repeat(30), vec![23, 3, 3, 0, 99]].concat();
+            stream.extend(vec![0x07; ahead]);
+            stream.extend(text);
+            let mut watch = Watch::new(0, true, Sealed::default());
+            let sight = watch.look(Side::Client, &piece(0, &stream));
+            assert!(
+                matches!(sight, Sight::Broken(Broken { readable: true, .. })),
+                "{ahead}: {sight:?}"
+            );
+            // Where earlier records were not seen, too.
+            let mut watch = Watch::new(0, true, Sealed::default());
+            let last = &stream[305 * 30..];
+            let sight = watch.look(Side::Client, &piece(305 * 30, last));
+            assert!(matches!(sight, Sight::Broken(_)), "{ahead}: {sight:?}");
+        }
+    }
+
+    #[test]
+    fn a_hello_in_clear_begins_another_session() {
+        let hello = [22, 3, 1, 0, 90, 1, 0, 0, 86, 3, 3, 7, 7, 7, 7, 7, 7];
+        let stream = [&stream()[..305], &hello].concat();
+        let mut watch = Watch::new(0, true, Sealed::default());
+        assert_eq!(watch.look(Side::Client, &piece(0, &stream)), Sight::Again);
+        let mut watch = Watch::new(0, true, Sealed::default());
+        assert_eq!(
+            watch.look(Side::Client, &piece(9_000, &hello)),
+            Sight::Again
+        );
+        // A renegotiation's is encrypted.
+        let sealed = [22, 3, 3, 0, 90, 0xa1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+        let mut watch = Watch::new(0, true, Sealed::default());
+        assert_eq!(watch.look(Side::Client, &piece(0, &sealed)), Sight::Nothing);
     }
 
     #[test]

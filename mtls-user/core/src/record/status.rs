@@ -104,8 +104,11 @@ pub struct Interface {
     pub since: Option<Time>,
     /// Programs of others that run ahead of ours, and may end a packet's way before we see it.
     pub behind: Vec<String>,
-    /// Samples lost on it, as far as the kernel still knows, by reason.
+    /// Samples lost on it since it was attached to, by reason.
     pub lost: BTreeMap<Word<Loss>, u64>,
+    /// SYN, FIN and RST segments of its pod that no receiver takes: another interface's connection, an
+    /// unexpected sequence number, or a wrong checksum. Many are a sign of forged packets.
+    pub ignored: u64,
 }
 
 /// An interface that should be watched and cannot.

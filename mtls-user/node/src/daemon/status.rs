@@ -13,6 +13,7 @@ pub(super) fn interface(attached: Attached) -> Interface {
         ifindex: attached.ifindex,
         name: attached.name.into(),
         mode: attached.mode.to_string().into(),
+        ignored: attached.lost.control_ignored,
         lost: losses(attached.lost),
         ..Interface::default()
     }
