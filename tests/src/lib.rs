@@ -15,6 +15,7 @@ pub mod collector;
 pub mod corpus;
 pub mod cri;
 pub mod daemon;
+pub mod docs;
 pub mod flood;
 pub mod http;
 pub mod netns;

@@ -11,18 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use mtls_tests::daemon::run;
+use mtls_tests::docs::{Block, blocks, rewritten, shapes};
 use mtls_tests::process::Process;
 use mtls_tests::skip::{Need, runs_here};
 
 const PROMPT: &str = "    $ mtls ";
-const INDENT: &str = "    ";
-
-/// A block of a page: the command, and the lines that follow it.
-struct Block {
-    command: String,
-    first: usize,
-    lines: Vec<String>,
-}
 
 #[test]
 fn the_pages_show_what_the_program_prints() -> Result<()> {
@@ -34,22 +27,20 @@ fn the_pages_show_what_the_program_prints() -> Result<()> {
         .succeed(Duration::from_mins(1))?;
     let mut checked = BTreeSet::new();
     for page in pages()? {
-        let text = std::fs::read_to_string(&page)?;
-        let blocks = blocks(&text);
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let mut text = std::fs::read_to_string(&page)?;
+        let blocks = blocks(&text, PROMPT);
         for block in blocks.iter().rev() {
             let printed = printed(&block.command, &demo)
                 .with_context(|| format!("{}: `mtls {}`", page.display(), block.command))?;
             if write {
-                let shown = printed.iter().map(|line| format!("{INDENT}{line}"));
-                lines.splice(block.first..block.first + block.lines.len(), shown);
+                text = rewritten(&text, block, &printed);
             } else {
                 same(&page, block, &printed);
             }
             checked.insert(block.command.clone());
         }
         if write {
-            std::fs::write(&page, lines.join("\n") + "\n")?;
+            std::fs::write(&page, text)?;
         }
     }
     for command in ["edges", "tap", "classify tests/data/demo.pcap"] {
@@ -70,28 +61,6 @@ fn pages() -> Result<Vec<PathBuf>> {
     }
     pages.sort();
     Ok(pages)
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut open = false;
-    for (number, line) in text.lines().enumerate() {
-        if let Some(command) = line.strip_prefix(PROMPT) {
-            blocks.push(Block {
-                command: command.trim().to_owned(),
-                first: number + 1,
-                lines: Vec::new(),
-            });
-            open = true;
-        } else if let (true, Some(line), Some(block)) =
-            (open, line.strip_prefix(INDENT), blocks.last_mut())
-        {
-            block.lines.push(line.to_owned());
-        } else {
-            open = false;
-        }
-    }
-    blocks
 }
 
 /// What the command prints: run here, or taken from what the demo has shown of it.
@@ -128,36 +97,13 @@ fn kind(line: &str) -> String {
     columns.skip(3).take(3).map(str::trim).collect()
 }
 
-/// Compares all but what differs from run to run: numbers, and the order of lines.
+/// Compares all but what differs from run to run.
 fn same(page: &Path, block: &Block, printed: &[String]) {
-    let shown: BTreeSet<_> = block.lines.iter().map(|line| shape(line)).collect();
-    let printed: BTreeSet<_> = printed.iter().map(|line| shape(line)).collect();
     assert_eq!(
-        shown,
-        printed,
+        shapes(&block.lines),
+        shapes(printed),
         "{}: `mtls {}` prints something else now: run `cargo xtask docs`",
         page.display(),
         block.command
     );
-}
-
-/// A line with each number as `#` and each run of spaces as one.
-fn shape(line: &str) -> String {
-    let mut shape = String::new();
-    for word in line.split_whitespace() {
-        let mut in_number = false;
-        for c in word.chars() {
-            if c.is_ascii_digit() {
-                if !in_number {
-                    shape.push('#');
-                }
-                in_number = true;
-            } else {
-                shape.push(c);
-                in_number = false;
-            }
-        }
-        shape.push(' ');
-    }
-    shape
 }

@@ -15,7 +15,7 @@ const PROGRAM: &str = "MTLS_KUBE_APISERVER";
 
 /// The module that has the definitions of policy reports, and where the tests find the one they need.
 const REPORTS: &str = "github.com/openreports/reports-api@v0.2.1";
-const DEFINITION: &str = "MTLS_OPENREPORTS_CRD";
+pub(crate) const DEFINITION: &str = "MTLS_OPENREPORTS_CRD";
 
 /// Builds what is missing and runs the tests.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -35,7 +35,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::build(&["--package", "mtls-user"], true)?;
     step("testing");
     let mut command = build::cargo();
-    command.args(["test", "--package", "mtls-tests"]);
+    // The selection of all tests: with another one their dependencies would be built anew.
+    command.args(["test", "--workspace", "--exclude", "mtls-ebpf"]);
     for test in ["cluster", "expectations", "evidence"] {
         command.args(["--test", test]);
     }
@@ -45,7 +46,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// The definition of policy reports, as its makers publish it.
-fn definition() -> anyhow::Result<PathBuf> {
+pub(crate) fn definition() -> anyhow::Result<PathBuf> {
     let mut go = Command::new("go");
     go.args(["mod", "download", "-json", REPORTS]);
     let output = go.current_dir("/").output().context("start go")?;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use crate::build::{self, step};
-use crate::{image, setup};
+use crate::{apiserver, image, setup};
 
 pub(crate) use keeper::Keeper;
 pub(crate) use kube::kube;
@@ -120,7 +120,8 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
         .args(rest);
     command
         .env("MTLS_CLUSTER", state())
-        .env("MTLS_CLUSTER_BIN", bin());
+        .env("MTLS_CLUSTER_BIN", bin())
+        .env(apiserver::DEFINITION, apiserver::definition()?);
     let tested = build::run(&mut command);
     // A failed test is what is to be reported first.
     let ended = keeper.end();

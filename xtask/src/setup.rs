@@ -96,6 +96,11 @@ const NODES: &[(&str, &str)] = &[
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/pip", "python3-pip"),
     ("/usr/bin/unzip", "unzip"),
+    ("/usr/bin/prometheus", "prometheus"),
+    (
+        "/usr/bin/prometheus-alertmanager",
+        "prometheus-alertmanager",
+    ),
 ];
 /// What `cargo xtask image --arch arm64` builds with.
 const ARM64: &[(&str, &str)] = &[
@@ -169,9 +174,14 @@ pub(crate) fn tests() -> anyhow::Result<()> {
         say("the servers that the tests talk to have to be on the path");
         return Ok(());
     }
-    // Debian starts a server when it is installed; the tests want its program only.
+    servers("servers that the tests talk to", SERVERS)?;
+    collector()
+}
+
+/// Debian starts a server when it is installed; the tests want its program only.
+fn servers(what: &str, servers: &[(&str, &str)]) -> anyhow::Result<()> {
     let before = enabled_units();
-    tools("servers that the tests talk to", SERVERS)?;
+    tools(what, servers)?;
     let started: Vec<_> = enabled_units().difference(&before).cloned().collect();
     if !started.is_empty() {
         step(&format!("stopping {}", started.join(" ")));
@@ -181,7 +191,7 @@ pub(crate) fn tests() -> anyhow::Result<()> {
                 .args(started),
         )?;
     }
-    collector()
+    Ok(())
 }
 
 /// Builds the OpenTelemetry Collector of the tests, where there is Go; the tests say so where not.
@@ -239,10 +249,10 @@ pub(crate) fn cluster() -> anyhow::Result<()> {
 pub(crate) fn nodes() -> anyhow::Result<()> {
     cluster()?;
     if !Path::new("/etc/debian_version").exists() {
-        say("iptables, pip and unzip have to be on the path");
+        say("iptables, pip, unzip, Prometheus and Alertmanager have to be on the path");
         return Ok(());
     }
-    tools("tools for a cluster", NODES)
+    servers("tools for a cluster", NODES)
 }
 
 /// Installs the compiler for 64-bit ARM, beyond what `run` does, and lets apt know of its packages.

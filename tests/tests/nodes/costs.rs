@@ -105,7 +105,7 @@ fn what_a_question_costs() -> Result<()> {
 const REVIEWS: [&str; 2] = ["create tokenreviews", "create subjectaccessreviews"];
 
 /// What the daemons have asked of the API server, how often: `node1: watch pods`.
-fn requests(nodes: &Nodes) -> Result<BTreeMap<String, u32>> {
+pub(super) fn requests(nodes: &Nodes) -> Result<BTreeMap<String, u32>> {
     let log =
         std::fs::read_to_string(nodes.file("log/node1/audit.log")).context("read the audit log")?;
     let mut asked = BTreeMap::default();

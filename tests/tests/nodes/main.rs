@@ -3,7 +3,9 @@
 
 mod asked;
 mod chart;
+mod cookbook;
 mod costs;
+mod evidence;
 mod shop;
 mod verbs;
 
@@ -16,6 +18,8 @@ use serde_json::Value;
 
 use shop::{CALLS, SHOP, client};
 
+/// The chart.
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart");
 /// Connections of each kind by each way.
 const N: u64 = 5;
 
@@ -40,8 +44,7 @@ fn open() -> Result<Nodes> {
 
 /// Installs or upgrades the chart, and waits for its daemons.
 fn install(nodes: &Nodes, args: &[&str]) -> Result<()> {
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart");
-    let upgrade = ["upgrade", "--install", MTLS, chart, "-n", MTLS];
+    let upgrade = ["upgrade", "--install", MTLS, CHART, "-n", MTLS];
     // Two nodes at a time are both there are.
     let fixed = ["--wait", "--timeout", "100s"];
     nodes.helm(&[&upgrade[..], &fixed, args].concat())?;

@@ -69,24 +69,7 @@ fn servers() -> Vec<Server> {
 
 /// Makes the namespace, its certificates and the servers, and waits for them.
 pub(super) fn open(nodes: &Nodes) -> Result<()> {
-    nodes.kubectl(&["create", "namespace", SHOP])?;
-    let file = |key: &str, name: &str| {
-        format!(
-            "--from-file={key}={}",
-            nodes.file("pki").join(name).display()
-        )
-    };
-    nodes.kubectl(&[
-        "create",
-        "secret",
-        "generic",
-        "pki",
-        "-n",
-        SHOP,
-        &file("tls.crt", "apiserver.crt"),
-        &file("tls.key", "apiserver.key"),
-        &file("ca.crt", "ca.crt"),
-    ])?;
+    namespace(nodes, SHOP)?;
     let mut all = Vec::new();
     for server in servers() {
         all.push(deployment(&server));
@@ -106,6 +89,25 @@ pub(super) fn open(nodes: &Nodes) -> Result<()> {
     for server in servers() {
         nodes.rolled_out(SHOP, &format!("deployment/{}", server.name))?;
     }
+    Ok(())
+}
+
+/// Makes a namespace with certificates in it.
+pub(super) fn namespace(nodes: &Nodes, name: &str) -> Result<()> {
+    nodes.kubectl(&["create", "namespace", name])?;
+    let pki = nodes.file("pki");
+    let file = |key: &str, name: &str| format!("--from-file={key}={}", pki.join(name).display());
+    nodes.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "pki",
+        "-n",
+        name,
+        &file("tls.crt", "apiserver.crt"),
+        &file("tls.key", "apiserver.key"),
+        &file("ca.crt", "ca.crt"),
+    ])?;
     Ok(())
 }
 

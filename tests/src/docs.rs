@@ -1,0 +1,75 @@
+//! Blocks of output in the documentation: an indented line `$ mtls …` begins one.
+
+use std::collections::BTreeSet;
+
+/// How far blocks are indented.
+const INDENT: &str = "    ";
+
+/// A block of a page.
+pub struct Block {
+    /// What was asked, without the prompt.
+    pub command: String,
+    first: usize,
+    /// What is shown of the answer.
+    pub lines: Vec<String>,
+}
+
+/// The blocks of a page that begin with this prompt.
+pub fn blocks(text: &str, prompt: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open = false;
+    for (number, line) in text.lines().enumerate() {
+        if let Some(command) = line.strip_prefix(prompt) {
+            blocks.push(Block {
+                command: command.trim().to_owned(),
+                first: number + 1,
+                lines: Vec::new(),
+            });
+            open = true;
+        } else if let (true, Some(line), Some(block)) =
+            (open, line.strip_prefix(INDENT), blocks.last_mut())
+        {
+            block.lines.push(line.to_owned());
+        } else {
+            open = false;
+        }
+    }
+    blocks
+}
+
+/// The page with other lines in this block. Of several blocks, the last is to be rewritten first.
+pub fn rewritten(text: &str, block: &Block, printed: &[String]) -> String {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let shown = printed.iter().map(|line| format!("{INDENT}{line}"));
+    lines.splice(block.first..block.first + block.lines.len(), shown);
+    lines.join("\n") + "\n"
+}
+
+/// All of an output but what differs from run to run: numbers, the units of ages, and the order of
+/// lines.
+pub fn shapes(lines: &[String]) -> BTreeSet<String> {
+    lines.iter().map(|line| shape(line)).collect()
+}
+
+/// A line with each number as `#` and each run of spaces as one.
+fn shape(line: &str) -> String {
+    let mut shape = String::from(" ");
+    for word in line.split_whitespace() {
+        let mut in_number = false;
+        for c in word.chars() {
+            if c.is_ascii_digit() {
+                if !in_number {
+                    shape.push('#');
+                }
+                in_number = true;
+            } else {
+                shape.push(c);
+                in_number = false;
+            }
+        }
+        shape.push(' ');
+    }
+    ["#m", "#h"].iter().fold(shape, |shape, age| {
+        shape.replace(&format!(" {age} "), " #s ")
+    })
+}
