@@ -202,12 +202,19 @@ fn the_documented_role_is_enough_for_every_name() -> Result<()> {
         .enter(|| ip(&format!("addr add {SERVICE}/32 dev lo\n")))??;
     ip(&format!("route add {SERVICE}/32 via {}\n", ground.far.v4()))?;
     ground.request(&ground.far, at(SERVICE.parse()?, 80))?;
-    let edge = ground.daemon.await_edge("web", "database", |edge| {
-        edge["verdict_counts"] == json!({"plaintext": 2})
-    })?;
-    assert_eq!(edge["dst"]["kind"], "service", "{edge:#}");
-    assert_eq!(edge["dst"]["namespace"], "shop");
-    assert_eq!(ground.daemon.edges()?.len(), 2);
+    // An edge for each port: the endpoint's own, and the Service's.
+    for port in [8080, 80] {
+        let of_port =
+            |edge: &Value| edge["dst"]["name"] == "database" && edge["dst"]["port"] == port;
+        let edges = ground.daemon.edges()?;
+        let edge = edges.iter().find(|edge| of_port(edge));
+        let edge = edge.with_context(|| format!("nothing at {port}: {edges:#?}"))?;
+        assert_eq!(edge["src"]["name"], "web", "{edge:#}");
+        assert_eq!(edge["dst"]["kind"], "service", "{edge:#}");
+        assert_eq!(edge["dst"]["namespace"], "shop");
+        assert_eq!(edge["verdict_counts"], json!({"plaintext": 1}), "{edge:#}");
+    }
+    assert_eq!(ground.daemon.edges()?.len(), 3);
     let table = ground.daemon.ask(&["edges", "-o", "wide"])?;
     assert!(table.out.contains("web-sa"), "{}", table.out);
     Ok(())

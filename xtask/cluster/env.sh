@@ -5,10 +5,12 @@
 #   SCRIPTS  where this is
 : "${STATE:?}" "${BIN:?}" "${ID:?}" "${SCRIPTS:?}"
 NODES="node1 node2"
-SERVICES=10.96.0.0/16
-PODS=10.244.0.0/16
+SERVICES=10.96.0.0/16,fd00:96::/112
+PODS=10.244.0.0/16,fd00:244::/48
 # node1 is the control plane too. The number in a node's name is in its addresses.
 node_ip()  { echo "10.55.0.1${1#node}"; }
+node_ip6() { echo "fd00:55::1${1#node}"; }
 pod_net()  { echo "10.244.${1#node}.0/24"; }
+pod_net6() { echo "fd00:244:0:${1#node}::/64"; }
 API=https://$(node_ip node1):6443
 cgroup()   { echo "k8s-$ID-$1"; }

@@ -7,6 +7,7 @@ trap 'exit 0' TERM INT
 # The wire between the nodes: a bridge in this process's network namespace.
 ip link set lo up
 ip link add br0 type bridge; ip addr add 10.55.0.1/24 dev br0; ip link set br0 up
+ip addr add fd00:55::1/64 dev br0 nodad
 for me in $NODES; do
   unshare --net --mount --pid --uts --ipc --fork --mount-proc --kill-child \
     bash -c "until ip link show eth0 >/dev/null 2>&1; do sleep 0.05; done; exec '$SCRIPTS/node.sh' $me" </dev/null &

@@ -2,7 +2,7 @@
 # One node, as PID 1 of namespaces of its own (network, mount, PID, UTS, IPC), which keeper.sh makes.
 # All of it ends with this process.
 set -eu; . "$SCRIPTS/env.sh"
-me=$1; ip=$(node_ip $me); log=$STATE/log/$me; mkdir -p $log; group=$(cgroup $me); KUBE=$BIN/kube
+me=$1; ip=$(node_ip $me); ip6=$(node_ip6 $me); log=$STATE/log/$me; mkdir -p $log; group=$(cgroup $me); KUBE=$BIN/kube
 # PID 1 has no default signal handlers: say so.
 trap 'exit 0' TERM INT
 hostname $me
@@ -44,16 +44,21 @@ fi
 
 # --- network: eth0 is there already (keeper.sh)
 ip link set lo up; ip addr add $ip/24 dev eth0; ip link set eth0 up
-for other in $NODES; do [ $other = $me ] || ip route add $(pod_net $other) via $(node_ip $other); done
+ip addr add $ip6/64 dev eth0 nodad
+for other in $NODES; do
+  [ $other != $me ] || continue
+  ip route add $(pod_net $other) via $(node_ip $other); ip route add $(pod_net6 $other) via $(node_ip6 $other)
+done
 # To the wire, where nobody answers: without a route to it, a Service's address is not even tried.
-ip route add default via 10.55.0.1
-sysctl -qw net.ipv4.ip_forward=1
+ip route add default via 10.55.0.1; ip route add default via fd00:55::1
+sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 mkdir -p /run/cni/net.d
 if [ $me = node1 ]; then main='"type":"bridge","bridge":"cni0","isGateway":true,"hairpinMode":true'
 else main='"type":"ptp"'; fi          # as kind's kindnet does: a route per veth
 cat >/run/cni/net.d/10-pods.conflist <<J
 {"cniVersion":"0.4.0","name":"pods","plugins":[
- {$main,"ipam":{"type":"host-local","dataDir":"/run/cni/ips","ranges":[[{"subnet":"$(pod_net $me)"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
+ {$main,"ipam":{"type":"host-local","dataDir":"/run/cni/ips","ranges":[[{"subnet":"$(pod_net $me)"}],[{"subnet":"$(pod_net6 $me)"}]],
+  "routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}},
  {"type":"portmap","capabilities":{"portMappings":true}}]}
 J
 
@@ -149,7 +154,7 @@ evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available:
 shutdownGracePeriod: 0s
 J
 keep kubelet $KUBE kubelet --config=/run/kubelet.yaml --kubeconfig=$STATE/pki/kubelet-$me.kubeconfig --hostname-override=$me \
-  --node-ip=$ip --root-dir=/var/lib/kubelet
+  --node-ip=$ip,$ip6 --root-dir=/var/lib/kubelet
 [ $me = node1 ] && mode=iptables || mode=nftables
 cat >/run/kube-proxy.yaml <<J
 apiVersion: kubeproxy.config.k8s.io/v1alpha1

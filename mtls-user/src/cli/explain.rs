@@ -7,19 +7,20 @@ use mtls_core::record::{EdgeList, Explanation, FlowRecord, List, Time};
 
 use super::Usage;
 use super::args::Explain;
+use crate::cluster::Namespace;
 use crate::explain;
 use crate::output::{self, Format};
-use crate::select::{End, Filter, Test};
+use crate::select::{End, Filter, Ports, Test};
 use crate::source::{Source, block_on};
 
 pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
-    let source = match &args.file {
-        Some(file) => Source::File(file.clone()),
-        None => whom.clone(),
-    };
+    let namespace = args.namespace.as_deref();
     let (generated, explained) = match args.what.as_slice() {
-        [id] => of_id(&source, id)?,
-        [from, to] => of_edges(&source, from, to)?,
+        [id] => of_id(&source(args, whom, namespace), id)?,
+        [from, to] => {
+            let ends = Ends::new(from, to, namespace)?;
+            of_edges(&source(args, whom, ends.namespace()), &ends)?
+        }
         _ => bail!("write FROM TO[:PORT], or the id of a connection"),
     };
     let text = match &args.format {
@@ -34,6 +35,17 @@ pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
     };
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who is asked; of a cluster, what is in this namespace, or in the context's.
+fn source(args: &Explain, whom: &Source, namespace: Option<&str>) -> Source {
+    match (&args.file, whom, namespace) {
+        (Some(file), ..) => Source::File(file.clone()),
+        (None, Source::Cluster(options, _), Some(name)) => {
+            Source::Cluster(options.clone(), Namespace::One(name.to_owned()))
+        }
+        (None, whom, _) => whom.clone(),
+    }
 }
 
 /// One connection, by its identity or its number.
@@ -53,13 +65,13 @@ fn of_id(source: &Source, id: &str) -> anyhow::Result<(Time, Vec<Explanation>)> 
 }
 
 /// The edges between two ends, the worst first.
-fn of_edges(source: &Source, from: &str, to: &str) -> anyhow::Result<(Time, Vec<Explanation>)> {
-    let filter = filter(from, to)?;
+fn of_edges(source: &Source, ends: &Ends<'_>) -> anyhow::Result<(Time, Vec<Explanation>)> {
+    let filter = ends.filter();
     let mut list = block_on(source.edges())?;
     let all = list.clone();
     filter.apply(&mut list.items, list.generated);
     output::sort_edges(&mut list.items);
-    ensure!(!list.items.is_empty(), "{}", unknown(&all, from, to));
+    ensure!(!list.items.is_empty(), "{}", ends.unknown(&all));
     // A file of edges has no connections, and a daemon may have been told to remember none.
     let mut flows = block_on(source.flows())
         .map(|list| list.items)
@@ -72,45 +84,71 @@ fn of_edges(source: &Source, from: &str, to: &str) -> anyhow::Result<(Time, Vec<
     Ok((list.generated, explained.collect()))
 }
 
-fn filter(from: &str, to: &str) -> Result<Filter, Usage> {
-    let to = to.strip_suffix("/udp").unwrap_or(to);
-    // `pg:5432`, `[fd00::1]:443`; an address of IPv6 has colons of its own.
-    let (to, port) = match to.rsplit_once(':') {
-        Some((name, port)) if to.parse::<std::net::Ipv6Addr>().is_err() => (name, Some(port)),
-        _ => (to, None),
-    };
-    let to = to.trim_start_matches('[').trim_end_matches(']');
-    let end = |text: &str| text.parse::<End>().map_err(Usage);
-    let mut all = vec![vec![Test::From(end(from)?)], vec![Test::To(end(to)?)]];
-    if let Some(port) = port {
-        all.push(vec![Test::Port(port.parse().map_err(Usage)?)]);
-    }
-    Ok(Filter {
-        all,
-        ..Filter::default()
-    })
+/// Both ends of the edges that are to be explained, as they were written and as they are meant.
+struct Ends<'a> {
+    written: [&'a str; 2],
+    from: End,
+    to: End,
+    port: Option<Ports>,
 }
 
-/// What there is instead: edges that share one of the ends.
-fn unknown(list: &EdgeList, from: &str, to: &str) -> String {
-    let mut text = format!("no edge from {from} to {to} was seen");
-    let near = |filter: Result<Filter, Usage>| -> Vec<String> {
-        let Ok(mut filter) = filter else {
-            return Vec::new();
+impl<'a> Ends<'a> {
+    fn new(from: &'a str, to: &'a str, namespace: Option<&str>) -> Result<Self, Usage> {
+        let written = [from, to];
+        let to = to.strip_suffix("/udp").unwrap_or(to);
+        // `pg:5432`, `[fd00::1]:443`; an address of IPv6 has colons of its own.
+        let (to, port) = match to.rsplit_once(':') {
+            Some((name, port)) if to.parse::<std::net::Ipv6Addr>().is_err() => (name, Some(port)),
+            _ => (to, None),
         };
-        let parts = std::mem::take(&mut filter.all);
-        let any: Vec<_> = parts.into_iter().take(2).flatten().collect();
-        filter.all = vec![any];
+        let to = to.trim_start_matches('[').trim_end_matches(']');
+        let end = |text: &str| {
+            let end = text.parse::<End>().map_err(Usage)?;
+            Ok(end.within(namespace))
+        };
+        Ok(Self {
+            written,
+            from: end(from)?,
+            to: end(to)?,
+            port: port.map(str::parse).transpose().map_err(Usage)?,
+        })
+    }
+
+    /// A namespace that one of them is in.
+    fn namespace(&self) -> Option<&str> {
+        self.from.namespace().or(self.to.namespace())
+    }
+
+    fn filter(&self) -> Filter {
+        let mut all = vec![
+            vec![Test::From(self.from.clone())],
+            vec![Test::To(self.to.clone())],
+        ];
+        all.extend(self.port.clone().map(|port| vec![Test::Port(port)]));
+        Filter {
+            all,
+            ..Filter::default()
+        }
+    }
+
+    /// What there is instead: edges that share one of the ends.
+    fn unknown(&self, list: &EdgeList) -> String {
+        let [from, to] = self.written;
+        let mut text = format!("no edge from {from} to {to} was seen");
+        let either = vec![Test::From(self.from.clone()), Test::To(self.to.clone())];
+        let filter = Filter {
+            all: vec![either],
+            ..Filter::default()
+        };
         let near = list.items.iter();
         let near = near.filter(|edge| filter.takes(*edge, list.generated));
-        near.take(5).map(output::edge_name).collect()
-    };
-    let near = near(filter(from, to));
-    if near.is_empty() {
-        text.push_str("; `mtls edges -o name` lists all");
-    } else {
-        text.push_str("; there are: ");
-        text.push_str(&near.join(", "));
+        let near: Vec<_> = near.take(5).map(output::edge_name).collect();
+        if near.is_empty() {
+            text.push_str("; `mtls edges -o name` lists all");
+        } else {
+            text.push_str("; there are: ");
+            text.push_str(&near.join(", "));
+        }
+        text
     }
-    text
 }

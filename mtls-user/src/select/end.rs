@@ -52,6 +52,30 @@ pub(crate) enum End {
     Network(IpNet),
 }
 
+impl End {
+    /// The namespace that was named.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Namespace(name) => Some(name),
+            Self::Workload { namespace, .. } => namespace.as_deref(),
+            Self::Any(_) | Self::Network(_) => None,
+        }
+    }
+
+    /// The same, of this namespace where none was named.
+    pub(crate) fn within(mut self, default: Option<&str>) -> Self {
+        if let Self::Workload {
+            namespace, kind, ..
+        } = &mut self
+            && namespace.is_none()
+            && *kind != Some(Kind::Node)
+        {
+            *namespace = default.map(Into::into);
+        }
+        self
+    }
+}
+
 impl FromStr for End {
     type Err = String;
 

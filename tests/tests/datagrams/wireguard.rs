@@ -42,7 +42,7 @@ impl<'a> End<'a> {
         })
     }
 
-    fn start(&self, peer: &End<'_>, endpoint: Option<String>) -> Result<Process> {
+    fn start(&self, peer: &End<'_>, endpoint: Option<&str>) -> Result<Process> {
         let program = mtls_tests::bin::system("wireguard-go").context("no wireguard-go")?;
         let mut command = Command::new(program);
         command.args(["-f", &self.name]);
@@ -58,7 +58,7 @@ impl<'a> End<'a> {
         let mut set = wg(&["set", &self.name, "listen-port", &port, "private-key"]);
         set.arg(&self.secret);
         set.args(["peer", &peer.public, "allowed-ips", &allowed]);
-        if let Some(endpoint) = &endpoint {
+        if let Some(endpoint) = endpoint {
             set.args(["endpoint", endpoint]);
         }
         self.pod.start(set)?.succeed(PATIENCE)?;
@@ -93,7 +93,7 @@ fn wireguard_is_sealed_and_has_its_name() -> Result<()> {
     let (from, to) = (End::new(web, 1, dir)?, End::new(db, 2, dir)?);
     let _server = to.start(&from, None)?;
     await_udp(db, PORT)?;
-    let client = from.start(&to, Some(format!("{}:{PORT}", db.v4())))?;
+    let client = from.start(&to, Some(&format!("{}:{PORT}", db.v4())))?;
     let service = db.enter(|| UdpSocket::bind((to.inner, 9_000)))??;
     service.set_read_timeout(Some(PATIENCE))?;
     let asker = web.enter(|| UdpSocket::bind((from.inner, 0)))??;

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use mtls_tests::nodes::{MTLS, Nodes, edge, until};
+use mtls_tests::nodes::{MTLS, Nodes, edge, items, until};
 use serde_json::{Value, json};
 
 use super::shop::{CALLS, SHOP, client};
@@ -146,6 +146,16 @@ pub(super) fn everywhere(nodes: &Nodes) -> Result<Vec<Value>> {
         &admin(nodes),
         &["edges", "-A", "-o", "json"],
     )?)
+}
+
+/// The connections between two workloads of the shop.
+pub(super) fn connections(nodes: &Nodes, from: &str, to: &str) -> Result<Vec<Value>> {
+    let ask = [
+        "flows", "-n", SHOP, "--from", from, "--to", to, "-o", "json",
+    ];
+    let asked = plugin(nodes, &admin(nodes), &ask)?;
+    let list: Value = serde_json::from_slice(&asked.stdout)?;
+    Ok(items(&list).cloned().collect())
 }
 
 /// A kubeconfig of somebody who may do nothing but what the chart gives them.

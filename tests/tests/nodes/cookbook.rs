@@ -16,7 +16,7 @@ use super::{N, cluster};
 
 /// The namespace that the pages ask about.
 const STORE: &str = "store";
-const PAGES: [&str; 2] = ["cookbook.md", "cluster.md"];
+const PAGES: [&str; 3] = ["README.md", "docs/cookbook.md", "docs/cluster.md"];
 const PROMPT: &str = "    $ kubectl mtls ";
 
 /// The servers of the pages, and their client's connections, which both nodes have seen.
@@ -54,8 +54,13 @@ fn printed(nodes: &Nodes, block: &Block) -> Result<Vec<String>> {
     command.env("LC_ALL", "C.UTF-8");
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // 1 and 4 are answers of the gate.
-    ensure!(matches!(output.status.code(), Some(0 | 1 | 4)), "{text}");
+    let is_answer = match output.status.code() {
+        Some(0) => true,
+        // A violation.
+        Some(1) => block.command.starts_with("check "),
+        _ => false,
+    };
+    ensure!(is_answer, "{text}");
     Ok(text
         .lines()
         .map(|line| line.trim_end().to_owned())
@@ -69,9 +74,7 @@ fn the_pages_show_what_a_cluster_answers() -> Result<()> {
     store(nodes)?;
     let write = std::env::var_os("MTLS_DOCS").is_some_and(|value| value == "write");
     for page in PAGES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../docs")
-            .join(page);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(page);
         let mut text = std::fs::read_to_string(&path)?;
         let blocks = blocks(&text, PROMPT);
         ensure!(!blocks.is_empty(), "{page} asks nothing of a cluster");

@@ -29,9 +29,15 @@ fn cpu(nodes: &Nodes, node: &str, pid: &str) -> Result<f64> {
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
 fn what_it_costs() -> Result<()> {
     let nodes = cluster()?;
+    let mut before = Vec::new();
     for node in ["node1", "node2"] {
         let pid = nodes.run(node, "pgrep", &["-x", "mtls"])?;
         let pid = pid.lines().next().context("no daemon")?.to_owned();
+        before.push((node, cpu(nodes, node, &pid)?, pid));
+    }
+    std::thread::sleep(Duration::from_secs(WATCHED));
+    for (node, before, pid) in before {
+        let cpu = (cpu(nodes, node, &pid)? - before) / WATCHED as f64;
         let file = |name: &str| nodes.run(node, "cat", &[&format!("/proc/{pid}/{name}")]);
         let field = |text: &str, key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key))?.trim();
@@ -39,9 +45,6 @@ fn what_it_costs() -> Result<()> {
         };
         let memory = field(&file("smaps_rollup")?, "Pss:").context("no Pss")? / 1024.0;
         let peak = field(&file("status")?, "VmHWM:").context("no VmHWM")? / 1024.0;
-        let before = cpu(nodes, node, &pid)?;
-        std::thread::sleep(Duration::from_secs(WATCHED));
-        let cpu = (cpu(nodes, node, &pid)? - before) / WATCHED as f64;
         println!(
             "{node}: the daemon has {memory:.1} MiB (PSS; {peak:.1} MiB resident at most) and takes \
              {cpu:.1} milli-CPU"

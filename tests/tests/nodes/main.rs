@@ -89,7 +89,11 @@ fn expect(nodes: &Nodes, node: &str, src: &str, dst: &str, wanted: &Value) -> Re
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
 fn every_connection_is_what_it_is_on_both_nodes_and_counted_once() -> Result<()> {
     let nodes = cluster()?;
-    for (way, suffix) in [("by-cluster-ip", ""), ("by-headless", "-headless")] {
+    for (way, suffix) in [
+        ("by-cluster-ip", ""),
+        ("by-headless", "-headless"),
+        ("by-ipv6", "-ipv6"),
+    ] {
         let script = format!(
             "for i in $(seq {N}); do mtls13 mutual{suffix}; mtls12 mutual{suffix}; mtls13 near{suffix}
              tls single{suffix}; http plain{suffix}; mail mail{suffix}; done"
@@ -117,6 +121,12 @@ fn every_connection_is_what_it_is_on_both_nodes_and_counted_once() -> Result<()>
         let mail = edge(&edges, way, "mail").context("no edge to the mail server")?;
         let reason = mail["reason"].as_str().unwrap_or_default();
         assert!(reason.contains("asked for TLS"), "{reason}");
+    }
+    let six = asked::connections(nodes, "by-ipv6", "plain")?;
+    ensure!(!six.is_empty(), "no connection by IPv6");
+    for flow in &six {
+        let ip = flow["dst"]["ip"].as_str().unwrap_or_default();
+        ensure!(ip.starts_with("fd00:244:"), "{flow:#}");
     }
     Ok(())
 }

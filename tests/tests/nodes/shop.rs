@@ -76,6 +76,8 @@ pub(super) fn open(nodes: &Nodes) -> Result<()> {
         all.push(service(&server, server.name, json!({})));
         let headless = format!("{}-headless", server.name);
         all.push(service(&server, &headless, json!({"clusterIP": "None"})));
+        let six = format!("{}-ipv6", server.name);
+        all.push(service(&server, &six, json!({"ipFamilies": ["IPv6"]})));
     }
     let ported = servers().into_iter().find(|server| server.name == "ported");
     let mut node_port = service(

@@ -164,10 +164,16 @@ async fn edges(
         .answer(match (&scope, namespace) {
             (Scope::Namespace(own), _) => api::edges(all, |edge| api::edge(edge, own)),
             (Scope::Cluster, None) => all,
-            (Scope::Cluster, Some(wanted)) => api::edges(all, |edge| {
-                let ends = [edge.src.namespace(), edge.dst.namespace()];
-                ends.contains(&Some(wanted)).then(|| edge.clone())
-            }),
+            (Scope::Cluster, Some(wanted)) => {
+                // Who may see everything sees how much of it is watched, too.
+                let watched = all.edges.watched;
+                let mut some = api::edges(all, |edge| {
+                    let ends = [edge.src.namespace(), edge.dst.namespace()];
+                    ends.contains(&Some(wanted)).then(|| edge.clone())
+                });
+                some.edges.watched = watched;
+                some
+            }
         })
         .await
 }

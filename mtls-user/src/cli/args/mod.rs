@@ -133,6 +133,9 @@ pub(super) struct Explain {
     /// The client, and the server with or without its port; or the id of a connection (mtls flows).
     #[arg(required = true, num_args = 1..=2, value_names = ["FROM|ID", "TO[:PORT]"])]
     pub(super) what: Vec<String>,
+    /// The namespace of ends that are written without one, and that a cluster is asked about.
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
     /// A saved answer or a capture to read instead of asking the daemon.
     #[arg(long = "from", value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
