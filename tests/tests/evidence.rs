@@ -58,7 +58,8 @@ impl Ground {
             )?;
         }
         let config = cluster.kubeconfig()?.display().to_string();
-        let mut all = vec!["--netns-dir", "/nonexistent", "--no-cri"];
+        let nowhere = scene.node.empty_dir()?;
+        let mut all = vec!["--netns-dir", &nowhere, "--no-cri"];
         all.extend(["--kubeconfig", &config, "--node-name", "n1"]);
         all.extend(args);
         let daemon = Daemon::start_over(&scene.node, &all)?;

@@ -43,7 +43,8 @@ impl Ground {
             "ports": [{"name": "http", "containerPort": 8080}]}, {"name": proxy, "image": "x"}]);
         cluster.run_pod("shop", db, &scene.db.v4().to_string())?;
         let config = cluster.kubeconfig()?.display().to_string();
-        let mut args = vec!["--netns-dir", "/nonexistent", "--no-cri"];
+        let nowhere = scene.node.empty_dir()?;
+        let mut args = vec!["--netns-dir", &nowhere, "--no-cri"];
         args.extend(["--kubeconfig", &config, "--node-name", "n1"]);
         let daemon = Daemon::start_over(&scene.node, &args)?;
         let ground = Self {
