@@ -61,18 +61,21 @@ pub(crate) fn bench_three_lines(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// None waits for another.
+/// The lines do not wait for one another, but the next run waits for all of them, as it does where a
+/// connection is locked: without that, a processor would have those of several runs fetched at once.
 #[inline(always)]
 fn lines<const STATE: bool>(ctx: &TcContext) {
     let Some(rotation) = ROTATION.get_ptr_mut(0) else {
         return;
     };
     // SAFETY: benchmarks run on one CPU at a time.
-    let at = unsafe { (*rotation).offset } as usize & 0x7f;
+    let rotation = unsafe { &mut *rotation };
+    let at = rotation.offset as usize & 0x7f;
     let ports = ctx.data() + at;
     if ports + 4 > ctx.data_end() {
         return;
     }
+    let mut read = 0;
     // SAFETY: compared with the packet's end above.
     let ports = unsafe { (ports as *const u32).read_unaligned() };
     let hash = (ports as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -83,17 +86,25 @@ fn lines<const STATE: bool>(ctx: &TcContext) {
             // SAFETY: a value of an array map.
             unsafe {
                 let first = &raw mut (*flow).opened;
-                first.write_volatile(first.read_volatile() ^ 1);
                 let second = &raw mut (*flow).halves[1].isn;
-                second.write_volatile(second.read_volatile() ^ 1);
+                let (one, two) = (first.read_volatile(), second.read_volatile());
+                first.write_volatile(one ^ 1);
+                second.write_volatile(two ^ 1);
+                read = one | two as u64;
             }
         }
     }
     if let Some(line) = BUCKETS.get_ptr_mut(bucket) {
         let word = line.cast::<u64>();
         // SAFETY: a value of an array map. The lowest bits hold the state, which stays empty.
-        unsafe { word.write_volatile(word.read_volatile() ^ 1 << 40) };
+        unsafe {
+            let old = word.read_volatile();
+            word.write_volatile(old ^ 1 << 40);
+            read |= old;
+        }
     }
+    // Always 0.
+    rotation.next = rotation.next.wrapping_add((read >> 63) as u32);
 }
 
 /// `SHIFT`: 0 for the sender's port, 16 for the receiver's.
