@@ -79,9 +79,9 @@ pub(crate) fn table(out: &mut String, grams: &[Gram]) -> Result<()> {
     writeln!(
         out,
         "\n## QUIC and DTLS\n\n\
-         The captures in `tests/datagrams`, by what their peers knew; [datagrams.md](datagrams.md) has\n\
-         the rule. What is undecided hides it by padding.\n\n\
-         | | what it is | client | flows | right | undecided | wrong | verdicts |\n\
+         The captures in `tests/datagrams`, by ground truth. The rule is in [datagrams.md](datagrams.md). Undecided\n\
+         flows hide the answer by padding.\n\n\
+         | | ground truth | client | flows | right | undecided | wrong | verdicts |\n\
          |---|---|---|---|---|---|---|---|"
     )?;
     let mut rows: BTreeMap<_, Vec<&Gram>> = BTreeMap::new();

@@ -123,9 +123,9 @@ fn cost(out: &mut String, cases: &[Case]) -> Result<()> {
     writeln!(
         out,
         "\n## What waiting for a second record costs\n\n\
-         Every TLS 1.3 flow that is `mtls` by the shape of its handshake. *Before* is when the client's\n\
-         first encrypted record began, which alone used to decide; *after* is when the verdict was\n\
-         there. Payload bytes of both sides and milliseconds since the first packet.\n\n\
+         All TLS 1.3 flows that are `mtls` by the shape of their handshake. *Before* is the start of the client's\n\
+         first encrypted record, which used to decide alone; *after* is when the verdict was reached. Payload bytes\n\
+         of both sides and milliseconds, counted from the first packet.\n\n\
          | client | flows | decided in the same segment | only at the end | bytes before | bytes after | ms before | ms after |\n\
          |---|---|---|---|---|---|---|---|"
     )?;
