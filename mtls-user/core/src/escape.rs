@@ -1,6 +1,7 @@
 //! Text that is safe wherever it is shown: on a terminal, in a log line, in a table.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Whether a character is obeyed or passed over by whatever shows it: controls, marks of direction,
 /// and what prints as nothing (Unicode 17: Cc, Cf, Zl, Zp, Default_Ignorable_Code_Point).
@@ -29,6 +30,45 @@ pub fn escape(text: &str, max: usize) -> Cow<'_, str> {
         }
         if is_hidden(c) {
             out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+/// Several lines, however long, with what is hidden in each written as `\u{…}`.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    rewritten(text, |c, out| out.extend(c.escape_unicode()))
+}
+
+/// JSON with what is hidden in its strings as `\uXXXX` (RFC 8259 §7): its value is the same.
+pub fn json(text: &str) -> Cow<'_, str> {
+    rewritten(text, |c, out| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    })
+}
+
+/// YAML whose strings are in double quotes, likewise (YAML 1.2.2 §5.7).
+pub fn yaml(text: &str) -> Cow<'_, str> {
+    rewritten(text, |c, out| {
+        let _ = write!(out, "\\U{:08x}", u32::from(c));
+    })
+}
+
+/// `text` with `write` called for what is hidden in its lines.
+fn rewritten(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');
+    if text.bytes().all(is_plain) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        if c != '\n' && is_hidden(c) {
+            write(c, &mut out);
         } else {
             out.push(c);
         }
@@ -73,6 +113,25 @@ mod tests {
         }
         assert!(escape(&"é".repeat(10_000), MAX).len() < 300);
         assert!(escape(&"\u{1b}".repeat(10_000), MAX).len() < 300);
+    }
+
+    #[test]
+    fn a_document_says_the_same_when_it_is_escaped() {
+        for c in (0..=0x10_ffff)
+            .filter_map(char::from_u32)
+            .filter(|c| is_hidden(*c))
+        {
+            let value = serde_json::json!({ "a": format!("x{c}y") });
+            let raw = serde_json::to_string_pretty(&value).unwrap();
+            let text = json(&raw);
+            assert!(text.is_ascii() && !text.contains('\u{7f}'), "{c:?}: {text}");
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, value);
+        }
+        assert_eq!(json("\"é\"\n"), "\"é\"\n");
+        assert_eq!(json("\"\u{e0041}\""), "\"\\udb40\\udc41\"");
+        assert_eq!(yaml("\"\u{e0041}\u{9b}\""), "\"\\U000e0041\\U0000009b\"");
+        assert_eq!(lines("a\u{9b}\nb\r"), "a\\u{9b}\nb\\u{d}");
     }
 
     #[test]

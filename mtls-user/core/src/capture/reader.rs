@@ -119,6 +119,10 @@ impl Capture {
             Snoop::parse(head).map(|(snoop, header)| (Format::Snoop(snoop), header))
         } else if PcapNg::recognizes(magic) {
             Ok((Format::PcapNg(PcapNg::default()), 0))
+        } else if matches!(magic[0], b'{' | b'[') {
+            bail!(
+                "it is JSON and no capture: `mtls classify` and `mtls record` read packets, and other verbs (--from) answers that were saved"
+            );
         } else {
             bail!(
                 "neither pcap, pcapng nor snoop (nor gzip or zstd of one): it begins with {magic:02x?}"

@@ -65,13 +65,17 @@ impl Exchange {
     }
 }
 
-/// Why plaintext is to be expected here, when a known product asks.
+/// The reason of what a client asks in plaintext that calls itself the kubelet. Anybody can; whether it
+/// is the kubelet, only its address says.
+pub const CLAIMED_PROBE: &str = "unencrypted http/1.1; the client calls itself a kubelet's probe";
+
+/// Who asks in plaintext, by what a known product calls itself.
 pub(super) fn by_nature(info: &HttpInfo) -> Option<&'static str> {
     let agent = info.user_agent.as_deref()?;
     if agent.starts_with("kube-probe/") {
-        Some("a kubelet's probe, which is plaintext by nature")
+        Some(CLAIMED_PROBE)
     } else if agent.starts_with("Prometheus/") {
-        Some("a Prometheus scrape in plaintext")
+        Some("unencrypted http/1.1; the client calls itself Prometheus")
     } else {
         None
     }

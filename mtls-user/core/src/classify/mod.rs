@@ -30,4 +30,5 @@ pub use api::{Finding, Piece, Progress, Side};
 pub(crate) use classifier::Certainty;
 pub use classifier::Classifier;
 pub use datagram::{DatagramClassifier, Gram};
+pub use exchange::CLAIMED_PROBE;
 pub use sessions::{Context, Sessions};

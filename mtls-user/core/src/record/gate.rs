@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::word::vocabulary;
-use super::{Peer, SCHEMA, Time, Transport, Verdict, Watched, Word};
+use super::{NamespaceCoverage, Peer, SCHEMA, Time, Transport, Verdict, Watched, Word};
 
 vocabulary! {
     /// What a gate comes to.
@@ -98,6 +98,10 @@ pub struct GateReport {
     /// How much could be seen; null of a capture.
     #[serde(default)]
     pub watched: Option<Watched>,
+    /// With `--strict-ready`: how much of the servers' namespaces was watched, and since when; empty where
+    /// no daemon said so.
+    #[serde(default)]
+    pub namespaces: Vec<NamespaceCoverage>,
     /// Why not enough was seen; empty where enough was.
     pub not_enough: Vec<String>,
     /// What was found, violations first.
@@ -115,6 +119,7 @@ impl Default for GateReport {
             connections: 0,
             seconds: 0,
             watched: None,
+            namespaces: Vec::new(),
             not_enough: Vec::new(),
             items: Vec::new(),
         }

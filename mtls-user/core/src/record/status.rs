@@ -135,8 +135,48 @@ pub struct PodCoverage {
     pub watched: u64,
     /// Of those: the others, at most 100 of them, and why.
     pub unwatched: Vec<UnwatchedPod>,
+    /// Of those by namespace, at most 1,000 namespaces.
+    pub namespaces: Vec<NamespaceCoverage>,
     /// Samples that were lost within the window.
     pub samples_lost: u64,
+}
+
+/// How much of a namespace's pods is watched, and for how long it has been.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NamespaceCoverage {
+    /// The namespace.
+    pub namespace: SmolStr,
+    /// Its pods with an interface that is watched or should be.
+    pub pods: u64,
+    /// Of those: pods whose interface is watched.
+    pub watched: u64,
+    /// Since when the first of them has been watched; null where none is.
+    pub since_first: Option<Time>,
+    /// Since when every one of them has been watched; null where none is.
+    pub since_last: Option<Time>,
+}
+
+impl NamespaceCoverage {
+    /// Adds a pod that has been watched since then, or that is not.
+    pub fn add(&mut self, since: Option<Time>) {
+        self.and(&Self {
+            pods: 1,
+            watched: u64::from(since.is_some()),
+            since_first: since,
+            since_last: since,
+            ..Self::default()
+        });
+    }
+
+    /// Adds what another node has of the same namespace.
+    pub fn and(&mut self, other: &Self) {
+        self.pods += other.pods;
+        self.watched += other.watched;
+        let first = [self.since_first, other.since_first];
+        self.since_first = first.into_iter().flatten().min();
+        self.since_last = self.since_last.max(other.since_last);
+    }
 }
 
 /// A pod that is not watched.

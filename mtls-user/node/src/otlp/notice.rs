@@ -212,7 +212,8 @@ impl Notice {
             };
             object.insert(key.to_string(), value);
         }
-        format!("{}\n", serde_json::Value::Object(object))
+        let line = serde_json::Value::Object(object).to_string();
+        format!("{}\n", mtls_core::escape::json(&line))
     }
 }
 
