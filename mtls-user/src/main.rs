@@ -2,6 +2,8 @@
 //!
 //! The rooms stand from the bottom up: each uses only those above it, which a test checks.
 
+mod usage;
+
 mod output;
 
 mod select;

@@ -8,6 +8,7 @@ use mtls_core::record::{EdgeList, Gate};
 use super::args::Check;
 use crate::gate::{self, Enough, Rules};
 use crate::source::{Source, block_on};
+use crate::usage::{Usage, wrong};
 
 /// Not enough was seen.
 const NOT_ENOUGH: u8 = 4;
@@ -19,10 +20,14 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
     // Files are read before anything is judged: a wrong one is no verdict.
     let mut rules = Rules::new(args.require, args.min_tls);
     if let Some(path) = &args.rules {
-        rules = rules.read(path, list.generated)?;
+        rules = rules
+            .read(path, list.generated)
+            .map_err(|error| meant(&error))?;
     }
     if let Some(path) = &args.allow {
-        rules.allow(path, list.generated)?;
+        rules
+            .allow(path, list.generated)
+            .map_err(|error| meant(&error))?;
     }
     let filter = args.select.filter();
     filter.apply(&mut list.items, list.generated);
@@ -34,7 +39,8 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
             .or(filter.since.map(|since| since.time(list.generated))),
     };
     let report = if args.strict_ready {
-        gate::ready(&list, args.select.namespaces(), enough)
+        let statuses = block_on(source.told())?;
+        gate::ready(&list, args.select.namespaces(), &statuses, enough)
     } else {
         gate::check(&list, &rules, enough)
     };
@@ -42,6 +48,9 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
     // The exit code is the gate's, which takes a silent node into account.
     let _ = super::answered(list.nodes.as_ref());
     if args.strict_ready && args.output == gate::Report::Text {
+        if report.namespaces.is_empty() {
+            super::print(NOT_SAID)?;
+        }
         super::print(NOT_SEEN)?;
     }
     Ok(match report.outcome.known() {
@@ -50,6 +59,14 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
         Some(Gate::NotEnough) | None => ExitCode::from(NOT_ENOUGH),
     })
 }
+
+/// A file of rules that cannot be read is wrong usage, and must not look like a violation.
+fn meant(error: &anyhow::Error) -> Usage {
+    Usage(format!("{error:#}"))
+}
+
+const NOT_SAID: &str =
+    "not known here: how many of the servers' pods were watched, and since when\n";
 
 /// What no observer of packets can promise.
 const NOT_SEEN: &str = "not seen: clients that did not connect in this time; pods of other nodes; \
@@ -60,10 +77,9 @@ fn begin(args: &Check, source: &Source) -> anyhow::Result<Option<EdgeList>> {
     let Some(wait) = args.wait else {
         return Ok(None);
     };
-    anyhow::ensure!(
-        matches!(source, Source::Node(_) | Source::Cluster(..)),
-        "--for waits for traffic, and a file has no more to come"
-    );
+    if !source.is_live() {
+        return wrong("--for waits for traffic, and neither a file nor the past has more to come");
+    }
     let list = block_on(source.edges())?;
     std::thread::sleep(wait);
     Ok(Some(list))

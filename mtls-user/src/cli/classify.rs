@@ -13,6 +13,7 @@ use serde::Serialize;
 const MAX_ROWS: usize = 1_000_000;
 
 pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
+    args.select.names_no_source()?;
     let filter = args.select.filter();
     let lines = args.output.format == Format::Jsonl && filter.last.is_none();
     let mut rows = Vec::new();
@@ -105,6 +106,10 @@ impl Listing for Shown {
     fn name(flow: &FlowRecord) -> String {
         output::flow_name(flow)
     }
+
+    fn line(flow: &FlowRecord) -> Option<String> {
+        Some(output::flow_line(flow))
+    }
 }
 
 /// JSON lines, written in large pieces.
@@ -124,9 +129,8 @@ impl<W: Write> Lines<W> {
     }
 
     fn line(&mut self, record: &FlowRecord) -> io::Result<()> {
-        // A vector takes what a writer behind checks of room would take far longer for.
-        serde_json::to_writer(&mut self.text, record)?;
-        self.text.push(b'\n');
+        let line = output::json(record, false)?;
+        self.text.extend(line.as_bytes());
         if self.text.len() >= Self::PIECE {
             self.out.write_all(&self.text)?;
             self.text.clear();

@@ -7,8 +7,9 @@ use mtls_core::record::{Change, EdgeChange, EdgeKey, EdgeList, EdgeRecord, List,
 use serde::Serialize;
 
 use super::args::{Diff, Output};
-use crate::output::{self, Listing, Look, Screen, Sheet, Style};
+use crate::output::{self, Format, Listing, Look, Screen, Sheet, Style};
 use crate::source::{Source, block_on};
+use crate::usage::wrong;
 
 /// The changes, as they are to be shown.
 #[derive(Serialize)]
@@ -37,12 +38,17 @@ impl Listing for Shown {
 }
 
 pub(super) fn run(args: &Diff) -> anyhow::Result<ExitCode> {
+    args.select.names_no_source()?;
     let filter = args.select.filter();
     let read = |file: &std::path::Path| -> anyhow::Result<EdgeList> {
         let mut list = block_on(Source::File(file.into()).edges())?;
         filter.apply(&mut list.items, list.generated);
         Ok(list)
     };
+    let stdin = std::path::Path::new("-");
+    if args.before == stdin && args.after == stdin {
+        return wrong("standard input is one answer: name a file for the other");
+    }
     let (before, after) = (read(&args.before)?, read(&args.after)?);
     show(&before, &after, &args.output, args.fail_on_worse)
 }
@@ -54,6 +60,9 @@ pub(super) fn show(
     output: &Output,
     fail: bool,
 ) -> anyhow::Result<ExitCode> {
+    if matches!(output.format, Format::Wide | Format::Linkerd) {
+        return wrong("a table of changes has no other columns: leave -o out");
+    }
     let index = |list: &EdgeList| -> BTreeMap<EdgeKey, EdgeRecord> {
         let edges = list.items.iter();
         edges.map(|edge| (edge.key(), edge.clone())).collect()

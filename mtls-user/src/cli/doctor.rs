@@ -18,7 +18,7 @@ pub(super) fn run(args: &Doctor, whom: &Source) -> anyhow::Result<ExitCode> {
         _ => (checks(), Some(mtls_node::pods::node_name(None))),
     };
     let text = match &args.format {
-        Format::Table | Format::Wide => output::doctor(&checks),
+        Format::Table => output::doctor(&checks),
         format => output::document(&super::list(node, &checks), &checks, format)?,
     };
     super::print(&text)?;

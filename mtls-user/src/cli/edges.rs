@@ -12,6 +12,7 @@ use super::print;
 use crate::output::{self, Format, Listing, Look, Screen, Sheet, Style};
 use crate::select::Filter;
 use crate::source::{Source, block_on};
+use crate::usage::wrong;
 
 /// How often `--watch` asks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -49,6 +50,13 @@ pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
             "mtls: edges are between workloads: pods and their addresses are told apart by `mtls flows` with the same filters"
         );
     }
+    let stdin = Source::File("-".into());
+    if source == stdin && args.baseline.as_deref() == Some(std::path::Path::new("-")) {
+        return wrong("standard input is one answer: name a file for the baseline");
+    }
+    if args.watch && source.period().is_none() {
+        return wrong("a file has no news to watch: leave --watch out");
+    }
     let list = block_on(first_or_second(args, &source, &filter))?;
     if let Some(file) = &args.baseline {
         let before = block_on(ask(&Source::File(file.clone()), &filter))?;
@@ -70,7 +78,7 @@ async fn first_or_second(
 ) -> anyhow::Result<EdgeList> {
     match (ask(source, filter).await, args.select.second(source)) {
         (Err(error), Some(second)) => {
-            eprintln!("mtls: {error:#}");
+            eprintln!("mtls: {}", output::safe_long(&format!("{error:#}")));
             eprintln!("mtls: asking the metrics that MTLS_PROMETHEUS names instead");
             ask(&second, filter).await
         }
@@ -126,7 +134,7 @@ fn watch(
             // A document for each change would be no document.
             if args.output.format == Format::Json {
                 for edge in &list.items {
-                    super::print_json_one(edge, false)?;
+                    print(&output::json(edge, false)?)?;
                 }
             } else {
                 show(args, list, headers)?;

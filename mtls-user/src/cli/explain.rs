@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use mtls_core::record::{EdgeList, Explanation, FlowRecord, List, Time};
 
-use super::Usage;
 use super::args::Explain;
 use crate::cluster::Namespace;
 use crate::explain;
 use crate::output::{self, Format};
 use crate::select::{End, Filter, Ports, Test};
 use crate::source::{Source, block_on};
+use crate::usage::{Usage, wrong};
 
 pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
     let namespace = args.namespace.as_deref();
@@ -21,10 +21,10 @@ pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
             let ends = Ends::new(from, to, namespace)?;
             of_edges(&source(args, whom, ends.namespace()), &ends)?
         }
-        _ => bail!("write FROM TO[:PORT], or the id of a connection"),
+        _ => wrong("write FROM TO[:PORT], or the id of a connection")?,
     };
     let text = match &args.format {
-        Format::Table | Format::Wide => {
+        Format::Table => {
             let all: Vec<_> = explained.iter().map(explain::text).collect();
             all.join("\n")
         }
@@ -67,15 +67,13 @@ fn of_id(source: &Source, id: &str) -> anyhow::Result<(Time, Vec<Explanation>)> 
 /// The edges between two ends, the worst first.
 fn of_edges(source: &Source, ends: &Ends<'_>) -> anyhow::Result<(Time, Vec<Explanation>)> {
     let filter = ends.filter();
-    let mut list = block_on(source.edges())?;
+    let (mut list, flows) = block_on(source.both())?;
     let all = list.clone();
     filter.apply(&mut list.items, list.generated);
     output::sort_edges(&mut list.items);
     ensure!(!list.items.is_empty(), "{}", ends.unknown(&all));
     // A file of edges has no connections, and a daemon may have been told to remember none.
-    let mut flows = block_on(source.flows())
-        .map(|list| list.items)
-        .unwrap_or_default();
+    let mut flows = flows.map(|list| list.items).unwrap_or_default();
     filter.apply(&mut flows, list.generated);
     let explained = list
         .items

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::args::Inventory as Args;
 use crate::inventory;
-use crate::output::{self, Listing, Look, Screen, Sheet};
+use crate::output::{self, Format, Listing, Look, Screen, Sheet};
 use crate::source::{Source, block_on};
+use crate::usage::wrong;
 
 /// The workloads, as they are to be shown.
 #[derive(Serialize)]
@@ -59,6 +60,11 @@ impl Listing for Certificates {
 }
 
 pub(super) fn run(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
+    if args.certificates && args.output.format == Format::Cyclonedx {
+        return wrong(
+            "the bill of materials has workloads and certificates: leave --certificates out",
+        );
+    }
     let mut list: FlowList = block_on(args.select.source(whom)?.flows())?;
     let filter = args.select.with(&args.either);
     filter.apply(&mut list.items, list.generated);

@@ -28,6 +28,7 @@ use smol_str::SmolStr;
 
 use crate::cluster::Namespace;
 use crate::source::{NoDaemon, Source};
+use crate::usage::Usage;
 use args::{Args, Verb};
 use mtls_core::record::{List, Nodes, Time};
 
@@ -39,11 +40,6 @@ const NO_DAEMON: u8 = 3;
 const PARTIAL: u8 = 4;
 /// The name that kubectl looks for when it is called as `kubectl mtls`.
 const PLUGIN: &str = "kubectl-mtls";
-
-/// The command line cannot be meant so.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
 
 /// Runs the program with this process's arguments.
 pub(crate) fn main() -> ExitCode {
@@ -143,17 +139,6 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
 fn list<T>(node: Option<SmolStr>, rows: &[T]) -> List<&T> {
     let generated = Time::from_nanos(mtls_node::clock::now());
     List::new(node, generated, rows.iter().collect())
-}
-
-/// Prints one object as JSON.
-fn print_json_one<T: serde::Serialize>(value: &T, pretty: bool) -> anyhow::Result<()> {
-    let mut text = if pretty {
-        serde_json::to_string_pretty(value)?
-    } else {
-        serde_json::to_string(value)?
-    };
-    text.push('\n');
-    print(&text)
 }
 
 /// Prints text; unlike `print!`, a closed pipe is an error to be handled.

@@ -18,16 +18,18 @@ use super::args::Record;
 use crate::recording::{Limits, Recorder, Summary};
 use crate::source::capture::{self, Unread};
 use crate::source::{Source, block_on};
+use crate::usage::wrong;
 
 pub(super) fn run(args: &Record, whom: &Source) -> anyhow::Result<ExitCode> {
     let source = args.select.source(whom)?;
     let summary = match &source {
         Source::File(path) => {
-            ensure!(
-                !is_same(path, &args.write),
-                "{} is the capture itself: write to another file",
-                args.write.display()
-            );
+            if is_same(path, &args.write) {
+                let shown = args.write.display();
+                return wrong(format!(
+                    "{shown} is the capture itself: write to another file"
+                ));
+            }
             replace(&args.write, |to| of_capture(path, recorder(args, to)?))?
         }
         source => block_on(live(args, source))?,
@@ -74,10 +76,11 @@ fn recorder(args: &Record, to: &Path) -> anyhow::Result<Recorder<Out>> {
     let shown = args.write.display();
     let out: Box<dyn Write> = if to == Path::new("-") {
         let out = io::stdout();
-        ensure!(
-            !out.is_terminal(),
-            "a capture is not for a terminal: name a file with -w, or pipe it into a program"
-        );
+        if out.is_terminal() {
+            return wrong(
+                "a capture is not for a terminal: name a file with -w, or pipe it into a program",
+            );
+        }
         Box::new(out)
     } else {
         // There is in it what was on the wire: for its owner alone.

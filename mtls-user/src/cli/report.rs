@@ -12,7 +12,7 @@ pub(super) fn run(args: &ReportTo, whom: &Source) -> anyhow::Result<ExitCode> {
     let key = args.sign.as_ref();
     let key = key.map(|key| Key::read(key, args.password_file.as_deref()));
     let key = key.transpose()?;
-    report::prepare(&args.dir)?;
+    report::check(&args.dir)?;
     let source = args.select.source(whom)?;
     let words: Vec<_> = std::env::args().skip(1).collect();
     let question = Question {

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
         return ready(&status);
     }
     super::print(&match &args.format {
-        Format::Table | Format::Wide => output::status(&status),
+        Format::Table => output::status(&status),
         format => output::document(&status, std::slice::from_ref(&status), format)?,
     })?;
     Ok(ExitCode::SUCCESS)
@@ -32,7 +32,7 @@ fn of_all(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
     let (statuses, nodes) = block_on(whom.statuses())?;
     if !args.live && !args.ready {
         super::print(&match &args.format {
-            Format::Table | Format::Wide => {
+            Format::Table => {
                 let each = statuses.iter().map(|status| {
                     let node = status.node.as_deref().unwrap_or("?");
                     format!("node {}\n{}", output::safe(node), output::status(status))

@@ -11,11 +11,15 @@ use super::args::Tap;
 use crate::output::{self, Format, Style};
 use crate::select::Filter;
 use crate::source::{Source, block_on};
+use crate::usage::wrong;
 
 /// Most flows remembered as printed.
 const REMEMBERED: usize = 65_536;
 
 pub(super) fn run(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
+    if args.output.sort_by.is_some() {
+        return wrong("what has no end is not sorted: `mtls flows` has --sort-by");
+    }
     block_on(stream(args, whom))
 }
 
@@ -78,7 +82,7 @@ impl Printer<'_> {
             return Ok(true);
         }
         let format = &self.args.output.format;
-        let for_people = matches!(format, Format::Table | Format::Wide | Format::Logfmt);
+        let for_people = matches!(format, Format::Table | Format::Logfmt);
         // People want each verdict once; programs get every event.
         if for_people {
             match flow.event.as_ref().and_then(Word::known) {
@@ -97,9 +101,9 @@ impl Printer<'_> {
         }
         let text = match format {
             Format::Table => output::tap_line(flow, Style::of_locale()) + "\n",
-            Format::Wide | Format::Logfmt => output::flow_line(flow) + "\n",
+            Format::Logfmt => output::flow_line(flow) + "\n",
             Format::Name => output::flow_name(flow) + "\n",
-            Format::Json | Format::Jsonl => serde_json::to_string(&**flow)? + "\n",
+            Format::Json | Format::Jsonl => output::json(&**flow, false)?,
             format => output::document(&**flow, &[&**flow], format)?,
         };
         super::print(&text)?;

@@ -29,7 +29,7 @@ pub(super) fn run(args: &VersionOf, whom: &Source) -> anyhow::Result<ExitCode> {
         daemon: daemon.as_ref().ok().cloned(),
     };
     let text = match &args.format {
-        Format::Table | Format::Wide => {
+        Format::Table => {
             let daemon = match &daemon {
                 Ok(versions) => safe(versions).into_owned(),
                 Err(error) => format!("none answers: {}", safe(&format!("{error:#}"))),

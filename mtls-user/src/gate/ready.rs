@@ -1,14 +1,24 @@
 //! `mtls check --strict-ready`: what would break if a namespace took mutual TLS alone, as Istio's
 //! STRICT or Linkerd's `all-authenticated` does.
 
+use std::collections::BTreeMap;
+
+use mtls_core::classify::CLAIMED_PROBE;
 use mtls_core::record::{
-    EdgeList, EdgeRecord, Exempt, Finding, GateFinding, GateReport, Level, Transport, Verdict, Word,
+    EdgeList, EdgeRecord, Exempt, Finding, GateFinding, GateReport, Level, NamespaceCoverage,
+    Status, Transport, Verdict, Word,
 };
 
 use super::{Enough, conclude, found, reason, seconds};
 
-/// What breaks on the servers' side of `namespaces`; of all, where there are none.
-pub(crate) fn ready(list: &EdgeList, namespaces: &[String], enough: Enough) -> GateReport {
+/// What breaks on the servers' side of `namespaces`; of all, where there are none. `statuses` are those
+/// of the daemons, where one was asked.
+pub(crate) fn ready(
+    list: &EdgeList,
+    namespaces: &[String],
+    statuses: &[Status],
+    enough: Enough,
+) -> GateReport {
     let mut report = GateReport {
         node: list.node.clone(),
         generated: list.generated,
@@ -16,11 +26,23 @@ pub(crate) fn ready(list: &EdgeList, namespaces: &[String], enough: Enough) -> G
         watched: (list.window_seconds > 0).then_some(list.watched),
         ..GateReport::default()
     };
-    let within = |edge: &&EdgeRecord| {
-        let namespace = edge.dst.namespace();
+    let within = |namespace: Option<&str>| {
         namespaces.is_empty() || namespaces.iter().any(|name| namespace == Some(name))
     };
-    for edge in list.items.iter().filter(within) {
+    let mut watched = BTreeMap::<_, NamespaceCoverage>::new();
+    for own in statuses
+        .iter()
+        .flat_map(|status| &status.coverage.namespaces)
+    {
+        if within(Some(&own.namespace)) {
+            let all = watched.entry(&own.namespace).or_default();
+            all.namespace.clone_from(&own.namespace);
+            all.and(own);
+        }
+    }
+    report.namespaces = watched.into_values().collect();
+    let edges = list.items.iter();
+    for edge in edges.filter(|edge| within(edge.dst.namespace())) {
         report.edges += 1;
         report.connections += edge.verdict_counts.values().sum::<u64>();
         report.items.extend(breaks(edge));
@@ -38,7 +60,10 @@ fn breaks(edge: &EdgeRecord) -> Vec<GateFinding> {
             Some(Verdict::Tls) => (Level::Violation, Finding::OneWay),
             _ => (Level::Undecided, Finding::NotSeen),
         };
-        let reason = reason(edge, verdict);
+        let mut reason = reason(edge, verdict);
+        if reason == CLAIMED_PROBE {
+            reason.push_str(", and its address is not known to be the node's");
+        }
         items.push(found(edge, level, finding, Some(verdict), Some(*n), reason));
     }
     for (class, n) in &edge.exempt_counts {

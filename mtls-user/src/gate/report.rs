@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use mtls_core::record::{Finding, Gate, GateFinding, GateReport, Level, Vocabulary};
+use mtls_core::record::{
+    Finding, Gate, GateFinding, GateReport, Level, NamespaceCoverage, Vocabulary,
+};
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
-use crate::output::{Screen, Sheet, ago, end_path, safe, took};
+use crate::output::{Screen, Sheet, ago, end_path, json, safe, took};
 
 /// How it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -27,9 +29,9 @@ pub(crate) enum Report {
 pub(crate) fn write(report: &GateReport, format: Report) -> anyhow::Result<String> {
     Ok(match format {
         Report::Text => text(report),
-        Report::Json => serde_json::to_string_pretty(report)? + "\n",
+        Report::Json => json(report, true)?,
         Report::Junit => junit(report)?,
-        Report::Sarif => serde_json::to_string_pretty(&sarif(report))? + "\n",
+        Report::Sarif => json(&sarif(report), true)?,
         Report::Github => github(report),
     })
 }
@@ -80,6 +82,39 @@ fn summary(report: &GateReport) -> String {
     line
 }
 
+/// `shop: 3 of 4 pods watched, the first for 2h, all 3 for 8m20s`.
+fn watched(report: &GateReport, one: &NamespaceCoverage) -> String {
+    let now = report.generated.as_nanos();
+    let mut line = format!(
+        "{}: {} of {} pods watched",
+        safe(&one.namespace),
+        one.watched,
+        one.pods
+    );
+    let (Some(first), Some(last)) = (one.since_first, one.since_last) else {
+        return line;
+    };
+    // Writing to a String cannot fail.
+    let _ = if ago(first, now) == ago(last, now) {
+        write!(line, ", for {}", ago(last, now))
+    } else {
+        let (first, last) = (ago(first, now), ago(last, now));
+        write!(
+            line,
+            ", the first for {first}, all {} for {last}",
+            one.watched
+        )
+    };
+    if now.saturating_sub(last.as_nanos()) / 1_000_000_000 < report.seconds {
+        let _ = write!(
+            line,
+            ": less than the {} looked back on",
+            took(report.seconds)
+        );
+    }
+    line
+}
+
 fn text(report: &GateReport) -> String {
     let mut sheet = Sheet::new(vec!["LEVEL", "FROM", "TO", "PORT", "CONNS", "LAST", "WHY"]);
     for item in &report.items {
@@ -104,6 +139,9 @@ fn text(report: &GateReport) -> String {
     for why in &report.not_enough {
         let _ = writeln!(sheet.below, "not enough: {}", safe(why));
     }
+    for namespace in &report.namespaces {
+        let _ = writeln!(sheet.below, "{}", watched(report, namespace));
+    }
     let _ = writeln!(sheet.below, "{}", summary(report));
     sheet.text(true, Screen::of_stdout())
 }
@@ -115,7 +153,9 @@ fn junit(report: &GateReport) -> anyhow::Result<String> {
             None => TestCaseStatus::success(),
             Some((kind, message)) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_type(kind).set_message(message);
+                status
+                    .set_type(safe(kind).into_owned())
+                    .set_message(message);
                 status
             }
         };

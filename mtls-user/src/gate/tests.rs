@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use mtls_core::record::{
-    Coverage, EdgeList, EdgeRecord, Exempt, Gate, Kind, Level, Mark, Peer, SCHEMA, Span, Tally,
-    Time, Verdict, Watched, Workload,
+    Coverage, EdgeList, EdgeRecord, Exempt, Gate, Kind, Level, Mark, NamespaceCoverage, Peer,
+    SCHEMA, Span, Status, Tally, Time, Verdict, Watched, Workload,
 };
 
 use super::*;
@@ -236,7 +236,7 @@ fn strict_would_break_what_is_not_mutual() {
     let mut all = mixed();
     all.items[0].exempt_counts =
         [(Exempt::Scrape.into(), 3), (Exempt::KubeletProbe.into(), 9)].into();
-    let report = ready(&all, &["data".into()], STRICT);
+    let report = ready(&all, &["data".into()], &[], STRICT);
     let found: Vec<_> = report
         .items
         .iter()
@@ -247,13 +247,76 @@ fn strict_would_break_what_is_not_mutual() {
         [("violation", 3), ("violation", 8), ("undecided", 1)]
     );
     assert_eq!(
-        ready(&all, &["ops".into()], STRICT).outcome.known(),
+        ready(&all, &["ops".into()], &[], STRICT).outcome.known(),
         Some(Gate::NotEnough)
     );
     assert_eq!(
-        ready(&good(), &["data".into()], STRICT).outcome.known(),
+        ready(&good(), &["data".into()], &[], STRICT)
+            .outcome
+            .known(),
         Some(Gate::Pass)
     );
+}
+
+/// A client that calls itself a probe gives the same answer everywhere: in clear, and not known to be one.
+#[test]
+fn what_calls_itself_a_probe_is_no_probe_for_that() {
+    let mut claimed = list(vec![edge("cart", 8080, &[(Verdict::Plaintext, 1)])]);
+    claimed.items[0].reason = Some(mtls_core::classify::CLAIMED_PROBE.into());
+    let report = ready(&claimed, &[], &[], STRICT);
+    assert_eq!(report.outcome.known(), Some(Gate::Violation));
+    let reason = &report.items[0].reason;
+    assert!(reason.contains("calls itself") && reason.contains("not known to be the node's"));
+    assert!(!reason.contains("by nature"), "{reason}");
+    // Of the kubelet itself it is exempt, and breaks nothing.
+    let mut probe = good();
+    probe.items[0].exempt_counts = [(Exempt::KubeletProbe.into(), 9)].into();
+    let report = ready(&probe, &[], &[], STRICT);
+    assert_eq!(report.outcome.known(), Some(Gate::Pass));
+}
+
+#[test]
+fn strict_ready_says_how_much_of_the_namespace_was_watched_and_how_long() {
+    let status = |since: i64, unwatched: u64| {
+        let mut own = NamespaceCoverage {
+            namespace: "data".into(),
+            ..NamespaceCoverage::default()
+        };
+        own.add(Some(Time::from_seconds(since)));
+        own.pods += unwatched;
+        let other = NamespaceCoverage {
+            namespace: "ops".into(),
+            ..own.clone()
+        };
+        let mut status = Status::default();
+        status.coverage.namespaces = vec![own, other];
+        status
+    };
+    let told = |statuses: &[Status]| {
+        let report = ready(&good(), &["data".into()], statuses, STRICT);
+        let text = write(&report, Report::Text).unwrap();
+        let line = text.lines().find(|line| line.starts_with("data: "));
+        (line.map(str::to_owned), report.namespaces.len())
+    };
+    let looked_back = "less than the 10m looked back on";
+    assert_eq!(told(&[]), (None, 0));
+    assert_eq!(
+        told(&[status(40, 0)]),
+        (
+            Some(format!("data: 1 of 1 pods watched, for 1m: {looked_back}")),
+            1
+        )
+    );
+    let two = format!("data: 2 of 3 pods watched, the first for 1m, all 2 for 10s: {looked_back}");
+    assert_eq!(told(&[status(40, 0), status(90, 1)]), (Some(two), 1));
+    let mut unwatched = status(40, 0);
+    unwatched.coverage.namespaces[0] = NamespaceCoverage {
+        namespace: "data".into(),
+        pods: 1,
+        ..NamespaceCoverage::default()
+    };
+    let none = Some("data: 0 of 1 pods watched".to_owned());
+    assert_eq!(told(&[unwatched]), (none, 1));
 }
 
 #[test]
@@ -306,7 +369,7 @@ fn every_format_is_read_by_who_it_is_for() {
     for report in [
         check(&all, &rules(Require::Mtls), STRICT),
         check(&good(), &rules(Require::Mtls), STRICT),
-        ready(&all, &["data".into()], STRICT),
+        ready(&all, &["data".into()], &[], STRICT),
         nothing,
     ] {
         for format in Report::value_variants() {

@@ -1,7 +1,7 @@
 //! What TLS has to be: a policy, of those that are built in or from a file, and what is below it.
 //!
 //! ```yaml
-//! name: ours
+//! name: ours                       # otherwise that of the file
 //! tls-versions: ["1.2", "1.3"]
 //! ciphers: [TLS_AES_256_GCM_SHA384]
 //! groups: [X25519MLKEM768, x25519]
@@ -33,6 +33,20 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("cnsa-2.0", include_str!("policies/cnsa-2.0.yaml")),
 ];
 
+/// Keys of one size, as records have them; of RSA any size has its name.
+const KEYS: [&str; 10] = [
+    "ecdsa-p256",
+    "ecdsa-p384",
+    "ecdsa-p521",
+    "ecdsa-secp256k1",
+    "ed25519",
+    "ed448",
+    "ml-dsa-44",
+    "ml-dsa-65",
+    "ml-dsa-87",
+    "dsa",
+];
+
 const VERSIONS: [&str; 6] = ["ssl2", "ssl3", "1.0", "1.1", "1.2", "1.3"];
 
 /// What TLS has to be.
@@ -40,6 +54,7 @@ const VERSIONS: [&str; 6] = ["ssl2", "ssl3", "1.0", "1.1", "1.2", "1.3"];
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Policy {
     /// What it is called.
+    #[serde(default)]
     pub(crate) name: SmolStr,
     tls_versions: Option<Vec<SmolStr>>,
     ciphers: Option<Vec<SmolStr>>,
@@ -82,7 +97,7 @@ impl FromStr for Policy {
     /// A built-in policy by its name, or the one in a file.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some((_, yaml)) = BUILT_IN.iter().find(|(name, _)| *name == text) {
-            return Self::parse(yaml).map_err(|error| format!("{error:#}"));
+            return Self::parse(yaml, text).map_err(|error| format!("{error:#}"));
         }
         let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");
@@ -103,12 +118,28 @@ impl Policy {
         ensure!(of.is_file(), "{shown} is no file");
         ensure!(of.len() <= MAX, "{shown}: a policy has at most 1 MiB");
         let text = std::fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
-        Self::parse(&text).with_context(|| format!("{shown} is no policy"))
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        Self::parse(&text, &stem).with_context(|| format!("{shown} is no policy"))
     }
 
-    fn parse(yaml: &str) -> anyhow::Result<Self> {
-        let policy: Self = serde_saphyr::from_str(yaml)?;
-        ensure!(!policy.name.is_empty(), "it has no name");
+    /// Reads a policy, which is called `name` where it does not say what it is called.
+    fn parse(yaml: &str, name: &str) -> anyhow::Result<Self> {
+        let mut policy: Self = serde_saphyr::from_str(yaml)?;
+        if policy.name.is_empty() {
+            policy.name = name.into();
+        }
+        ensure!(
+            policy.min_days_left >= 0,
+            "`min-days-left: {}` lets certificates be past their date: write 0 or more days",
+            policy.min_days_left
+        );
+        for key in policy.keys.iter().flatten() {
+            ensure!(
+                is_key(key),
+                "`{key}` is no key: write {}, rsa-3072 or, for a least size, rsa-3072+",
+                KEYS.join(", ")
+            );
+        }
         for version in policy.tls_versions.iter().flatten() {
             ensure!(
                 VERSIONS.contains(&version.as_str()),
@@ -237,6 +268,19 @@ impl Policy {
     }
 }
 
+/// Whether there are keys that are called so.
+fn is_key(text: &str) -> bool {
+    let rsa = text.strip_prefix("rsa-");
+    let bits = rsa.and_then(|bits| bits.strip_suffix('+').unwrap_or(bits).parse::<u32>().ok());
+    // A curve without a name has its object identifier.
+    let curve = text.strip_prefix("ecdsa-").unwrap_or_default();
+    let is_oid = |text: &str| {
+        let parts: Vec<_> = text.split('.').collect();
+        parts.len() > 2 && parts.iter().all(|part| part.parse::<u64>().is_ok())
+    };
+    KEYS.contains(&text) || bits.is_some_and(|bits| bits > 0) || is_oid(curve)
+}
+
 /// Whether a key is one that is allowed: `rsa-2048+` is RSA of at least 2048 bits.
 fn takes(allowed: &str, key: &str) -> bool {
     let Some(least) = allowed.strip_suffix('+') else {
@@ -275,13 +319,18 @@ mod tests {
     #[test]
     fn a_wrong_policy_says_what_is_wrong_with_it() {
         for (yaml, says) in [
-            ("tls-versions: [\"1.2\"]", "name"),
+            ("min-days-left: -5", "0 or more"),
+            ("min-days-left: soon", "min"),
+            ("keys: [rsa2048]", "rsa-3072+"),
+            ("keys: [ecdsa-p256+]", "ecdsa-p256"),
+            ("keys: [rsa-big+]", "no key"),
+            ("keys: [ecdsa-p257]", "no key"),
             ("name: x\ntls-versions: [\"1.4\"]", "1.3"),
             ("name: x\nciphers: [AES256-SHA]", "IANA"),
             ("name: x\ngroups: [P-256]", "x25519"),
             ("name: x\ncolours: [red]", "colours"),
         ] {
-            let error = format!("{:#}", Policy::parse(yaml).unwrap_err());
+            let error = format!("{:#}", Policy::parse(yaml, "file").unwrap_err());
             assert!(error.contains(says), "{yaml}: {error}");
         }
         let error = "strict".parse::<Policy>().unwrap_err();
@@ -289,6 +338,20 @@ mod tests {
             error.contains("cnsa-2.0") && error.contains("file"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_that_says_no_name_is_called_as_it_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ours.yaml");
+        for (yaml, name) in [
+            ("keys: [rsa-3072+, ecdsa-1.3.36.3.3.2.8.1.1.7]", "ours"),
+            ("name: theirs\nmin-days-left: 0", "theirs"),
+        ] {
+            std::fs::write(&path, yaml).unwrap();
+            let policy: Policy = path.to_str().unwrap().parse().unwrap();
+            assert_eq!(policy.name, name);
+        }
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, bail, ensure};
-use serde::Serialize;
+use anyhow::Context;
+use mtls_core::escape::is_hidden;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_saphyr::DoubleQuoted;
 
 use super::path::{Path, Template, columns};
 use super::sheet::{Screen, Sheet};
 use super::text;
+use crate::usage::{Usage, wrong};
 
 /// How an answer is written.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -40,6 +43,22 @@ pub(crate) enum Format {
     JsonPath(Template),
 }
 
+/// The forms of every list.
+pub(crate) const LIST: [&str; 9] = [
+    "table",
+    "wide",
+    "json",
+    "jsonl",
+    "yaml",
+    "csv",
+    "name",
+    "custom-columns",
+    "jsonpath",
+];
+
+/// The forms of an answer that is no list of rows.
+pub(crate) const DOCUMENT: [&str; 5] = ["table", "json", "jsonl", "yaml", "jsonpath"];
+
 impl FromStr for Format {
     type Err = String;
 
@@ -61,13 +80,42 @@ impl FromStr for Format {
             ("cyclonedx", None) => Self::Cyclonedx,
             ("custom-columns", Some(spec)) => Self::Columns(columns(spec)?),
             ("jsonpath", Some(template)) => Self::JsonPath(template.parse()?),
-            _ => {
-                return Err(
-                    "write table, wide, json, jsonl, yaml, csv, name, linkerd, logfmt, cyclonedx, custom-columns=NAME:PATH,… or jsonpath=TEMPLATE"
-                        .into(),
-                );
-            }
+            _ => return Err(format!("`{text}` is no format")),
         })
+    }
+}
+
+impl Format {
+    /// Reads one of the forms that an answer has; a wrong one lists them.
+    pub(crate) fn read(text: &str, forms: &[&str]) -> Result<Self, String> {
+        let word = text.split('=').next().unwrap_or_default();
+        if forms.contains(&word) {
+            let with = |argument: &str| {
+                let bare = !text.contains('=');
+                bare.then(|| format!("write {word}={argument}"))
+            };
+            let missing = match word {
+                "custom-columns" => with("NAME:PATH,…, as in custom-columns=FROM:.src.name"),
+                "jsonpath" => with("TEMPLATE, as in jsonpath={.items[*].verdict}"),
+                _ => None,
+            };
+            return missing.map_or_else(|| text.parse(), Err);
+        }
+        Err(format!("write {}", spelled(forms)))
+    }
+}
+
+/// The forms with what their arguments are, as the help and errors list them.
+pub(crate) fn spelled(forms: &[&str]) -> String {
+    let spelled = forms.iter().map(|word| match *word {
+        "custom-columns" => "custom-columns=NAME:PATH,…",
+        "jsonpath" => "jsonpath=TEMPLATE",
+        word => word,
+    });
+    let spelled: Vec<_> = spelled.collect();
+    match spelled.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => spelled.concat(),
     }
 }
 
@@ -121,19 +169,25 @@ pub(crate) fn list<L: Listing>(
         Format::Name => list
             .items()
             .iter()
-            .map(|item| L::name(item) + "\n")
+            .map(|item| mtls_core::escape::lines(&L::name(item)).into_owned() + "\n")
             .collect(),
         Format::Logfmt => {
             let lines = list.items().iter();
             let lines = lines.map(|item| L::line(item).map(|line| line + "\n"));
-            lines
-                .collect::<Option<String>>()
-                .context("-o logfmt is of connections: `mtls flows`, `mtls tap`")?
+            let lines = lines.collect::<Option<String>>();
+            lines.ok_or_else(|| {
+                Usage("-o logfmt is of connections: `mtls flows`, `mtls tap`".into())
+            })?
         }
         Format::Cyclonedx => {
-            let bill = list.bill();
-            let bill = bill.context("-o cyclonedx is of `mtls inventory`")?;
-            serde_json::to_string_pretty(&bill)? + "\n"
+            let none = || {
+                Usage(
+                    "-o cyclonedx is of `mtls inventory`, of workloads and certificates at once"
+                        .into(),
+                )
+            };
+            let bill = list.bill().ok_or_else(none)?;
+            text::json(&bill, true)?
         }
         Format::Columns(columns) => fields(list.items(), columns, headers)?,
         _ => document(&list, &list_items(&list)?, format)?,
@@ -159,22 +213,56 @@ pub(crate) fn document(
         Format::Jsonl => {
             let mut out = String::new();
             for item in items {
-                out.push_str(&serde_json::to_string(item)?);
-                out.push('\n');
+                out.push_str(&text::json(item, false)?);
             }
             out
         }
-        Format::Yaml => {
-            // By way of JSON: what is a string there is one here.
-            let yaml = serde_saphyr::to_string(&serde_json::to_value(document)?);
-            yaml.context("write YAML")?
-        }
+        Format::Yaml => yaml(document)?,
         Format::JsonPath(template) => template.fill(&serde_json::to_value(document)?)?,
-        Format::Json => serde_json::to_string_pretty(document)? + "\n",
-        _ => bail!(
-            "this answer is no list of rows: write -o table, json, jsonl, yaml or jsonpath=TEMPLATE"
-        ),
+        Format::Json => text::json(document, true)?,
+        _ => return wrong(format!("this answer has -o {}", spelled(&DOCUMENT))),
     })
+}
+
+/// YAML, with what is hidden as escapes in double quotes. A key cannot be put into these: a document
+/// that has such a key is in the flow style, which is JSON's.
+fn yaml(document: &impl Serialize) -> anyhow::Result<String> {
+    // By way of JSON: what is a string there is one here.
+    let value = serde_json::to_value(document)?;
+    let text = if has_hidden_key(&value) {
+        serde_json::to_string_pretty(&value)? + "\n"
+    } else {
+        serde_saphyr::to_string(&Quoted(&value)).context("write YAML")?
+    };
+    Ok(mtls_core::escape::yaml(&text).into_owned())
+}
+
+fn has_hidden_key(value: &Value) -> bool {
+    match value {
+        Value::Array(all) => all.iter().any(has_hidden_key),
+        Value::Object(all) => all
+            .iter()
+            .any(|(key, one)| key.chars().any(is_hidden) || has_hidden_key(one)),
+        _ => false,
+    }
+}
+
+/// A value whose strings are in double quotes where something in them is hidden.
+struct Quoted<'a>(&'a Value);
+
+impl Serialize for Quoted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::String(text) if text.chars().any(is_hidden) => {
+                DoubleQuoted(text).serialize(serializer)
+            }
+            Value::Array(all) => serializer.collect_seq(all.iter().map(Quoted)),
+            Value::Object(all) => {
+                serializer.collect_map(all.iter().map(|(key, one)| (key, Quoted(one))))
+            }
+            plain => plain.serialize(serializer),
+        }
+    }
 }
 
 fn fields(
@@ -201,12 +289,13 @@ fn sort<T: Serialize>(items: &mut Vec<T>, field: &str) -> anyhow::Result<()> {
         Some(field) => (field, true),
         None => (field, false),
     };
-    let path: Path = field.parse().map_err(anyhow::Error::msg)?;
+    let path: Path = field.parse().map_err(Usage)?;
     let mut keyed = Vec::with_capacity(items.len());
-    let mut fields = None;
+    let (mut is_there, mut fields) = (false, None);
     for item in items.drain(..) {
         let value = serde_json::to_value(&item)?;
         let key = path.find(&value)?.first().map(|value| (*value).clone());
+        is_there |= key.is_some();
         let key = key.filter(|key| !key.is_null());
         let names = || {
             let names = value.as_object().into_iter().flat_map(|all| all.keys());
@@ -215,11 +304,12 @@ fn sort<T: Serialize>(items: &mut Vec<T>, field: &str) -> anyhow::Result<()> {
         fields.get_or_insert_with(names);
         keyed.push((key, item));
     }
-    ensure!(
-        keyed.is_empty() || keyed.iter().any(|(key, _)| key.is_some()),
-        "--sort-by {field}: no item has that field; there are {}",
-        fields.unwrap_or_default()
-    );
+    if !keyed.is_empty() && !is_there {
+        return wrong(format!(
+            "--sort-by {field}: no item has that field; there are {}",
+            fields.unwrap_or_default()
+        ));
+    }
     keyed.sort_by(|(a, _), (b, _)| {
         let missing = a.is_none().cmp(&b.is_none());
         let order = a.as_ref().zip(b.as_ref()).map(|(a, b)| compare(a, b));
@@ -246,27 +336,46 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_format_is_read_and_a_wrong_one_lists_them() {
-        for word in [
-            "table",
-            "wide",
-            "json",
-            "jsonl",
-            "yaml",
-            "csv",
-            "name",
-            "linkerd",
-            "logfmt",
-            "cyclonedx",
+    fn every_form_is_read_and_a_wrong_one_lists_those_of_the_answer() {
+        for word in LIST
+            .iter()
+            .chain(&DOCUMENT)
+            .chain(&["linkerd", "logfmt", "cyclonedx"])
+        {
+            let text = match *word {
+                "custom-columns" => "custom-columns=A:.b",
+                "jsonpath" => "jsonpath={.items}",
+                word => word,
+            };
+            Format::read(text, &[word]).unwrap();
+        }
+        for wrong in [
+            "xml",
+            "",
+            "json=x",
+            "custom-columns",
+            "custom-columns=A",
+            "jsonpath",
+            "jsonpath={",
         ] {
-            word.parse::<Format>().unwrap();
+            assert!(Format::read(wrong, &LIST).is_err(), "{wrong}");
         }
-        "custom-columns=A:.b".parse::<Format>().unwrap();
-        "jsonpath={.items}".parse::<Format>().unwrap();
-        for wrong in ["xml", "json=x", "custom-columns", "jsonpath={"] {
-            assert!(wrong.parse::<Format>().is_err(), "{wrong}");
+        let wrong = Format::read("csv", &DOCUMENT).unwrap_err();
+        assert_eq!(wrong, "write table, json, jsonl, yaml or jsonpath=TEMPLATE");
+    }
+
+    #[test]
+    fn yaml_has_the_values_that_json_has() {
+        for text in ["web", "a\u{9b}\u{202e}\u{e0041}\n\u{1b}: \"b'", "yes", "10"] {
+            let document = json!({ "a": [text, 1, null], text: { "b": text } });
+            let yaml = yaml(&document).unwrap();
+            assert!(
+                yaml.chars()
+                    .all(|c| c == '\n' || !mtls_core::escape::is_hidden(c))
+            );
+            let read: Value = serde_saphyr::from_str(&yaml).unwrap();
+            assert_eq!(read, document, "{yaml}");
         }
-        assert!("xml".parse::<Format>().unwrap_err().contains("yaml"));
     }
 
     #[test]
@@ -286,7 +395,12 @@ mod tests {
         assert_eq!(order(&items), [2, 0, 1]);
         sort(&mut items, "-n").unwrap();
         assert_eq!(order(&items), [0, 2, 1]);
-        let wrong = sort(&mut items, "m").unwrap_err().to_string();
+        // A field that nothing has is null, one that is not there is a mistake.
+        let mut nulls = vec![json!({ "n": null })];
+        sort(&mut nulls, "n").unwrap();
+        let wrong = sort(&mut items, "m").unwrap_err();
+        assert!(wrong.is::<Usage>());
+        let wrong = wrong.to_string();
         assert!(wrong.contains("at, n"), "{wrong}");
     }
 }

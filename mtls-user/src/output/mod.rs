@@ -26,10 +26,10 @@ pub(crate) use edges::{
 };
 pub(crate) use flow_rows::{flows, tap_header, tap_line};
 pub(crate) use flows::{classified, flow_line, flow_name};
-pub(crate) use format::{Format, Listing, Look, document, list};
+pub(crate) use format::{DOCUMENT, Format, LIST, Listing, Look, document, list, spelled};
 pub(crate) use inventory::{certificates, inventory, item_name};
 pub(crate) use sheet::{Screen, Sheet};
 pub(crate) use status::status;
 pub(crate) use style::{Style, exempt};
 use text::table;
-pub(crate) use text::{ago, safe, safe_long, took};
+pub(crate) use text::{ago, json, safe, safe_long, took};

@@ -54,7 +54,7 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "<none>".into(),
         Value::String(text) => safe(text).into_owned(),
-        other => other.to_string(),
+        other => mtls_core::escape::json(&other.to_string()).into_owned(),
     }
 }
 

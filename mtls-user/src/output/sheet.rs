@@ -1,8 +1,10 @@
 //! A table, before it is known how it is written.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement};
+use mtls_core::escape::{escape, lines};
 use mtls_core::record::{Mark, Word};
 
 use super::text;
@@ -56,8 +58,13 @@ impl Sheet {
         }
     }
 
-    /// Adds a row; `mark` colours its STATUS.
-    pub(crate) fn row(&mut self, cells: Vec<String>, mark: Option<&Word<Mark>>) {
+    /// Adds a row; `mark` colours its STATUS. Nothing in it is obeyed by a terminal.
+    pub(crate) fn row(&mut self, mut cells: Vec<String>, mark: Option<&Word<Mark>>) {
+        for cell in &mut cells {
+            if let Cow::Owned(escaped) = escape(cell, usize::MAX) {
+                *cell = escaped;
+            }
+        }
         let color = mark.map(|mark| match mark.known() {
             Some(Mark::Mutual) => Color::Green,
             Some(Mark::Clear) => Color::Red,
@@ -75,7 +82,7 @@ impl Sheet {
     pub(crate) fn text(&self, headers: bool, screen: Screen) -> String {
         let mut out = String::new();
         if headers {
-            out.push_str(&self.above);
+            out.push_str(&lines(&self.above));
         }
         if !self.rows.is_empty() {
             let last = self.columns.len().saturating_sub(1);
@@ -115,7 +122,7 @@ impl Sheet {
             }
         }
         if headers {
-            out.push_str(&self.below);
+            out.push_str(&lines(&self.below));
         }
         out
     }

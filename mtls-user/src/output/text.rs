@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use mtls_core::record::Time;
+use serde::Serialize;
 
 /// Longest cell or value, in bytes.
 const MAX: usize = 256;
@@ -19,6 +20,20 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
 /// The same of a sentence, which may be longer than a cell.
 pub(crate) fn safe_long(text: &str) -> String {
     mtls_core::escape::escape(text, MAX_SENTENCE).into_owned()
+}
+
+/// A value as JSON that no terminal obeys, in one line or in several, and a line break.
+pub(crate) fn json(value: &impl Serialize, pretty: bool) -> serde_json::Result<String> {
+    let mut text = if pretty {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    }?;
+    text.push('\n');
+    Ok(match mtls_core::escape::json(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => escaped,
+    })
 }
 
 /// `text` as the value of a field of a line.

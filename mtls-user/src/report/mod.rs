@@ -21,7 +21,7 @@ use crate::select::Filter;
 use crate::source::Source;
 
 pub(crate) use sign::Key;
-pub(crate) use write::{prepare, write};
+pub(crate) use write::{check, write};
 
 /// Most edges that are explained; beyond it they are listed only.
 const MOST_FINDINGS: usize = 200;
@@ -61,18 +61,14 @@ pub(crate) struct Question<'a> {
 /// Asks for everything.
 pub(crate) async fn gather(question: &Question<'_>) -> anyhow::Result<Report> {
     let Question { source, filter, .. } = question;
-    let mut edges = source.edges().await?;
+    // Saved edges and metrics have no connections; the page says so.
+    let (mut edges, mut flows) = source.both().await?;
     filter.apply(&mut edges.items, edges.generated);
     sort_edges(&mut edges.items);
-    // Saved edges and metrics have no connections; the page says so.
-    let mut flows = source.flows().await.ok();
     if let Some(flows) = &mut flows {
         filter.apply(&mut flows.items, flows.generated);
     }
-    let statuses = match source.statuses().await {
-        Ok((statuses, _)) => statuses,
-        Err(_) => Vec::new(),
-    };
+    let statuses = source.told().await?;
     let made = Time::from_nanos(mtls_node::clock::now());
     let source = match source {
         Source::Node(_) => "the daemon of this node".to_owned(),

@@ -1,7 +1,6 @@
 use mtls_core::record::{EdgeList, FlowList, Mark, SCHEMA, Status, Time};
 
-use super::write::prepare;
-use super::{Asked, Report, coverage, write};
+use super::{Asked, Report, check, coverage, write};
 use crate::output::fixtures::{hostile, list, mutual, status_of_a_node};
 use crate::output::sort_edges;
 
@@ -109,11 +108,52 @@ fn a_share_is_never_rounded_up() {
 fn a_directory_with_something_in_it_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let new = dir.path().join("a/b");
-    prepare(&new).unwrap();
-    prepare(&new).unwrap();
+    check(&new).unwrap();
+    assert!(!new.exists(), "what is looked at is not made");
+    std::fs::create_dir_all(&new).unwrap();
+    check(&new).unwrap();
     std::fs::write(new.join("mine"), "").unwrap();
-    assert!(prepare(&new).is_err());
-    assert!(prepare(&new.join("mine")).is_err());
+    for taken in [new.clone(), new.join("mine")] {
+        assert!(check(&taken).unwrap_err().is::<crate::usage::Usage>());
+    }
+}
+
+#[test]
+fn the_inventory_is_in_it_whole_and_its_sum_in_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = report(list(), vec![status_of_a_node()]);
+    let files = write(&report, dir.path(), None).unwrap();
+    assert!(files.contains(&"inventory.json"), "{files:?}");
+    let text = std::fs::read(dir.path().join("inventory.json")).unwrap();
+    let read: mtls_core::record::Inventory = serde_json::from_slice(&text).unwrap();
+    assert_eq!(
+        read,
+        crate::inventory::of(report.flows.clone().unwrap(), None)
+    );
+    assert!(!read.items.is_empty());
+    let manifest = std::fs::read_to_string(dir.path().join("SHA256SUMS")).unwrap();
+    for name in files.iter().filter(|name| **name != "SHA256SUMS") {
+        assert!(
+            manifest.contains(&format!("  {name}\n")),
+            "{name}: {manifest}"
+        );
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = report(list(), Vec::new());
+    // A file stands where a directory would be.
+    let place = dir.path().join("file");
+    std::fs::write(&place, "").unwrap();
+    assert!(write(&report, &place.join("audit"), None).is_err());
+    // One of its files cannot be written.
+    let place = dir.path().join("audit");
+    std::fs::create_dir_all(place.join("edges.json/mine")).unwrap();
+    assert!(write(&report, &place, None).is_err());
+    let left: Vec<_> = std::fs::read_dir(&place).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]

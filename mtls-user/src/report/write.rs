@@ -1,9 +1,10 @@
 //! The directory: the page, the same as CSV and JSON, the manifest and its signature.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use mtls_core::record::List;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -12,7 +13,9 @@ use super::page::page;
 use super::sign::Key;
 use super::{Report, sign};
 use crate::graph;
+use crate::inventory;
 use crate::output::{self, Look, Sheet, Style};
+use crate::usage::wrong;
 
 /// The page.
 const PAGE: &str = "report.html";
@@ -50,9 +53,8 @@ impl File {
         what: &'static str,
         value: &impl Serialize,
     ) -> anyhow::Result<Self> {
-        let mut bytes = serde_json::to_vec_pretty(value)?;
-        bytes.push(b'\n');
-        Ok(Self::new(name, what, bytes))
+        let text = output::json(value, true)?;
+        Ok(Self::new(name, what, text.into_bytes()))
     }
 
     fn csv(name: &'static str, what: &'static str, sheet: &Sheet) -> anyhow::Result<Self> {
@@ -60,19 +62,29 @@ impl File {
     }
 }
 
-/// Makes the directory; one that has something in it is somebody's.
-pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
+/// Whether a report can be written there: a directory that has something in it is somebody's.
+pub(crate) fn check(dir: &Path) -> anyhow::Result<()> {
     let shown = dir.display();
-    std::fs::create_dir_all(dir).with_context(|| format!("make the directory {shown}"))?;
-    let mut entries = std::fs::read_dir(dir).with_context(|| format!("read {shown}"))?;
-    ensure!(
-        entries.next().is_none(),
-        "{shown} is not empty: name a new directory for the report"
-    );
+    let mut entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return wrong(format!(
+                "{shown} is no directory: name a new one for the report"
+            ));
+        }
+        Err(error) => return Err(error).with_context(|| format!("read {shown}")),
+    };
+    if entries.next().is_some() {
+        return wrong(format!(
+            "{shown} is not empty: name a new directory for the report"
+        ));
+    }
     Ok(())
 }
 
-/// Writes everything into an empty directory; the names of the files, the page first.
+/// Writes everything into a new or an empty directory; the names of the files, the page first. Of one
+/// that could not be written, nothing is left.
 pub(crate) fn write(
     report: &Report,
     dir: &Path,
@@ -95,10 +107,23 @@ pub(crate) fn write(
     if let Some(signature) = signature {
         files.push(File::new("SHA256SUMS.minisig", "", signature.into_bytes()));
     }
-    for file in &files {
+    let is_new = !dir.exists();
+    let shown = dir.display();
+    std::fs::create_dir_all(dir).with_context(|| format!("make the directory {shown}"))?;
+    let written = files.iter().try_for_each(|file| {
         let path = dir.join(file.name);
-        std::fs::write(&path, &file.bytes).with_context(|| format!("write {}", path.display()))?;
+        std::fs::write(&path, &file.bytes).with_context(|| format!("write {}", path.display()))
+    });
+    if written.is_err() {
+        for file in &files {
+            // It may not be there, and nothing more can be done where it stays.
+            let _ = std::fs::remove_file(dir.join(file.name));
+        }
+        if is_new {
+            let _ = std::fs::remove_dir(dir);
+        }
     }
+    written?;
     Ok(files.iter().map(|file| file.name).collect())
 }
 
@@ -131,6 +156,12 @@ fn data(report: &Report) -> anyhow::Result<Vec<File>> {
             "flows.csv",
             "the connections as a table",
             &table,
+        )?);
+        let inventory = inventory::of(flows.clone(), None);
+        files.push(File::json(
+            "inventory.json",
+            "the inventory, as `mtls inventory -o json` has it",
+            &inventory,
         )?);
     }
     if !report.statuses.is_empty() {

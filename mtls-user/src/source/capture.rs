@@ -78,10 +78,22 @@ pub(crate) fn classify_and(
     path: &Path,
     inherit: bool,
     unread: &mut Unread,
+    sample: impl FnMut(&Decoded<'_>),
+    each: impl FnMut(FlowRecord),
+) -> anyhow::Result<bool> {
+    let shown = super::file::shown(path);
+    read(Capture::open(path)?, &shown, inherit, unread, sample, each)
+}
+
+/// The same of a capture that is open, and called `shown`.
+pub(super) fn read(
+    capture: Capture,
+    shown: &str,
+    inherit: bool,
+    unread: &mut Unread,
     mut sample: impl FnMut(&Decoded<'_>),
     mut each: impl FnMut(FlowRecord),
 ) -> anyhow::Result<bool> {
-    let capture = Capture::open(path)?;
     let bar = progress(capture.size());
     let mut decoder = Decoder::default();
     let limits = Limits {
@@ -136,11 +148,11 @@ pub(crate) fn classify_and(
     unread
         .link_types
         .extend(decoder.unknown_link_type.map(|link_type| link_type.0));
-    let summary = summary.with_context(|| format!("read {}", path.display()))?;
+    let summary = summary.with_context(|| format!("read {shown} as a capture"))?;
     if let Some(damage) = &summary.damage {
         eprintln!(
             "mtls: {}: {}; the flows before that are told",
-            safe(&path.display().to_string()),
+            safe(shown),
             safe(damage)
         );
     }

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use mtls_core::capture::Capture;
 use mtls_core::flow::Limits;
 use mtls_core::record::{
     EdgeList, EdgeRecord, Event, FlowList, FlowRecord, List, SCHEMA, Status, Time,
@@ -26,28 +28,56 @@ const MAX_FLOWS: usize = 1_000_000;
 const ALL: Duration = Duration::from_hours(24 * 366 * 500);
 
 /// What a file holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Saved {
     Edges(EdgeList),
     Flows(FlowList),
     Status(Box<Status>),
 }
 
-/// Reads a file of any of the kinds; `-` is standard input, which is an answer and no capture.
-pub(super) fn read(path: &Path) -> anyhow::Result<Saved> {
-    let shown = path.display();
-    let mut text = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().take(MAX + 1).read_to_end(&mut text)
-    } else {
-        let mut file = File::open(path).with_context(|| format!("read {shown}"))?;
-        (&mut file).take(4).read_to_end(&mut text)?;
-        if !is_json(&text) {
-            return of_capture(path);
-        }
-        file.take(MAX).read_to_end(&mut text)
+/// A file as messages name it.
+pub(super) fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => path.display().to_string(),
     }
-    .with_context(|| format!("read {shown}"))?;
+}
+
+/// What was on standard input, which can be read once and asked several times.
+static STDIN: Mutex<Option<Saved>> = Mutex::new(None);
+
+/// Reads a file of any of the kinds, known by its content; `-` is standard input.
+pub(super) fn read(path: &Path) -> anyhow::Result<Saved> {
+    if path != Path::new("-") {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (about, file) = opened.with_context(|| format!("read {}", path.display()))?;
+        let size = about.is_file().then_some(about.len());
+        return of_any(file, size, &shown(path));
+    }
+    // Nobody panics with the lock.
+    let mut known = STDIN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(saved) = &*known {
+        return Ok(saved.clone());
+    }
+    let saved = of_any(io::stdin(), None, &shown(path))?;
+    Ok(known.insert(saved).clone())
+}
+
+fn of_any(mut input: impl Read + 'static, size: Option<u64>, shown: &str) -> anyhow::Result<Saved> {
+    let mut text = Vec::new();
+    let read = || format!("read {shown}");
+    (&mut input)
+        .take(4)
+        .read_to_end(&mut text)
+        .with_context(read)?;
+    ensure!(!text.is_empty(), "{shown} is empty");
+    if !is_json(&text) {
+        let whole = io::Cursor::new(text).chain(input);
+        let capture = Capture::new(whole, size).with_context(read)?;
+        return of_capture(capture, shown)
+            .context("no answer that was saved with -o json or -o jsonl");
+    }
+    input.take(MAX).read_to_end(&mut text).with_context(read)?;
     ensure!(
         text.len() as u64 <= MAX,
         "{shown}: a saved answer has at most 1 GiB"
@@ -161,27 +191,33 @@ fn lines<'a>(all: impl Iterator<Item = anyhow::Result<&'a str>>) -> anyhow::Resu
     Ok(flow_list(items))
 }
 
-fn of_capture(path: &Path) -> anyhow::Result<Saved> {
+fn of_capture(capture: Capture, shown: &str) -> anyhow::Result<Saved> {
     let mut items = Vec::new();
     let mut dropped = 0_u64;
     let mut unread = capture::Unread::default();
     let inherit = Limits::default().inherit;
-    let whole = capture::classify(path, inherit, &mut unread, |flow| {
-        if items.len() < MAX_FLOWS {
-            items.push(flow);
-        } else {
-            dropped += 1;
-        }
-    })?;
+    let whole = capture::read(
+        capture,
+        shown,
+        inherit,
+        &mut unread,
+        |_| {},
+        |flow| {
+            if items.len() < MAX_FLOWS {
+                items.push(flow);
+            } else {
+                dropped += 1;
+            }
+        },
+    )?;
     unread.say();
     ensure!(
         dropped == 0,
-        "{} has more than {MAX_FLOWS} connections",
-        path.display()
+        "{shown} has more than {MAX_FLOWS} connections"
     );
     // Who asks a question of a part of a capture must know that it is one: an answer from it could
     // be taken for one about all of it.
-    ensure!(whole, "{} breaks off", path.display());
+    ensure!(whole, "{shown} breaks off");
     let directory = Directory::new();
     for flow in &mut items {
         pods::name_flow(&directory, flow);
@@ -196,7 +232,8 @@ fn flow_list(items: Vec<FlowRecord>) -> FlowList {
     FlowList {
         schema: SCHEMA,
         node,
-        generated: latest.unwrap_or_default(),
+        // Nothing was seen, as of now.
+        generated: latest.unwrap_or_else(|| Time::from_nanos(mtls_node::clock::now())),
         window_seconds: 0,
         nodes: None,
         watched: None,
@@ -236,12 +273,12 @@ impl Saved {
                 ensure!(
                     all.is_some(),
                     "{} counts more connections than a number can hold: it is no answer of mtls",
-                    path.display()
+                    shown(path)
                 );
                 Ok(list)
             }
             Self::Flows(list) => Ok(added_up(list)),
-            Self::Status(_) => bail!("{} holds {}, and no edges", path.display(), self.kind()),
+            Self::Status(_) => bail!("{} holds {}, and no edges", shown(path), self.kind()),
         }
     }
 
@@ -253,7 +290,7 @@ impl Saved {
             }
             _ => bail!(
                 "{} holds {}, which do not tell one connection from another: save `mtls flows -o json`",
-                path.display(),
+                shown(path),
                 self.kind()
             ),
         }
@@ -262,7 +299,7 @@ impl Saved {
     pub(super) fn status(self, path: &Path) -> anyhow::Result<Status> {
         match self {
             Self::Status(status) => Ok(*status),
-            _ => bail!("{} holds {}, and no status", path.display(), self.kind()),
+            _ => bail!("{} holds {}, and no status", shown(path), self.kind()),
         }
     }
 }

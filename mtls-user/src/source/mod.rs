@@ -24,6 +24,7 @@ pub(crate) use prometheus::Question;
 pub(crate) use tap::Tap;
 
 use crate::cluster::{self, Cluster, Namespace};
+use crate::usage::wrong;
 
 /// Nobody answers: the exit code says so.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,23 @@ impl Lines {
     }
 }
 
+/// An answer with each edge once, and marks that its counts bear out.
+fn whole(mut list: EdgeList) -> EdgeList {
+    list.items = EdgeRecord::fold(list.items);
+    vouched(list)
+}
+
+fn vouched(mut list: EdgeList) -> EdgeList {
+    list.items.iter_mut().for_each(EdgeRecord::vouch);
+    list
+}
+
 impl Source {
+    /// Whether daemons are asked, which say how they are.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Node(_) | Self::Cluster(..))
+    }
+
     /// How often it can have news for a screen; a file says the same every time.
     pub(crate) fn period(&self) -> Option<Duration> {
         match self {
@@ -81,20 +98,26 @@ impl Source {
 
     /// The edges, those of one node folded: an edge is there once.
     pub(crate) async fn edges(&self) -> anyhow::Result<EdgeList> {
-        let mut list: EdgeList = match self {
-            Self::Node(socket) => client::get(socket, "/v1/edges").await?,
-            Self::File(path) => file::read(path)?.edges(path)?,
-            Self::Prometheus(question) => prometheus::edges(question).await?,
+        Ok(match self {
+            Self::Node(socket) => whole(client::get(socket, "/v1/edges").await?),
+            Self::File(path) => whole(file::read(path)?.edges(path)?),
+            Self::Prometheus(question) => whole(prometheus::edges(question).await?),
             Self::Cluster(options, namespace) => {
-                Cluster::connect(options, namespace).await?.edges().await?
+                // A cluster's are folded as they come.
+                vouched(Cluster::connect(options, namespace).await?.edges().await?)
             }
+        })
+    }
+
+    /// The edges, and the connections that are remembered where it has them one by one: asked at once,
+    /// and so of a file the same ones, read once.
+    pub(crate) async fn both(&self) -> anyhow::Result<(EdgeList, Option<FlowList>)> {
+        let Self::File(path) = self else {
+            return Ok((self.edges().await?, self.flows().await.ok()));
         };
-        // A cluster's are folded as they come.
-        if !matches!(self, Self::Cluster(..)) {
-            list.items = EdgeRecord::fold(list.items);
-        }
-        list.items.iter_mut().for_each(EdgeRecord::vouch);
-        Ok(list)
+        let saved = file::read(path)?;
+        let flows = saved.clone().flows(path).ok();
+        Ok((whole(saved.edges(path)?), flows))
     }
 
     /// The connections that are remembered, the latest last.
@@ -102,7 +125,7 @@ impl Source {
         match self {
             Self::Node(socket) => client::get(socket, "/v1/flows").await,
             Self::File(path) => file::read(path)?.flows(path),
-            Self::Prometheus(_) => bail!("metrics have no connections: ask `mtls edges`"),
+            Self::Prometheus(_) => wrong("metrics have no connections: ask `mtls edges`"),
             Self::Cluster(options, namespace) => {
                 Cluster::connect(options, namespace).await?.flows().await
             }
@@ -131,14 +154,24 @@ impl Source {
         }
     }
 
+    /// The state of those who watch, as far as somebody says it: files and metrics do not, nor daemons
+    /// to whom may not ask them.
+    pub(crate) async fn told(&self) -> anyhow::Result<Vec<Status>> {
+        if !self.is_live() {
+            return Ok(Vec::new());
+        }
+        let told = self.statuses().await;
+        Ok(told.map_or_else(|_| Vec::new(), |(all, _)| all))
+    }
+
     /// The samples of all connections from now on, and what is said of these.
     pub(crate) async fn recording(&self) -> anyhow::Result<Tap> {
         match self {
             Self::Node(socket) => Ok(Tap::new(client::open(socket, "/v1/record").await?)),
-            Self::File(_) => bail!("nothing happens in a file"),
-            Self::Prometheus(_) => bail!("metrics have no packets: ask a node's daemon"),
-            Self::Cluster(..) => bail!(
-                "packets are recorded on their node: kubectl exec POD-OF-THE-DAEMON -- mtls record -w - > FILE.pcapng"
+            Self::File(_) => wrong("nothing happens in a file"),
+            Self::Prometheus(_) => wrong("metrics have no packets: ask a node's daemon"),
+            Self::Cluster(..) => wrong(
+                "packets are recorded on their node: kubectl exec POD-OF-THE-DAEMON -- mtls record -w - > FILE.pcapng",
             ),
         }
     }
@@ -154,11 +187,11 @@ impl Source {
                 let cluster = Cluster::connect(options, namespace).await?;
                 Ok(Lines::Cluster(cluster.tap().await?.into()))
             }
-            Self::File(path) => bail!(
+            Self::File(path) => wrong(format!(
                 "{} is a file, and nothing happens in it: ask `mtls flows --from {0}`",
                 path.display()
-            ),
-            Self::Prometheus(_) => bail!("nothing happens in metrics: ask `mtls edges`"),
+            )),
+            Self::Prometheus(_) => wrong("nothing happens in metrics: ask `mtls edges`"),
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::ffi::OsString;
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 
 use super::Args;
 use super::select::joined;
+use crate::output::{DOCUMENT, Format, LIST, spelled};
 
 /// How an end is written.
 const END: &str = "END: deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external, unknown.";
@@ -254,6 +255,7 @@ pub(in crate::cli) fn command() -> Command {
     let whole = Args::command().mut_args(|arg| arg.hide_short_help(true));
     whole.mut_subcommands(|verb| {
         let own = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
+        let forms = forms(verb.get_name());
         let takes_ends = verb.get_arguments().any(|arg| {
             let values = arg.get_value_names().unwrap_or_default();
             values.iter().any(|value| value.as_str().contains("END"))
@@ -277,10 +279,46 @@ pub(in crate::cli) fn command() -> Command {
         verb.after_help("Everything else, and examples: --help")
             .after_long_help(long)
             .mut_args(|arg| {
+                let arg = if arg.get_id() == "format" {
+                    formatted(arg, &forms)
+                } else {
+                    arg
+                };
                 let is_short = SHORT.contains(&arg.get_id().as_str());
                 arg.hide_short_help(!is_short)
             })
     })
+}
+
+/// The forms in which a verb's answer can be written.
+fn forms(verb: &str) -> Vec<&'static str> {
+    let list = |more: &[&'static str]| [&LIST[..], more].concat();
+    match verb {
+        "edges" => list(&["linkerd"]),
+        "flows" | "classify" => list(&["logfmt"]),
+        "inventory" => list(&["cyclonedx"]),
+        // The wide table of changes is the table.
+        "diff" => LIST.into_iter().filter(|form| *form != "wide").collect(),
+        // It has no end, and so no document with a head and items.
+        "tap" => [
+            "table", "json", "jsonl", "yaml", "name", "logfmt", "jsonpath",
+        ]
+        .into(),
+        _ => DOCUMENT.into(),
+    }
+}
+
+/// `-o` with these forms.
+fn formatted(arg: Arg, forms: &[&'static str]) -> Arg {
+    let long = format!("How it is written: {}", spelled(forms));
+    let first = forms.iter().take(5).copied();
+    let more = (forms.len() > 5).then_some("…");
+    let short: Vec<_> = first.chain(more).collect();
+    let short = short.join(", ");
+    let forms = forms.to_vec();
+    arg.value_parser(move |text: &str| Format::read(text, &forms))
+        .help(short)
+        .long_help(long)
 }
 
 /// The arguments as this program has them: what `linkerd viz`, `hubble` and `kubectl get` have before

@@ -139,7 +139,7 @@ pub(super) struct Explain {
     /// A saved answer or a capture to read instead of asking the daemon.
     #[arg(long = "from", value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
-    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    /// How it is written: `help::forms` has what each verb can.
     #[arg(
         short = 'o',
         long = "output",
@@ -337,7 +337,7 @@ pub(super) struct Status {
     /// Say nothing unless the daemon does not answer: for a start-up or liveness probe.
     #[arg(long, conflicts_with = "format")]
     pub(super) live: bool,
-    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    /// How it is written: `help::forms` has what each verb can.
     #[arg(
         short = 'o',
         long = "output",
@@ -349,7 +349,7 @@ pub(super) struct Status {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct VersionOf {
-    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    /// How it is written: `help::forms` has what each verb can.
     #[arg(
         short = 'o',
         long = "output",
@@ -361,7 +361,7 @@ pub(super) struct VersionOf {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
-    /// How to write the result: table, json, jsonl, yaml, jsonpath=….
+    /// How it is written: `help::forms` has what each verb can.
     #[arg(
         short = 'o',
         long = "output",

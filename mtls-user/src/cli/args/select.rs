@@ -10,6 +10,7 @@ use crate::cluster::Namespace;
 use crate::output::Format;
 use crate::select::{End, Filter, Ports, Since, Test, Wanted};
 use crate::source::Source;
+use crate::usage::wrong;
 
 /// How a file is distinguished from an end that is called like it.
 const FILES: [&str; 9] = [
@@ -76,13 +77,18 @@ impl FromStr for Origin {
         if is_path || FILES.iter().any(|ending| text.ends_with(ending)) {
             return Ok(Self::File(text.into()));
         }
-        text.parse().map(Self::End).map_err(|wrong: String| {
-            if Path::new(text).exists() {
-                format!("{wrong}; a file of that name is ./{text}")
-            } else {
-                wrong
-            }
-        })
+        let end = text.parse::<End>();
+        let is_plain = matches!(end, Err(_) | Ok(End::Workload { kind: None, .. }));
+        if !is_plain || !Path::new(text).is_file() {
+            return end.map(Self::End);
+        }
+        // It may be meant either way, and the answers would be about different traffic.
+        let name = text.rsplit('/').next().unwrap_or(text);
+        Err(format!(
+            "there is a file `{text}`: to read it (a capture: pcap, pcapng or snoop, plain, gzip or \
+             zstd; or an answer that was saved with -o json or -o jsonl), write ./{text}; for a \
+             workload of that name, write deploy/{name}, svc/{name} or pod/{name}"
+        ))
     }
 }
 
@@ -174,7 +180,7 @@ impl Select {
         let question = self.history.question(self.since);
         match (files.next(), files.next()) {
             (Some(_), _) if question.is_some() => {
-                anyhow::bail!("--from names a file, and --prometheus a server: one can be asked")
+                wrong("--from names a file, and --prometheus a server: one can be asked")
             }
             (None, _) if question.is_some() => Ok(question.map_or_else(
                 || whom.clone(),
@@ -192,23 +198,31 @@ impl Select {
                 }
                 (whom, _) => whom.clone(),
             }),
-            (Some(_), None) if matches!(whom, Source::Cluster(options, _) if options.is_asked_for()) =>
-            {
-                anyhow::bail!(
-                    "--from names a file, and -l, --context and the like a cluster: one can be asked"
+            (Some(_), None) if matches!(whom, Source::Cluster(options, _) if options.is_asked_for()) => {
+                wrong(
+                    "--from names a file, and -l, --context and the like a cluster: one can be asked",
                 )
             }
             (Some(file), None) => Ok(Source::File(file.clone())),
-            (Some(_), Some(_)) => anyhow::bail!("--from names several files: one can be read"),
+            (Some(_), Some(_)) => wrong("--from names several files: one can be read"),
         }
     }
 }
 
 impl Select {
+    /// Of a verb that names its files itself: an error where another source is named.
+    pub(in crate::cli) fn names_no_source(&self) -> anyhow::Result<()> {
+        let is_file = |from: &Origin| matches!(from, Origin::File(_));
+        if self.from.iter().any(is_file) || self.history.question(self.since).is_some() {
+            return wrong("the files are named without --from, and nothing else is asked");
+        }
+        Ok(())
+    }
+
     /// Who is asked where `first` does not answer.
     pub(in crate::cli) fn second(&self, first: &Source) -> Option<Source> {
-        let live = matches!(first, Source::Node(_) | Source::Cluster(..));
-        let question = self.history.second(self.since).filter(|_| live)?;
+        let question = self.history.second(self.since);
+        let question = question.filter(|_| first.is_live())?;
         Some(Source::Prometheus(Box::new(question)))
     }
 }
@@ -217,9 +231,7 @@ impl Select {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct Output {
-    /// table, wide, json, yaml, csv, name, …
-    ///
-    /// And jsonl, linkerd, logfmt, custom-columns=NAME:PATH,…, jsonpath=TEMPLATE.
+    /// How it is written: `help::forms` has what each verb can.
     #[arg(
         short = 'o',
         long = "output",
@@ -261,5 +273,17 @@ mod tests {
             assert!(matches!(end.parse(), Ok(Origin::End(_))), "{end}");
         }
         assert!("deploy//".parse::<Origin>().is_err());
+        // Tests run in the directory of the package.
+        for file in ["Cargo.toml", "src/main.rs"] {
+            let error = file.parse::<Origin>().unwrap_err();
+            assert!(error.contains(&format!("./{file}")), "{error}");
+            assert!(
+                error.contains("deploy/") && error.contains("pcapng"),
+                "{error}"
+            );
+        }
+        for end in ["deploy/Cargo.toml", "src"] {
+            assert!(matches!(end.parse(), Ok(Origin::End(_))), "{end}");
+        }
     }
 }
