@@ -76,7 +76,7 @@ fn a_recording_is_its_owners_alone_and_takes_nothing_else_down() -> Result<()> {
     std::fs::hard_link(&own, &link)?;
     for same in [&own, &link] {
         let answer = ask(&["record", "--from"], &[&own, write, same])?;
-        assert_eq!(answer.code, Some(1), "{answer:?}");
+        assert_eq!(answer.code, Some(2), "{answer:?}");
         assert!(answer.err.contains("is the capture itself"), "{answer:?}");
         assert_eq!(std::fs::read(&own)?, std::fs::read(demo())?);
     }
@@ -155,7 +155,7 @@ fn labels_are_no_question_to_a_file() -> Result<()> {
     let answer = ask(&["edges", "-l", "app=web", "--from"], &[&demo()])?;
     assert_eq!(
         (answer.code, answer.out.as_str()),
-        (Some(1), ""),
+        (Some(2), ""),
         "{answer:?}"
     );
     assert!(answer.err.contains("one can be asked"), "{answer:?}");

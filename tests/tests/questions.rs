@@ -37,7 +37,7 @@ fn the_gate_has_an_exit_code_for_each_outcome() -> Result<()> {
         ("check --min-tls 7".to_owned(), 2),
         ("check -o xml".to_owned(), 2),
         ("check --min-flows 0".to_owned(), 2),
-        ("check --rules /nonexistent".to_owned(), 1),
+        ("check --rules /nonexistent".to_owned(), 2),
         ("check --strict-ready".to_owned(), 1),
         ("check --strict-ready -n nowhere".to_owned(), 4),
     ] {

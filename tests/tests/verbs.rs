@@ -185,18 +185,119 @@ fn without_a_daemon_every_verb_that_asks_one_exits_with_3() -> Result<()> {
     Ok(())
 }
 
+/// What cannot be meant, verb by verb, beside what no verb takes.
+const WRONG: [&str; 41] = [
+    "check --for 1s --from DEMO",
+    "check -o xml --from DEMO",
+    "check --rules /nonexistent --from DEMO",
+    "check --allow /nonexistent --from DEMO",
+    "check --min-tls 7 --from DEMO",
+    "check --strict-ready --require tls --from DEMO",
+    "classify",
+    "classify DEMO -o linkerd",
+    "classify DEMO --from DEMO",
+    "classify DEMO --sort-by .nosuch",
+    "completion nosuchshell",
+    "daemon --window soon",
+    "diff DEMO",
+    "diff - -",
+    "diff DEMO DEMO -o wide",
+    "diff DEMO DEMO --from DEMO",
+    "doctor -o csv",
+    "edges --from DEMO --from DEMO",
+    "edges --from DEMO --watch",
+    "edges --from DEMO --sort-by .nosuch",
+    "edges --from DEMO --sort-by items[",
+    "edges --from DEMO -o cyclonedx",
+    "edges --from DEMO -o logfmt",
+    "edges --from DEMO -o custom-columns=A",
+    "edges --from DEMO -o jsonpath={",
+    "edges --from DEMO --baseline DEMO -o linkerd",
+    "edges --from DEMO --verdict green",
+    "edges --from DEMO -l app=web",
+    "explain 10.42.1.1 a//b --from DEMO",
+    "explain a b c --from DEMO",
+    "explain 10.42.1.1 10.42.1.4 --from DEMO -o name",
+    "flows --from DEMO -o linkerd",
+    "inventory --from DEMO -o linkerd",
+    "inventory --from DEMO --certificates -o cyclonedx",
+    "inventory --from DEMO --policy /nonexistent",
+    "record --from DEMO -w DEMO",
+    "report DIR --from DEMO",
+    "status -o wide",
+    "tap --from DEMO",
+    "tap --sort-by .verdict",
+    "ui --listen 70000",
+];
+
 #[test]
 fn wrong_usage_of_every_verb_exits_with_2() -> Result<()> {
-    for verb in verbs()? {
-        if verb == "help" {
-            continue;
-        }
-        let answer = mtls([verb.as_str(), "--no-such-flag"])?;
+    let dir = tempfile::tempdir()?;
+    std::fs::write(dir.path().join("mine"), "")?;
+    let taken = dir.path().display().to_string();
+    let mut lines: Vec<_> = WRONG
+        .iter()
+        .map(|line| line.replace("DIR", &taken))
+        .collect();
+    for verb in verbs()?.into_iter().filter(|verb| verb != "help") {
+        lines.push(format!("{verb} --no-such-flag"));
+        lines.push(format!("{verb} -o"));
+    }
+    for line in lines {
+        let answer = mtls(words(&line))?;
         assert_eq!(
             (answer.code, answer.out.as_str()),
             (Some(2), ""),
-            "{verb}: {answer:?}"
+            "{line}: {answer:?}"
         );
+        assert!(answer.err.len() > 20, "{line}: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Where there is nothing, and where something is wrong, a program that asked for JSON reads JSON or
+/// nothing.
+#[test]
+fn nothing_but_json_is_printed_where_nothing_is_found_or_something_is_wrong() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let empty = dir.path().join("empty.pcap");
+    // A header, and no packet: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-06.html
+    let mut header = 0xa1b2_c3d4_u32.to_le_bytes().to_vec();
+    header.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0]);
+    std::fs::write(&empty, header)?;
+    let cut = dir.path().join("cut.pcap");
+    let demo = std::fs::read(root().join("tests/data/demo.pcap"))?;
+    std::fs::write(&cut, &demo[..demo.len() - 7])?;
+    for file in [&empty, &cut, &dir.path().join("missing.pcap")] {
+        for (_, line, _) in OF_A_CAPTURE {
+            let line = line.replace("DEMO", &file.display().to_string());
+            let answer = mtls(line.split(' '))?;
+            assert!(
+                answer.code.is_some_and(|code| code <= 4),
+                "{line}: {answer:?}"
+            );
+            if !answer.out.is_empty() {
+                serde_json::from_str::<Value>(&answer.out)
+                    .with_context(|| format!("{line}: {answer:?}"))?;
+            }
+            let is_made = answer.code == Some(0) || line.starts_with("check") && file == &empty;
+            assert_eq!(
+                !answer.out.is_empty(),
+                is_made || line.starts_with("classify"),
+                "{line}: {answer:?}"
+            );
+            assert!(!answer.out.contains("1970"), "{line}: {answer:?}");
+        }
+    }
+    for (verb, line, _) in OF_A_DAEMON {
+        if !matches!(verb, "doctor" | "version") {
+            let answer = mtls(words(&format!("{line} --socket /nonexistent")))?;
+            assert_eq!(
+                (answer.code, answer.out.as_str()),
+                (Some(3), ""),
+                "{line}: {answer:?}"
+            );
+        }
     }
     Ok(())
 }
@@ -228,41 +329,52 @@ fn is_of(format: &str, out: &str) -> Result<bool> {
     })
 }
 
-#[test]
-fn every_format_is_tried_and_a_page_shows_it() -> Result<()> {
-    // A wrong one lists them all.
-    let list = mtls(["edges", "-o", "xml"])?.err;
+/// The formats that a verb lists where it is asked for one that it does not have.
+fn formats(verb: &str) -> Result<Vec<String>> {
+    let list = mtls([verb, "-o", "xml"])?.err;
     let (_, list) = list.split_once("write ").context("no list of formats")?;
-    let list = list.split_once("TEMPLATE").context("no end of the list")?.0;
-    let list = list.replace(" or ", ", ").replace("NAME:PATH,…", "");
+    let line = list.lines().next().unwrap_or_default();
+    let list = line.replace(" or ", ", ").replace("NAME:PATH,…", "");
     let formats = list
         .split(", ")
-        .map(|word| word.split('=').next().unwrap_or(word).trim());
-    let formats: Vec<_> = formats.filter(|word| !word.is_empty()).collect();
-    assert!(formats.len() >= 12, "{formats:?}");
+        .map(|word| word.split('=').next().unwrap_or(word).trim().to_owned());
+    Ok(formats.filter(|word| !word.is_empty()).collect())
+}
+
+#[test]
+fn every_format_is_tried_and_a_page_shows_it() -> Result<()> {
     let pages = pages()?;
-    for format in formats {
-        let verb = match format {
-            "logfmt" => "flows",
-            "cyclonedx" => "inventory",
-            _ => "edges",
-        };
-        let argument = match format {
-            "custom-columns" => "custom-columns=VERDICT:.verdict",
-            "jsonpath" => "jsonpath={.items[*].verdict}",
-            format => format,
-        };
-        let mut args = words(&format!("{verb} --from DEMO -o"));
-        args.push(argument.into());
-        let answer = mtls(args)?;
-        assert_eq!(answer.code, Some(0), "{format}: {answer:?}");
-        assert!(is_of(format, &answer.out)?, "{format}: {}", answer.out);
-        // The first is what there is without one.
-        assert!(
-            format == "table" || pages.contains(&format!("-o {format}")),
-            "no page shows `-o {format}`"
-        );
+    let mut tried = std::collections::BTreeSet::new();
+    for verb in ["edges", "flows", "inventory", "classify"] {
+        let formats = formats(verb)?;
+        assert!(formats.len() >= 10, "{verb}: {formats:?}");
+        for format in formats {
+            let argument = match &*format {
+                "custom-columns" => "custom-columns=VERDICT:.verdict",
+                "jsonpath" => "jsonpath={.items[*]}",
+                format => format,
+            };
+            let mut args = words(&format!("{verb} --from DEMO -o"));
+            if verb == "classify" {
+                args = words("classify DEMO -o");
+            }
+            args.push(argument.into());
+            let answer = mtls(args)?;
+            assert_eq!(answer.code, Some(0), "{verb} {format}: {answer:?}");
+            let of_its_own = matches!(&*format, "logfmt" | "cyclonedx");
+            if verb == "edges" || of_its_own {
+                assert!(is_of(&format, &answer.out)?, "{format}: {}", answer.out);
+            }
+            assert!(!answer.out.is_empty(), "{verb} {format}");
+            // The first is what there is without one.
+            assert!(
+                format == "table" || pages.contains(&format!("-o {format}")),
+                "no page shows `-o {format}`"
+            );
+            tried.insert(format);
+        }
     }
+    assert!(tried.len() >= 12, "{tried:?}");
     Ok(())
 }
 
@@ -278,9 +390,10 @@ fn a_format_that_an_answer_does_not_have_is_an_error() -> Result<()> {
         let answer = mtls(words(line))?;
         assert_eq!(
             (answer.code, answer.out.as_str()),
-            (Some(1), ""),
+            (Some(2), ""),
             "{line}: {answer:?}"
         );
+        assert!(answer.err.contains("write table, "), "{line}: {answer:?}");
     }
     Ok(())
 }
