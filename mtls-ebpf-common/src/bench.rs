@@ -1,14 +1,14 @@
-//! What the benchmark's programs are given.
+//! Parameters of the benchmark's programs.
 
-/// How the sender's port is counted up.
+/// How the sender's port is incremented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub struct Rotation {
-    /// Where the ports lie in the packet.
+    /// Offset of the ports in the packet.
     pub offset: u32,
     /// The next port.
     pub next: u32,
-    /// Ports, less one; a power of two less one.
+    /// Number of ports, minus one; a power of two minus one.
     pub mask: u32,
 }
 

@@ -1,10 +1,10 @@
-//! What the kernel program counts. Nothing is counted on the fast path.
+//! The kernel program's counters. Nothing is counted on the fast path.
 //!
 //! A counter is one line in `counters!`: the index here, the field that the daemon reads, and its
-//! documentation are all made of it.
+//! documentation are generated from it.
 
-/// Calls the macro `$then` with every counter: those of the node alone, and those that are counted
-/// under the interface as well. Each is a variant of [`Counter`] and the name of a field.
+/// Calls the macro `$then` with every counter: first those of the node alone, then those that are
+/// also counted per interface. Each is a variant of [`Counter`] and the name of a field.
 #[macro_export]
 macro_rules! counters {
     ($then:ident) => {

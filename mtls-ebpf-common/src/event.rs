@@ -1,4 +1,4 @@
-//! A sample on its way through the ring buffer.
+//! A sample in the ring buffer.
 
 /// Most pieces of a segment that one event carries.
 pub const PIECES: usize = 8;
@@ -6,22 +6,22 @@ pub const PIECES: usize = 8;
 pub const CHUNK: u32 = 4096;
 /// Most bytes of each other piece: the header of a TLS record, and the first bytes of its body.
 pub const SNIPPET: u32 = 5 + BODY;
-/// How many bytes of a record's body are copied, of the first records of application data: as many
-/// as the classifier needs to call them readable text.
+/// Bytes copied of a record's body, for the first records of application data: as many as the
+/// classifier needs to recognise readable text.
 pub const BODY: u32 = 32;
-/// Most bytes of one event's pieces, and a snippet to spare.
+/// Most bytes of one event's pieces, plus a spare snippet.
 pub const PAYLOAD: usize = CHUNK as usize + PIECES * 64;
 
 /// What every event begins with.
 ///
-/// An event of a segment's payload is a full [`Event`]; all others are a head alone: the end of a
-/// connection, and what is reported of packets that are no segments ([`Head::unread`]).
+/// An event with a segment's payload is a full [`Event`]. All others consist of the head alone: the
+/// end of a connection, and reports about packets that cannot be read ([`Head::unread`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Head {
-    /// Nanoseconds since boot, time asleep included.
+    /// Nanoseconds since boot, including time asleep.
     pub time: u64,
-    /// When the connection was met, likewise.
+    /// When the connection was first seen, on the same clock.
     pub opened: u64,
     /// Sender; IPv4 as `::ffff:a.b.c.d`.
     pub src: [u8; 16],
@@ -33,26 +33,26 @@ pub struct Head {
     pub dst_port: u16,
     /// The interface it was seen on.
     pub ifindex: u32,
-    /// Sequence number of the first byte of the segment's payload. Of datagrams that were not taken
-    /// apart yet, their size; zero for one.
+    /// Sequence number of the first byte of the segment's payload. For datagrams merged by
+    /// segmentation offload, the size of each; zero for a single datagram.
     pub seq: u32,
     /// Acknowledgement number in the packet.
     pub ack: u32,
-    /// Initial sequence numbers of the sender and the receiver, where `bits` has them known.
+    /// Initial sequence numbers of the sender and the receiver, if `bits` says that they are known.
     pub isn: [u32; 2],
     /// Payload bytes that the segment carried.
     pub len: u32,
-    /// Sequence number of the receiver's FIN, where `bits` has it known.
+    /// Sequence number of the receiver's FIN, if `bits` says that it is known.
     pub fin: u32,
     /// Bytes of all pieces together.
     pub captured: u16,
-    /// What else is known: the constants of this module.
+    /// Further properties: the constants of this module.
     pub bits: u16,
-    /// TCP control bits. FIN and RST are there in one event of the segment only, the last one.
+    /// TCP control bits. FIN and RST are set only in the segment's last event.
     pub tcp_flags: u8,
     /// Pieces in use.
     pub pieces: u8,
-    /// Of a packet that is no segment, why: the index of a counter. Otherwise zero.
+    /// For a packet that cannot be read, the index of the counter that says why; otherwise zero.
     pub unread: u8,
     /// The IP protocol.
     pub transport: u8,
@@ -60,7 +60,7 @@ pub struct Head {
 
 /// The pod is the sender.
 pub const EGRESS: u16 = 1 << 0;
-/// The connection was running when it was first met.
+/// The connection was already open when it was first seen.
 pub const MIDSTREAM: u16 = 1 << 1;
 /// A recheck of a direction that was done.
 pub const AGAIN: u16 = 1 << 2;
@@ -74,23 +74,24 @@ pub const RECEIVER_ISN: u16 = 1 << 5;
 pub const SENDER_CLIENT: u16 = 1 << 6;
 /// The receiver opened the connection.
 pub const RECEIVER_CLIENT: u16 = 1 << 7;
-/// The connection's first event: what is known of its SYNs was not reported.
+/// The connection's first event: its SYNs have not been reported before.
 pub const FIRST: u16 = 1 << 8;
 /// The receiver has sent its FIN, at `fin`.
 pub const RECEIVER_FIN: u16 = 1 << 9;
-/// From another interface than the one that the sender is known at: no evidence.
+/// From another interface than the one where the sender is known: not evidence.
 pub const FOREIGN: u16 = 1 << 10;
 /// The packet is IPv6, whatever its addresses look like.
 pub const V6: u16 = 1 << 11;
 
-/// The first piece is of the payload as such; all others are parts of records, of which no more is
-/// wanted.
+/// The first piece is plain payload; all others are parts of records, of which no more will be
+/// sampled.
 pub const RUN: u16 = 1 << 12;
 
-/// No more of the direction is sampled until the next recheck, if this is delivered.
+/// If this event is delivered, the direction is not sampled again until the next recheck.
 pub const PAUSED: u16 = 1 << 13;
 
-/// Nothing that the receiver sends was ever seen: what is known of it, its sender says.
+/// Nothing that the receiver sends was ever seen: what is known about it comes from its sender's
+/// packets.
 pub const ALONE: u16 = 1 << 14;
 
 /// A part of a segment's payload.
@@ -103,12 +104,12 @@ pub struct Piece {
     pub len: u32,
 }
 
-/// An event with the bytes of its pieces, one after the other; those behind the last one in use are
-/// not delivered.
+/// An event with the bytes of its pieces, one after the other; bytes after the last piece in use
+/// are not delivered.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Event {
-    /// Who, when, where.
+    /// Sender, receiver, time and interface.
     pub head: Head,
     /// Where the bytes belong.
     pub pieces: [Piece; PIECES],
@@ -116,11 +117,11 @@ pub struct Event {
     pub payload: [u8; PAYLOAD],
 }
 
-/// An event as it lies in the ring buffer.
+/// An event as stored in the ring buffer.
 #[cfg(feature = "user")]
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// Who, when, where.
+    /// Sender, receiver, time and interface.
     pub head: Head,
     /// Where the bytes belong.
     pub pieces: [Piece; PIECES],
@@ -130,7 +131,7 @@ pub struct View<'a> {
 
 #[cfg(feature = "user")]
 impl<'a> View<'a> {
-    /// Reads an event; `None` when `bytes` is none, which would be a fault in the kernel program.
+    /// Reads an event; `None` if `bytes` is not one, which would be a bug in the kernel program.
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = read::<Head>(bytes)?;
         let (pieces, payload) = if head.pieces == 0 {

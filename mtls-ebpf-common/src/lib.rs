@@ -1,6 +1,6 @@
-//! What the kernel program and the daemon share: maps' keys and values, events, counters.
+//! Types shared by the kernel program and the daemon: map keys and values, events, counters.
 //!
-//! Every type is `repr(C)` without implicit padding, in the byte order of the machine.
+//! Every type is `repr(C)` without implicit padding, in host byte order.
 #![no_std]
 
 #[cfg(feature = "bench")]

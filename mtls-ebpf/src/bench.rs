@@ -1,6 +1,6 @@
-//! Programs for `cargo xtask bench kernel`; the object that is shipped has none of them.
+//! Programs for `cargo xtask bench kernel`; the shipped object does not contain them.
 //!
-//! `BPF_PROG_TEST_RUN` repeats one packet. To make it many flows, the sender's port is counted up.
+//! `BPF_PROG_TEST_RUN` repeats one packet. To create many flows, these programs increment a port.
 
 use aya_ebpf::{
     bindings::TC_ACT_UNSPEC,
@@ -15,20 +15,20 @@ use crate::maps::{BUCKET_MASK, BUCKETS, FLOWS};
 #[map]
 static ROTATION: Array<Rotation> = Array::with_max_entries(1, 0);
 
-/// Does nothing: what a run costs anyhow.
+/// Does nothing: the base cost of a run.
 #[classifier]
 pub(crate) fn bench_empty(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Counts the port up, and no more: what that costs.
+/// Increments the port and nothing else, to measure the cost of that.
 #[classifier]
 pub(crate) fn bench_rotate(ctx: TcContext) -> i32 {
     rotate::<0>(&ctx);
     TC_ACT_UNSPEC
 }
 
-/// Counts the port up, and goes the packet's road.
+/// Increments the port, and then processes the packet as the real program does.
 #[classifier]
 pub(crate) fn bench_flows(ctx: TcContext) -> i32 {
     rotate::<0>(&ctx);
@@ -36,7 +36,7 @@ pub(crate) fn bench_flows(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Likewise, for what the other side of those flows answers.
+/// The same for the replies to those flows.
 #[classifier]
 pub(crate) fn bench_answers(ctx: TcContext) -> i32 {
     rotate::<16>(&ctx);
@@ -44,8 +44,8 @@ pub(crate) fn bench_answers(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Counts the port up, and changes one line of the flow table that the ports choose: what memory alone
-/// costs that no cache holds.
+/// Increments the port and modifies one cache line of the flow table, chosen by the ports: the cost
+/// of memory accesses that miss every cache.
 #[classifier]
 pub(crate) fn bench_one_line(ctx: TcContext) -> i32 {
     rotate::<0>(&ctx);
@@ -53,7 +53,8 @@ pub(crate) fn bench_one_line(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Likewise, the three lines that a new connection needs: its bucket's, and its state's two.
+/// The same for the three cache lines that a new connection needs: one of its bucket, two of its
+/// state.
 #[classifier]
 pub(crate) fn bench_three_lines(ctx: TcContext) -> i32 {
     rotate::<0>(&ctx);
@@ -61,8 +62,8 @@ pub(crate) fn bench_three_lines(ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// The lines do not wait for one another, but the next run waits for all of them, as it does where a
-/// connection is locked: without that, a processor would have those of several runs fetched at once.
+/// The three accesses do not depend on each other, but the next run depends on all of them, as it
+/// does when a connection is locked: otherwise, a CPU would fetch the lines of several runs at once.
 #[inline(always)]
 fn lines<const STATE: bool>(ctx: &TcContext) {
     let Some(rotation) = ROTATION.get_ptr_mut(0) else {
@@ -76,7 +77,7 @@ fn lines<const STATE: bool>(ctx: &TcContext) {
         return;
     }
     let mut read = 0;
-    // SAFETY: compared with the packet's end above.
+    // SAFETY: compared with the end of the packet above.
     let ports = unsafe { (ports as *const u32).read_unaligned() };
     let hash = (ports as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let bucket = (hash >> 40) as u32 & BUCKET_MASK.load();
@@ -123,8 +124,8 @@ fn rotate<const SHIFT: u32>(ctx: &TcContext) {
     let next = rotation.next;
     rotation.next = next.wrapping_add(1) & rotation.mask;
     let ports = ports as *mut u32;
-    // Both ports at once: a processor has to wait where a read is longer than the write before it.
-    // SAFETY: compared with the packet's end above.
+    // Both ports at once: the CPU stalls when a read is wider than the write before it.
+    // SAFETY: compared with the end of the packet above.
     unsafe {
         let old = ports.read_unaligned();
         let port = ((next as u16).to_be() as u32) << SHIFT;

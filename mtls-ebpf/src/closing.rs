@@ -1,6 +1,6 @@
-//! FIN and RST. Both are believed only from where their sender is known, and at the sequence number
-//! that is due, as far as that is known here (RFC 9293 §3.5.2, RFC 5961 §3); and only until there
-//! is payload after them, which [`reopen`]s the connection.
+//! FIN and RST. Both are accepted only from the interface where their sender is known, and at the
+//! expected sequence number as far as it is known here (RFC 9293 §3.5.2, RFC 5961 §3). Payload
+//! after them [`reopen`]s the connection.
 
 use aya_ebpf::{
     bindings::__sk_buff,
@@ -26,10 +26,10 @@ use crate::{
     parse::{ACK, FIN, RST},
 };
 
-/// How far behind what was seen an end may lie, where not all was.
+/// How far behind the last byte seen a FIN or RST may be if some segments were not seen.
 const AHEAD: u32 = 1 << 30;
 
-/// Notes a FIN or RST, and delivers it where it is the connection's end.
+/// Notes a FIN or RST, and delivers it if it ends the connection.
 #[inline(always)]
 pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let flags = scratch.packet.flags;
@@ -49,7 +49,7 @@ pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch)
         half.bits |= HALF_RST;
         half.looks = 0;
         other.looks = 0;
-        // Whatever either side sends from now on is news.
+        // Whatever either side sends from now on is of interest again.
         done::remove(scratch.packet.signature);
         done::remove(scratch.packet.signature_back());
     } else {
@@ -76,7 +76,7 @@ pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch)
         if half.bits & HALF_DONE != 0 {
             done::remove(scratch.packet.signature);
         }
-        // It went with the payload.
+        // It was delivered with the payload.
         if scratch.head.tcp_flags & FIN != 0 {
             half.bits |= HALF_FIN_TOLD;
         }
@@ -84,8 +84,8 @@ pub(crate) fn close(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch)
     again(skb, flow, scratch)
 }
 
-/// Delivers the end, unless that was done. The first FIN alone is not one yet, but for a connection of
-/// which nothing else is to be seen.
+/// Delivers the end of the connection, unless it was delivered already. The first FIN alone is not
+/// the end, except for a connection of which nothing else will be seen.
 #[inline(always)]
 fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let is_closed = flow.bits & FLOW_CLOSED != 0;
@@ -117,7 +117,7 @@ fn again(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     outcome
 }
 
-/// There is payload after the end: it was none.
+/// There is payload after the apparent end, so the connection had not ended.
 #[inline(always)]
 pub(crate) fn reopen(flow: &mut Flow, scratch: &Scratch) {
     let (half, other) = halves(flow, scratch);
@@ -126,8 +126,8 @@ pub(crate) fn reopen(flow: &mut Flow, scratch: &Scratch) {
     flow.bits &= !FLOW_CLOSED;
 }
 
-/// The FIN acknowledges the other side's: bytes that were sent before either of them were not seen,
-/// as those of fragments are not, but the two sides agree that there were so many.
+/// The FIN acknowledges the other side's FIN: bytes sent before either of them were not seen (as
+/// with fragments), but the two sides agree on how many there were.
 #[inline(always)]
 fn answers(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
     other.bits & (HALF_FIN | HALF_FIN_AHEAD) != 0
@@ -136,29 +136,29 @@ fn answers(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
         && end.wrapping_sub(half.next) < AHEAD
 }
 
-/// The sequence number is the one that the receiver waits for, as far as that is known.
+/// The sequence number is the one that the receiver expects, as far as that is known.
 #[inline(always)]
 fn is_due(half: &Half, other: &Half, scratch: &Scratch, end: u32) -> bool {
     if half.bits & HALF_STARTED == 0 {
-        // The refusal of a SYN (RFC 9293 §3.10.7.1).
+        // A refused SYN (RFC 9293 §3.10.7.1).
         let answers =
             scratch.packet.flags & ACK != 0 && scratch.packet.ack == other.isn.wrapping_add(1);
         return other.bits & HALF_ISN == 0 || answers;
     }
     if half.bits & HALF_DONE != 0 {
-        // Later segments were not looked at.
+        // Later segments were not inspected.
         return true;
     }
     let ahead = end.wrapping_sub(half.next);
     if half.bits & HALF_HOLE != 0 {
         return ahead < AHEAD;
     }
-    // Behind its own FIN, a sender resets one further on.
+    // After its own FIN, a sender's RST is one further on.
     ahead == 0 || half.bits & HALF_FIN != 0 && ahead == 1
 }
 
-/// The checksum is wrong, as far as that can be determined cheaply: of a segment without payload. The
-/// field holds the sum of the pseudo-header alone where hardware was to do the rest.
+/// The checksum is wrong, as far as that can be determined cheaply: for a segment without payload.
+/// With checksum offload, the field contains only the sum of the pseudo-header.
 #[inline(never)]
 fn is_corrupt(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     let packet = &scratch.packet;
@@ -168,7 +168,7 @@ fn is_corrupt(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     }
     let at = packet.offset.wrapping_sub(header as u32);
     let buffer = (&raw mut scratch.payload).cast::<u8>();
-    // SAFETY: at most 60 bytes go into a larger buffer, and are read from it.
+    // SAFETY: at most 60 bytes are written into a larger buffer, and read from it.
     let sum = unsafe {
         if !check_bounds_signed(header, TCP as i64, 60)
             || bpf_skb_load_bytes(skb.cast(), at, buffer.cast(), header as u32) != 0

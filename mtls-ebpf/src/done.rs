@@ -1,8 +1,8 @@
-//! The fast path's memory: keyed signatures of the directions of which nothing more is wanted.
+//! The fast path's memory: keyed signatures of the directions that need no more samples.
 //!
-//! A signature is 64 bits, of which the low eight hold the look-again generation in which the
-//! direction was done: in the next one nothing matches any more. Two directions with one signature
-//! (one chance in 2^56 for any two, and the keys are secret) would share the shortcut.
+//! A signature has 64 bits, of which the low eight hold the recheck interval in which the direction
+//! was done: in the next interval, nothing matches any more. Two directions with the same signature
+//! (one chance in 2^56 for any two, and the keys are secret) would share the entry.
 
 use mtls_ebpf_common::flow::WAYS;
 
@@ -15,7 +15,8 @@ pub(crate) fn signature_v4(addrs: u64, ports: u32) -> u64 {
     finish(h ^ h >> 32, ports, SEED_K1.load(), SEED_M1.load())
 }
 
-/// The signature of an IPv6 direction. Two chains that do not wait for each other.
+/// The signature of an IPv6 direction. It uses two dependency chains, so that neither waits for the
+/// other.
 #[inline(always)]
 pub(crate) fn signature_v6(src: [u64; 2], dst: [u64; 2], ports: u32) -> u64 {
     let (k0, m0) = (SEED_K0.load(), SEED_M0.load());
@@ -33,25 +34,25 @@ fn finish(h: u64, ports: u32, k: u64, m: u64) -> u64 {
     (h ^ h >> 32) & !0xff
 }
 
-/// The current look-again generation.
+/// The current recheck interval.
 #[inline(always)]
 pub(crate) fn generation() -> u64 {
     GENERATION.load() as u64
 }
 
-/// The direction is done, and was not yet due for another look.
+/// The direction is done, and its recheck is not due yet.
 #[inline(always)]
 pub(crate) fn contains(signature: u64) -> bool {
     let wanted = signature | generation();
     let Some(bucket) = DONE.get(index(signature)) else {
         return false;
     };
-    // Most are where they would be alone.
+    // Most signatures are in their preferred way.
     if bucket[home(signature)] == wanted {
         return true;
     }
-    // Without branches, as it is hard to predict which way matches: of zero less one and not zero,
-    // and of no other number, the highest bit is set.
+    // Branch-free, because it is hard to predict which way matches: for `(x - 1) & !x`, only zero
+    // sets the highest bit.
     let mut found = 0;
     for way in 0..WAYS {
         let differs = bucket[way] ^ wanted;
@@ -60,21 +61,21 @@ pub(crate) fn contains(signature: u64) -> bool {
     (found as i64) < 0
 }
 
-/// Puts a direction in, or renews it. A race between CPUs costs at worst one entry.
+/// Inserts or renews a direction. A race between CPUs costs at most one entry.
 #[inline(never)]
 pub(crate) fn insert(signature: u64) -> u32 {
     let generation = generation();
     let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
         return 0;
     };
-    // SAFETY: a value of an array map stays where it is.
+    // SAFETY: an array map's value does not move.
     let bucket = unsafe { &mut *bucket };
     let home = home(signature);
-    // Its home will do when all are in use.
+    // The preferred way is replaced if all are in use.
     let mut victim = home;
     if bucket[home] & 0xff == generation {
         for way in 0..WAYS {
-            // Empty, or of an earlier generation.
+            // Empty, or from an earlier interval.
             if bucket[way] & 0xff != generation {
                 victim = way;
             }
@@ -89,13 +90,13 @@ pub(crate) fn insert(signature: u64) -> u32 {
     0
 }
 
-/// Takes a direction out: a new flow begins with its addresses and ports.
+/// Removes a direction, because a new flow begins with its addresses and ports.
 #[inline(never)]
 pub(crate) fn remove(signature: u64) -> u32 {
     let Some(bucket) = DONE.get_ptr_mut(index(signature)) else {
         return 0;
     };
-    // SAFETY: a value of an array map stays where it is.
+    // SAFETY: an array map's value does not move.
     let bucket = unsafe { &mut *bucket };
     for way in 0..WAYS {
         if bucket[way] & !0xff == signature {
@@ -110,7 +111,7 @@ fn index(signature: u64) -> u32 {
     (signature >> 32) as u32 & DONE_MASK.load()
 }
 
-/// The way that a signature takes when it is free. The bits were not used for the index.
+/// The way that a signature prefers. These bits are not used for the bucket's index.
 #[inline(always)]
 fn home(signature: u64) -> usize {
     (signature >> 8) as usize & (WAYS - 1)

@@ -1,4 +1,4 @@
-//! From a sample to an event in the ring buffer.
+//! Writes samples as events into the ring buffer.
 
 use core::slice;
 
@@ -19,10 +19,10 @@ use crate::{
     outcome::{OVER_SHARE, RING_FULL, SAMPLED, UNREADABLE},
 };
 
-/// What an event of payload holds before its payload.
+/// Size of a payload event without its payload.
 const FIXED: i64 = (size_of::<Head>() + PIECES * size_of::<Piece>()) as i64;
 
-/// Delivers the head alone.
+/// Delivers only the head.
 #[inline(never)]
 pub(crate) fn head(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     // SAFETY: the context lives as long as the program runs.
@@ -37,8 +37,8 @@ pub(crate) fn head(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     }
 }
 
-/// Delivers the `scratch.head.pieces` pieces of the segment's payload in `scratch.pieces`: of the
-/// first at most [`CHUNK`] bytes, of the others [`SNIPPET`].
+/// Delivers the `scratch.head.pieces` pieces of the segment's payload listed in `scratch.pieces`:
+/// at most [`CHUNK`] bytes of the first, and [`SNIPPET`] of each other.
 #[inline(never)]
 pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     scratch.head.captured = 0;
@@ -61,7 +61,7 @@ pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     }
     scratch.head.time = now();
     let event = (&raw const scratch.head).cast::<u8>();
-    // SAFETY: head, pieces and payload lie one after the other, and are longer than that.
+    // SAFETY: head, pieces and payload are contiguous, and longer than that.
     let event = unsafe { slice::from_raw_parts(event, size as usize) };
     match EVENTS.output::<[u8]>(event, 0) {
         Ok(()) => SAMPLED,
@@ -69,7 +69,7 @@ pub(crate) fn payload(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     }
 }
 
-/// Copies a piece out of the packet, behind those before it; 0 on success.
+/// Copies a piece of the packet after the previous ones; returns 0 on success.
 #[inline(never)]
 fn piece(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> u32 {
     let Piece { offset, len } = scratch.pieces[at as usize & (PIECES - 1)];
@@ -77,7 +77,7 @@ fn piece(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> u32 {
     let to = scratch.head.captured as i64;
     let len = len as i64;
     let payload = (&raw mut scratch.payload).cast::<u8>();
-    // SAFETY: both ends of what is written are compared with the room that there is.
+    // SAFETY: both ends of the written range are checked against the available space.
     let failed = unsafe {
         if at == 0 {
             !check_bounds_signed(len, 1, CHUNK as i64)
@@ -97,8 +97,8 @@ fn piece(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32) -> u32 {
     u32::from(failed)
 }
 
-/// Delivers that a connection has lost its place in the table. `link`: where one of its sides is
-/// known.
+/// Reports that a connection was evicted from the table. `link`: an interface where one of its
+/// sides is known.
 #[inline(always)]
 pub(crate) fn evicted(skb: *mut __sk_buff, flow: &Flow, scratch: &mut Scratch, link: u32) -> u32 {
     let head = &mut scratch.head;
@@ -125,7 +125,7 @@ pub(crate) fn evicted(skb: *mut __sk_buff, flow: &Flow, scratch: &mut Scratch, l
     head.unread = Counter::Evicted as u8;
     head.opened = flow.opened;
     (head.seq, head.ack, head.len) = (0, 0, 0);
-    // When it cannot be delivered, the counter has to do.
+    // If this cannot be delivered, the counter has to suffice.
     let outcome = self::head(skb, scratch);
     let head = &mut scratch.head;
     // SAFETY: bytes need no alignment.
@@ -153,10 +153,11 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// There is room for `size` bytes of this interface's: always while the ring buffer is less than
-/// half full. Beyond that, each interface may put [`SHARE`] bytes per processor into it while the
-/// ring goes on by half its size, so that one pod's flood leaves room for the others' samples.
-/// Bytes count from a quarter on: who filled the second one alone has had its share.
+/// Whether this interface may write `size` bytes: always while the ring buffer is less than half
+/// full. Beyond that, each interface may write [`SHARE`] bytes per CPU while the ring advances by
+/// half its size, so that one pod's flood leaves room for the samples of others. Bytes count once
+/// the ring is a quarter full, so an interface that alone filled the second quarter has used up its
+/// share.
 #[inline(always)]
 fn admit(ifindex: u32, size: u32) -> bool {
     let half = RING_HALF_LOG2.load();

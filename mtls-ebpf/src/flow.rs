@@ -1,4 +1,4 @@
-//! A segment and its flow: what it opens, carries, closes.
+//! A segment and its flow: opening, payload, close.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_jiffies64, programs::TcContext};
 use aya_log_ebpf::warn;
@@ -24,7 +24,7 @@ use crate::{
     sample, sender, table,
 };
 
-/// Takes in the segment in the scratch, and counts what became of it.
+/// Processes the segment in the scratch, and counts the outcome.
 #[inline(never)]
 pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
     count(Counter::Segments);
@@ -33,7 +33,7 @@ pub(crate) fn segment(skb: *mut __sk_buff, direction: u16) -> u32 {
     0
 }
 
-/// Counts what became of a segment or datagram.
+/// Counts the outcome of a segment or datagram.
 #[inline(always)]
 pub(crate) fn book(skb: *mut __sk_buff, outcome: u32) {
     match outcome {
@@ -70,7 +70,7 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     let outcome = locked(skb, flow, scratch);
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
-        // The daemon's walk through the table finds it, whether another sample follows or not.
+        // The daemon's scan of the table finds this flow, whether another sample follows or not.
         flow.lost = 1;
         flow.told = flow.serial.wrapping_sub(1);
     }
@@ -80,7 +80,7 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     outcome
 }
 
-/// What there is to do while the flow is locked.
+/// The work that needs the flow's lock.
 #[inline(never)]
 fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     if scratch.packet.flags & SYN != 0 {
@@ -111,7 +111,7 @@ fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     worst(sampled, closing::close(skb, flow, scratch))
 }
 
-/// Something of the flow was delivered, and with it what `scratch.head` says of the rest.
+/// Something of the flow was delivered, together with what `scratch.head` says about it.
 #[inline(always)]
 pub(crate) fn told(flow: &mut Flow, scratch: &Scratch) {
     flow.told = flow.serial;
@@ -121,7 +121,7 @@ pub(crate) fn told(flow: &mut Flow, scratch: &Scratch) {
     }
 }
 
-/// How far the flow is.
+/// The flow's state for its bucket word.
 #[inline(always)]
 fn state(flow: &Flow) -> u64 {
     let [first, second] = &flow.halves;
@@ -137,17 +137,17 @@ fn state(flow: &Flow) -> u64 {
 
 /// The half of the flow that the segment belongs to, and the other.
 ///
-/// The index is a number that the verifier knows only the bounds of, so that it looks at what
-/// follows once for both.
+/// The verifier knows only the bounds of the index, so it checks the code that follows once for
+/// both halves.
 #[inline(always)]
 pub(crate) fn halves<'a>(flow: &'a mut Flow, scratch: &Scratch) -> (&'a mut Half, &'a mut Half) {
     let side = (scratch.side & 1) as usize;
     let halves = (&raw mut flow.halves).cast::<Half>();
-    // SAFETY: 0 and 1 are within the array, and differ from one another.
+    // SAFETY: 0 and 1 are within the array, and differ from each other.
     unsafe { (&mut *halves.add(side), &mut *halves.add(1 - side)) }
 }
 
-/// Writes what the head of the events to come says of the flow.
+/// Fills in what the head of the following events says about the flow.
 #[inline(never)]
 fn describe(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let mut bits = scratch.head.bits & (EGRESS | V6);
@@ -193,7 +193,7 @@ fn describe(flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     0
 }
 
-/// Counts a lost segment, and says so at the 1st, 2nd, 4th, 8th … of its kind.
+/// Counts a lost segment, and logs the 1st, 2nd, 4th, 8th … of its kind.
 #[inline(always)]
 fn lost(skb: *mut __sk_buff, reason: u32, why: &str) -> u64 {
     let total = count_on(skb, reason);
@@ -236,7 +236,7 @@ pub(crate) fn order(scratch: &mut Scratch) {
     scratch.side = side;
 }
 
-/// Writes what the head of the events to come says of the packet.
+/// Fills in what the head of the following events says about the packet.
 #[inline(always)]
 pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     // SAFETY: the helper takes nothing.
@@ -250,7 +250,7 @@ pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     };
     let packet: &Packet = &scratch.packet;
     let head = &mut scratch.head;
-    // The clock is read when there is something to deliver.
+    // The clock is read only when there is something to deliver.
     head.time = 0;
     head.opened = 0;
     // SAFETY: both are 16 plain bytes, and bytes need no alignment.

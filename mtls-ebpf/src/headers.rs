@@ -1,8 +1,9 @@
-//! Any shape of packet: VLAN tags, options, extension headers, headers beyond the linear part (as
-//! AF_PACKET's TX_RING leaves them). And what is no TCP segment, by kind.
+//! Parses packets of any shape: VLAN tags, options, extension headers, headers outside the linear
+//! part (as AF_PACKET's TX_RING leaves them). Also classifies packets that are neither segments nor
+//! datagrams.
 //!
-//! Tunnels inside a pod's traffic are counted, not looked through: a pod can write whatever
-//! addresses it likes into an inner header.
+//! Tunnels inside a pod's traffic are counted but not decapsulated, because a pod can write any
+//! addresses into an inner header.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use mtls_ebpf_common::{
@@ -21,14 +22,14 @@ use crate::{
     unread,
 };
 
-/// The packet is a segment, and lies in the scratch.
+/// The packet is a segment, and is in the scratch.
 pub(crate) const SEGMENT: u32 = 1;
-/// It is a datagram, likewise.
+/// It is a datagram, and is in the scratch.
 pub(crate) const DATAGRAM: u32 = 2;
-/// It is not, and was counted if that is worth counting.
+/// It is neither, and was counted if it is worth counting.
 pub(crate) const PASSED: u32 = 0;
 
-/// Reads the packet into `scratch.packet`: [`SEGMENT`], [`DATAGRAM`] or [`PASSED`].
+/// Parses the packet into `scratch.packet`: [`SEGMENT`], [`DATAGRAM`] or [`PASSED`].
 #[inline(never)]
 pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -> u32 {
     scratch.packet.src = [0; 2];
@@ -49,7 +50,7 @@ const IS_SEGMENT: u32 = u32::MAX;
 const IS_NOTHING: u32 = u32::MAX - 1;
 pub(crate) const IS_DATAGRAM: u32 = u32::MAX - 2;
 
-/// One of the three above, or the counter of what the packet is instead.
+/// One of the three above, or the counter for what the packet is instead.
 #[inline(always)]
 fn ethernet(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let ctx = TcContext::new(skb);
@@ -65,7 +66,8 @@ fn ethernet(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
             ETH_IPV6 => return ipv6(skb, scratch),
             tag if is_tag(tag) => at += (TAG - 2) as u32,
             0x8847 | 0x8848 => return Counter::Mpls as u32,
-            // ARP, LLDP, EAPOL, and lengths of 802.3 (spanning tree): none carries a pod's data.
+            // ARP, LLDP, EAPOL, and 802.3 lengths (spanning tree): none of these carries a pod's
+            // data.
             ETH_ARP | 0x88cc | 0x888e | 0..=0x05ff => return IS_NOTHING,
             _ => return Counter::OtherLink as u32,
         }
@@ -186,7 +188,7 @@ fn tcp(
     match header.packet(addresses, at, total) {
         Parsed::Segment(packet) => {
             scratch.packet = packet;
-            // The shortcut, for packets of any shape.
+            // The fast path, for packets of any shape.
             if !packet.is_control() && done::contains(packet.signature) {
                 return IS_NOTHING;
             }
@@ -197,7 +199,7 @@ fn tcp(
     }
 }
 
-/// Tunnels are counted by their ports, and are flows of datagrams as well.
+/// Tunnels are counted by their ports, and are UDP flows as well.
 #[inline(never)]
 fn udp(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u32) -> u32 {
     if DATAGRAMS.load() == 0 {

@@ -1,6 +1,7 @@
 //! The tc classifier that samples the first bytes of each direction of each flow.
 //!
-//! It always passes the packet on to the next program: it watches, it never decides.
+//! It always passes the packet on to the next program: it observes and never drops or changes a
+//! packet.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -34,21 +35,21 @@ use aya_ebpf::{
 use mtls_ebpf_common::event::EGRESS;
 use parse::Parsed;
 
-/// What the pod sends: runs at tc ingress of the veth's host end.
+/// What the pod sends: runs at tc ingress of the host's end of the veth.
 #[classifier]
 pub(crate) fn mtls_egress(ctx: TcContext) -> i32 {
     watch(&ctx, EGRESS);
     TC_ACT_UNSPEC
 }
 
-/// What goes to the pod: runs at tc egress of the veth's host end.
+/// What the pod receives: runs at tc egress of the host's end of the veth.
 #[classifier]
 pub(crate) fn mtls_ingress(ctx: TcContext) -> i32 {
     watch(&ctx, 0);
     TC_ACT_UNSPEC
 }
 
-/// The shortcut, which most packets take. `direction` is 0 or [`EGRESS`].
+/// The fast path, which most packets take. `direction` is 0 or [`EGRESS`].
 #[inline(always)]
 fn watch(ctx: &TcContext, direction: u16) {
     let skb = ctx.skb.skb;
@@ -61,7 +62,7 @@ fn watch(ctx: &TcContext, direction: u16) {
         Parsed::Datagram(signature) if done::contains(signature) => return,
         Parsed::Datagram(_) | Parsed::Other => keep_other(skb, direction),
     };
-    // The one place that these are called from: the verifier looks at them once for each.
+    // The only call site of these: the verifier checks them once per call.
     if is_kept == headers::SEGMENT {
         flow::segment(skb, direction);
     } else if is_kept == headers::DATAGRAM && maps::DATAGRAMS.load() != 0 {
@@ -69,9 +70,9 @@ fn watch(ctx: &TcContext, direction: u16) {
     }
 }
 
-/// The long road's start; 0 if there is none. It parses the packet anew, so that the shortcut has to
-/// keep no more of it in registers than it needs itself; and leaves it in a map, so that the
-/// verifier looks at the rest once, not once per shape of packet.
+/// The start of the slow path. It parses the packet again, so that the fast path keeps only what it
+/// needs in registers. The result goes into a map, so that the verifier checks the rest once, and
+/// not once per shape of packet. Returns 0 if there is nothing to do.
 #[inline(never)]
 fn keep(skb: *mut __sk_buff) -> u32 {
     if let Parsed::Segment(packet) = parse::parse::<false>(&TcContext::new(skb))
@@ -98,7 +99,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// The kernel lends its GPL-only helpers to programs that declare it.
+/// The kernel permits its GPL-only helpers only to programs that declare this licence.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,6 +1,6 @@
-//! Which segments begin a connection. A SYN alone proves nothing: anybody may send one with any
-//! number. Within a connection that is open and unfinished, no receiver takes it (RFC 9293
-//! §3.10.7.4, RFC 5961 §4); it begins another one once the other side has answered it.
+//! Which segments begin a connection. A SYN alone proves nothing: anybody can send one with any
+//! number. In a connection that is open and unfinished, no receiver accepts it (RFC 9293 §3.10.7.4,
+//! RFC 5961 §4); it begins another connection once the other side has answered it.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -20,19 +20,19 @@ use crate::{
     table,
 };
 
-/// The SYN says something of the flow as it is now.
+/// The SYN belongs to the flow in its current state.
 pub(crate) const TAKEN: u32 = 0;
 /// It does not, or not yet.
 pub(crate) const IGNORED: u32 = 1;
 
-/// The segment can be the first one known of a connection. An end without a beginning is of none
-/// that is followed.
+/// The segment can be the first one seen of a connection. A FIN or RST without a beginning belongs
+/// to no connection that is followed.
 #[inline(always)]
 pub(crate) fn founds(packet: &Packet) -> bool {
     packet.len > 0 || packet.flags & SYN != 0 && packet.flags & RST == 0
 }
 
-/// The flow was just given its place.
+/// The flow was just created.
 #[inline(always)]
 pub(crate) fn found(flow: &mut Flow, scratch: &Scratch) {
     if scratch.packet.transport == protocol::UDP {
@@ -45,7 +45,7 @@ pub(crate) fn found(flow: &mut Flow, scratch: &Scratch) {
     }
 }
 
-/// Takes in a SYN: [`TAKEN`] or [`IGNORED`].
+/// Processes a SYN: [`TAKEN`] or [`IGNORED`].
 #[inline(never)]
 pub(crate) fn syn(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let packet = &scratch.packet;
@@ -60,7 +60,7 @@ pub(crate) fn syn(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -
     if is_first && other.bits & HALF_ISN != 0 && !is_midstream {
         // An answer, or the other SYN of a simultaneous open (RFC 9293 §3.5).
         let is_of_it = !is_answer || packet.ack == other.isn.wrapping_add(1);
-        // Not from where the other side's packets come from.
+        // Not from the interface where the other side's packets come from.
         let is_apart = link & LINK_EGRESS == 0 || link != other.link;
         if is_of_it && is_apart {
             half.isn = seq;
@@ -88,7 +88,7 @@ pub(crate) fn syn(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -
     IGNORED
 }
 
-/// Notes a SYN in a flow that begins with it.
+/// Records a SYN in a flow that begins with it.
 #[inline(always)]
 fn begin(flow: &mut Flow, scratch: &Scratch) {
     count(Counter::Flows);
@@ -100,7 +100,7 @@ fn begin(flow: &mut Flow, scratch: &Scratch) {
     half.next = packet.seq.wrapping_add(1);
     half.bits = HALF_ISN | HALF_STARTED;
     if is_answer {
-        // The SYN that it answers was not seen, but this says what was in it.
+        // The SYN that it answers was not seen, but this segment shows its sequence number.
         other.isn = packet.ack.wrapping_sub(1);
         other.next = packet.ack;
         other.bits = HALF_ISN | HALF_STARTED | HALF_CLIENT;

@@ -1,8 +1,8 @@
-//! From a packet to its TCP segment, or to the signature of its datagram.
+//! Parses a packet into its TCP segment, or into the signature of its datagram.
 //!
-//! The common shapes (no VLAN tag or one; IPv4 without options, IPv6 without extension headers;
-//! headers in the linear part) are read in place at constant offsets. All others go through
-//! [`crate::headers`], which copies headers out of the packet.
+//! The common shapes (at most one VLAN tag; IPv4 without options, IPv6 without extension headers;
+//! headers in the linear part) are read in place at constant offsets. [`crate::headers`] handles
+//! all others, and copies the headers out of the packet.
 
 use aya_ebpf::programs::TcContext;
 use mtls_ebpf_common::packet::{self, ETH, IPV4, IPV6, TAG, TCP, protocol};
@@ -12,7 +12,7 @@ use crate::{
     done::{signature_v4, signature_v6},
 };
 
-// As they lie in the packet.
+// In network byte order.
 const ETH_P_IP: u16 = packet::ETH_IPV4.to_be();
 const ETH_P_IPV6: u16 = packet::ETH_IPV6.to_be();
 const ETH_P_ARP: u16 = packet::ETH_ARP.to_be();
@@ -20,7 +20,7 @@ const ETH_P_8021Q: u16 = packet::ETH_8021Q.to_be();
 const ETH_P_8021AD: u16 = packet::ETH_8021AD.to_be();
 /// Bytes of a UDP header.
 pub(crate) const UDP: usize = 8;
-/// More-fragments, and the offset.
+/// The more-fragments flag, and the offset.
 pub(crate) const FRAGMENT: u16 = packet::FRAGMENT_V4.to_be();
 
 pub(crate) const FIN: u8 = 0x01;
@@ -28,15 +28,15 @@ pub(crate) const SYN: u8 = 0x02;
 pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 
-/// A TCP segment, or a datagram: that has no numbers and no flags, and `seq` says of which size the
-/// datagrams are that were not taken apart yet.
+/// A TCP segment or a datagram. A datagram has no sequence numbers and no flags; `seq` is the size
+/// of the datagrams that segmentation offload has merged.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
-    /// Addresses as they lie in the packet; IPv4 as `::ffff:a.b.c.d`.
+    /// Addresses in network byte order; IPv4 as `::ffff:a.b.c.d`.
     pub(crate) src: [u64; 2],
     pub(crate) dst: [u64; 2],
-    /// Both ports as they lie in the packet.
+    /// Both ports in network byte order.
     pub(crate) ports: u32,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
@@ -45,8 +45,8 @@ pub(crate) struct Packet {
     pub(crate) family: u8,
     /// The IP protocol.
     pub(crate) transport: u8,
-    /// Bytes of the header. No padding: it would be copied too, and Linux 5.15 lets nobody read
-    /// from the stack what was never written there.
+    /// Bytes of the header. Not padding: that would be copied too, and Linux 5.15 forbids reading
+    /// stack memory that was never written.
     pub(crate) header: u8,
     /// Where the payload starts in the packet.
     pub(crate) offset: u32,
@@ -57,13 +57,13 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// SYN, FIN or RST: never passed by.
+    /// SYN, FIN or RST: these never take the fast path.
     #[inline(always)]
     pub(crate) fn is_control(&self) -> bool {
         self.flags & (SYN | FIN | RST) != 0
     }
 
-    /// Sender's and receiver's port, in the machine's byte order.
+    /// Sender's and receiver's port, in host byte order.
     #[inline(always)]
     pub(crate) fn ports(&self) -> (u16, u16) {
         let ports = u32::from_be(self.ports);
@@ -81,35 +81,36 @@ impl Packet {
 #[inline(always)]
 pub(crate) fn signature(family: u8, src: [u64; 2], dst: [u64; 2], ports: u32) -> u64 {
     if family == 4 {
-        // Of a mapped address, these four bytes are the IPv4 address.
+        // In a mapped address, these four bytes are the IPv4 address.
         signature_v4(joined(halves(src[1]).1, halves(dst[1]).1), ports)
     } else {
         signature_v6(src, dst, ports)
     }
 }
 
-/// What a look at a packet's usual places shows.
+/// The result of parsing a packet of a common shape.
 pub(crate) enum Parsed {
     /// A TCP segment.
     Segment(Packet),
-    /// A datagram, by its signature of [`crate::datagram::header`].
+    /// A datagram, by its signature (see [`crate::datagram::header`]).
     Datagram(u64),
-    /// A pure acknowledgement, or no IP.
+    /// A pure acknowledgement, or not IP.
     Nothing,
-    /// Anything else: [`crate::headers`] takes a closer look.
+    /// Anything else: [`crate::headers`] parses it.
     Other,
 }
 
-/// Reads the common shapes in place; a datagram's only where `DATAGRAMS`. Whoever keeps the segment has
-/// no use for them, and Linux 5.15 lets nobody copy a variant that was not written in full.
+/// Parses the common shapes in place; datagrams only if `DATAGRAMS`. A caller that keeps the
+/// segment has no use for them, and Linux 5.15 forbids copying a variant that was not completely
+/// written.
 #[inline(always)]
 pub(crate) fn parse<const DATAGRAMS: bool>(ctx: &TcContext) -> Parsed {
     let (data, end) = (ctx.data(), ctx.data_end());
     if data + ETH + TAG > end {
         return Parsed::Other;
     }
-    // SAFETY (here and below): the line above has compared these offsets with the packet's end,
-    // which the verifier insists on.
+    // SAFETY (here and below): the line above has checked these offsets against the end of the
+    // packet, as the verifier requires.
     let mut ethertype: u16 = unsafe { load(data, ETH - 2) };
     if ethertype == ETH_P_IP {
         return ipv4::<ETH, DATAGRAMS>(ctx, data, end);
@@ -194,7 +195,7 @@ fn ipv6<const AT: usize, const DATAGRAMS: bool>(
     tcp.packet(Addresses::V6(src, dst), (AT + IPV6) as u32, total)
 }
 
-/// A length field; it is 0 in super-segments beyond 64 KiB (BIG TCP), which hold one packet.
+/// A length field; it is 0 in super-packets beyond 64 KiB (BIG TCP), which contain one packet.
 #[inline(always)]
 pub(crate) fn length(field: u32, ctx: &TcContext, at: u32) -> u32 {
     if field == 0 {
@@ -214,7 +215,7 @@ pub(crate) fn mapped(addr: u32) -> [u64; 2] {
 
 /// The fields of a TCP header that matter here.
 pub(crate) struct TcpHeader {
-    /// Both, as they lie in the packet.
+    /// Both, in network byte order.
     ports: u32,
     seq: u32,
     ack: u32,
@@ -245,7 +246,7 @@ impl TcpHeader {
         if len == 0 && self.flags & (SYN | FIN | RST) == 0 {
             return Parsed::Nothing;
         }
-        // A length below zero has wrapped to far above what any packet holds.
+        // A negative length has wrapped to far above any packet's size.
         if header < TCP as u32 || len > 1 << 24 {
             return Parsed::Other;
         }
@@ -274,14 +275,14 @@ impl TcpHeader {
     }
 }
 
-/// Sender and receiver, as they lie in the packet.
+/// Sender and receiver, in network byte order.
 #[derive(Clone, Copy)]
 pub(crate) enum Addresses {
     V4(u64),
     V6([u64; 2], [u64; 2]),
 }
 
-/// The number that lies in memory where `first` and then `second` lie.
+/// The number whose memory holds `first` followed by `second`.
 #[inline(always)]
 pub(crate) fn joined(first: u32, second: u32) -> u64 {
     if cfg!(target_endian = "little") {
@@ -291,7 +292,7 @@ pub(crate) fn joined(first: u32, second: u32) -> u64 {
     }
 }
 
-/// Two numbers that lie one after the other in memory.
+/// The two numbers that follow each other in the memory of `pair`.
 #[inline(always)]
 fn halves(pair: u64) -> (u32, u32) {
     if cfg!(target_endian = "little") {
@@ -304,7 +305,7 @@ fn halves(pair: u64) -> (u32, u32) {
 /// Loads a value from the packet.
 ///
 /// # Safety
-/// `base + at + size_of::<T>()` was compared with the packet's end.
+/// `base + at + size_of::<T>()` was checked against the end of the packet.
 #[inline(always)]
 pub(crate) unsafe fn load<T: Copy>(base: usize, at: usize) -> T {
     unsafe { ((base + at) as *const T).read_unaligned() }

@@ -1,4 +1,4 @@
-//! Walking the records of a TLS stream (RFC 8446 §5.1): type, version, length, and on to the next.
+//! Walks the records of a TLS stream (RFC 8446 §5.1): type, version, length, and on to the next.
 
 use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{
@@ -14,30 +14,30 @@ use crate::{
 
 /// Bytes of a record's header.
 const HEADER: u32 = 5;
-/// Longest body: 2^14 and what the ciphers of TLS 1.2 may add (RFC 5246 §6.2.3).
+/// Longest body: 2^14 plus what the ciphers of TLS 1.2 may add (RFC 5246 §6.2.3).
 const LONGEST: u32 = (1 << 14) + 2048;
 
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
-/// Headers after which a direction is done. The client's certificate shows in its first eight; a
-/// server may send half of its answer before it has seen those.
+/// Headers after which a direction is done. The client's certificate is among its first eight
+/// records; a server may send half of its response before it has seen those.
 pub(crate) const HEADERS: u8 = 24;
 /// Records of application data whose first bytes are copied.
 const BODIES: u8 = 4;
 /// Bytes of hellos, certificates and alerts copied in full.
 pub(crate) const COPIED: u32 = 16 << 10;
 
-/// Where the walk through a segment stands.
+/// The state of the walk through a segment.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Walk {
-    /// Position in the payload of the next byte wanted of a record's header.
+    /// Position in the payload of the next byte that is needed of a record header.
     pub(crate) at: u32,
-    /// The part of the payload that is to be copied and was not yet.
+    /// The part of the payload that has to be copied and has not been yet.
     pub(crate) from: u32,
     pub(crate) to: u32,
-    /// Other pieces collected and not yet delivered: headers, and the first bytes of bodies.
+    /// Other pieces, collected but not yet delivered: headers, and the first bytes of bodies.
     pub(crate) found: u32,
     /// Bytes copied.
     pub(crate) copied: u32,
@@ -45,8 +45,8 @@ pub(crate) struct Walk {
     pub(crate) events: u32,
 }
 
-/// The first bytes of a segment, as the high bytes of a number, look like a record's start.
-/// `len`: how many there are, at most five.
+/// Whether the first bytes of a segment, as the high bytes of a number, look like the start of a
+/// record. `len`: how many there are, at most five.
 #[inline(always)]
 pub(crate) fn begins(first: u64, len: u32) -> bool {
     let kind = (first >> 56) as u8;
@@ -57,7 +57,7 @@ pub(crate) fn begins(first: u64, len: u32) -> bool {
     is_header(first >> 24)
 }
 
-/// Forty bits are a record's header.
+/// Whether forty bits are a record header.
 #[inline(always)]
 fn is_header(header: u64) -> bool {
     let kind = (header >> 32) as u8;
@@ -71,7 +71,7 @@ fn is_header(header: u64) -> bool {
 pub(crate) fn read(skb: *mut __sk_buff, at: u32, len: u32) -> Option<u64> {
     let mut bytes = [0_u8; 8];
     let len = len as i64;
-    // SAFETY: at most five bytes go into eight.
+    // SAFETY: at most five bytes are written into eight.
     let read = unsafe {
         check_bounds_signed(len, 1, HEADER as i64)
             && bpf_skb_load_bytes(skb.cast(), at, bytes.as_mut_ptr().cast(), len as u32) == 0
@@ -79,7 +79,7 @@ pub(crate) fn read(skb: *mut __sk_buff, at: u32, len: u32) -> Option<u64> {
     read.then(|| u64::from_be_bytes(bytes) >> (64 - 8 * len))
 }
 
-/// Takes in the header at `scratch.walk.at`, or as much of it as the segment holds; `None` when it
+/// Reads the header at `scratch.walk.at`, or as much of it as the segment contains; `None` if it
 /// cannot be read.
 #[inline(always)]
 pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> Option<()> {
@@ -101,7 +101,7 @@ pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) 
     }
     half.carried = 0;
     if !is_header(header) {
-        // Not TLS (any more): the next segments show what it is.
+        // Not TLS, or no longer TLS: the next segments show what it is.
         half.kind = KIND_OTHER;
         half.segments = 0;
         half.bytes = 0;
@@ -129,7 +129,7 @@ pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) 
             half.bits |= HALF_HEADERS;
         }
     } else {
-        // How such a body begins says whether it can be read.
+        // The first bytes of such a body show whether it is readable text.
         let mut want = 0;
         if half.bodies < BODIES {
             half.bodies += 1;
@@ -145,7 +145,7 @@ pub(crate) fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) 
     Some(())
 }
 
-/// What is wanted of the body that an earlier segment began, as far as this one holds it.
+/// The part of this segment that is needed from a body that an earlier segment began.
 #[inline(always)]
 pub(crate) fn body(half: &mut Half, scratch: &mut Scratch) {
     let at = half.carry.wrapping_sub(scratch.start);
@@ -160,17 +160,17 @@ pub(crate) fn body(half: &mut Half, scratch: &mut Scratch) {
     half.carry = half.carry.wrapping_add(take);
 }
 
-/// Has `len` bytes at `at` copied.
+/// Marks `len` bytes at `at` to be copied.
 #[inline(always)]
 fn snip(half: &Half, scratch: &mut Scratch, at: u32, len: u32) {
     if half.bits & HALF_HEADERS == 0 {
-        // They lie behind what is copied anyway.
+        // They follow what is copied anyway.
         scratch.walk.to = at.wrapping_add(len);
         return;
     }
     let first = u32::from(scratch.walk.to != scratch.walk.from);
-    // Where the compiler knows its bounds it leaves the mask out, and Linux 5.15 does not know them
-    // once they were on the stack.
+    // If the compiler knows the bounds, it omits the mask; but Linux 5.15 does not track bounds of
+    // values that were spilled to the stack.
     let slot = first.wrapping_add(scratch.walk.found);
     let slot = blur(scratch, slot) as usize & (PIECES - 1);
     scratch.pieces[slot] = Piece { offset: at, len };

@@ -1,4 +1,4 @@
-//! What is wanted of a segment's payload.
+//! Which parts of a segment's payload are sampled.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -22,28 +22,28 @@ use crate::{
     sender::is_taken,
 };
 
-/// Of a direction that is not TLS: enough for the in-band upgrades, which take up to three
-/// exchanges before the ClientHello, and for a request's head.
+/// For a direction that is not TLS: enough for in-band upgrades, which take up to three exchanges
+/// before the ClientHello, and for a request's header.
 const OTHER_BYTES: u32 = 4096;
 const OTHER_SEGMENTS: u8 = 8;
-/// Segments sampled of a TLS direction, so that crumbs do not become a flood of events.
+/// Segments sampled of a TLS direction, so that tiny segments do not cause a flood of events.
 const TLS_SEGMENTS: u8 = 64;
-/// Bytes copied of a segment when a direction that is done is rechecked, and of one whose records
-/// cannot be walked as the header before them was missed.
+/// Bytes copied of a segment in a recheck, and of a segment whose records cannot be walked because
+/// the preceding header was missed.
 pub(crate) const GLANCE: u32 = 512;
 /// Segments sampled of a direction that is done, per recheck interval.
 const LOOKS: u8 = 4;
-/// Steps that one segment may take: a header each, and the events for what is copied (in chunks, and
-/// one that is cut short by the budget) and for the headers (eight at a time).
+/// Steps that one segment may take: one per header, plus the events for copied bytes (in chunks,
+/// and one that the budget cuts short) and for the headers (eight at a time).
 const STEPS: u32 = HEADERS as u32 + COPIED / CHUNK + 2 + HEADERS as u32 / (PIECES as u32 - 1) + 2;
 
-/// What a segment is worth.
+/// What to sample of a segment.
 const NOTHING: u32 = 0;
-/// Its first bytes, as `scratch.pieces` has them.
+/// Its first bytes, as described by `scratch.pieces`.
 const COPY: u32 = 1;
 /// Its records.
 const RECORD: u32 = 2;
-/// Its first bytes, as those of a direction that was done.
+/// Its first bytes, as the recheck of a direction that is done.
 const LOOK: u32 = 3;
 const FAULT: u32 = 4;
 
@@ -64,7 +64,8 @@ pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
     };
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
-        // What was not delivered was not taken; the receiver may have taken it, and goes on behind it.
+        // What was not delivered does not count as seen; but the receiver may have accepted it, and
+        // then the stream continues after it.
         if worth != LOOK {
             half.bits &= !HALF_DONE;
             half.bits |= HALF_HOLE;
@@ -84,13 +85,13 @@ pub(crate) fn payload(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
     outcome
 }
 
-/// The event in the making is the segment's last: it carries the FIN as well.
+/// The event being built is the segment's last one, so it also carries the FIN.
 #[inline(always)]
 fn ends(scratch: &mut Scratch) {
     scratch.head.tcp_flags |= scratch.packet.flags & FIN;
 }
 
-/// What the segment is worth: one of the constants above.
+/// What to sample of the segment: one of the constants above.
 #[inline(never)]
 fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let (start, len) = (scratch.start, scratch.packet.len);
@@ -102,7 +103,7 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
         half.looks = 0;
     }
     if is_done && half.looks >= LOOKS {
-        // It was pushed out of the fast path's memory.
+        // It was displaced from the fast path's memory.
         done::insert(scratch.packet.signature);
         return NOTHING;
     }
@@ -132,7 +133,7 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
         if half.kind == KIND_TLS || !begins {
             return some(scratch, GLANCE, LOOK);
         }
-        // An upgrade that took longer than the budget: followed from here on.
+        // An upgrade that took longer than the budget: follow it from here on.
         half.bits &= !HALF_DONE;
     }
     if begins && (is_next || half.kind == KIND_OTHER) {
@@ -156,7 +157,7 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
         return some(scratch, least(CHUNK, room), COPY);
     }
     if (half.record.wrapping_sub(start) as i32) < 0 {
-        // The header before this was missed.
+        // The preceding header was missed.
         if half.bytes as u32 >= COPIED {
             half.bits |= HALF_DONE;
         }
@@ -165,7 +166,7 @@ fn judge(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     RECORD
 }
 
-/// At most so many of the segment's first bytes are worth copying.
+/// Samples at most `most` of the segment's first bytes.
 #[inline(always)]
 fn some(scratch: &mut Scratch, most: u32, worth: u32) -> u32 {
     let len = least(scratch.packet.len, most);
@@ -176,7 +177,7 @@ fn some(scratch: &mut Scratch, most: u32, worth: u32) -> u32 {
     worth
 }
 
-/// The other direction turns to TLS as well, whatever it has spent before.
+/// The other direction switches to TLS as well, so it gets a new budget.
 #[inline(always)]
 fn reopen(other: &mut Half, scratch: &Scratch) {
     if other.kind == KIND_OTHER {
@@ -187,13 +188,13 @@ fn reopen(other: &mut Half, scratch: &Scratch) {
     }
 }
 
-/// Books what was sampled.
+/// Updates the direction's budgets and positions with what was sampled.
 #[inline(never)]
 fn settle(half: &mut Half, scratch: &mut Scratch, outcome: u32) -> u32 {
     half.bits |= HALF_STARTED;
     if scratch.is_next != 0 {
         let end = scratch.start.wrapping_add(scratch.packet.len);
-        // A repetition may end before what was taken.
+        // A retransmission may end before what was already seen.
         if end.wrapping_sub(half.isn) > half.next.wrapping_sub(half.isn) {
             half.next = end;
         }
@@ -215,7 +216,7 @@ fn settle(half: &mut Half, scratch: &mut Scratch, outcome: u32) -> u32 {
     0
 }
 
-/// Nothing more is wanted of the direction, until the next recheck.
+/// The direction needs no more samples until the next recheck.
 #[inline(always)]
 fn finish(half: &mut Half, scratch: &Scratch) {
     half.bits |= HALF_DONE;
@@ -224,8 +225,8 @@ fn finish(half: &mut Half, scratch: &Scratch) {
     done::insert(scratch.packet.signature);
 }
 
-/// Follows the records through the segment: copies what is to be copied, reports the headers
-/// beyond.
+/// Walks the records of the segment: copies what has to be copied, and reports the headers after
+/// that.
 #[inline(never)]
 fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     let at = half.record.wrapping_sub(scratch.start);
@@ -265,14 +266,14 @@ fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     }
 }
 
-/// There is more to do; otherwise a step returns an outcome.
+/// There is more to do; any other value returned by a step is an outcome.
 const STEP_ON: u32 = u32::MAX;
 
-/// Takes in one record's header, or, when there is none to take in, delivers one event.
+/// Processes one record header or, if there is none, delivers one event.
 #[inline(never)]
 fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     let has_more = scratch.walk.at < scratch.packet.len && half.bits & HALF_DONE == 0;
-    // The first piece is what is copied in a row.
+    // The first piece contains all contiguous bytes to copy.
     if has_more && scratch.walk.found < PIECES as u32 - 1 {
         return match records::step(skb, half, scratch) {
             Some(()) => STEP_ON,
@@ -310,7 +311,7 @@ fn step(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     scratch.walk.from = from.wrapping_add(captured);
     scratch.walk.copied = scratch.walk.copied.wrapping_add(captured);
     scratch.walk.events += 1;
-    // Only the first event of the connection is the first.
+    // Only the connection's first event is marked as the first.
     scratch.head.bits &= !FIRST;
     STEP_ON
 }

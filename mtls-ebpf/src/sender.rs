@@ -1,6 +1,6 @@
-//! Where a side's packets come from. A side of a connection is known at one interface, in one
-//! direction; what else claims to be from it is no evidence: the same packet seen again at the next
-//! pod's interface, or somebody else's.
+//! Where the packets of each side come from. Each side of a connection is known at one interface,
+//! in one direction. Anything else that claims to be from it is not evidence: it is either the same
+//! packet seen again at the next pod's interface, or forged.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -19,10 +19,11 @@ use crate::{
     sample::{GLANCE, least},
 };
 
-/// Samples of foreign payload per connection: enough to say that there is some.
+/// Samples of foreign payload per connection: enough to report that there is some.
 const MOST: u8 = 8;
 
-/// The segment comes from where its sender is known; where it is known nowhere yet, this is it.
+/// Whether the segment comes from where its sender is known. If the sender is not known anywhere
+/// yet, it is now known here.
 #[inline(always)]
 pub(crate) fn is_home(flow: &mut Flow, scratch: &Scratch) -> bool {
     let link = scratch.link;
@@ -45,9 +46,9 @@ pub(crate) fn is_home(flow: &mut Flow, scratch: &Scratch) -> bool {
     true
 }
 
-/// The sender was met where its packets arrive, as its own interface was not watched yet or its first
-/// packet was lost there; and this comes out of its interface: the very next bytes, which nobody else
-/// knows to number, before they have arrived anywhere.
+/// The sender was first seen where its packets arrive, because its own interface was not watched
+/// yet or its first packet was lost there. This segment leaves the sender's own interface with
+/// exactly the next bytes; nobody else can know their number before they have arrived anywhere.
 #[inline(always)]
 fn comes_home(half: &mut Half, scratch: &Scratch) -> bool {
     let is_next = half.bits & (HALF_STARTED | HALF_HOLE | HALF_DONE) == HALF_STARTED
@@ -60,17 +61,17 @@ fn comes_home(half: &mut Half, scratch: &Scratch) -> bool {
     true
 }
 
-/// The bytes were taken, or may have been.
+/// The bytes have been, or may have been, accepted.
 #[inline(always)]
 pub(crate) fn is_taken(half: &Half, start: u32, len: u32) -> bool {
-    // By their distances from the beginning (RFC 9293 §3.4): after 4 GiB, and for a keep-alive's
-    // byte right before it, too.
+    // Compared by their distance from the start of the stream (RFC 9293 §3.4), so that this also
+    // works after 4 GiB, and for a keep-alive's byte right before the start.
     let known = half.next.wrapping_sub(half.isn);
     start.wrapping_sub(half.isn) <= known && start.wrapping_add(len).wrapping_sub(half.isn) <= known
 }
 
-/// A segment from elsewhere: of payload that was not seen where it should come from, a little is
-/// delivered, and marked.
+/// A segment from elsewhere. A little of its payload is delivered and marked as foreign, if it was
+/// not seen at its sender's interface.
 #[inline(never)]
 pub(crate) fn foreign(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let (start, len) = (scratch.start, scratch.packet.len);
@@ -82,8 +83,8 @@ pub(crate) fn foreign(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
         }
         return SKIPPED;
     }
-    // On its way to the receiver it passes the second interface, and at its sender's it may have been
-    // lost.
+    // On its way to the receiver, a packet passes the second interface; at its sender's interface,
+    // it may have been lost.
     if flow.lost != 0 && !is_claim {
         return SKIPPED;
     }

@@ -1,24 +1,28 @@
 //! The flow table: buckets of eight ways in array memory.
 //!
-//! A [`Bucket`](mtls_ebpf_common::flow::Bucket) is one cache line of eight words. A word names the
-//! connection that has its way, and says how old and how far it is, so that both the search and the
-//! choice of a victim read one line. The state proper is two lines elsewhere, under a lock of its own.
+//! A [`Bucket`](mtls_ebpf_common::flow::Bucket) is one cache line of eight words. A word identifies
+//! the connection in its way, and has its age and state, so that both the search and the choice of
+//! a connection to evict read one line. The connection's full state is two lines elsewhere, under a
+//! lock of its own.
 //!
-//! None of the three lines is likely to be in a cache. A connection is therefore kept in the way that its
-//! hash names, where that is free, and those two lines are asked for before the first one is there.
+//! None of these three lines is likely to be cached. A connection is therefore kept in the way that
+//! its hash selects, if that is free, so that the two lines can be prefetched before the first one
+//! has arrived.
 //!
-//! # What other processors may do meanwhile
+//! # Concurrent access by other CPUs
 //!
-//! - A way changes hands by a compare-and-exchange of its word, so that of two claimants one gets
-//!   it. The winner then takes the lock, and only then writes the new connection's state: whoever
-//!   was still at work on the old one has finished.
-//! - Who finds a word takes the lock and compares the key: between the two the way may have changed
-//!   hands, or its new owner may not have written the key yet. Then the segment counts as lost.
-//! - Two processors that meet one connection at once, in midstream, may claim a way each. Each
-//!   looks again once it has its word: of two words the first stays, and whose is the second gives
-//!   it back. A SYN's answer cannot come before the SYN's program has ended.
-//! - The lock is tried a bounded number of times; a holder is never interrupted by another program
-//!   of ours, and does not sleep.
+//! - A way changes owner by a compare-and-exchange of its word, so that only one of two claimants
+//!   gets it. The winner then takes the lock, and only after that writes the new connection's
+//!   state: any CPU that was still working on the old one has finished.
+//! - A CPU that finds a word takes the lock and compares the key, because the way may have changed
+//!   owner in between, or its new owner may not have written the key yet. In these cases, the
+//!   segment counts as lost.
+//! - Two CPUs that see a midstream connection at the same time may claim one way each. Each
+//!   searches again after it has claimed its word: the first of the two words stays, and the owner
+//!   of the second releases it. The answer to a SYN cannot arrive before the program run for the
+//!   SYN has ended.
+//! - The lock is tried a bounded number of times; no other program of ours interrupts its holder,
+//!   and the holder does not sleep.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -42,19 +46,19 @@ use crate::{
 
 /// The flow in the scratch is in the table, and locked.
 pub(crate) const FOUND: u32 = 0;
-/// It is not.
+/// It is not in the table.
 pub(crate) const ABSENT: u32 = 1;
-/// It may be, but is out of reach.
+/// It may be in the table, but cannot be accessed.
 pub(crate) const BUSY: u32 = 2;
-/// There is none for a flow of datagrams.
+/// There is no room for a UDP flow.
 pub(crate) const NO_ROOM: u32 = 3;
 
-/// Tries for a lock: about a microsecond, in which its holder delivers several samples.
+/// Attempts to get a lock: about a microsecond, in which its holder can deliver several samples.
 const TRIES: u32 = 64;
 /// The flow at `scratch.slot`.
 #[inline(always)]
 pub(crate) fn flow(scratch: &Scratch) -> Option<&'static mut Flow> {
-    // SAFETY: a value of an array map stays where it is, and the lock is held.
+    // SAFETY: an array map's value does not move, and the lock is held.
     FLOWS
         .get_ptr_mut(scratch.slot)
         .map(|flow| unsafe { &mut *flow })
@@ -81,14 +85,14 @@ pub(crate) fn find(scratch: &mut Scratch) -> u32 {
     BUSY
 }
 
-/// The way that a connection has where it is free. These bits are of the tag as well.
+/// The way that a connection prefers. These bits are part of the tag as well.
 #[inline(always)]
 pub(crate) fn home(tag: u64) -> usize {
     (tag >> 61) as usize
 }
 
-/// Has the processor fetch a flow's two lines while it waits for its bucket's: reading them is
-/// nothing that anything else depends on.
+/// Makes the CPU fetch a flow's two lines while it waits for the bucket's: nothing else depends on
+/// these reads.
 #[inline(always)]
 fn ask_for(slot: u32) {
     if let Some(flow) = FLOWS.get_ptr(slot) {
@@ -100,8 +104,8 @@ fn ask_for(slot: u32) {
     }
 }
 
-/// Which way has the tag, its home before others, and of those the first: it is chosen, and the
-/// result is 1.
+/// Chooses the way with the tag: the preferred way before others, and otherwise the first one.
+/// Returns 1 if there is one.
 #[inline(never)]
 fn way_of(scratch: &mut Scratch) -> u32 {
     let Some(bucket) = BUCKETS.get(scratch.bucket) else {
@@ -147,8 +151,8 @@ fn lock(scratch: &Scratch) -> bool {
             return true;
         }
     }
-    // SAFETY: a value of an array map; bytes that may be written at any time, as whoever has the lock
-    // writes the first only here, and takes the second for what it is at the moment.
+    // SAFETY: an array map's value. These bytes may be written at any time: the holder of the lock
+    // writes the first only here, and uses the second as it is at that moment.
     unsafe {
         (&raw mut (*flow).lost).write_volatile(1);
         let serial = (&raw const (*flow).serial).read_volatile();
@@ -157,14 +161,14 @@ fn lock(scratch: &Scratch) -> bool {
     false
 }
 
-/// Lets go of the flow.
+/// Releases the flow's lock.
 #[inline(always)]
 pub(crate) fn unlock(flow: &mut Flow) {
     // SAFETY: a value of an array map.
     unsafe { store_u32(&raw mut flow.lock, 0) };
 }
 
-/// The flow that was locked is the one that was looked for; otherwise it is let go.
+/// Whether the locked flow is the one searched for; if not, the lock is released.
 #[inline(always)]
 fn is_key(scratch: &Scratch) -> bool {
     let Some(flow) = flow(scratch) else {
@@ -192,7 +196,7 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let (way, old) = (scratch.way, scratch.word);
     let is_datagram = scratch.key.transport == protocol::UDP;
     if is_datagram && old & STATE_MASK == STATE_OPEN {
-        // Anybody may send datagrams to many ports: no open connection makes room for them.
+        // Anybody can send datagrams to many ports, so no open connection is evicted for them.
         return NO_ROOM;
     }
     let new = word(scratch, STATE_UNANSWERED);
@@ -208,7 +212,7 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     scratch.word = new;
     way_of(scratch);
     if scratch.way != way || !lock(scratch) {
-        // Another processor has made a place for the same connection, or the old one is held.
+        // Another CPU has created an entry for the same connection, or the old one is locked.
         // SAFETY: as above.
         unsafe { compare_exchange_u64(place, new, 0) };
         return BUSY;
@@ -224,7 +228,7 @@ pub(crate) fn claim(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     FOUND
 }
 
-/// The word of this moment for the flow in the scratch.
+/// The current bucket word of the flow in the scratch.
 #[inline(always)]
 fn word(scratch: &Scratch, state: u64) -> u64 {
     let age = scratch.age & AGE_MASK;
@@ -233,11 +237,11 @@ fn word(scratch: &Scratch, state: u64) -> u64 {
 
 #[inline(always)]
 fn link_hash(link: u32) -> u64 {
-    // Neighbours differ, and so do an interface's two directions.
+    // Neighbouring indexes get different values, as do the two directions of an interface.
     ((link ^ link >> 8 ^ link >> 24) & 0xff) as u64
 }
 
-/// Says goodbye to the connection whose way was claimed. `old`: its word.
+/// Evicts the connection whose way was claimed. `old`: its word.
 #[inline(never)]
 fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) -> u32 {
     forget(flow);
@@ -263,7 +267,7 @@ fn evict(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch, old: u64) 
     0
 }
 
-/// The fast path forgets what it knows of the flow: nothing is there that is not in the table.
+/// Removes the flow from the fast path's memory, which contains only flows of the table.
 #[inline(never)]
 pub(crate) fn forget(flow: &Flow) -> u32 {
     if (flow.halves[0].bits | flow.halves[1].bits) & HALF_DONE == 0 {
@@ -289,7 +293,7 @@ pub(crate) fn forget(flow: &Flow) -> u32 {
     0
 }
 
-/// Begins the connection in the scratch in the place of whatever was there.
+/// Initialises the connection of the scratch, replacing the previous one.
 #[inline(always)]
 pub(crate) fn begin(flow: &mut Flow, scratch: &Scratch) {
     let key = &scratch.key;
@@ -305,14 +309,14 @@ pub(crate) fn begin(flow: &mut Flow, scratch: &Scratch) {
     flow.told = flow.serial.wrapping_sub(1);
     let words = (&raw mut flow.halves).cast::<u64>();
     for at in 0..size_of::<[Half; 2]>() / 8 {
-        // SAFETY: within both halves, which lie at a multiple of eight. One by one, as the target's
-        // `memset` writes single bytes.
+        // SAFETY: within both halves, which are aligned to eight. Written one by one, because the
+        // target's `memset` writes single bytes.
         unsafe { words.add(at).write_volatile(0) };
     }
 }
 
-/// Notes in the bucket how old and how far the flow is. When the way has changed hands meanwhile,
-/// there is nothing to note.
+/// Updates the flow's age and state in the bucket. If the way has changed owner, there is nothing
+/// to update.
 #[inline(always)]
 pub(crate) fn touch(scratch: &Scratch, state: u64) {
     let old = scratch.word;

@@ -1,5 +1,5 @@
-//! Packets that are no segments: counted under their interface, and reported once per pair of
-//! addresses and recheck interval, so that what is known of the pair can say what was not seen.
+//! Packets that the program cannot read: counted per interface, and reported once per pair of
+//! addresses and recheck interval, so that flows between these addresses can say what was not seen.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::Counter;
@@ -14,11 +14,12 @@ use crate::{
     outcome::SAMPLED,
 };
 
-/// Counts the packet in the scratch as `kind`, a [`Counter`], and reports it where that is due.
+/// Counts the packet in the scratch as `kind`, a [`Counter`], and reports it if that is due.
 #[inline(never)]
 pub(crate) fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16, kind: u32) -> u32 {
     let packet = &scratch.packet;
-    // Its complement, as a connection's direction might have these addresses and the kind as ports.
+    // The complement, because a connection's direction might have these addresses and the kind as
+    // its ports.
     let signature = !signature_v6(packet.src, packet.dst, kind) & !0xff;
     let is_flow = is_datagram(kind);
     if done::contains(signature) {
@@ -29,7 +30,7 @@ pub(crate) fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16,
     }
     count_on(skb, kind);
     if packet.family == 0 {
-        // Without addresses there is nobody to tell it of.
+        // Without addresses, there is no flow to report it for.
         return PASSED;
     }
     fill(scratch, skb, direction);

@@ -1,4 +1,4 @@
-//! Which connection makes room for a new one in its bucket.
+//! Which connection of a full bucket is evicted for a new one.
 
 use mtls_ebpf_common::flow::{
     AGE_AT, AGE_MASK, Bucket, LINK_AT, STATE_DATAGRAMS, STATE_EMPTY, STATE_FINISHED, STATE_MASK,
@@ -10,25 +10,25 @@ use crate::{
     table::{choose, home},
 };
 
-/// An interface with this many ways of a full bucket makes room for others from its own.
+/// An interface with this many ways of a full bucket loses one of its own first.
 const MAJORITY: u32 = WAYS as u32 / 2;
-/// A connection that ended so many ages ago has nothing more to come.
+/// Nothing more is expected of a connection that ended this many ages ago.
 const AT_REST: u64 = 4;
 /// The hash of no interface.
 const NOBODY: u64 = 0x100;
-/// What ranks above this is empty or finished.
+/// Anything that ranks above this is empty or finished.
 const IS_OVER: u64 = 6 << 16;
 
-/// How gladly a way is given up, by its state; the lowest bit is for a greedy interface.
+/// Eviction rank of each state; the lowest bit is for an interface with too many ways.
 const RANKS: u64 = 8 << (4 * STATE_EMPTY)
     | 4 << (4 * STATE_UNANSWERED)
     | 2 << (4 * STATE_OPEN)
     | 6 << (4 * STATE_FINISHED)
     | 4 << (4 * STATE_DATAGRAMS);
 
-/// The way that is to go, which is chosen: its home where that is free, else an empty one, else the
-/// oldest finished one, else the oldest without an answer or of datagrams, else the oldest of an
-/// interface that has half of the bucket, else the oldest.
+/// Chooses the way to replace: the preferred way if it is free; else an empty one; else the oldest
+/// finished one; else the oldest unanswered or UDP flow; else the oldest of an interface that has
+/// half of the bucket; else the oldest.
 #[inline(never)]
 pub(crate) fn victim(scratch: &mut Scratch) -> u32 {
     let Some(bucket) = BUCKETS.get(scratch.bucket) else {
@@ -44,7 +44,7 @@ pub(crate) fn victim(scratch: &mut Scratch) -> u32 {
         choose(scratch, home as u32);
         return 0;
     }
-    // Who has half of the bucket matters only where all of it is in use.
+    // The majority matters only if the whole bucket is in use.
     let mut greedy = NOBODY;
     for last in [false, true] {
         let (mut best, mut way) = (0, 0);
@@ -73,7 +73,7 @@ pub(crate) fn victim(scratch: &mut Scratch) -> u32 {
 /// The hash of the interface that has [`MAJORITY`] ways of the bucket, or [`NOBODY`].
 #[inline(always)]
 fn majority(bucket: &Bucket) -> u64 {
-    // By majority vote (Boyer and Moore): whoever has more than half is the candidate.
+    // Majority vote (Boyer and Moore): an interface with more than half is the candidate.
     let (mut candidate, mut votes) = (0, 0_u32);
     for word in bucket {
         let link = word >> LINK_AT & 0xff;

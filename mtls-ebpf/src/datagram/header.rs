@@ -1,4 +1,4 @@
-//! A datagram's header, and the signature that its direction goes by in the fast path's memory.
+//! A datagram's header, and the signature of its direction in the fast path's memory.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use mtls_ebpf_common::packet::protocol;
@@ -9,21 +9,22 @@ use crate::{
     parse::{self, UDP},
 };
 
-/// The datagram lies in the scratch.
+/// The datagram is in the scratch.
 pub(crate) const GOOD: u32 = 0;
-/// Nothing is wanted of it.
+/// No sample is needed.
 pub(crate) const PASSED: u32 = 1;
 /// Its length contradicts the packet's.
 const MALFORMED: u32 = 2;
 
-/// What tells the signatures of datagrams from those of segments between the same ends.
+/// Distinguishes the signatures of datagrams from those of segments between the same ends.
 const IS_UDP: u64 = 0x9e37_79b9_7f4a_7c00;
-/// What tells those of datagrams that may begin a handshake from those of all others.
+/// Distinguishes datagrams that may begin a handshake from all others.
 const IS_OPENER: u64 = 0xc2b2_ae3d_27d4_eb00;
 
-/// By the first byte alone: a long header of QUIC (RFC 9000 §17.2), or a record of a DTLS handshake
-/// (RFC 6347 §4.1). They are distinguished in the shortcut, so that a handshake between ends that are
-/// done is not let by: an endpoint has any number of connections over one pair of ports.
+/// Decided by the first byte alone: a QUIC long header (RFC 9000 §17.2), or a DTLS handshake record
+/// (RFC 6347 §4.1). They are distinguished on the fast path, because a handshake must be sampled
+/// even if its direction is done: an endpoint can have any number of connections over one pair of
+/// ports.
 #[inline(always)]
 pub(crate) fn may_open(first: u8) -> bool {
     first & 0x80 != 0 || first == 22
@@ -36,13 +37,14 @@ pub(crate) fn marked(signature: u64, first: u8) -> u64 {
     signature ^ IS_UDP ^ opener
 }
 
-/// Both signatures of a direction: of what opens nothing, and of what may.
+/// Both signatures of a direction: for datagrams that cannot begin a handshake, and for those that
+/// may.
 #[inline(always)]
 pub(crate) fn both(signature: u64) -> [u64; 2] {
     [signature ^ IS_UDP, signature ^ IS_UDP ^ IS_OPENER]
 }
 
-/// Reads the header at `at`, behind the IP header in the scratch; `total`: bytes from there on.
+/// Reads the header at `at`, after the IP header in the scratch; `total`: bytes from there on.
 #[inline(never)]
 pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u32) -> u32 {
     let ctx = TcContext::new(skb);
@@ -50,9 +52,9 @@ pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u
         return MALFORMED;
     };
     let ports = header[0];
-    // The checksum lies behind the length.
+    // The checksum follows the length.
     let len = u16::from_be(first_half(header[1])) as u32;
-    // Zero in super-packets beyond 64 KiB; bytes behind the datagram are options (RFC 9868).
+    // Zero in super-packets beyond 64 KiB; bytes after the datagram are options (RFC 9868).
     let len = if len == 0 { total } else { len };
     if len < UDP as u32 || len > total || total > 1 << 24 {
         return MALFORMED;
@@ -75,14 +77,14 @@ pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, at: u32, total: u
     let Ok(first) = ctx.load::<u8>(packet.offset as usize) else {
         return MALFORMED;
     };
-    // The shortcut, for packets of any shape.
+    // The fast path, for packets of any shape.
     if done::contains(marked(packet.signature, first)) {
         return PASSED;
     }
     GOOD
 }
 
-/// The two bytes that lie first.
+/// The two bytes that come first.
 #[inline(always)]
 fn first_half(word: u32) -> u16 {
     if cfg!(target_endian = "little") {

@@ -1,6 +1,6 @@
-//! Where a side's datagrams come from. A side is known at one interface. What claims to be from it
-//! at another is either the same datagram on its way, which its fingerprint tells; or somebody
-//! else's, of which a little is delivered, marked.
+//! Where the datagrams of each side come from. A side is known at one interface. A datagram that
+//! claims to be from it at another interface is either the same datagram further along its path,
+//! which its fingerprint shows, or a foreign one, of which a little is delivered and marked.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -18,11 +18,11 @@ use crate::{
     sample::{GLANCE, least},
 };
 
-/// Samples of foreign datagrams per flow: enough to say that there are some.
+/// Samples of foreign datagrams per flow: enough to report that there are some.
 const MOST: u8 = 8;
 
-/// The datagram comes from where its sender is known; where it is known nowhere yet, or only as a
-/// sender far away, this is it.
+/// Whether the datagram comes from where its sender is known. If the sender is not known anywhere
+/// yet, or only as a remote sender, it is now known here.
 #[inline(always)]
 pub(super) fn is_home(flow: &mut Flow, scratch: &Scratch) -> bool {
     let link = scratch.link;
@@ -64,16 +64,16 @@ pub(super) fn foreign(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratc
     outcome
 }
 
-/// One of the latest datagrams of the side had this fingerprint.
+/// Whether one of the side's latest datagrams had this fingerprint.
 #[inline(always)]
 fn is_copy(half: &Half, print: u32) -> bool {
     print == half.isn || print == half.next || print == half.record || print == half.carry
 }
 
-/// Remembers a fingerprint in place of the oldest.
+/// Stores a fingerprint in place of the oldest.
 #[inline(always)]
 pub(super) fn remember(half: &mut Half, print: u32) {
-    // Shifted, as an index into fields would be one into memory that the verifier has to bound.
+    // Uses shifts, because indexing the fields would require bounds that the verifier can check.
     half.carry = half.record;
     half.record = half.next;
     half.next = half.isn;

@@ -1,7 +1,7 @@
 //! A datagram and its flow: what is sent between two addresses and ports.
 //!
-//! Nothing opens or ends a flow of datagrams, so what counts is where they come from and how many
-//! were sampled. What a flow is called is decided in user space, and so is when it is over.
+//! No packet opens or ends a UDP flow, so only the interface and the number of samples matter here.
+//! User space decides the verdict, and when the flow has ended.
 
 pub(crate) mod header;
 mod home;
@@ -19,7 +19,7 @@ use crate::{
     table, unread,
 };
 
-/// Takes in the datagram in the scratch, and counts what became of it.
+/// Processes the datagram in the scratch, and counts the outcome.
 #[inline(never)]
 pub(crate) fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
     count(Counter::Segments);
@@ -58,7 +58,7 @@ fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
     let outcome = blur(scratch, outcome);
     if outcome > SAMPLED {
         flow.lost = 1;
-        // The daemon's walk through the table finds it.
+        // The daemon's scan of the table finds this flow.
         flow.told = flow.serial.wrapping_sub(1);
     }
     table::unlock(flow);
@@ -66,7 +66,7 @@ fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
     outcome
 }
 
-/// What there is to do while the flow is locked.
+/// The work that needs the flow's lock.
 #[inline(never)]
 fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     if sample::peek(skb, scratch) == 0 {
@@ -87,7 +87,7 @@ fn locked(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     scratch.blurred
 }
 
-/// The counter of a tunnel, by the receiver's port: what it carries is not looked at.
+/// The counter of a tunnel, by the receiver's port: its contents are not inspected.
 #[inline(always)]
 fn tunnel(scratch: &Scratch) -> Option<u32> {
     match scratch.packet.ports().1 {
@@ -97,8 +97,7 @@ fn tunnel(scratch: &Scratch) -> Option<u32> {
     }
 }
 
-/// Nothing more is wanted of this direction until the next recheck, but for the handshakes that it
-/// may have.
+/// The direction needs no more samples until the next recheck, except for handshakes.
 #[inline(always)]
 fn finish(flow: &mut Flow, scratch: &Scratch, handshakes: bool) {
     let (half, _) = halves(flow, scratch);
@@ -114,7 +113,7 @@ fn finish(flow: &mut Flow, scratch: &Scratch, handshakes: bool) {
     }
 }
 
-/// The fast path forgets a direction with this signature.
+/// Removes a direction with this signature from the fast path's memory.
 #[inline(never)]
 pub(crate) fn forget(signature: u64) -> u32 {
     let [other, opener] = header::both(signature);

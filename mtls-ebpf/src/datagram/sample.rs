@@ -1,8 +1,8 @@
-//! What is wanted of a datagram: of the first ones of each direction everything, as hellos and
-//! certificates are in them; of packets that are sealed, the header and the length.
+//! What to sample of a datagram: the first ones of each direction in full, because they contain
+//! hellos and certificates; of encrypted ones, the header and the length.
 //!
-//! The budgets are above what the slowest of some 2,300 handshakes took: QUIC 11 datagrams and
-//! 11,520 bytes of one side, DTLS 13 and 4,161.
+//! The budgets are higher than what the longest of some 2,300 handshakes needed from one side: 11
+//! datagrams and 11,520 bytes for QUIC, 13 and 4,161 for DTLS.
 
 use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{
@@ -21,28 +21,29 @@ use crate::{
     sample::{GLANCE, least},
 };
 
-/// Bytes copied of one direction, from its first datagrams.
+/// Bytes copied of the first datagrams of one direction.
 const BYTES: u32 = 16 << 10;
 /// Datagrams sampled of one direction that has handshakes, and of any other.
 const HANDSHAKE_DATAGRAMS: u8 = 64;
 const OTHER_DATAGRAMS: u8 = 32;
-/// Sealed datagrams among them: whether the server accepts the client's flight shows within 13.
+/// Encrypted datagrams among them: 13 are enough to see whether the server accepts the client's
+/// flight.
 const SEALED_DATAGRAMS: u8 = 24;
-/// Bytes copied of those. Readable text in their place would show.
+/// Bytes copied of those; enough to recognise readable text.
 const SEALED_BYTES: u32 = 64;
 /// Datagrams sampled of a direction that is done, per recheck interval.
 const LOOKS: u8 = 4;
-/// Datagrams of a handshake that make a direction be sampled anew, per recheck interval.
+/// Handshake datagrams that restart the sampling of a direction, per recheck interval.
 const HANDSHAKES: u8 = 16;
-/// Events that one super-packet may take: each has up to [`CHUNK`] bytes of it.
+/// Events that one super-packet may produce, each with up to [`CHUNK`] bytes.
 const PARTS: u32 = 8;
-/// Bytes that a fingerprint is made of, and that are looked at here: the random number of a DTLS
-/// hello is among them.
+/// Bytes that a fingerprint covers, and that are inspected here: they include the random number of
+/// a DTLS hello.
 const PEEK: u32 = 64;
 const WORDS: usize = PEEK as usize / 8;
 
-/// Loads the first bytes of the datagram into `scratch.payload`, zeros behind them, and makes its
-/// fingerprint, as `scratch.start`; 0 if they cannot be read.
+/// Loads the first bytes of the datagram into `scratch.payload`, padded with zeros, and computes
+/// its fingerprint into `scratch.start`; returns 0 if they cannot be read.
 #[inline(never)]
 pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let (at, len) = (scratch.packet.offset, least(scratch.packet.len, PEEK));
@@ -63,7 +64,7 @@ pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
             mixed = (mixed ^ mixed >> 32 ^ place.add(at).read_unaligned()).wrapping_mul(m);
         }
     }
-    // Zero is what a half has that remembers none.
+    // Zero marks an unused fingerprint.
     scratch.start = (mixed >> 32) as u32 | 1;
     1
 }
@@ -74,8 +75,8 @@ fn first(scratch: &Scratch) -> u8 {
     scratch.payload[0]
 }
 
-/// It is of a handshake: a long header of QUIC 1, 2 or of its version negotiation; or a record of a
-/// handshake of DTLS.
+/// Whether it belongs to a handshake: a long header of QUIC 1, 2 or version negotiation, or a DTLS
+/// handshake record.
 #[inline(always)]
 fn is_handshake(scratch: &Scratch) -> bool {
     let bytes = &scratch.payload;
@@ -86,13 +87,13 @@ fn is_handshake(scratch: &Scratch) -> bool {
     bytes[0] & 0x80 != 0 && (version <= 1 || version == 0x6b33_43cf)
 }
 
-/// A short header of QUIC, or a record of application data of DTLS.
+/// A QUIC short header, or a DTLS application data record.
 #[inline(always)]
 fn is_sealed(scratch: &Scratch) -> bool {
     first(scratch) & 0xc0 == 0x40 || first(scratch) == 23
 }
 
-/// The direction is done, as of this recheck interval.
+/// The direction is done, in this recheck interval.
 #[inline(always)]
 pub(super) fn set_done(half: &mut Half, scratch: &Scratch) {
     half.bits |= HALF_DONE;
@@ -188,13 +189,13 @@ fn reopen(half: &mut Half) {
     half.bytes = 0;
 }
 
-/// Looks at a direction that is done.
+/// Rechecks a direction that is done.
 #[inline(always)]
 fn look(skb: *mut __sk_buff, flow: &mut Flow, scratch: &mut Scratch) -> u32 {
     let (half, _) = halves(flow, scratch);
     let handshakes = half.kind == KIND_TLS;
     if half.looks >= LOOKS {
-        // It was pushed out of the fast path's memory.
+        // It was displaced from the fast path's memory.
         finish(flow, scratch, handshakes);
         return SKIPPED;
     }
@@ -221,12 +222,12 @@ fn glance(skb: *mut __sk_buff, scratch: &mut Scratch, len: u32) -> u32 {
     emit::payload(skb, scratch)
 }
 
-/// Delivers the first `wanted` bytes of several datagrams of `size` in one packet, as many of them
-/// at a time as fit into an event.
+/// Delivers the first `wanted` bytes of several datagrams of `size` bytes in one packet, as many at
+/// a time as fit into an event.
 #[inline(never)]
 fn parts(skb: *mut __sk_buff, scratch: &mut Scratch, wanted: u32, size: u32) -> u32 {
     if size == 0 || size > CHUNK {
-        // Larger than an event: as much of the first as fits.
+        // Larger than an event: as much of the first one as fits.
         return glance(skb, scratch, CHUNK);
     }
     scratch.walk.at = 0;

@@ -1,10 +1,10 @@
-//! Text that is safe wherever it is shown: on a terminal, in a log line, in a table.
+//! Makes text safe to display anywhere: on a terminal, in a log line, in a table.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character is obeyed or passed over by whatever shows it: controls, marks of direction,
-/// and what prints as nothing (Unicode 17: Cc, Cf, Zl, Zp, Default_Ignorable_Code_Point).
+/// Whether a character controls or is hidden by whatever displays it: control characters, direction
+/// marks, and invisible characters (Unicode 17: Cc, Cf, Zl, Zp, Default_Ignorable_Code_Point).
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -17,7 +17,7 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// `text` with what is hidden written as `\u{…}`, and cut after about `max` bytes.
+/// `text` with hidden characters written as `\u{…}`, and cut after about `max` bytes.
 pub fn escape(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max && !text.chars().any(is_hidden) {
         return text.into();
@@ -37,12 +37,12 @@ pub fn escape(text: &str, max: usize) -> Cow<'_, str> {
     out.into()
 }
 
-/// Several lines, however long, with what is hidden in each written as `\u{…}`.
+/// Several lines of any length, with hidden characters written as `\u{…}`.
 pub fn lines(text: &str) -> Cow<'_, str> {
     rewritten(text, |c, out| out.extend(c.escape_unicode()))
 }
 
-/// JSON with what is hidden in its strings as `\uXXXX` (RFC 8259 §7): its value is the same.
+/// JSON with hidden characters in its strings written as `\uXXXX` (RFC 8259 §7), with the same value.
 pub fn json(text: &str) -> Cow<'_, str> {
     rewritten(text, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
@@ -52,14 +52,14 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// YAML whose strings are in double quotes, likewise (YAML 1.2.2 §5.7).
+/// The same for YAML whose strings are in double quotes (YAML 1.2.2 §5.7).
 pub fn yaml(text: &str) -> Cow<'_, str> {
     rewritten(text, |c, out| {
         let _ = write!(out, "\\U{:08x}", u32::from(c));
     })
 }
 
-/// `text` with `write` called for what is hidden in its lines.
+/// `text` with every hidden character, except line ends, written by `write`.
 fn rewritten(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');
     if text.bytes().all(is_plain) {
@@ -76,8 +76,8 @@ fn rewritten(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
     out.into()
 }
 
-/// `text` as the value of a `key=value` line: escaped, and quoted where it could be taken for more
-/// than one word or for a quoted one.
+/// `text` as the value of a `key=value` line: escaped, and quoted if it could be mistaken for
+/// several words or a quoted one.
 pub fn value(text: &str, max: usize) -> Cow<'_, str> {
     let escaped = escape(text, max);
     let is_one_word = !escaped.is_empty()

@@ -1,5 +1,5 @@
-//! What a flow is, and how that is known: no input or output but capture files, no clock, no
-//! runtime, no unsafe code.
+//! What a flow is, and the evidence for it. No I/O except capture files, no clock, no runtime, no
+//! unsafe code.
 //!
 //! Classify these bytes:
 //!
@@ -53,10 +53,9 @@
 //! # }
 //! ```
 //!
-//! The rooms, each knowing only those above it: [`escape`] (text that is safe to show), [`record`]
-//! (the types of the answer), [`wire`]
-//! (parsers), [`mesh`] (what is known of each mesh), [`classify`] (one flow's verdict), [`flow`]
-//! (connections), [`capture`] (files).
+//! The modules, each depending only on those before it: [`escape`] (text that is safe to display),
+//! [`record`] (the types of the output), [`wire`] (parsers), [`mesh`] (what is known of each mesh),
+//! [`classify`] (one flow's verdict), [`flow`] (connections), [`capture`] (files).
 
 #![forbid(unsafe_code)]
 

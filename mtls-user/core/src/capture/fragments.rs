@@ -1,13 +1,13 @@
-//! IP fragments, put together within bounds (RFC 791 §3.2, RFC 8200 §4.5).
+//! Reassembles IP fragments within bounds (RFC 791 §3.2, RFC 8200 §4.5).
 
 use std::collections::VecDeque;
 
 use super::network::Addresses;
 
-/// Packets that are waited for at once, and bytes of them.
+/// Incomplete packets held at once, and their total bytes.
 const PACKETS: usize = 1_024;
 const BYTES: usize = 8 << 20;
-/// A packet is given up so many nanoseconds after its first fragment (RFC 8200 §4.5).
+/// A packet is given up this many nanoseconds after its first fragment (RFC 8200 §4.5).
 const PATIENCE: u64 = 60_000_000_000;
 /// The longest packet.
 const LONGEST: usize = 65_535;
@@ -29,25 +29,25 @@ pub(super) struct Fragment<'a> {
     pub(super) offset: usize,
     pub(super) more: bool,
     pub(super) data: &'a [u8],
-    /// Tunnels around it.
+    /// The tunnels around it.
     pub(super) depth: u8,
 }
 
-/// A packet of which something is missing yet.
+/// An incomplete packet.
 #[derive(Debug)]
 struct Partial {
     key: Key,
     time: u64,
     bytes: Vec<u8>,
-    /// Which parts of `bytes` have come: start and end.
+    /// Which parts of `bytes` have arrived: start and end.
     parts: Vec<(usize, usize)>,
     end: Option<usize>,
     packets: u64,
-    /// Two fragments overlap, or the packet is too long: it is not put together (RFC 5722).
+    /// Two fragments overlap, or the packet is too long: it is not reassembled (RFC 5722).
     bad: bool,
 }
 
-/// Packets that were not put together.
+/// Packets that were not reassembled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct GivenUp {
     pub(super) addresses: Addresses,
@@ -56,7 +56,7 @@ pub(super) struct GivenUp {
     pub(super) packets: u64,
 }
 
-/// Fragments whose packets are not complete.
+/// Fragments whose packets are incomplete.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
     waiting: VecDeque<Partial>,
@@ -64,8 +64,8 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// Takes in a fragment; the packet's payload when that is complete. What is given up to make
-    /// room goes to `lost`.
+    /// Processes a fragment; returns the packet's payload when it is complete. Packets that are
+    /// given up to make room are added to `lost`.
     pub(super) fn add(
         &mut self,
         fragment: &Fragment<'_>,
@@ -101,7 +101,7 @@ impl Fragments {
         None
     }
 
-    /// Gives up what has been waited for too long.
+    /// Gives up packets that have been incomplete for too long.
     fn expire(&mut self, now: u64, lost: &mut Vec<GivenUp>) {
         while self
             .waiting
@@ -135,7 +135,7 @@ impl Partial {
     fn add(&mut self, fragment: &Fragment<'_>) {
         self.packets += 1;
         let (start, end) = (fragment.offset, fragment.offset + fragment.data.len());
-        // A copy of a fragment that has come is no overlap.
+        // A copy of a fragment that has already arrived is not an overlap.
         if self.parts.contains(&(start, end)) && self.bytes[start..end] == *fragment.data {
             return;
         }
@@ -146,7 +146,7 @@ impl Partial {
         let beyond = self
             .end
             .is_some_and(|known| end > known || !fragment.more && end != known);
-        // All but the last hold multiples of eight.
+        // All but the last contain multiples of eight bytes.
         let odd = fragment.more && !fragment.data.len().is_multiple_of(8);
         let full = end > LONGEST || self.parts.len() == PARTS;
         self.bad |= overlaps || beyond || odd || full || fragment.data.is_empty();

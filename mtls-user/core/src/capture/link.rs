@@ -1,4 +1,4 @@
-//! Link layers: where in a packet the network layer's begins, and which one it is.
+//! Link layers: finds the start and the protocol of a packet's network layer.
 
 use mtls_ebpf_common::packet::{ETH, ETH_ARP, ETH_IPV4, ETH_IPV6, MAX_TAGS, is_tag};
 
@@ -10,9 +10,9 @@ const PPPOE_SESSION: u16 = 0x8864;
 const MPLS: u16 = 0x8847;
 const MPLS_MULTICAST: u16 = 0x8848;
 const MACSEC: u16 = 0x88e5;
-/// Smaller values are lengths of an IEEE 802.3 frame.
+/// Smaller values are the lengths of IEEE 802.3 frames.
 const LEAST_ETHERTYPE: u16 = 0x600;
-/// Labels followed.
+/// Labels that are followed.
 const MAX_LABELS: usize = 8;
 
 /// A network layer.
@@ -20,18 +20,18 @@ const MAX_LABELS: usize = 8;
 pub(super) enum Network {
     V4,
     V6,
-    /// As its first four bits say.
+    /// According to its first four bits.
     Either,
 }
 
-/// Where the network layer of a packet begins, and which one it is.
+/// The start of a packet's network layer, and its protocol.
 #[inline]
 pub(super) fn link(data: &[u8], link_type: LinkType) -> Result<(usize, Network), Skip> {
     match link_type {
         LinkType::ETHERNET => ethernet(data, 0),
         LinkType::LINUX_SLL => ethertype(data, 14),
         LinkType::LINUX_SLL2 => {
-            // The protocol comes first in this header, and what it names after its 20 bytes.
+            // In this header the protocol comes first; its payload follows after 20 bytes.
             let kind = u16_at(data, 0).ok_or(Skip::Short)?;
             named(data, kind, 20)
         }
@@ -44,13 +44,13 @@ pub(super) fn link(data: &[u8], link_type: LinkType) -> Result<(usize, Network),
     }
 }
 
-/// The same of an Ethernet frame at `at`.
+/// The same for an Ethernet frame at `at`.
 #[inline]
 pub(super) fn ethernet(data: &[u8], at: usize) -> Result<(usize, Network), Skip> {
     ethertype(data, at + ETH - 2)
 }
 
-/// The same behind the EtherType at `at`.
+/// The same after the EtherType at `at`.
 #[inline]
 fn ethertype(data: &[u8], at: usize) -> Result<(usize, Network), Skip> {
     let kind = u16_at(data, at).ok_or(Skip::Short)?;
@@ -60,7 +60,7 @@ fn ethertype(data: &[u8], at: usize) -> Result<(usize, Network), Skip> {
     named(data, kind, at + 2)
 }
 
-/// The network layer at `at` in `data`, named by an EtherType; tags are passed over.
+/// The network layer at `at` in `data`, given by an EtherType; tags are skipped.
 pub(super) fn named(data: &[u8], mut kind: u16, mut at: usize) -> Result<(usize, Network), Skip> {
     for _ in 0..=MAX_TAGS {
         let next = match kind {
@@ -71,9 +71,9 @@ pub(super) fn named(data: &[u8], mut kind: u16, mut at: usize) -> Result<(usize,
             // Version, type and code, session, length (RFC 2516 §4), then PPP.
             PPPOE_SESSION => return ppp(data, at + 6),
             MACSEC => return Err(Skip::Encrypted),
-            // Version, number of options, and four bytes for each.
+            // Version, number of options, and four bytes per option.
             CISCO_METADATA => at + 2 + 4 * usize::from(*data.get(at + 1).ok_or(Skip::Short)?),
-            // A length, and a SNAP header with an EtherType of its own (RFC 1042).
+            // A length, and a SNAP header with its own EtherType (RFC 1042).
             ..LEAST_ETHERTYPE => match data.get(at..at + 6).ok_or(Skip::Short)? {
                 [0xaa, 0xaa, 3, 0, 0, 0] => at + 6,
                 _ => return Err(Skip::NotIp),
@@ -87,7 +87,7 @@ pub(super) fn named(data: &[u8], mut kind: u16, mut at: usize) -> Result<(usize,
     Err(Skip::Malformed)
 }
 
-/// Behind a stack of labels (RFC 3032 §2.1), which does not say what it is on top of.
+/// After a stack of labels (RFC 3032 §2.1), which does not say what follows.
 pub(super) fn mpls(data: &[u8], mut at: usize) -> Result<(usize, Network), Skip> {
     for _ in 0..MAX_LABELS {
         let label = data.get(at..at + 4).ok_or(Skip::Short)?;
@@ -98,7 +98,7 @@ pub(super) fn mpls(data: &[u8], mut at: usize) -> Result<(usize, Network), Skip>
         return match data.get(at).ok_or(Skip::Short)? >> 4 {
             4 => Ok((at, Network::V4)),
             6 => Ok((at, Network::V6)),
-            // A pseudowire's control word (RFC 4385), and most often Ethernet behind it.
+            // A pseudowire's control word (RFC 4385), usually followed by Ethernet.
             0 => ethernet(data, at + 4),
             _ => Err(Skip::Tunnel),
         };
@@ -106,7 +106,7 @@ pub(super) fn mpls(data: &[u8], mut at: usize) -> Result<(usize, Network), Skip>
     Err(Skip::Tunnel)
 }
 
-/// PPP (RFC 1661), with HDLC's address and control bytes or without.
+/// PPP (RFC 1661), with or without HDLC's address and control bytes.
 fn ppp(data: &[u8], mut at: usize) -> Result<(usize, Network), Skip> {
     if data.get(at..at + 2) == Some(&[0xff, 3]) {
         at += 2;
@@ -125,13 +125,13 @@ fn ppp(data: &[u8], mut at: usize) -> Result<(usize, Network), Skip> {
     }
 }
 
-/// The address family of a loopback header, in whichever byte order makes sense.
+/// The address family of a loopback header, in whichever byte order is plausible.
 fn family(data: &[u8]) -> Result<Network, Skip> {
     let raw = *data.first_chunk::<4>().ok_or(Skip::Short)?;
     let (le, be) = (u32::from_le_bytes(raw), u32::from_be_bytes(raw));
     match le.min(be) {
         2 => Ok(Network::V4),
-        // Linux, and the three BSDs' ideas of AF_INET6.
+        // AF_INET6 on Linux and on the three BSDs.
         10 | 24 | 28 | 30 => Ok(Network::V6),
         _ => Err(Skip::NotIp),
     }

@@ -1,8 +1,8 @@
-//! Capture formats: pcap, pcapng and snoop, turned into the same [`Segment`](crate::wire::Segment)s that the kernel
-//! samples become.
+//! Capture formats: pcap, pcapng and snoop, converted to the same
+//! [`Segment`](crate::wire::Segment)s as kernel samples.
 //!
-//! [`Capture`] reads a file, [`Decoder`] makes segments of its packets and counts what it had to
-//! skip. The formats themselves ([`pcap`], [`pcapng`], [`snoop`]) are pure functions over a
+//! [`Capture`] reads a file, [`Decoder`] turns its packets into segments and counts what it
+//! skipped. The formats themselves ([`pcap`], [`pcapng`], [`snoop`]) are pure functions over a
 //! prefix of the input, so that they can be tested and fuzzed without a file.
 
 mod fragments;
@@ -38,7 +38,7 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// PPP.
     pub const PPP: Self = Self(9);
-    /// Raw IP; the number depends on the system, and 101 is the one that files should carry.
+    /// Raw IP; the number depends on the system, and files should use 101.
     pub const RAW_BSD: Self = Self(12);
     /// Raw IP on OpenBSD.
     pub const RAW_OPENBSD: Self = Self(14);
@@ -55,7 +55,7 @@ impl LinkType {
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
 
-    /// Whether [`packet::Decoder`] understands it.
+    /// Whether [`packet::Decoder`] supports it.
     pub fn is_supported(self) -> bool {
         matches!(
             self,
@@ -74,7 +74,7 @@ impl LinkType {
     }
 }
 
-/// One packet as it lies in the file.
+/// One packet as stored in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// Nanoseconds since the Unix epoch.
@@ -83,14 +83,14 @@ pub struct Packet<'a> {
     pub link_type: LinkType,
     /// The captured bytes.
     pub data: &'a [u8],
-    /// Bytes the packet had on the wire: more than `data` where a snap length cut it.
+    /// Bytes of the packet on the wire: more than in `data` if a snap length cut it.
     pub original: usize,
 }
 
-/// What the formats' parsers say of the bytes at the head of their input.
+/// What a format's parser found at the start of its input.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// A packet, of which the input's first `consumed` bytes are the record.
+    /// A packet, whose record is the first `consumed` bytes of the input.
     Packet {
         /// Bytes to advance by.
         consumed: usize,
@@ -102,8 +102,8 @@ pub enum Step<'a> {
         /// Bytes to advance by.
         consumed: usize,
     },
-    /// At least this many bytes are needed, counted from the head of the input.
+    /// At least this many bytes are needed, counted from the start of the input.
     Need(usize),
-    /// The bytes are not what the format allows; there is no way to find the next packet.
+    /// The bytes are invalid in this format; the next packet cannot be found.
     Corrupt(&'static str),
 }

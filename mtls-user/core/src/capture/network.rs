@@ -1,4 +1,4 @@
-//! IPv4, IPv6 and TCP, and what lies between them.
+//! IPv4, IPv6 and TCP, and the headers between them.
 
 #![expect(
     clippy::inline_always,
@@ -15,7 +15,7 @@ use super::link::{self, Network};
 use super::{tunnel, unmarked};
 use crate::wire::{Checksum, Datagram, Direction, Endpoint, Segment, TcpFlags};
 
-/// Tunnels in tunnels followed.
+/// Nested tunnels that are followed.
 const MAX_DEPTH: u8 = 4;
 
 /// What a packet carries.
@@ -27,7 +27,7 @@ pub enum Decoded<'a> {
     Datagram(Datagram<'a>),
 }
 
-/// What a packet was found to be.
+/// The result of decoding a packet.
 pub(super) enum Found<'a> {
     Whole(Decoded<'a>),
     Fragment(Fragment<'a>),
@@ -38,19 +38,19 @@ pub(super) enum Found<'a> {
 pub(super) struct Addresses {
     pub(super) src: [u8; 16],
     pub(super) dst: [u8; 16],
-    /// They are IPv6's, whatever they look like.
+    /// Whether they are IPv6 addresses, whatever they look like.
     pub(super) v6: bool,
 }
 
-/// What is the same for a packet and those inside it.
+/// What a packet and those inside it have in common.
 #[derive(Clone, Copy)]
 pub(super) struct Around {
     pub(super) time: u64,
-    /// Tunnels around it.
+    /// The tunnels around it.
     pub(super) depth: u8,
 }
 
-/// A packet of the network layer; `original`: bytes it had on the wire, with what follows it.
+/// A network-layer packet; `original`: its length on the wire, including what follows it.
 #[inline(always)]
 pub(super) fn packet(
     around: Around,
@@ -74,7 +74,7 @@ fn ipv4(around: Around, ip: &[u8], original: usize) -> Result<Found<'_>, Skip> {
     if header < 20 {
         return Err(Skip::Malformed);
     }
-    // A packet handed over by segmentation offload may say zero.
+    // A packet handed over by segmentation offload may have a zero length.
     let total = match usize::from(u16::from_be_bytes([head[2], head[3]])) {
         0 => original,
         n => n,
@@ -151,7 +151,7 @@ fn fragment(
     captured: &[u8],
     length: usize,
 ) -> Result<Found<'_>, Skip> {
-    // What was cut cannot be put together.
+    // A truncated fragment cannot be reassembled.
     if captured.len() < length {
         return Err(Skip::Short);
     }
@@ -164,7 +164,7 @@ fn fragment(
     }))
 }
 
-/// What an IP packet carries, `length` bytes of it.
+/// The payload of an IP packet, `length` bytes of it.
 pub(super) fn transport(
     around: Around,
     addresses: Addresses,
@@ -199,7 +199,7 @@ pub(super) fn transport(
         protocol::ICMP | protocol::ICMPV6 => return Err(Skip::Icmp),
         protocol::SCTP => return Err(Skip::Sctp),
         protocol::ESP => return Err(Skip::Encrypted),
-        // The authentication header leaves what follows it in clear.
+        // The authentication header does not encrypt what follows it.
         protocol::AH if !addresses.v6 => {
             let head = captured.first_chunk::<2>().ok_or(Skip::Short)?;
             let len = extension_len(kind, head[1]) as usize;
@@ -232,7 +232,7 @@ fn tcp(time: u64, addresses: Addresses, tcp: &[u8], length: usize) -> Result<Fou
         return Err(Skip::Malformed);
     }
     let len = length.checked_sub(header).ok_or(Skip::Malformed)?;
-    // Options cut by the snap length still leave a segment without captured bytes.
+    // Even if the snap length cuts the options, there is a segment, without captured bytes.
     let payload = tcp.get(header..).unwrap_or_default();
     let [src, dst] = addresses.ends([head[0], head[1], head[2], head[3]]);
     Ok(Found::Whole(Decoded::Segment(Segment {
@@ -259,10 +259,10 @@ fn tcp(time: u64, addresses: Addresses, tcp: &[u8], length: usize) -> Result<Fou
     })))
 }
 
-/// The datagram in `udp`, which an IP packet has `length` bytes for.
+/// The datagram in `udp`, for which the IP packet has `length` bytes.
 fn udp(time: u64, addresses: Addresses, udp: &[u8], length: usize) -> Result<Found<'_>, Skip> {
     let head = udp.first_chunk::<8>().ok_or(Skip::Short)?;
-    // Zero is a jumbogram's (RFC 2675 §4), or what segmentation offload has left to do.
+    // Zero means a jumbogram (RFC 2675 §4), or work left to segmentation offload.
     let len = match usize::from(u16::from_be_bytes([head[4], head[5]])) {
         0 => length.checked_sub(8),
         n if n <= length => n.checked_sub(8),
@@ -287,7 +287,7 @@ fn udp(time: u64, addresses: Addresses, udp: &[u8], length: usize) -> Result<Fou
 }
 
 impl Addresses {
-    /// Sender and receiver, with both their ports as they lie in the packet.
+    /// Sender and receiver, with both their ports in network byte order.
     #[inline(always)]
     fn ends(self, ports: [u8; 4]) -> [Endpoint; 2] {
         let [a, b, c, d] = ports;

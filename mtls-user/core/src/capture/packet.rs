@@ -1,8 +1,8 @@
-//! From a captured packet to a TCP segment or a UDP datagram: link layer, tags and labels, tunnels,
-//! fragments, IPv4 and IPv6.
+//! Decodes a captured packet into a TCP segment or a UDP datagram: link layer, tags and labels,
+//! tunnels, fragments, IPv4 and IPv6.
 //!
-//! Everything is bounds-checked against what was captured, while lengths come from the IP header,
-//! so that a snap length shortens a segment's bytes but not its length.
+//! All accesses are checked against the captured bytes, whereas lengths come from the IP header, so
+//! that a snap length shortens a segment's bytes but not its length.
 
 #![expect(
     clippy::inline_always,
@@ -13,23 +13,24 @@ use super::fragments::{Fragment, Fragments, GivenUp};
 use super::network::{Around, Decoded, Found};
 use super::{LinkType, Packet, Skip, Skips, link, network};
 
-/// Turns packets into segments and datagrams, and counts those that it could not.
+/// Turns packets into segments and datagrams, and counts those that it cannot decode.
 #[derive(Default, Debug)]
 pub struct Decoder {
     /// Packets that became segments or datagrams.
     pub segments: u64,
     /// Packets that did not.
     pub skips: Skips,
-    /// The last link type that was not understood.
+    /// The last unsupported link type.
     pub unknown_link_type: Option<LinkType>,
     fragments: Fragments,
     given_up: Vec<GivenUp>,
-    /// The last packet that was put together.
+    /// The last reassembled packet.
     whole: Vec<u8>,
 }
 
 impl Decoder {
-    /// The segment or datagram in `packet`, or in the one that its fragment completes, if there is one.
+    /// The segment or datagram in `packet`, or in the one that this fragment completes, if there is
+    /// one.
     #[inline(always)]
     pub fn decode<'a>(&'a mut self, packet: &Packet<'a>) -> Option<Decoded<'a>> {
         let found = match found(packet) {
@@ -56,8 +57,8 @@ impl Decoder {
         }
     }
 
-    /// Between whom fragments were seen, since the last call, whose packets will not be complete:
-    /// both addresses (IPv4 as `::ffff:a.b.c.d`), and when.
+    /// Addresses of fragments, since the last call, whose packets will not be complete: both
+    /// addresses (IPv4 as `::ffff:a.b.c.d`), and the time.
     pub fn incomplete(&mut self) -> impl Iterator<Item = ([[u8; 16]; 2], u64)> + '_ {
         for lost in &self.given_up {
             self.skips.add(Skip::Fragment, lost.packets);
@@ -66,7 +67,7 @@ impl Decoder {
         given_up.map(|lost| ([lost.addresses.src, lost.addresses.dst], lost.time))
     }
 
-    /// The capture is over: what is missing of fragmented packets will not come.
+    /// The end of the capture: missing fragments will not arrive.
     pub fn finish(&mut self) {
         self.fragments.drain(&mut self.given_up);
     }
@@ -85,14 +86,14 @@ fn found<'a>(packet: &Packet<'a>) -> Result<Found<'a>, Skip> {
     network::packet(around, kind, ip, original)
 }
 
-/// What a packet carries that was put together; `part` is one of its fragments.
+/// The contents of a reassembled packet; `part` is one of its fragments.
 #[inline(never)]
 fn inside<'a>(whole: &'a [u8], time: u64, part: &Fragment<'_>) -> Result<Decoded<'a>, Skip> {
     let (depth, key) = (part.depth, &part.key);
     let around = Around { time, depth };
     match network::transport(around, key.addresses, key.protocol, whole, whole.len())? {
         Found::Whole(decoded) => Ok(decoded),
-        // In a tunnel, fragments of a packet that came in fragments itself.
+        // In a tunnel: fragments of a packet that was itself fragmented.
         Found::Fragment(_) => Err(Skip::Tunnel),
     }
 }

@@ -5,18 +5,18 @@ use super::{LinkType, MAX_BLOCK, Packet, Step};
 
 /// Bytes of the file header.
 const FILE_HEADER: usize = 24;
-/// Bytes of a record's header: the usual one; Nokia's with four bytes more; Kuznetzov's with the
-/// interface, protocol and packet type; and a later one of his with the processor as well.
+/// Bytes of a record's header: the usual one; Nokia's with four more bytes; Kuznetzov's with the
+/// interface, protocol and packet type; and a later one of his that also has the CPU.
 const USUAL: usize = 16;
 const NOKIA: usize = 20;
 const KUZNETZOV: usize = 24;
 const KUZNETZOV_CPU: usize = 28;
-/// Records that a variant must fit.
+/// Number of records that a variant must match.
 const RECORDS_TRIED: usize = 4;
-/// A packet may be as long as this to fit.
+/// The longest packet in a matching record.
 const LIKELY: usize = 262_144;
 
-/// What the file header said.
+/// Information from the file header.
 #[derive(Clone, Copy, Debug)]
 pub struct Pcap {
     swapped: bool,
@@ -24,19 +24,19 @@ pub struct Pcap {
     unit: u64,
     record_header: usize,
     link_type: LinkType,
-    /// Up to version 2.2, and sometimes in 2.3, the two lengths are the other way round.
+    /// Up to version 2.2, and sometimes in 2.3, the two lengths are swapped.
     old: bool,
 }
 
 impl Pcap {
-    /// Whether a file that begins with `magic` is of this format.
+    /// Whether a file that begins with `magic` has this format.
     pub fn recognizes(magic: [u8; 4]) -> bool {
         Self::variant(magic).is_some()
     }
 
-    /// Byte order, nanoseconds per unit and lengths that a record's header may have, told by the
-    /// magic number: the likeliest length first. The patches that changed it did not all change the
-    /// number, so that Wireshark tries them in turn as well.
+    /// Byte order, nanoseconds per unit and possible lengths of a record's header, by magic number,
+    /// the likeliest length first. The patches that changed the length did not all change the magic
+    /// number, so Wireshark tries them in turn as well.
     fn variant(magic: [u8; 4]) -> Option<(bool, u64, &'static [usize])> {
         const ALL: &[usize] = &[USUAL, KUZNETZOV, NOKIA];
         const LONGER: &[usize] = &[KUZNETZOV, KUZNETZOV_CPU];
@@ -51,10 +51,11 @@ impl Pcap {
         })
     }
 
-    /// Parses the file header at the head of `input`; its length comes with it. The records behind
-    /// it, as far as they are there, tell which variant it is.
+    /// Parses the file header at the start of `input`, and returns its length as well. The records
+    /// after it, as far as they are available, show which variant it is.
     ///
-    /// `Err(Step::Need)` when `input` is too short, `Err(Step::Corrupt)` when this is no such file.
+    /// `Err(Step::Need)` if `input` is too short, `Err(Step::Corrupt)` if the file does not have
+    /// this format.
     pub fn parse(input: &[u8]) -> Result<(Self, usize), Step<'static>> {
         let Some(header) = input.first_chunk::<FILE_HEADER>() else {
             return Err(Step::Need(FILE_HEADER));
@@ -74,7 +75,8 @@ impl Pcap {
             swapped,
             unit,
             record_header: lengths[0],
-            // The upper bits say whether frames end with a check sequence; IP's own length cuts that off.
+            // The upper bits say whether frames end with a check sequence; IP's own length excludes
+            // that.
             link_type: LinkType(link as u16),
             old: minor <= 3,
         };
@@ -90,7 +92,7 @@ impl Pcap {
         Ok((pcap, FILE_HEADER))
     }
 
-    /// Time in seconds, the rest of it, bytes captured and bytes on the wire.
+    /// Seconds, sub-second units, bytes captured and bytes on the wire.
     fn record(&self, header: &[u8; 16]) -> [u32; 4] {
         let [seconds, fraction, captured, original] = words(header, self.swapped);
         if self.old && captured > original {
@@ -99,7 +101,7 @@ impl Pcap {
         [seconds, fraction, captured, original]
     }
 
-    /// Whether the first records look like records.
+    /// Whether the first records are plausible.
     fn fits(&self, mut records: &[u8]) -> bool {
         let mut before = None;
         for _ in 0..RECORDS_TRIED {
@@ -108,7 +110,7 @@ impl Pcap {
             };
             let [seconds, fraction, captured, original] = self.record(header);
             let longest = captured.max(original) as usize;
-            // A day is much between two packets, but some captures have such.
+            // A day between two packets is a lot, but some captures have that.
             let leaps = before.is_some_and(|before: u32| before.abs_diff(seconds) > 30 * 86_400);
             if u64::from(fraction) * self.unit >= 1_000_000_000 || longest > LIKELY || leaps {
                 return false;
@@ -120,12 +122,12 @@ impl Pcap {
         true
     }
 
-    /// What the packets of the file begin with.
+    /// The link type of the file's packets.
     pub fn link_type(&self) -> LinkType {
         self.link_type
     }
 
-    /// The record at the head of `input`.
+    /// The record at the start of `input`.
     pub fn step<'a>(&self, input: &'a [u8]) -> Step<'a> {
         let Some(header) = input.first_chunk() else {
             return Step::Need(self.record_header);
@@ -143,16 +145,16 @@ impl Pcap {
             time: u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.unit,
             link_type: self.link_type,
             data,
-            // Some writers leave the original length below the captured one.
+            // Some writers store an original length that is less than the captured one.
             original: captured.max(original as usize),
         };
         Step::Packet { consumed, packet }
     }
 }
 
-/// Four numbers, little-endian or, `swapped`, big-endian.
+/// Four numbers, little-endian or, if `swapped`, big-endian.
 fn words(bytes: &[u8; 16], swapped: bool) -> [u32; 4] {
-    // All at once, which is far fewer instructions than one by one.
+    // All at once, which takes far fewer instructions than one by one.
     let all = u128::from_le_bytes(*bytes);
     let word = |shift: u32| {
         let word = (all >> shift) as u32;
@@ -220,7 +222,7 @@ mod tests {
         }
     }
 
-    /// Several records of one variant, of which the magic number says only so much.
+    /// Several records of one variant, which the magic number alone does not determine.
     #[test]
     fn longer_record_headers_are_found_out() {
         for big_endian in [false, true] {
@@ -232,7 +234,7 @@ mod tests {
                 (0xa1b2_cd34, KUZNETZOV_CPU),
             ] {
                 let mut bytes = file(big_endian, magic, header);
-                // What stands in the longer headers is no zero in general.
+                // The additional header fields are usually not zero.
                 let extra = FILE_HEADER + USUAL..FILE_HEADER + header;
                 bytes[extra].fill(9);
                 let record = bytes[FILE_HEADER..].to_vec();

@@ -10,10 +10,10 @@ const SIMPLE_PACKET: u32 = 3;
 const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 
-/// Interfaces that one section may describe; more is damage.
+/// Interfaces per section; more means damage.
 const MAX_INTERFACES: usize = 65_536;
 
-/// The clock of an interface: how its 64-bit time stamps become nanoseconds.
+/// The clock of an interface: how to convert its 64-bit time stamps to nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
     /// Nanoseconds per unit.
@@ -64,22 +64,23 @@ pub struct PcapNg {
     big_endian: bool,
     in_section: bool,
     interfaces: Vec<Interface>,
-    /// Simple packets carry no time; the last one seen is the best there is.
+    /// Simple packets have no time; the last one seen is the best approximation.
     last_time: u64,
 }
 
 impl PcapNg {
-    /// Whether a file that begins with `magic` is of this format.
+    /// Whether a file that begins with `magic` has this format.
     pub fn recognizes(magic: [u8; 4]) -> bool {
         u32::from_le_bytes(magic) == SECTION_HEADER
     }
 
-    /// The block at the head of `input`.
+    /// The block at the start of `input`.
     pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
         let Some(head) = input.first_chunk::<12>() else {
             return Step::Need(12);
         };
-        // The section header's type reads the same in both byte orders, and its body says which one holds.
+        // The section header's type is the same in both byte orders; its body says which one
+        // applies.
         if head[..4] == SECTION_HEADER.to_le_bytes() {
             let magic = [head[8], head[9], head[10], head[11]];
             match (u32::from_le_bytes(magic), u32::from_be_bytes(magic)) {
@@ -209,7 +210,8 @@ impl PcapNg {
         interface
     }
 
-    /// The field at `at`; zero past the end, which the length checks of the caller rule out where it matters.
+    /// The field at `at`; zero past the end, which the caller's length checks rule out where it
+    /// matters.
     fn u32(&self, bytes: &[u8], at: usize) -> u32 {
         let raw = bytes
             .get(at..)

@@ -1,4 +1,4 @@
-//! Reads a capture from a file or standard input, plain or compressed, in bounded memory.
+//! Reads a capture from a file or standard input, plain or compressed, with bounded memory.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,18 +13,18 @@ use super::pcapng::PcapNg;
 use super::snoop::Snoop;
 use super::{MAX_BLOCK, Packet, Step};
 
-/// Bytes asked for at a time: few enough to be still in the cache when they are parsed.
+/// Bytes read at a time: few enough that they are still cached when they are parsed.
 const CHUNK: usize = 1 << 18;
 
-/// Bytes looked at to find out the format.
+/// Bytes inspected to detect the format.
 const HEAD: usize = 1 << 12;
 
-/// How the reading of a capture ended.
+/// How reading a capture ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
     /// Packets read.
     pub packets: u64,
-    /// Why nothing could be read from some point on: the file was cut or is damaged.
+    /// Why nothing could be read after some point: the file was truncated or is damaged.
     pub damage: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Format {
     }
 }
 
-/// A capture that can be read.
+/// A readable capture.
 pub struct Capture {
     input: Box<dyn Read>,
     size: Option<u64>,
@@ -67,7 +67,7 @@ impl Capture {
         Self::new(file, size).with_context(|| format!("read {shown}"))
     }
 
-    /// Reads from `input`, of which `size` bytes are expected if that is known.
+    /// Reads from `input`, whose expected size is `size` if that is known.
     pub fn new(input: impl Read + 'static, size: Option<u64>) -> anyhow::Result<Self> {
         let consumed = Arc::new(AtomicU64::new(0));
         let mut input = Counted {
@@ -90,22 +90,22 @@ impl Capture {
         })
     }
 
-    /// Bytes of the file, where it is one.
+    /// Size of the file, if it is one.
     pub fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Reads every packet; `progress` is told how much of the file is behind.
+    /// Reads every packet; `progress` receives how much of the file has been read.
     ///
-    /// A capture that breaks off still gives the packets before the break, and says so in the
-    /// [`Summary`]; an error is a file that is no capture, or one that cannot be read.
+    /// For a truncated capture, the packets before the end are still read, and the [`Summary`] says
+    /// so. An error means that the file is not a capture or cannot be read.
     pub fn read(
         mut self,
         mut progress: impl FnMut(u64),
         mut each: impl FnMut(&Packet<'_>),
     ) -> anyhow::Result<Summary> {
         let mut buffer = Buffer::default();
-        // The first records tell variants of a format apart.
+        // The first records distinguish variants of a format.
         buffer.fill(&mut self.input, HEAD)?;
         let magic = buffer
             .unread()
@@ -156,14 +156,14 @@ impl Capture {
             };
             let left = unread.len();
             buffer.keep(left);
-            // What the formats ask for is bounded; this guards against their mistakes.
+            // What the formats request is bounded; this guards against bugs in them.
             let needed = needed.clamp(left + 1, MAX_BLOCK * 2);
             progress(self.consumed.load(Ordering::Relaxed));
             let why = match buffer.fill(&mut self.input, needed) {
                 Ok(true) => continue,
                 Ok(false) if left == 0 => return Ok(summary),
                 Ok(false) => "the capture breaks off in the middle of one".to_owned(),
-                // Compressed data that breaks off or is damaged.
+                // Compressed data that is truncated or damaged.
                 Err(error) => error.to_string(),
             };
             summary.damage = Some(format!("after {} packets: {why}", summary.packets));
@@ -172,7 +172,7 @@ impl Capture {
     }
 }
 
-/// Bytes read and not yet used.
+/// Bytes that were read but not used yet.
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
@@ -185,12 +185,12 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// All but the last `left` bytes were used.
+    /// All but the last `left` bytes have been used.
     fn keep(&mut self, left: usize) {
         self.start = self.end - left.min(self.end - self.start);
     }
 
-    /// Reads until `wanted` bytes are there; false when the input ends before.
+    /// Reads until `wanted` bytes are available; false if the input ends before.
     fn fill(&mut self, input: &mut dyn Read, wanted: usize) -> io::Result<bool> {
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -214,7 +214,7 @@ impl Buffer {
     }
 }
 
-/// Counts what passes.
+/// Counts the bytes read.
 struct Counted<R> {
     inner: R,
     consumed: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! What was not looked at, by kind.
+//! Packets that were not inspected, by kind.
 
 use std::fmt::Write;
 
@@ -11,19 +11,19 @@ pub enum Skip {
     Icmp,
     /// SCTP.
     Sctp,
-    /// Another protocol over IP.
+    /// Another IP protocol.
     OtherIp,
-    /// Encrypted below TCP (IPsec's ESP, MACsec).
+    /// Encrypted below TCP (IPsec ESP, MACsec).
     Encrypted,
-    /// A tunnel whose content is not understood, or one in too many others.
+    /// A tunnel whose contents are not supported, or that is nested too deeply.
     Tunnel,
-    /// A fragment of an IP packet that never was complete.
+    /// A fragment of an IP packet that was never complete.
     Fragment,
     /// The capture's snap length, or damage, cut the packet before the end of its headers.
     Short,
     /// A header contradicts itself.
     Malformed,
-    /// A link type that is not understood.
+    /// An unsupported link type.
     LinkType,
 }
 
@@ -42,7 +42,7 @@ impl Skip {
         Self::LinkType,
     ];
 
-    /// The name in JSON, and in words.
+    /// The name in JSON, and for people.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::NotIp => ("not_ip", "neither IPv4 nor IPv6"),
@@ -59,7 +59,7 @@ impl Skip {
     }
 }
 
-/// Packets skipped, by reason.
+/// Skipped packets, by reason.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Skips([u64; Skip::ALL.len()]);
 
@@ -79,7 +79,7 @@ impl Skips {
         self.0.iter().sum()
     }
 
-    /// Adds those of another capture.
+    /// Adds the counts of another capture.
     pub fn extend(&mut self, other: &Self) {
         for (own, others) in self.0.iter_mut().zip(other.0) {
             *own += others;
@@ -107,7 +107,7 @@ impl std::fmt::Display for Skips {
 }
 
 impl Skips {
-    /// The same as JSON has it: by name, what there was any of.
+    /// The counts in JSON form: by name, without zeros.
     pub fn by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let name = |(skip, packets): (Skip, u64)| (skip.names().0, packets);
         self.kinds().map(name)

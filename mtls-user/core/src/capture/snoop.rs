@@ -1,4 +1,4 @@
-//! The capture format of Solaris' snoop (RFC 1761), big-endian, with microseconds.
+//! The capture format of Solaris' snoop (RFC 1761): big-endian, with microseconds.
 
 use super::{LinkType, MAX_BLOCK, Packet, Step};
 
@@ -6,21 +6,22 @@ use super::{LinkType, MAX_BLOCK, Packet, Step};
 const FILE_HEADER: usize = 16;
 const RECORD_HEADER: usize = 24;
 
-/// What the file header said.
+/// Information from the file header.
 #[derive(Clone, Copy, Debug)]
 pub struct Snoop {
     link_type: LinkType,
 }
 
 impl Snoop {
-    /// Whether a file that begins with `magic` is of this format.
+    /// Whether a file that begins with `magic` has this format.
     pub fn recognizes(magic: [u8; 4]) -> bool {
         magic == *b"snoo"
     }
 
-    /// Parses the file header at the head of `input`; its length comes with it.
+    /// Parses the file header at the start of `input`, and returns its length as well.
     ///
-    /// `Err(Step::Need)` when `input` is too short, `Err(Step::Corrupt)` when this is no such file.
+    /// `Err(Step::Need)` if `input` is too short, `Err(Step::Corrupt)` if the file does not have
+    /// this format.
     pub fn parse(input: &[u8]) -> Result<(Self, usize), Step<'static>> {
         let Some(header) = input.first_chunk::<FILE_HEADER>() else {
             return Err(Step::Need(FILE_HEADER));
@@ -33,13 +34,13 @@ impl Snoop {
             4 => LinkType::ETHERNET,
             9 | 25 => LinkType::PPP,
             26 => LinkType::RAW,
-            // None that is understood: said of each packet.
+            // Unsupported; reported for each packet.
             other => LinkType(u16::try_from(other).map_or(u16::MAX, |n| n | 0x8000)),
         };
         Ok((Self { link_type }, FILE_HEADER))
     }
 
-    /// The record at the head of `input`.
+    /// The record at the start of `input`.
     pub fn step<'a>(&self, input: &'a [u8]) -> Step<'a> {
         let Some(header) = input.first_chunk::<RECORD_HEADER>() else {
             return Step::Need(RECORD_HEADER);
@@ -87,7 +88,7 @@ mod tests {
         f
     }
 
-    /// A record that ends before its own header would be read again and again.
+    /// A record that ends before its own header would be read again forever.
     #[test]
     fn a_record_is_as_long_as_its_header_at_least() {
         let bytes = file();

@@ -1,9 +1,9 @@
-//! Packets in packets: what of a tunnel's header stands before the packet inside.
+//! Encapsulated packets: finds the packet after a tunnel's header.
 
 use super::Skip;
 use super::link::{self, Network, u16_at};
 
-/// VXLAN's port (RFC 7348 §5), and the one that Linux took before it was assigned.
+/// VXLAN's port (RFC 7348 §5), and the one that Linux used before it was assigned.
 const VXLAN: [u16; 2] = [4789, 8472];
 /// Geneve's port (RFC 8926 §3.3).
 const GENEVE: u16 = 6081;
@@ -16,12 +16,13 @@ const BRIDGED: u16 = 0x6558;
 const ERSPAN: u16 = 0x88be;
 const ERSPAN_III: u16 = 0x22eb;
 
-/// Where in a UDP datagram's payload the network layer of a tunnelled packet begins; `None` when the
-/// datagram is of no tunnel.
+/// The start of the network layer of a tunnelled packet in a UDP datagram's payload; `None` if the
+/// datagram does not belong to a tunnel.
 pub(super) fn udp(ports: [u16; 2], payload: &[u8]) -> Option<Result<(usize, Network), Skip>> {
     let [_, dst] = ports;
     if VXLAN.contains(&dst) {
-        // The flag of a valid network identifier; the rest is reserved, or an extension's.
+        // The flag for a valid network identifier; the rest is reserved, or belongs to an
+        // extension.
         return (payload.first()? & 0x08 != 0).then(|| vxlan(payload));
     }
     match dst {
@@ -37,7 +38,8 @@ fn vxlan(payload: &[u8]) -> Result<(usize, Network), Skip> {
     let [flags, _, _, next, ..] = payload else {
         return Err(Skip::Short);
     };
-    // With the generic protocol extension, the header says what follows (draft-ietf-nvo3-vxlan-gpe).
+    // With the generic protocol extension, the header says what follows
+    // (draft-ietf-nvo3-vxlan-gpe).
     match (flags & 0x04 != 0, next) {
         (false, _) | (true, 3) => link::ethernet(payload, 8),
         (true, 1) => Ok((8, Network::V4)),
@@ -47,7 +49,7 @@ fn vxlan(payload: &[u8]) -> Result<(usize, Network), Skip> {
 }
 
 fn geneve(payload: &[u8]) -> Result<(usize, Network), Skip> {
-    // Options in words of four (RFC 8926 §3.4).
+    // Options in four-byte words (RFC 8926 §3.4).
     let options = 4 * usize::from(payload[0] & 0x3f);
     let kind = u16_at(payload, 2).ok_or(Skip::Short)?;
     inside(payload, kind, 8 + options)
@@ -55,7 +57,8 @@ fn geneve(payload: &[u8]) -> Result<(usize, Network), Skip> {
 
 fn gtp(payload: &[u8]) -> Result<(usize, Network), Skip> {
     let mut at = 8;
-    // A sequence number, an N-PDU number or extension headers: then there is room for all three.
+    // If there is a sequence number, an N-PDU number or extension headers, there is space for all
+    // three.
     if payload[0] & 7 != 0 {
         let mut next = *payload.get(11).ok_or(Skip::Short)?;
         at = 12;
@@ -71,14 +74,14 @@ fn gtp(payload: &[u8]) -> Result<(usize, Network), Skip> {
     Ok((at, Network::Either))
 }
 
-/// Where behind the GRE header (RFC 2784, RFC 2890) at the head of `data` the network layer begins.
+/// The start of the network layer after the GRE header (RFC 2784, RFC 2890) at the start of `data`.
 pub(super) fn gre(data: &[u8]) -> Result<(usize, Network), Skip> {
     let (flags, kind) = (u16_at(data, 0), u16_at(data, 2));
     let (Some(flags), Some(kind)) = (flags, kind) else {
         return Err(Skip::Short);
     };
     let has = |bit: u16| flags & bit != 0;
-    // Version 1 is PPTP's, whose PPP is compressed and encrypted as a rule; source routing is gone.
+    // Version 1 is PPTP, whose PPP is usually compressed and encrypted; source routing is obsolete.
     if flags & 0x4007 != 0 {
         return Err(Skip::Tunnel);
     }

@@ -1,26 +1,26 @@
-//! Tunnels over UDP on ports of their own choice, that encrypt nothing: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP TS
-//! 29.281). A capture of a node's uplink has a CNI's pods inside them.
+//! Unencrypted UDP tunnels on non-standard ports: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U (3GPP
+//! TS 29.281). A capture of a node's uplink contains a CNI's pod traffic inside them.
 //!
-//! None has a magic number, so what is inside must prove it: an IPv4 header whose checksum is right,
-//! or an IPv6 header whose length is the packet's.
+//! None has a magic number, so the inner packet must prove it: an IPv4 header with a correct
+//! checksum, or an IPv6 header whose length matches the packet.
 
 use super::LinkType;
 
 /// Bytes of an Ethernet header without tags.
 const ETHERNET: usize = 14;
 
-/// The packet inside `payload`, of which `len` bytes were on the wire, and what it begins with.
+/// The packet inside `payload`, of which `len` bytes were on the wire, with its link type.
 pub(super) fn inner(payload: &[u8], len: usize) -> Option<(LinkType, &[u8])> {
     let (link, at) = match payload {
-        // The flag that says that there is a network, and what is reserved.
+        // The flag for a network identifier, and the reserved bits.
         [8, 0, 0, 0, _, _, _, 0, ..] => (LinkType::ETHERNET, 8),
-        // Version 0; what is inside is Ethernet.
+        // Version 0 with Ethernet inside.
         [first, flags, 0x65, 0x58, _, _, _, 0, ..]
             if first >> 6 == 0 && flags.trailing_zeros() >= 6 =>
         {
             (LinkType::ETHERNET, 8 + usize::from(first & 0x3f) * 4)
         }
-        // Version 1, no lists of options but maybe a sequence number; a user's packet.
+        // Version 1, no lists of options but maybe a sequence number, with a user's packet inside.
         [flags @ (0x30 | 0x32), 255, high, low, ..]
             if usize::from(u16::from_be_bytes([*high, *low])) + 8 == len =>
         {
@@ -40,7 +40,7 @@ pub(super) fn inner(payload: &[u8], len: usize) -> Option<(LinkType, &[u8])> {
     is_ip(ip.0, ip.1).then_some((link, packet))
 }
 
-/// Whether `ip` begins a packet of at most `len` bytes.
+/// Whether `ip` begins with a packet of at most `len` bytes.
 fn is_ip(ip: &[u8], len: usize) -> bool {
     match ip.first().map(|first| first >> 4) {
         Some(4) => {
@@ -59,7 +59,7 @@ fn is_ip(ip: &[u8], len: usize) -> bool {
     }
 }
 
-/// The sum of a header, which with its checksum in it is all ones (RFC 1071).
+/// The sum of a header, which is all ones if its checksum is correct (RFC 1071).
 fn checksum(header: &[u8]) -> u16 {
     let mut sum = header.chunks_exact(2).fold(0_u32, |sum, b| {
         sum + u32::from(u16::from_be_bytes([b[0], b[1]]))
@@ -74,7 +74,7 @@ fn checksum(header: &[u8]) -> u16 {
 mod tests {
     use super::*;
 
-    /// An IPv4 header with 8 bytes behind it.
+    /// An IPv4 header followed by 8 bytes.
     fn ip() -> Vec<u8> {
         let mut ip = vec![
             0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
@@ -105,7 +105,7 @@ mod tests {
             (&gtp, LinkType::RAW, 8),
         ] {
             assert_eq!(inner(tunnel, tunnel.len()), Some((link, &tunnel[at..])));
-            // With another checksum, it is no packet.
+            // With another checksum, it is not a packet.
             let mut damaged = tunnel.clone();
             let end = damaged.len();
             damaged[end - 10] ^= 1;

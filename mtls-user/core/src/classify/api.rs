@@ -1,4 +1,4 @@
-//! The types that the flow table deals in.
+//! The types that the flow table uses.
 
 use smol_str::SmolStr;
 
@@ -8,12 +8,12 @@ use crate::record::{Cause, Evidence, HttpInfo, TlsInfo, Verdict};
 /// Some bytes of one side's stream, or as much of them as was captured.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
-    /// Position of the first byte in that side's stream, 0-based (mid-stream: relative to the
-    /// first segment seen of that side).
+    /// Position of the first byte in that side's stream, 0-based (midstream: relative to the first
+    /// segment seen of that side).
     pub offset: u64,
     /// Payload bytes that were on the wire from `offset` on.
     pub len: u32,
-    /// The captured ones: a prefix of those, maybe all.
+    /// The captured bytes: a prefix of the payload, maybe all of it.
     pub bytes: &'a [u8],
     /// Position in the other side's stream up to which this segment acknowledges.
     pub ack: Option<u64>,
@@ -21,34 +21,34 @@ pub struct Piece<'a> {
     pub time: u64,
 }
 
-/// What a call changed.
+/// The effect of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// Nothing to report yet; more bytes are wanted.
+    /// Nothing to report yet; more bytes are needed.
     NeedMore,
-    /// Decided, or a decision revised, or its details are complete: report it.
+    /// Decided, or a decision was revised, or its details are complete: report it.
     Changed,
-    /// Decided before, and no more bytes are wanted.
+    /// Already decided, and no more bytes are needed.
     Done,
 }
 
-/// What is said of a flow.
+/// What is reported about a flow.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Finding {
     /// What the flow is.
     pub verdict: Verdict,
-    /// How that is known.
+    /// How the verdict is known.
     pub evidence: Option<Evidence>,
-    /// Why, in a word.
+    /// Why, as a word.
     pub cause: Cause,
-    /// Why, in a sentence.
+    /// Why, as a sentence.
     pub reason: SmolStr,
     /// `tls`, `http/1.1`, …; `unknown`.
     pub protocol: &'static str,
-    /// What the handshake showed.
+    /// What the handshake contained.
     pub tls: Option<Box<TlsInfo>>,
-    /// What plaintext HTTP showed.
+    /// What plaintext HTTP contained.
     pub http: Option<HttpInfo>,
-    /// Things that do not change the verdict.
+    /// Observations that do not change the verdict.
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! A decision: the verdict, how it is known and why, in a form that costs nothing to make.
+//! A decision: verdict, evidence and reason, in a form that is cheap to create.
 
 use std::fmt::Write;
 
@@ -6,57 +6,59 @@ use smol_str::SmolStr;
 
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 
-/// Why, in words; the words are made when they are asked for.
+/// The reason, whose text is only built on request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Reason {
-    /// As it stands, with a cause of its own.
+    /// A fixed text, with its cause.
     Said(Cause, &'static str),
-    /// The client was gone before it could be refused: with those that say so the only revisions to "unproven".
+    /// The client had left before it could be rejected. Reasons like this one are the only
+    /// revisions to "unproven".
     Left,
-    /// Nothing that the server sent behind the client's flight was seen: a revision likewise.
+    /// Nothing that the server sent after the client's flight was seen: also such a revision.
     Unanswered,
-    /// Packets of QUIC come in any order.
+    /// QUIC packets arrive in any order.
     Late,
-    /// The client authenticated in a second handshake: the only revision upwards.
+    /// The client authenticated in a second handshake: the only revision to a better verdict.
     Renegotiated,
-    /// A renegotiation's flight that is a certificate's or a key exchange's.
+    /// A renegotiation's flight that may be a certificate or a key exchange.
     RenegotiatedUnclear,
-    /// Behind the first session, another began in clear: what the first one proved is not of it.
+    /// Another session began in cleartext after the first: what the first one proved does not apply
+    /// to it.
     Again,
     /// What the client sent, and the length of the record that shows it.
     Flight(&'static str, u16),
-    /// The server asked for no certificate.
+    /// The server requested no certificate.
     NotRequested,
-    /// The server asked for a certificate, and the client has none.
+    /// The server requested a certificate, and the client has none.
     NotPresented,
     /// The length of the client's first encrypted record, which padding may explain.
     Padded(u16),
     /// The length of the client's first encrypted record, and why it proves nothing.
     Record(u16, &'static str),
-    /// The length of a Handshake packet of the client's (QUIC), and what follows from it.
+    /// The length of a Handshake packet of the client (QUIC), and the conclusion.
     Packet(u16, &'static str),
-    /// Who sent an alert in clear, and which.
+    /// Who sent an unencrypted alert, and which.
     Alert(&'static str, u8),
-    /// Words before the name of a protocol.
+    /// Text before the name of a protocol.
     Named(Words, &'static str),
-    /// Words and a number of seconds.
+    /// Text and a number of seconds.
     Age(&'static str, u32),
 }
 
-/// What is said of a protocol.
+/// What is known about a protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Words {
     /// It is not encrypted.
     Plain,
-    /// A password was shown in it, on the way to something else.
+    /// A password was sent in it, on the way to something else.
     Secret,
-    /// The client asked for TLS in it, and it went on without.
+    /// The client asked for TLS in it, and continued without it.
     Refused,
-    /// The client asked for TLS in it; what came of that was not seen.
+    /// The client asked for TLS in it; what followed was not seen.
     Unanswered,
-    /// It may yet turn to TLS.
+    /// It may still upgrade to TLS.
     Undecided,
-    /// It encrypts by itself.
+    /// It uses its own encryption.
     Encrypted,
     /// A ClientHello was answered in it.
     Answered,
@@ -110,7 +112,7 @@ impl std::fmt::Display for Reason {
             Self::Again => f.write_str(
                 "another TLS session began in clear behind the first one, which proves nothing of it",
             ),
-            // The most frequent: piece by piece, without the formatting of a whole.
+            // The most frequent one: built piece by piece, without formatting machinery.
             Self::Flight(what, len) => {
                 f.write_str("client sent ")?;
                 f.write_str(what)?;
@@ -145,7 +147,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// The article that a number is spoken with.
+/// The article that a number takes ("a" or "an").
 fn article(n: u16) -> &'static str {
     match n {
         8 | 11 | 18 | 80..=89 | 800..=899 | 8000..=8999 | 11_000..=11_999 | 18_000..=18_999 => {
@@ -162,7 +164,7 @@ impl From<(Cause, &'static str)> for Reason {
 }
 
 impl Reason {
-    /// What a program can decide on.
+    /// The cause, for programs.
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::Named(Words::Undecided, _) => Cause::TooLittle,
@@ -186,14 +188,14 @@ impl Reason {
         }
     }
 
-    /// The words.
+    /// The text.
     pub(super) fn text(&self) -> SmolStr {
         match self {
             Self::Said(_, text) => SmolStr::new_static(text),
             other => {
-                // Room for most of them, so that it does not have to grow.
+                // Enough for most texts, so that the string does not have to grow.
                 let mut text = String::with_capacity(128);
-                // A string takes everything.
+                // Writing to a string cannot fail.
                 let _ = write!(text, "{other}");
                 text.into()
             }
@@ -243,9 +245,9 @@ impl Call {
         }
     }
 
-    /// Whether a flow that was called `self` may be called `new`: only a contradiction revises,
-    /// and only to something that claims less; the one way up, a renegotiation that brings the
-    /// client's certificate, is an event on the wire of its own.
+    /// Whether a flow that was called `self` may become `new`: only a contradiction revises a
+    /// decision, and only to something that claims less. The one exception, a renegotiation with
+    /// the client's certificate, is an event on the wire of its own.
     pub(super) fn may_become(&self, new: &Self) -> bool {
         use Verdict::{Failed, Mtls, Opaque, Plaintext, Tls, TlsUnproven};
         match (self.verdict, new.verdict) {
@@ -264,22 +266,23 @@ impl Call {
     }
 }
 
-/// Bytes that are no TLS records stood where one had to begin, or a record's body can be read.
+/// Bytes that are not TLS records were found where a record had to begin, or a record's body is
+/// readable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Broken {
-    /// They are text, or a protocol's that is known.
+    /// Whether they are text, or belong to a known protocol.
     pub(super) readable: bool,
-    /// The protocol, where it is known.
+    /// The protocol, if it is known.
     pub(super) protocol: Option<&'static str>,
 }
 
-/// What a flow is in which another session began in clear.
+/// The decision for a flow in which another session began in cleartext.
 pub(super) fn again() -> Call {
     Call::new(Verdict::TlsUnproven, Evidence::RecordFraming, Reason::Again)
 }
 
 impl Broken {
-    /// What a flow is that was TLS and then was not.
+    /// The decision for a flow that was TLS and then was not.
     pub(super) fn call(self) -> Call {
         let (verdict, reason) = match self.protocol {
             Some(name) => (Verdict::Plaintext, Reason::Named(Words::Contradicted, name)),

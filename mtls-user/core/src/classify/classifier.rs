@@ -14,19 +14,19 @@ use crate::record::{Cause, Evidence, Origin, Verdict};
 #[derive(Debug)]
 pub struct Classifier {
     origin: Origin,
-    /// The side taken for the server is the client.
+    /// The side that was taken for the server is the client.
     swapped: bool,
     state: State,
 }
 
-/// How far a classifier is, the least first.
+/// The progress of a classifier, in increasing order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Certainty {
     /// It has no answer yet.
     Undecided,
-    /// It has one, and what comes may add to it.
+    /// It has an answer, and further bytes may add to it.
     Decided,
-    /// It wants no more bytes.
+    /// It needs no more bytes.
     Settled,
 }
 
@@ -39,7 +39,7 @@ enum State {
 }
 
 impl Classifier {
-    /// A flow of which nothing was seen yet.
+    /// A flow of which nothing has been seen yet.
     pub fn new(origin: Origin) -> Self {
         Self {
             origin,
@@ -48,8 +48,8 @@ impl Classifier {
         }
     }
 
-    /// Takes in a piece of `side`'s stream. Pieces may come out of order, twice, overlapping and
-    /// with holes between them.
+    /// Processes a piece of `side`'s stream. Pieces may be out of order, duplicated or overlapping,
+    /// and there may be gaps between them.
     pub fn segment(&mut self, side: Side, piece: Piece<'_>, context: &mut Context<'_>) -> Progress {
         if matches!(self.state, State::Idle) {
             if piece.len == 0 {
@@ -79,8 +79,8 @@ impl Classifier {
         })
     }
 
-    /// The connection was reset. What was sent before it may still be on its way to the
-    /// observer, so what a reset means is settled by [`Classifier::finish`].
+    /// The connection was reset. What was sent before may still be on its way to the observer, so
+    /// [`Classifier::finish`] decides what a RST means.
     pub fn rst(&mut self, context: &mut Context<'_>) -> Progress {
         self.advance(context, |open, context| {
             open.reset = true;
@@ -88,7 +88,7 @@ impl Classifier {
         })
     }
 
-    /// The flow ended or is forgotten: settles what can be settled. `lost`: samples of this flow
+    /// The flow ended or is forgotten: decides what can be decided. `lost`: samples of this flow
     /// were lost, so that what is missing proves nothing.
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         if matches!(self.state, State::Idle) && lost {
@@ -110,7 +110,7 @@ impl Classifier {
         self.settle();
     }
 
-    /// What is known so far. Builds strings: call it to report, not per segment.
+    /// What is known so far. Builds strings, so call it for reports, not per segment.
     pub fn finding(&self) -> Finding {
         let (known, facts) = self.known();
         let call = known.and_then(|known| known.call.as_ref());
@@ -155,7 +155,7 @@ impl Classifier {
                 format_smolstr!("password sent in clear ({name}), then: {}", finding.reason);
         }
         if finding.verdict == Verdict::TlsUnproven {
-            // What stands for an undecided flow is what it claims, or how it came to TLS.
+            // An undecided flow is described by what it claims to be, or by how it came to TLS.
             if let Some(mesh) = facts.and_then(Facts::mesh) {
                 finding.evidence = Some(Evidence::Mesh);
                 finding.reason = format_smolstr!(
@@ -173,7 +173,7 @@ impl Classifier {
     }
 
     /// The verdict as far as it is known: `no-data` before any payload, `unobserved` while it is
-    /// not decided.
+    /// undecided.
     pub fn verdict(&self) -> Verdict {
         match self.known().0 {
             None => Verdict::NoData,
@@ -189,13 +189,12 @@ impl Classifier {
         matches!(self.state, State::Idle)
     }
 
-    /// Decided, and no more bytes are wanted; pieces given all the same are looked at for
-    /// contradictions.
+    /// Decided, and no more bytes are needed; further pieces are only checked for contradictions.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Settled(_))
     }
 
-    /// How far it is; of two that watch one connection, the further one is believed.
+    /// Its progress; of two that watch one connection, the one that has progressed further is used.
     pub(crate) fn certainty(&self) -> Certainty {
         match (&self.state, self.known().0) {
             (State::Settled(_), _) => Certainty::Settled,
@@ -204,9 +203,9 @@ impl Classifier {
         }
     }
 
-    /// The content shows that the two sides are swapped (mid-stream: the side taken for the server
-    /// sent a ClientHello or a request). The finding is said in the right order already; the caller
-    /// swaps the addresses.
+    /// The content shows that the two sides are swapped (midstream: the side taken for the server
+    /// sent a ClientHello or a request). The finding already has the right order; the caller swaps
+    /// the addresses.
     pub fn client_is_server(&self) -> bool {
         self.swapped
     }
@@ -223,7 +222,7 @@ impl Classifier {
         if self.swapped { side.other() } else { side }
     }
 
-    /// Takes an open flow a step on; it settles when there is nothing more to learn.
+    /// Advances an open flow by a step; it settles when there is nothing more to learn.
     fn advance(
         &mut self,
         context: &mut Context<'_>,
@@ -236,7 +235,7 @@ impl Classifier {
                 Progress::NeedMore
             };
         };
-        // The client is who behaves like one.
+        // The client is the side that behaves like one.
         let (client, server) = (context.client, context.server);
         let (client, server) = if self.swapped {
             (server, client)

@@ -1,17 +1,17 @@
-//! The first exchange of plaintext HTTP: what was asked, what was answered.
+//! The first exchange of plaintext HTTP: request and response.
 
 use super::protocols::{http1, http2};
 use crate::record::HttpInfo;
 
-/// What is still to be read of it.
+/// The parsing state of the exchange.
 #[derive(Debug)]
 pub(super) struct Exchange {
     http2: bool,
-    /// The request's head was read, the response's was.
+    /// Whether the request's header was read, and the response's.
     read: [bool; 2],
-    /// What the request wants to change to.
+    /// The protocol that the request wants to upgrade to.
     upgrade: Option<&'static str>,
-    /// What the flow turned out to be, when that is more than HTTP.
+    /// What the flow turned out to be, if it is more than HTTP.
     protocol: Option<&'static str>,
 }
 
@@ -25,17 +25,17 @@ impl Exchange {
         }
     }
 
-    /// Nothing is left to read.
+    /// Whether nothing is left to read.
     pub(super) fn is_over(&self) -> bool {
         self.read == [true; 2]
     }
 
-    /// The protocol that the exchange changed to, or that it carries.
+    /// The protocol that the exchange upgraded to, or that it carries.
     pub(super) fn protocol(&self) -> Option<&'static str> {
         self.protocol
     }
 
-    /// Reads what is there of both sides; a side that is `full` will not get longer.
+    /// Reads what is available of both sides; a side that is `full` will not grow any more.
     pub(super) fn read(&mut self, sides: [&[u8]; 2], full: [bool; 2], info: &mut HttpInfo) {
         let [client, server] = sides;
         if !self.read[0] {
@@ -65,11 +65,11 @@ impl Exchange {
     }
 }
 
-/// The reason of what a client asks in plaintext that calls itself the kubelet. Anybody can; whether it
-/// is the kubelet, only its address says.
+/// The reason for a plaintext request whose client calls itself the kubelet. Anybody can do that;
+/// only its address shows whether it is the kubelet.
 pub const CLAIMED_PROBE: &str = "unencrypted http/1.1; the client calls itself a kubelet's probe";
 
-/// Who asks in plaintext, by what a known product calls itself.
+/// The client of a plaintext request, by a known product's user agent.
 pub(super) fn by_nature(info: &HttpInfo) -> Option<&'static str> {
     let agent = info.user_agent.as_deref()?;
     if agent.starts_with("kube-probe/") {

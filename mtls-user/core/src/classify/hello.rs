@@ -1,5 +1,5 @@
-//! What is kept of a ClientHello. Clients say the same to the same server every time, random
-//! numbers and keys aside, so it is made once and shared by the flows that began alike.
+//! The part of a ClientHello that is kept. A client sends the same hello to the same server each
+//! time, apart from random numbers and keys, so it is created once and shared by similar flows.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::wire::text;
 use crate::wire::tls::hello::{extension, protocols};
 use crate::wire::tls::{Carrier, ClientHello, Ja4};
 
-/// A ClientHello, as far as it is worth keeping.
+/// The kept part of a ClientHello.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hello {
     pub(super) server_name: Option<SmolStr>,
@@ -20,7 +20,7 @@ pub(super) struct Hello {
     /// The groups offered for the key exchange, of which the first [`MAX_GROUPS`] are kept.
     pub(super) groups: Arc<[u16]>,
     pub(super) ja4: Option<SmolStr>,
-    /// The mesh whose fingerprint it bears.
+    /// The mesh whose fingerprint it has.
     pub(super) mesh: Option<&'static Mesh>,
     pub(super) version: u16,
     pub(super) external_psk: bool,
@@ -28,26 +28,26 @@ pub(super) struct Hello {
     pub(super) post_handshake_auth: bool,
     pub(super) ech: bool,
     pub(super) framed_as_v2: bool,
-    /// An extension that it has twice.
+    /// An extension that it contains twice.
     pub(super) duplicate: Option<u16>,
-    /// What it offers that changes the lengths of its encrypted flight.
+    /// Offers that change the lengths of its encrypted flight.
     pub(super) flight: Flight,
 }
 
-/// What a ClientHello offers that changes the lengths of the flight that follows it.
+/// Offers in a ClientHello that change the lengths of the following flight.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Flight {
     /// A raw public key instead of an X.509 certificate (RFC 7250 §3).
     pub(super) raw_key: bool,
-    /// Application settings, which the client sends in EncryptedExtensions of its own ahead of
+    /// Application settings, which the client sends in its own EncryptedExtensions before
     /// everything else (draft-vvv-tls-alps §4).
     pub(super) settings: bool,
-    /// A channel ID: a key and a signature, 136 bytes in all (draft-balfanz-tls-channelid).
+    /// A channel ID: a key and a signature, 136 bytes in total (draft-balfanz-tls-channelid).
     pub(super) channel_id: bool,
-    /// OpenSSL's order of extensions. It sends one message a record, and since 3.4 it may pad these
-    /// to another block than application data (`SSL_CTX_set_block_padding_ex`).
+    /// OpenSSL's order of extensions. It sends one message per record, and since 3.4 it may pad
+    /// these to another block than application data (`SSL_CTX_set_block_padding_ex`).
     pub(super) openssl: bool,
-    /// Bytes of the hash of the suite that was chosen: a Finished is as long. None where it is not
+    /// Bytes of the hash of the chosen suite, which is the length of a Finished. None if it is not
     /// known.
     pub(super) hash: Option<u16>,
 }
@@ -55,7 +55,7 @@ pub(super) struct Flight {
 /// More groups than any client offers: some 60 have a number.
 const MAX_GROUPS: usize = 64;
 
-/// A raw public key, as a kind of certificate (RFC 7250 §7).
+/// A raw public key, as a certificate type (RFC 7250 §7).
 const RAW_PUBLIC_KEY: u8 = 2;
 
 impl Flight {
@@ -117,7 +117,7 @@ impl Hello {
     }
 }
 
-/// The number under which a hello is shared: of everything that [`Hello::new`] looks at.
+/// The key under which a hello is shared: a hash of everything that [`Hello::new`] uses.
 pub(super) fn name(
     hello: &ClientHello<'_>,
     port: u16,
@@ -145,7 +145,7 @@ pub(super) fn name(
     state.finish()
 }
 
-/// Whether a pre-shared key is offered that is no resumption: tickets are long and have an age.
+/// Whether a pre-shared key is offered that is not a resumption: tickets are long and have an age.
 fn is_external(hello: &ClientHello<'_>) -> bool {
     hello
         .psk

@@ -1,6 +1,6 @@
-//! A stream whose start was not seen: TLS shows in record headers that lie where the header before
-//! them says, over several segments; plaintext in what ciphertext cannot look like. Text may be what
-//! comes before TLS, and settles nothing then.
+//! A stream whose start was not seen. TLS is recognised by record headers that are where the
+//! previous headers say, over several segments; plaintext by what cannot be ciphertext. Text that
+//! may precede TLS decides nothing.
 
 use smallvec::SmallVec;
 
@@ -10,42 +10,42 @@ use super::protocols::{self, frames::Frames};
 use crate::wire::text;
 use crate::wire::tls::RecordHeader;
 
-/// How many headers in a row, and from how many pieces, make it TLS: a random position looks like
-/// a header once in some millions of bytes, and one segment may be anything.
+/// How many consecutive headers, and from how many pieces, are needed for TLS: a random position
+/// looks like a header once in some millions of bytes, and a single segment may be anything.
 const RECORDS: u8 = 3;
 const PIECES: u8 = 2;
-/// How many chains are followed per side at once.
+/// How many chains are followed per side at the same time.
 const CHAINS: usize = 4;
-/// How many pieces are looked at before it is given up.
+/// How many pieces are inspected before giving up.
 const PATIENCE: u8 = 128;
-/// How many bytes of text, in a row at a piece's start or in pieces that are nothing else, count.
+/// How many bytes of text count, at the start of a piece or in pieces that consist of text.
 const TEXT: usize = 48;
-/// What text counts that cannot come before TLS, what other text does, and how much is enough.
+/// Weights of text that cannot precede TLS and of other text, and the sum that is enough.
 const SURE: u8 = 4;
 const UNSURE: u8 = 1;
 const ENOUGH: u8 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Chain {
-    /// Where the next header must be.
+    /// The position of the next header.
     next: u64,
     records: u8,
     pieces: u8,
 }
 
-/// What is followed of both sides.
+/// What is followed on both sides.
 #[derive(Debug, Default)]
 pub(super) struct Midstream {
     chains: [SmallVec<[Chain; CHAINS]>; 2],
     frames: Frames,
-    /// What the text that was seen counts.
+    /// The total weight of the text that was seen.
     texts: u8,
-    /// Bytes of pieces of text that were too short to count by themselves.
+    /// Bytes of text pieces that were too short to count on their own.
     short: usize,
     looked: u8,
-    /// A protocol whose words may come before TLS; the sides may be the other way round.
+    /// A protocol whose messages may precede TLS; the sides may be swapped.
     held: Option<(&'static str, bool)>,
-    /// The last words asked for TLS.
+    /// The last message asked for TLS.
     asked: bool,
 }
 
@@ -53,9 +53,9 @@ pub(super) struct Midstream {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sight {
     Nothing,
-    /// Records; the next one of this side is expected there.
+    /// TLS records; the position of this side's next one.
     Tls(u64),
-    /// A protocol in plaintext; `swapped` when the other side speaks as the client does.
+    /// A plaintext protocol; `swapped` if the other side behaves like the client.
     Plain {
         protocol: &'static str,
         swapped: bool,
@@ -65,7 +65,7 @@ pub(super) enum Sight {
 }
 
 impl Midstream {
-    /// Looks at a piece.
+    /// Inspects a piece.
     pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Sight {
         if piece.bytes.is_empty() || self.looked >= PATIENCE {
             return Sight::Nothing;
@@ -83,7 +83,7 @@ impl Midstream {
             }
         }
         if unsure {
-            // An answer may be to what was asked before.
+            // A response may answer what was asked before.
             self.asked |= protocols::asks_for_tls(piece.bytes);
         } else {
             self.asked = false;
@@ -100,7 +100,7 @@ impl Midstream {
         self.follow(side, piece).map_or(Sight::Nothing, Sight::Tls)
     }
 
-    /// Whether there is text enough to count, in this piece or with short ones before it.
+    /// Whether there is enough text to count, in this piece or together with earlier short ones.
     fn counts_as_text(&mut self, bytes: &[u8]) -> bool {
         if !text::is_text(&bytes[..bytes.len().min(TEXT)]) {
             self.short = 0;
@@ -114,7 +114,7 @@ impl Midstream {
         counts
     }
 
-    /// What it was, when nothing else is to come. What asked for TLS settles nothing.
+    /// The result if nothing else will come. A request for TLS decides nothing.
     pub(super) fn last_look(&self) -> Sight {
         match self.held {
             _ if self.asked => Sight::Nothing,
@@ -124,7 +124,8 @@ impl Midstream {
         }
     }
 
-    /// Follows the chains of a side through a piece; where the next record is, once one holds.
+    /// Follows the chains of a side through a piece; returns the position of the next record, once
+    /// one is confirmed.
     fn follow(&mut self, side: Side, piece: &Piece<'_>) -> Option<u64> {
         let chains = &mut self.chains[side.index()];
         let end = piece.offset + piece.bytes.len() as u64;
@@ -135,7 +136,7 @@ impl Midstream {
         {
             return Some(proven.next);
         }
-        // Most segments begin with a record; in bulk, records begin anywhere.
+        // Most segments begin with a record; in bulk transfers, records begin anywhere.
         let inside = piece.bytes.windows(3).enumerate().skip(1);
         let starts = inside.filter(|(_, w)| *w == [23, 3, 3]).map(|(i, _)| i);
         for start in std::iter::once(0).chain(starts) {
@@ -160,7 +161,7 @@ impl Midstream {
 }
 
 impl Chain {
-    /// Follows the headers that lie in the piece. False when one is none, or was missed.
+    /// Follows the headers in the piece. False if one is invalid, or was missed.
     fn advance(&mut self, piece: &Piece<'_>, end: u64) -> bool {
         if self.next >= end {
             return true;
@@ -168,7 +169,7 @@ impl Chain {
         let mut found = false;
         while self.next < end {
             let Some(at) = self.next.checked_sub(piece.offset) else {
-                // Seen before, or missed: only what comes next can tell.
+                // Seen before, or missed: only the next header can decide.
                 return end <= self.next;
             };
             match RecordHeader::at(&piece.bytes[at as usize..]) {

@@ -1,14 +1,14 @@
-//! One flow's verdict: a pure function of the bytes seen, in any order and with holes.
+//! One flow's verdict: a pure function of the bytes seen, in any order and with gaps.
 //!
-//! No I/O, no clock of its own: time comes with the pieces. [`Classifier`] is the state of one
-//! flow; [`Sessions`] is what flows of one table know of each other, for the sake of resumptions, and
-//! what they share where they are alike.
+//! There is no I/O and no clock: time comes with the pieces. [`Classifier`] is the state of one
+//! flow; [`Sessions`] is what the flows of one table know about each other, to recognise
+//! resumptions, and what they share.
 //!
-//! A flow begins in its *opening*: the first bytes of both sides, until they say what it is. TLS
-//! then has its records walked on both sides (`tls`), from which facts are gathered; the verdict
-//! is a pure function of these facts, so the order in which pieces came does not matter. A flow
-//! that is done keeps its answer and, per side, where the next record must begin: bytes that
-//! contradict revise the verdict.
+//! A flow begins with its *opening*: the first bytes of both sides, until they show what it is. For
+//! TLS, the records of both sides are then walked (`tls`), and facts are collected; the verdict is
+//! a pure function of these facts, so the order in which pieces arrived does not matter. A flow
+//! that is done keeps its answer and, per side, the position of the next record: bytes that
+//! contradict the answer revise the verdict.
 
 mod api;
 mod call;

@@ -1,4 +1,4 @@
-//! A flow that more bytes are wanted of.
+//! A flow that needs more bytes.
 
 mod joined;
 mod turn;
@@ -19,27 +19,27 @@ use super::watch::Watch;
 use crate::record::{Cause, Evidence, Origin, Verdict};
 use crate::wire::tls::record::is_handshake;
 
-/// How many protocols may stand before the real one.
+/// How many protocols may precede the real one.
 const MAX_VIA: usize = 4;
 
-/// A flow that more bytes are wanted of.
+/// A flow that needs more bytes.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) known: Known,
     streams: [Stream; 2],
     phase: Phase,
-    /// When each side's first piece came.
+    /// When each side's first piece arrived.
     times: [Option<u64>; 2],
-    /// Per side, how far it had sent before it had anything of the other.
+    /// Per side, how much it had sent before it received anything from the other.
     unanswered: [u64; 2],
     pub(super) reset: bool,
     /// Follows a stream whose start was not seen.
     midstream: Option<Box<Midstream>>,
-    /// Unwraps TLS that comes in another protocol's packets.
+    /// Unwraps TLS that is carried in another protocol's packets.
     wrapped: Option<Box<Wrapped>>,
-    /// What a ServerHello showed whose ClientHello was not seen.
+    /// What a ServerHello contained whose ClientHello was not seen.
     server_alone: Option<Box<Facts>>,
-    /// The side taken for the server was found to be the client.
+    /// The side that was taken for the server turned out to be the client.
     pub(super) swap: bool,
 }
 
@@ -50,7 +50,7 @@ enum Phase {
     Http(Exchange),
     /// Decided; there is nothing more to learn.
     Over,
-    /// Mid-stream TLS: decided, and the next record of a side is expected there.
+    /// Midstream TLS: decided, with the expected position of a side's next record.
     Framed(Side, u64),
 }
 
@@ -70,7 +70,7 @@ impl Open {
         }
     }
 
-    /// What TLS showed so far.
+    /// What TLS has shown so far.
     pub(super) fn facts(&self) -> Option<&Facts> {
         match &self.phase {
             Phase::Tls(tls) => Some(&tls.facts),
@@ -78,7 +78,7 @@ impl Open {
         }
     }
 
-    /// A position of a side's stream, as it is counted here.
+    /// Converts a position of a side's stream to the positions used here.
     fn position(&self, side: Side, position: u64) -> u64 {
         self.wrapped
             .as_ref()
@@ -100,7 +100,7 @@ impl Open {
         self.acknowledged(side, ack);
     }
 
-    /// Takes in a piece. True when there is news.
+    /// Processes a piece. True if there is something to report.
     pub(super) fn take(
         &mut self,
         side: Side,
@@ -164,7 +164,7 @@ impl Open {
         seen || news
     }
 
-    /// Walks over what is held of a side.
+    /// Walks over the held bytes of a side.
     fn walk(&mut self, side: Side, forced: bool, context: &mut Context<'_>) {
         if let Phase::Tls(tls) = &mut self.phase {
             let stream = &mut self.streams[side.index()];
@@ -203,11 +203,11 @@ impl Open {
         }
     }
 
-    /// Judges what is there. True when there is news.
+    /// Evaluates what is available. True if there is something to report.
     pub(super) fn evaluate(&mut self, context: &mut Context<'_>) -> bool {
         while let Phase::Opening = self.phase {
-            // Who answers a ClientHello is the server, even if it opened the connection (FTP's data
-            // connections in active mode, RFC 4217 §7).
+            // The side that answers a ClientHello is the server, even if it opened the connection
+            // (FTP data connections in active mode, RFC 4217 §7).
             let [client, server] = &self.streams;
             let turned = is_handshake(server.prefix(), 1) && is_handshake(client.prefix(), 2);
             let joined = opening::is_client(server.prefix())
@@ -244,7 +244,7 @@ impl Open {
         }
     }
 
-    /// The side taken for the server is the client.
+    /// Swaps the sides: the one taken for the server is the client.
     fn swap_sides(&mut self, context: &mut Context<'_>) {
         self.streams.swap(0, 1);
         self.times.swap(0, 1);
@@ -253,7 +253,7 @@ impl Open {
         std::mem::swap(&mut context.client, &mut context.server);
     }
 
-    /// Reads what is there of the first exchange. True when all of it was.
+    /// Reads what is available of the first exchange. True if all of it was.
     fn read_http(&mut self) -> bool {
         let Phase::Http(exchange) = &mut self.phase else {
             return false;
@@ -295,7 +295,7 @@ impl Open {
 
     pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         for side in Side::BOTH {
-            // Where samples were lost, more may have been there.
+            // If samples were lost, there may have been more.
             self.walk(side, !lost, context);
         }
         self.evaluate(context);
@@ -346,7 +346,7 @@ impl Open {
         self.fresh(Call::unobserved(Reason::Said(cause, words)));
     }
 
-    /// Nothing more will come, and the first bytes have not said what it is.
+    /// Nothing more will come, and the first bytes have not shown what it is.
     fn conclude(&mut self, missed: bool, context: &mut Context<'_>) {
         let [client, server] = &self.streams;
         let look = self.last_look(client.prefix(), server.prefix());
@@ -364,7 +364,7 @@ impl Open {
             return;
         } else if client.seen == 0 && opening::is_alert(server.prefix()) {
             if server.prefix().len() as u64 == server.seen && opening::is_alerts(server.prefix()) {
-                // A TCP probe of a TLS server: no handshake failed, as none was begun.
+                // A TCP probe of a TLS server: no handshake failed, because none was started.
                 let words = "the client left without a word, to which the server objected";
                 self.known.protocol = "tls";
                 let reason = Reason::Said(Cause::NoPayload, words);
@@ -385,13 +385,14 @@ impl Open {
         self.evaluate(context);
     }
 
-    /// What the first bytes are when no more will come. Where the connection was not seen to end, what
-    /// could still turn to TLS, or be sealed, is not plaintext yet; HTTP is, once it is known.
+    /// What the first bytes mean if no more will come. If the connection was not seen to end, a
+    /// protocol that could still upgrade to TLS or to its own encryption is not plaintext yet; HTTP
+    /// is, once it is recognised.
     fn last_look(&self, client: &[u8], server: &[u8]) -> Look {
         let closed = self.reset || self.streams.iter().any(|stream| stream.end.is_some());
         let last = opening::last_look(client, server);
         match opening::look(client, server) {
-            // In the middle of a stream a greeting may be an answer.
+            // In the middle of a stream, a greeting may be a response.
             Look::Wait if self.midstream.is_some() => Look::Wait,
             _ if closed => last,
             Look::Known(Match::Likely(name))
@@ -399,7 +400,7 @@ impl Open {
             {
                 last
             }
-            // The server alone has said what it is.
+            // Only the server has shown what it is.
             Look::Wait if client.is_empty() => match last {
                 Look::Known(Match::Yes(name)) => Look::Known(Match::Likely(name)),
                 _ => Look::Wait,
@@ -427,13 +428,13 @@ impl Open {
         }
     }
 
-    /// Goes on where the walk over a side's records has come to.
+    /// Continues where the walk over a side's records has stopped.
     fn watch(&self, side: Side, sealed: Sealed) -> Watch {
         let stream = &self.streams[side.index()];
-        // Behind another protocol's packets positions are not those of the pieces to come.
+        // After another protocol's packets, positions differ from those of future pieces.
         let aligned = !stream.overflow && self.wrapped.is_none();
         let mut watch = Watch::new(stream.next, aligned, sealed);
-        // The start of a header may be held already.
+        // The start of a header may already be held.
         let bytes = stream.prefix();
         if !bytes.is_empty() && aligned {
             let (offset, len) = (stream.next, bytes.len() as u32);

@@ -1,41 +1,40 @@
-//! The first bytes of both sides, until they say what the flow is.
+//! The first bytes of both sides, until they show what the flow is.
 
 use super::protocols::{self, Match};
 use crate::wire::text;
 use crate::wire::tls::hello::V2Hello;
 use crate::wire::tls::record::{is_handshake, may_be_handshake};
 
-/// What the first bytes say.
+/// What the first bytes show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Look {
-    /// Not enough to tell.
+    /// Not enough to decide.
     Wait,
     /// A ClientHello begins.
     Tls,
-    /// A ClientHello in SSL 2.0's framing.
+    /// A ClientHello in SSL 2.0 framing.
     V2(V2Hello),
-    /// A protocol that is known; what becomes of it may not be.
+    /// A known protocol, whose further course may be unknown.
     Known(Match),
-    /// Readable, but of no protocol that is known.
+    /// Readable, but of no known protocol.
     Text,
-    /// Neither TLS nor anything known.
+    /// Neither TLS nor a known protocol.
     Opaque,
 }
 
-/// How many bytes of a side are looked at: what is still not known by then never will be.
+/// How many bytes per side are inspected: what they do not show will never be known.
 const ENOUGH: usize = 16 << 10;
-/// How many bytes of no known protocol show whether they are text.
+/// How many bytes of an unknown protocol are needed to recognise text.
 const TEXT: usize = 16;
 
-/// Looks at what is known from the start of both streams. Once it is decided, longer prefixes do
-/// not change it.
+/// Evaluates the start of both streams. Once it is decided, longer prefixes do not change it.
 pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
     if !client.is_empty() && may_be_handshake(client, 1) {
         if !is_handshake(client, 1) {
             return Look::Wait;
         }
-        // A server that spoke first and then is spoken to in TLS: not the start of a TLS
-        // connection, but an upgrade.
+        // The server spoke first, and then the client sent TLS: not the start of a TLS connection,
+        // but an upgrade.
         return match protocols::identify(client, server) {
             upgrade @ Match::Upgrade(_) => Look::Known(upgrade),
             _ => Look::Tls,
@@ -56,7 +55,7 @@ pub(super) fn look(client: &[u8], server: &[u8]) -> Look {
     }
 }
 
-/// What it is when nothing more will come.
+/// The result if nothing more will come.
 pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
     match look(client, server) {
         Look::Known(Match::Likely(protocol)) => Look::Known(Match::Yes(protocol)),
@@ -75,22 +74,22 @@ pub(super) fn last_look(client: &[u8], server: &[u8]) -> Look {
     }
 }
 
-/// Whether these are the first bytes of a side that opened the connection.
+/// Whether these are the first bytes of the side that opened the connection.
 pub(super) fn is_client(bytes: &[u8]) -> bool {
     is_handshake(bytes, 1) || matches!(protocols::http1::request(bytes), Match::Yes(_))
 }
 
-/// Whether too few bytes are there to say whether a ClientHello begins.
+/// Whether there are too few bytes to know whether a ClientHello begins.
 pub(super) fn may_be_tls(client: &[u8]) -> bool {
     !client.is_empty() && may_be_handshake(client, 1) && !is_handshake(client, 1)
 }
 
-/// Whether a server whose client sent nothing gave up with a TLS alert.
+/// Whether the server gave up with a TLS alert after the client sent nothing.
 pub(super) fn is_alert(server: &[u8]) -> bool {
     matches!(server, [21, 3, 0..=4, 0, 2, 1 | 2, _, ..])
 }
 
-/// The same, where it said nothing else.
+/// The same, if the server sent nothing else.
 pub(super) fn is_alerts(server: &[u8]) -> bool {
     let (alerts, rest) = server.as_chunks();
     rest.is_empty() && alerts.iter().all(|alert: &[u8; 7]| is_alert(alert))

@@ -1,5 +1,5 @@
-//! What flows of one table know of each other, so that a resumption can be traced to the full
-//! handshake that it continues; and what of them is alike, kept once.
+//! What the flows of one table know about each other, so that a resumption can be traced to the
+//! full handshake that it continues; and identical data, stored once.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
@@ -12,34 +12,34 @@ use super::hello::{self, Hello};
 use crate::wire::Endpoint;
 use crate::wire::tls::{Carrier, Certificate, ClientHello};
 
-/// How many sessions are remembered unless told otherwise.
+/// How many sessions are remembered by default.
 const CAPACITY: usize = 65_536;
-/// How many certificates are kept to be shared between flows.
+/// How many certificates are kept for sharing between flows.
 const CERTIFICATES: usize = 1024;
-/// How many hellos.
+/// How many hellos are kept.
 const HELLOS: usize = 4096;
 
 /// Who was authenticated in a full handshake.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// The client presented a certificate.
+    /// Whether the client presented a certificate.
     pub(super) mutual: bool,
     /// When, in nanoseconds since the Unix epoch.
     pub(super) time: u64,
-    /// The certificates, where they were visible.
+    /// The certificates, if they were visible.
     pub(super) certificates: [Option<Arc<Certificate>>; 2],
 }
 
-/// Lengths of a server's records among which its tickets are; zero where there are fewer.
+/// Lengths of a server's records that may contain its tickets; unused entries are zero.
 pub(super) type Tickets = [u16; 8];
 
-/// Where lengths do not show: any ticket may be among them.
+/// If lengths are unknown: any ticket may be among them.
 pub(super) const ANY: Tickets = [u16::MAX; 8];
 
-/// The last full handshake of each kind between one client and one server, server-only and mutual.
+/// The last full handshake of each kind, server-only and mutual, between one client and one server.
 type Pair = [Option<(Session, Tickets)>; 2];
 
-/// What a resumption continues.
+/// Which session a resumption continues.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     /// This session.
@@ -48,11 +48,11 @@ pub(super) enum Origin {
     Mixed,
     /// None that was seen.
     Unknown,
-    /// Not to be asked for.
+    /// Not determined.
     Off,
 }
 
-/// A map that forgets its oldest entries.
+/// A map that evicts its oldest entries.
 #[derive(Debug)]
 struct Bounded<T> {
     map: HashMap<u64, T, RandomState>,
@@ -81,13 +81,13 @@ impl<T> Bounded<T> {
     }
 }
 
-/// Sessions seen in clear or inferred, so that a resumption can be traced to its full handshake.
+/// Sessions that were seen or inferred, so that a resumption can be traced to its full handshake.
 #[derive(Debug)]
 pub struct Sessions {
-    /// Seeded per table: who sends cannot choose a ticket that looks like another.
+    /// Seeded per table, so that a sender cannot construct a ticket that collides with another.
     seed: RandomState,
     by_name: Bounded<Session>,
-    /// A TLS 1.3 resumption is given the verdict of its peers' last full handshake.
+    /// Whether a TLS 1.3 resumption gets the verdict of its peers' last full handshake.
     inherits: bool,
     by_peers: Bounded<Pair>,
     certificates: Bounded<Option<Arc<Certificate>>>,
@@ -101,10 +101,10 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Remembers at most `capacity` sessions; the oldest are forgotten first. `inherits`: whether
-    /// a TLS 1.3 resumption, whose ticket nobody but its peers can read, is given the verdict of the
-    /// last full handshake of the same client and server, unless the ticket's length speaks against
-    /// that. Without, it is `tls-unproven`.
+    /// Remembers at most `capacity` sessions; the oldest are evicted first. `inherits`: whether a
+    /// TLS 1.3 resumption, whose ticket only its peers can read, gets the verdict of the last full
+    /// handshake of the same client and server, unless the ticket's length contradicts that.
+    /// Otherwise it is `tls-unproven`.
     pub fn new(capacity: usize, inherits: bool) -> Self {
         Self {
             seed: RandomState::default(),
@@ -116,12 +116,12 @@ impl Sessions {
         }
     }
 
-    /// The name under which a ticket or a session id of a server is remembered.
+    /// The name under which a server's ticket or session id is remembered.
     pub(super) fn name(&self, kind: u8, id: &[u8]) -> u64 {
         self.seed.hash_one((kind, id))
     }
 
-    /// Remembers a session whose name was seen in clear (≤ 1.2).
+    /// Remembers a session whose name was seen unencrypted (≤ 1.2).
     pub(super) fn remember(&mut self, name: u64, session: Session) {
         self.by_name.insert(name, session);
     }
@@ -131,7 +131,7 @@ impl Sessions {
         self.by_name.map.get(&name)
     }
 
-    /// The certificate in `der`, parsed unless it was before.
+    /// The certificate in `der`, parsed unless it was parsed before.
     pub(super) fn certificate(&mut self, der: &[u8]) -> Option<Arc<Certificate>> {
         let key = self.seed.hash_one(der);
         if let Some(known) = self.certificates.map.get(&key) {
@@ -142,7 +142,8 @@ impl Sessions {
         parsed
     }
 
-    /// What is kept of `hello`, sent to a server's `port`; made unless one like it came before.
+    /// The kept part of `hello`, sent to a server's `port`; created unless there is an identical
+    /// one.
     pub(super) fn hello(
         &mut self,
         hello: &ClientHello<'_>,
@@ -159,7 +160,7 @@ impl Sessions {
     }
 }
 
-/// What a call needs to know of the flow's surroundings.
+/// A flow's context that a call needs.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// The client's end.
@@ -170,7 +171,7 @@ pub struct Context<'a> {
     pub sessions: &'a mut Sessions,
 }
 
-/// The client and the server of a flow, and the name the client asked for.
+/// The client and the server of a flow, and the requested server name.
 fn peers(context: &Context<'_>, server_name: Option<&str>) -> u64 {
     let mut state = context.sessions.seed.build_hasher();
     (context.client.ip, context.server, server_name).hash(&mut state);
@@ -196,8 +197,8 @@ pub(super) fn remember_peers(
     }
 }
 
-/// Remembers that a full handshake of these peers was completed that could have been either kind:
-/// a resumption may be of its session.
+/// Remembers that these peers completed a full handshake of unknown kind: a resumption may continue
+/// its session.
 pub(super) fn doubt_peers(context: &mut Context<'_>, name: Option<&str>, session: Session) {
     let key = peers(context, name);
     let either = Some((session, ANY));
@@ -207,9 +208,9 @@ pub(super) fn doubt_peers(context: &mut Context<'_>, name: Option<&str>, session
         .insert(key, [either.clone(), either]);
 }
 
-/// What a TLS 1.3 resumption between these peers continues, by a ticket of this many bytes. It was
-/// encrypted when it was given, so all that can be said is what their full handshakes were, and
-/// whether a ticket of that length can have been given in them.
+/// Which session a TLS 1.3 resumption between these peers continues, by a ticket of this many
+/// bytes. The ticket was encrypted when it was issued, so only the kinds of their full handshakes
+/// are known, and whether a ticket of that length can have been issued in them.
 pub(super) fn of_peers(context: &Context<'_>, name: Option<&str>, ticket: Option<u16>) -> Origin {
     if !context.sessions.inherits {
         return Origin::Off;
@@ -228,15 +229,16 @@ pub(super) fn of_peers(context: &Context<'_>, name: Option<&str>, ticket: Option
     }
 }
 
-/// Whether an encrypted record of `len` bytes may be tickets of about `ticket` bytes each (RFC 8446
-/// §4.6.1): header, lifetime, age, a nonce of up to 32 bytes, two lengths, an extension of 8 bytes;
-/// content type and tag. The ticket of a later resumption may be some bytes longer or shorter.
+/// Whether an encrypted record of `len` bytes may contain tickets of about `ticket` bytes each (RFC
+/// 8446 §4.6.1): header, lifetime, age, a nonce of up to 32 bytes, two lengths, an extension of 8
+/// bytes; content type and tag. The ticket of a later resumption may be a few bytes longer or
+/// shorter.
 fn may_hold(len: u16, ticket: u16) -> bool {
     const LEAST: u32 = 4 + 4 + 4 + 1 + 2 + 2;
     const MOST: u32 = LEAST + 32 + 8;
     const SLACK: u32 = 32;
     let (len, ticket) = (u32::from(len), u32::from(ticket));
-    // BoringSSL puts both of its two into one record.
+    // BoringSSL puts both of its tickets into one record.
     (1..=2).any(|count| {
         let each = len.saturating_sub(17) / count + SLACK;
         (ticket + LEAST..=ticket + MOST + 2 * SLACK).contains(&each)
@@ -247,10 +249,10 @@ fn may_hold(len: u16, ticket: u16) -> bool {
 mod tests {
     use super::*;
 
-    /// Lengths of tickets and of the records that brought them, as servers send them.
+    /// Lengths of tickets and of the records that carry them, as servers send them.
     #[test]
     fn records_that_hold_a_ticket() {
-        // OpenSSL, server-only and mutual; two of BoringSSL's in one record; rustls' stateful ones.
+        // OpenSSL, server-only and mutual; two of BoringSSL in one record; rustls' stateful ones.
         for (len, ticket) in [(250, 208), (1050, 1008), (2 * 217 + 17, 176), (103, 32)] {
             assert!(may_hold(len, ticket), "{len} {ticket}");
         }

@@ -1,4 +1,4 @@
-//! A flow that was decided: the answer, and what may still revise it.
+//! A decided flow: the answer, and what may still revise it.
 
 use super::api::{Piece, Progress, Side};
 use super::call::{self, Call, Reason, Words};
@@ -15,24 +15,24 @@ pub(super) struct Known {
     details: Option<Box<Details>>,
 }
 
-/// What applies to some flows only.
+/// Data that only some flows have.
 #[derive(Debug, Default)]
 struct Details {
     http: Option<HttpInfo>,
-    /// What the flow went through before it was what it is.
+    /// What preceded the final protocol.
     via: Vec<Via>,
 }
 
-/// A step on the way.
+/// A step before the final protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Via {
-    /// A protocol that turned to TLS in band.
+    /// A protocol that upgraded to TLS in band.
     Upgrade(&'static str),
-    /// A proxy, or a header that stands before the real protocol.
+    /// A proxy, or a header that precedes the real protocol.
     Through(&'static str),
-    /// The same, in which a password was shown in clear.
+    /// The same, with a password in cleartext.
     Secret(&'static str),
-    /// TLS that began when the flow had been called plaintext, or could no longer be mutual.
+    /// TLS that began after the flow had been called plaintext, or could no longer be mutual.
     TooLate,
 }
 
@@ -45,9 +45,9 @@ impl Known {
         }
     }
 
-    /// Decides, or revises. True when that is news.
+    /// Decides, or revises. True if that is to be reported.
     ///
-    /// Behind a password in clear nothing is as good as mutual TLS, or as nothing at all.
+    /// After a password in cleartext, no verdict is as good as mutual TLS or no data.
     pub(super) fn adopt(&mut self, mut call: Call) -> bool {
         use Verdict::{Failed, Mtls, NoData, Unobserved};
         if let Some(name) = self.secret()
@@ -79,12 +79,12 @@ impl Known {
         details.http.get_or_insert_default()
     }
 
-    /// What the flow went through before it was what it is.
+    /// What preceded the final protocol.
     pub(super) fn via(&self) -> &[Via] {
         self.details.as_ref().map_or(&[], |details| &details.via)
     }
 
-    /// The protocol on the way that showed a password in clear.
+    /// The preceding protocol that revealed a password.
     pub(super) fn secret(&self) -> Option<&'static str> {
         self.via().iter().find_map(|via| match via {
             Via::Secret(name) => Some(*name),
@@ -92,13 +92,13 @@ impl Known {
         })
     }
 
-    /// Adds a step on the way.
+    /// Adds a preceding step.
     pub(super) fn came(&mut self, via: Via) {
         self.details.get_or_insert_default().via.push(via);
     }
 
-    /// The last step was an upgrade to TLS that did not come about: the protocol that it was asked
-    /// for in.
+    /// The last step was an upgrade to TLS that did not happen; returns the protocol in which it
+    /// was requested.
     pub(super) fn take_back_upgrade(&mut self) -> Option<&'static str> {
         let via = &mut self.details.as_mut()?.via;
         let Some(Via::Upgrade(name)) = via.last().copied() else {
@@ -108,7 +108,7 @@ impl Known {
         Some(name)
     }
 
-    /// The steps on the way, as notes.
+    /// The preceding steps, as notes.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.via().iter().map(|via| match via {
             Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
@@ -119,7 +119,7 @@ impl Known {
     }
 }
 
-/// A flow that was decided.
+/// A decided flow.
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) known: Known,
@@ -128,7 +128,8 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// TLS by what the client sent, and it is over before the server accepted or refused that.
+    /// TLS according to what the client sent; the flow ended before the server accepted or rejected
+    /// it.
     pub(super) fn is_unconfirmed(&self) -> bool {
         let call = self.known.call.as_ref();
         call.is_some_and(|call| matches!(call.verdict, Verdict::Mtls | Verdict::Tls))
@@ -164,8 +165,8 @@ impl Settled {
         }
     }
 
-    /// A flow that showed a password, or did its work, in clear may turn to TLS yet. That takes
-    /// nothing back, but is worth a word.
+    /// A flow that sent a password or real data in cleartext may still upgrade to TLS. That does
+    /// not change the verdict, but is worth a note.
     fn look_for_tls(&mut self, side: Side, piece: &Piece<'_>) -> Progress {
         let begins = side == Side::Client && is_handshake(piece.bytes, 1);
         if !begins || self.known.via().contains(&Via::TooLate) {
@@ -180,7 +181,7 @@ impl Settled {
 mod tests {
     use super::*;
 
-    /// A flow that is done and idle is small.
+    /// A flow that is done and idle takes little memory.
     #[test]
     fn a_settled_flow_is_small() {
         let size = size_of::<Settled>();

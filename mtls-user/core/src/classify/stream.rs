@@ -1,35 +1,35 @@
-//! One side's stream, put in order: bounded, and copying only what cannot be consumed at once.
+//! One side's stream in order: bounded, and copying only what cannot be consumed immediately.
 
 use smallvec::SmallVec;
 
-/// The most bytes that are held back of one side.
+/// The most bytes held per side.
 const MAX_BYTES: usize = 32 << 10;
-/// The most separate stretches, and changes of the acknowledgement within them.
+/// The most separate ranges, and changes of the acknowledgement within them.
 const MAX_PARTS: usize = 64;
 
-/// "No acknowledgement": above every position.
+/// "No acknowledgement": higher than every position.
 pub(super) const NO_ACK: u64 = u64::MAX;
 
-/// From `start` on, bytes came with segments that acknowledged the other side up to `ack`.
+/// From `start` on, bytes came in segments that acknowledged the other side up to `ack`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Mark {
     start: u64,
     ack: u64,
 }
 
-/// Contiguous bytes from the first one not yet consumed.
+/// Contiguous bytes from the first unconsumed one.
 #[derive(Debug)]
 pub(super) struct Window<'a> {
     /// Position of `bytes[0]`.
     pub(super) start: u64,
     pub(super) bytes: &'a [u8],
-    /// Where the next known bytes lie, behind a hole.
+    /// Position of the next known bytes, after a gap.
     pub(super) beyond: Option<(u64, u64)>,
     marks: &'a [Mark],
 }
 
 impl Window<'_> {
-    /// What the segment that brought the byte at `position` acknowledged.
+    /// What the segment with the byte at `position` acknowledged.
     pub(super) fn ack_at(&self, position: u64) -> u64 {
         let at = self.marks.partition_point(|m| m.start <= position);
         at.checked_sub(1).map_or(NO_ACK, |i| self.marks[i].ack)
@@ -48,7 +48,7 @@ impl Stretch {
         self.start + self.data.len() as u64
     }
 
-    /// Adds a mark, unless it says what the last one says. False when there are too many.
+    /// Adds a mark, unless it equals the last one. False if there are too many.
     fn mark(&mut self, mark: Mark) -> bool {
         if self.marks.last().is_some_and(|last| last.ack == mark.ack) {
             return true;
@@ -58,27 +58,27 @@ impl Stretch {
     }
 }
 
-/// What is known of one side's stream and not yet consumed.
+/// The known and unconsumed part of one side's stream.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// First byte not yet consumed.
+    /// First unconsumed byte.
     pub(super) next: u64,
     /// End of the last byte known to have been on the wire.
     pub(super) seen: u64,
-    /// Up to where the other side has acknowledged.
+    /// How far the other side has acknowledged.
     pub(super) acked: u64,
     /// The stream's length, once it was closed.
     pub(super) end: Option<u64>,
-    /// What the segment that closed it acknowledged.
+    /// What the closing segment acknowledged.
     pub(super) end_ack: Option<u64>,
-    /// Bytes came that there was no room for.
+    /// Whether bytes arrived for which there was no room.
     pub(super) overflow: bool,
     held: Vec<Stretch>,
 }
 
 impl Stream {
-    /// Takes in bytes at `offset`. `consume` is shown what is contiguous from `next` on and says
-    /// where it wants to go on: at `start` when that is too little, or behind, even far beyond it.
+    /// Processes bytes at `offset`. `consume` receives what is contiguous from `next` on, and
+    /// returns where to continue: at `start` if that is not enough, or later, even far beyond it.
     pub(super) fn push(
         &mut self,
         offset: u64,
@@ -115,7 +115,7 @@ impl Stream {
         self.pump(consume);
     }
 
-    /// Shows `consume` what is held, as long as it goes on.
+    /// Passes the held bytes to `consume`, as long as it makes progress.
     pub(super) fn pump(&mut self, mut consume: impl FnMut(&Window<'_>) -> u64) {
         loop {
             let passed = self
@@ -152,27 +152,27 @@ impl Stream {
         self.window().map_or(&[], |w| w.bytes)
     }
 
-    /// Every byte up to the stream's end was consumed.
+    /// Whether every byte up to the stream's end was consumed.
     pub(super) fn is_complete(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
     }
 
-    /// Bytes are missing that were on the wire.
+    /// Whether bytes are missing that were on the wire.
     pub(super) fn has_hole(&self) -> bool {
-        // What the other side has is known to have been sent; its last acknowledgement may count
-        // the close as one byte more.
+        // What the other side has acknowledged is known to have been sent; its last acknowledgement
+        // may count the close as one more byte.
         let acked = self
             .end
             .map_or(self.acked.saturating_sub(1), |end| end.min(self.acked));
         self.overflow || self.prefix().len() as u64 + self.next < self.seen.max(acked)
     }
 
-    /// Forgets what is held: it is of no use any more.
+    /// Discards the held bytes, which are no longer needed.
     pub(super) fn clear(&mut self) {
         self.held = Vec::new();
     }
 
-    /// Keeps those of the bytes that are not there yet.
+    /// Keeps those bytes that are not held yet.
     fn hold(&mut self, mut start: u64, mut data: &[u8], ack: u64) {
         let mut room = MAX_BYTES.saturating_sub(self.held.iter().map(|s| s.data.len()).sum());
         let mut at = self.held.partition_point(|s| s.end() <= start);
@@ -200,7 +200,7 @@ impl Stream {
         }
     }
 
-    /// Puts new bytes before the stretch at `at`, joining neighbours that they touch.
+    /// Inserts new bytes before the range at `at`, merging adjacent ranges.
     fn insert(&mut self, at: usize, start: u64, data: &[u8], ack: u64) -> bool {
         let before = at.checked_sub(1).filter(|i| self.held[*i].end() == start);
         let index = match before {

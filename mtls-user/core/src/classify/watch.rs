@@ -1,4 +1,4 @@
-//! A flow that is done is still looked at: what contradicts the answer revises it.
+//! A flow that is done is still watched: what contradicts the answer revises it.
 
 use super::Side;
 use super::api::Piece;
@@ -8,20 +8,20 @@ use crate::wire::text;
 use crate::wire::tls::record::is_handshake;
 use crate::wire::tls::{ContentType, RecordHeader};
 
-/// How many bytes at a piece's start must be text to call it so: of random bytes 37 % are, so that
-/// 48 in a row happen once in 10^20 pieces.
+/// How many bytes at a piece's start must be text for the piece to count as text: 37 % of random
+/// bytes are, so that 48 consecutive ones occur once in 10^20 pieces.
 const TEXT: usize = 48;
 /// How many bytes of a record's body must be text: as many as the kernel copies.
 const BODY: usize = 32;
 
-/// Where one side's next TLS record must begin.
+/// The expected position of one side's next TLS record.
 #[derive(Debug)]
 pub(super) struct Watch {
     next: u64,
     /// The start of a header whose rest is in the next segment.
     carried: [u8; RecordHeader::LEN - 1],
     carried_len: u8,
-    /// The position is known; it is lost when a segment was not seen.
+    /// Whether the position is known; it is lost when a segment was not seen.
     aligned: bool,
     sealed: Sealed,
 }
@@ -29,13 +29,13 @@ pub(super) struct Watch {
 /// What a piece showed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sight {
-    /// What was to be expected.
+    /// Nothing unexpected.
     Nothing,
-    /// No TLS.
+    /// Not TLS.
     Broken(Broken),
-    /// A hello in clear: another session begins.
+    /// An unencrypted hello: another session begins.
     Again,
-    /// The end of a renegotiation: the client's flight that closed it.
+    /// The end of a renegotiation: the client's flight that completed it.
     Renegotiated(Flight),
 }
 
@@ -51,14 +51,14 @@ impl Watch {
         }
     }
 
-    /// Looks at a piece.
+    /// Checks a piece.
     pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Sight {
         let mut bytes = piece.bytes;
         let mut at = piece.offset;
         if !self.aligned {
             return self.unaligned(side, piece);
         }
-        // Behind what was walked: seen before, or the body of a record that is skipped.
+        // Before the current position: seen before, or the body of a record that is skipped.
         let expected = self.next + u64::from(self.carried_len);
         if at > expected {
             self.aligned = false;
@@ -110,13 +110,13 @@ impl Watch {
         }
     }
 
-    /// Somewhere in the stream: only what ciphertext cannot look like says something.
+    /// At an unknown position: only what cannot be ciphertext is informative.
     fn unaligned(&self, side: Side, piece: &Piece<'_>) -> Sight {
         let bytes = piece.bytes;
         if let Some(broken) = readable_body(side, bytes) {
             return Sight::Broken(broken);
         }
-        // The first session's may be seen once more.
+        // The first session's hello may be retransmitted.
         if piece.offset >= self.next && is_hello(bytes) {
             return Sight::Again;
         }
@@ -131,13 +131,14 @@ impl Watch {
     }
 }
 
-/// Records begin with a hello in clear. In a renegotiation, hellos are encrypted.
+/// Whether records begin with an unencrypted hello. In a renegotiation, hellos are encrypted.
 fn is_hello(bytes: &[u8]) -> bool {
     is_handshake(bytes, 1) || is_handshake(bytes, 2)
 }
 
-/// Data in the form of records need not be encrypted: how the body of the first one in `bytes` begins, if
-/// that can be read. Behind the header may be what some ciphers of TLS 1.2 send in clear: 8 or 16 bytes.
+/// Data framed as records need not be encrypted: the start of the body of the first record in
+/// `bytes`, if it is readable. After the header, some TLS 1.2 ciphers send 8 or 16 unencrypted
+/// bytes.
 fn readable_body(side: Side, bytes: &[u8]) -> Option<Broken> {
     let header = RecordHeader::at(bytes)?.ok()?;
     if header.content != ContentType::ApplicationData {
@@ -226,7 +227,7 @@ mod tests {
                 matches!(sight, Sight::Broken(Broken { readable: true, .. })),
                 "{ahead}: {sight:?}"
             );
-            // Where earlier records were not seen, too.
+            // Even if earlier records were not seen.
             let mut watch = Watch::new(0, true, Sealed::default());
             let last = &stream[305 * 30..];
             let sight = watch.look(Side::Client, &piece(305 * 30, last));
@@ -245,7 +246,7 @@ mod tests {
             watch.look(Side::Client, &piece(9_000, &hello)),
             Sight::Again
         );
-        // A renegotiation's is encrypted.
+        // A renegotiation's hello is encrypted.
         let sealed = [22, 3, 3, 0, 90, 0xa1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
         let mut watch = Watch::new(0, true, Sealed::default());
         assert_eq!(watch.look(Side::Client, &piece(0, &sealed)), Sight::Nothing);

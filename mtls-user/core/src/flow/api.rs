@@ -1,25 +1,25 @@
-//! What the table is asked for, and what it says.
+//! The flow table's parameters, and what it reports.
 
 use std::time::Duration;
 
 use crate::record::Unseen;
 
-/// How much is remembered, and for how long.
+/// Limits on how much is remembered, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections; beyond it, the one that was quiet longest goes, an ended one first.
+    /// Connections; beyond this, the one that has been idle longest is evicted, ended ones first.
     pub flows: usize,
-    /// A connection that was quiet for so long is closed.
+    /// A connection that has been idle for this long is closed.
     pub idle: Duration,
-    /// A flow of datagrams that was quiet for so long is over.
+    /// A UDP flow that has been idle for this long has ended.
     pub idle_datagrams: Duration,
-    /// How often the kernel samples a flow again of which it has sampled enough; zero is never.
+    /// How often the kernel rechecks a flow that is done; zero means never.
     pub recheck: Duration,
-    /// An ended connection still swallows its late packets for so long.
+    /// For how long an ended connection still absorbs its late packets.
     pub linger: Duration,
-    /// Sessions remembered for the sake of resumptions.
+    /// Sessions remembered so that resumptions can be recognised.
     pub sessions: usize,
-    /// A TLS 1.3 resumption is given the verdict of its peers' last full handshake
+    /// Whether a TLS 1.3 resumption gets the verdict of its peers' last full handshake
     /// ([`Sessions::new`](crate::classify::Sessions::new)).
     pub inherit: bool,
 }
@@ -28,7 +28,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             flows: 262_144,
-            // Above TCP's usual keep-alive of two hours.
+            // Longer than TCP's usual keep-alive of two hours.
             idle: Duration::from_mins(150),
             idle_datagrams: Duration::from_secs(30),
             recheck: Duration::ZERO,
@@ -39,16 +39,16 @@ impl Default for Limits {
     }
 }
 
-/// Something that was not seen of connections that cannot be named one by one.
+/// Something that was not seen, of connections that cannot be identified individually.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
-    /// What it was: [`Unseen::Samples`] or [`Unseen::Fragments`].
+    /// What was not seen: [`Unseen::Samples`] or [`Unseen::Fragments`].
     pub what: Unseen,
-    /// The interface that it happened on, where that is known.
+    /// The interface where it happened, if known.
     pub link: Option<u32>,
-    /// The two addresses that it happened between, where they are known; IPv4 as `::ffff:a.b.c.d`.
+    /// The two addresses between which it happened, if known; IPv4 as `::ffff:a.b.c.d`.
     pub between: Option<[[u8; 16]; 2]>,
-    /// When, in nanoseconds as in [`Segment::time`](crate::wire::Segment): not before this …
+    /// Time range, in nanoseconds as in [`Segment::time`](crate::wire::Segment): not before this …
     pub since: u64,
     /// … and not after this.
     pub until: u64,

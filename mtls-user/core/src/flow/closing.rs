@@ -1,4 +1,4 @@
-//! How connections end: closed, lost, pushed out, quiet for too long.
+//! How connections end: closed, lost, evicted, or idle for too long.
 
 use super::api::Loss;
 use super::peers::Peers;
@@ -10,12 +10,12 @@ use crate::classify::{Classifier, Context};
 use crate::record::{Event, Unseen};
 use crate::wire::Endpoint;
 
-/// A connection that may have ended unseen is closed when it was quiet for so long, in nanoseconds.
-/// One that goes on later is a connection joined on its way, of which less is claimed.
+/// A connection that may have ended unseen is closed after it has been idle for this long, in
+/// nanoseconds. If it continues later, it is a midstream connection, about which less is claimed.
 const DOUBT: u64 = 10_000_000_000;
 
 impl FlowTable {
-    /// Forgets a connection when the table is full.
+    /// Evicts a connection when the table is full.
     pub(super) fn make_room(&mut self, sink: &mut impl FnMut(Event, View<'_>)) {
         if self.slots.len() < self.limits.flows.max(1) {
             return;
@@ -28,7 +28,7 @@ impl FlowTable {
         }
     }
 
-    /// Settles what can be settled, once.
+    /// Decides what can be decided, once.
     pub(super) fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &mut self.slots[at];
         if flow.is_closed() {
@@ -52,7 +52,7 @@ impl FlowTable {
         }
     }
 
-    /// Tells that a connection is over, and keeps little of it.
+    /// Reports that a connection has ended, and keeps little of it.
     pub(super) fn tell_closed(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         if !self.slots[at].opened {
             self.slots[at].opened = true;
@@ -66,7 +66,7 @@ impl FlowTable {
             }
         }
         self.tell(at, Event::Closed, sink);
-        // Nothing more is reported of it, and what is left of it is to be small.
+        // Nothing more is reported about it, so what remains should be small.
         let flow = &mut self.slots[at];
         flow.classifier = Classifier::new(flow.origin);
         flow.forget_content();
@@ -88,11 +88,11 @@ impl FlowTable {
         self.slots.remove(hash, at);
     }
 
-    /// Something was lost on its way to the table: what is missing of the connections that it may
-    /// have been of proves nothing, and their end may have been missed.
+    /// Something was lost on its way to the table. For the connections that it may have belonged
+    /// to, what is missing proves nothing, and their end may have been missed.
     ///
-    /// How many connections those are. One whose verdict is known keeps it, as what it stands on
-    /// was seen.
+    /// Returns how many connections that affects. A connection with a verdict keeps it, because its
+    /// evidence was seen.
     pub fn lost(&mut self, loss: &Loss) -> usize {
         let concerns = |flow: &Flow| {
             let there = flow.first <= loss.until && !flow.is_closed();
@@ -123,7 +123,8 @@ impl FlowTable {
         all.len()
     }
 
-    /// The connection between `a` and `b` is over, and samples of it were lost, its end among them.
+    /// The connection between `a` and `b` has ended, and samples of it were lost, including its
+    /// end.
     pub fn ended(&mut self, a: &Endpoint, b: &Endpoint, sink: &mut impl FnMut(Event, View<'_>)) {
         let (peers, _) = Peers::of(a, b);
         if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0) {
@@ -134,13 +135,14 @@ impl FlowTable {
         }
     }
 
-    /// Closes what was quiet too long and forgets what has lingered long enough. `now` as in
-    /// [`Segment::time`](crate::wire::Segment::time).
+    /// Closes connections that were idle for too long, and forgets those that have lingered long
+    /// enough. `now` as in [`Segment::time`](crate::wire::Segment::time).
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, View<'_>)) {
         self.expire_some(now, usize::MAX, sink);
     }
 
-    /// Likewise, at most so many at once; whether there may be more. A flood ends all at the same time.
+    /// The same, but handles at most this many at once; returns whether there may be more. A flood
+    /// ends all at the same time.
     pub fn expire_some(
         &mut self,
         now: u64,
@@ -165,7 +167,7 @@ impl FlowTable {
                 }
                 left -= 1;
                 self.close(at, sink);
-                // What has ended still swallows its late packets.
+                // An ended connection still absorbs its late packets.
                 if queue != Queue::Ending {
                     self.remove(at, sink);
                 }

@@ -1,15 +1,16 @@
-//! What bytes were carried where, in little: so that two contents for the same positions are
-//! noticed, whichever of them the receiver took.
+//! Digests of stream contents, so that conflicting contents for the same positions are noticed,
+//! whichever of them the receiver accepted.
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::classify::Side;
 
-/// A digest is kept of each block of so many bytes: any segment of twice that less one is compared.
+/// Each block of this many bytes has a digest; every segment of at least twice that length minus
+/// one is compared.
 const BLOCK: u64 = 8;
-/// Bytes of a stream's start that are kept account of: hellos and certificates are within.
+/// Bytes at a stream's start that are covered: hellos and certificates are within.
 const REACH: u64 = 8 << 10;
-/// A block that was not seen whole. One digest in 255 stands for two values.
+/// A block that was not completely seen. One of the 255 digests stands for two values.
 const NONE: u8 = 0;
 
 /// Digests of the start of both streams.
@@ -19,7 +20,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Takes in bytes at `offset`; false when they are not what was there before.
+    /// Records bytes at `offset`; false if they differ from what was there before.
     pub(super) fn add(
         &mut self,
         seed: &impl BuildHasher,
@@ -39,7 +40,7 @@ impl Content {
         same
     }
 
-    /// Whether bytes at `offset` are what was seen there, as far as that is known.
+    /// Whether bytes at `offset` match what was seen there, as far as that is known.
     pub(super) fn agrees(
         &self,
         seed: &impl BuildHasher,
@@ -56,8 +57,8 @@ impl Content {
     }
 }
 
-/// The digests of the blocks that lie within `bytes`, with their numbers. The seed is the table's
-/// own: who sends cannot choose two blocks that look alike.
+/// The digests of the blocks that lie within `bytes`, with their numbers. Each table has its own
+/// seed, so that a sender cannot construct two blocks with the same digest.
 fn digests(
     seed: &impl BuildHasher,
     offset: u64,
@@ -96,7 +97,7 @@ mod tests {
                 assert!(content.agrees(&seed, Side::Server, (i * n) as u64, piece));
                 !content.agrees(&seed, Side::Client, (i * n) as u64, piece)
             });
-            // A digest stands for one block in 255 by chance.
+            // One block in 255 has the same digest by chance.
             assert!(
                 noticed.filter(|noticed| *noticed).count() * 10 >= 300 / n * 9,
                 "{n}"

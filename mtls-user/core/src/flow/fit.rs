@@ -1,5 +1,5 @@
-//! What a segment is to the connection with its ends: a part of it, the start of another one, or no
-//! evidence.
+//! How a segment relates to the connection between its ends: part of it, the start of another one,
+//! or not evidence.
 
 use super::state::{Flow, Queue};
 use super::stream::Near;
@@ -7,23 +7,24 @@ use crate::classify::Side;
 use crate::record::Origin;
 use crate::wire::Segment;
 
-/// A second SYN with another number, so soon after the first and with no answer between them, is
-/// the same one, its number rewritten by a firewall on whose both sides the capture was made.
+/// A second SYN with another number, this soon after the first and without an answer in between, is
+/// the same SYN whose number a firewall has rewritten, in a capture taken on both sides of it.
 const REWRITTEN_WITHIN: u64 = 100_000_000;
-/// A SYN on a connection that was quiet for so long begins another one.
+/// A SYN on a connection that has been idle for this long begins another one.
 const QUIET: u64 = 60_000_000_000;
 
-/// Why segments are not taken to be of the connection with their ends, but of one beside it.
+/// Why segments do not belong to the connection between their ends, but to a separate one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Apart {
-    /// They came out of this interface, which is not their sender's.
+    /// They came from this interface, which is not their sender's.
     Link(u32),
-    /// Their sequence numbers are of another connection.
+    /// Their sequence numbers belong to another connection.
     Numbers,
 }
 
 impl Apart {
-    /// As part of a flow's key; zero is the connection itself, and no interface's index is that large.
+    /// As part of a flow's key; zero is the connection itself, and no interface index is that
+    /// large.
     pub(super) fn key(self) -> u32 {
         match self {
             Self::Link(link) => link,
@@ -32,30 +33,30 @@ impl Apart {
     }
 }
 
-/// What a segment is to the connection with its ends.
+/// How a segment relates to the connection between its ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fit {
-    /// A part of it.
+    /// Part of it.
     Belongs,
-    /// The start of another one, or a part of one whose SYN this number belongs to.
+    /// The start of another connection, or part of one whose SYN has this number.
     Begins(Option<u32>),
-    /// It goes on after it was closed.
+    /// The connection continues after it was closed.
     Reopens,
-    /// Something else with the same ends.
+    /// Something else between the same ends.
     Beside(Apart),
-    /// No evidence of anything.
+    /// Not evidence of anything.
     Stray,
 }
 
 impl Flow {
-    /// The segment can be its sender's: it was seen where that side is known at, by us and by the
-    /// kernel.
+    /// Whether the segment can be its sender's: it was seen where that side is known, by us and by
+    /// the kernel.
     pub(super) fn is_at_home(&self, side: Side, segment: &Segment<'_>) -> bool {
         let foreign = segment.foreign && self.apart == 0;
         !foreign && self.links.allow(side, segment.link, segment.direction)
     }
 
-    /// What a segment is to this connection.
+    /// How a segment relates to this connection.
     pub(super) fn fits(&self, side: Side, segment: &Segment<'_>) -> Fit {
         let (own, other) = (self.stream(side), self.stream(side.other()));
         let flags = segment.flags;
@@ -92,7 +93,7 @@ impl Flow {
                 Fit::Stray
             };
         }
-        // A reset is looked at when it is taken in; a bare acknowledgement moves nothing.
+        // A RST is checked when it is processed; a pure acknowledgement changes nothing.
         if !own.has_base() || flags.rst() || segment.len == 0 && !flags.fin() {
             return Fit::Belongs;
         }
@@ -118,7 +119,7 @@ impl Flow {
         if at_home && own.isn() == Some(segment.seq) {
             return Fit::Belongs;
         }
-        // A server's first SYN of its own is a simultaneous open (RFC 9293 §3.5).
+        // A SYN from a server is a simultaneous open (RFC 9293 §3.5).
         if at_home && own.isn().is_none() && self.origin == Origin::Syn {
             return Fit::Belongs;
         }
@@ -128,7 +129,7 @@ impl Flow {
         } else if segment.len > 0 || passed > QUIET || self.queue == Queue::Ending {
             Fit::Begins(None)
         } else if own.isn().is_some() && other.isn().is_none() && self.is_empty() {
-            // Unanswered so far.
+            // No answer so far.
             if at_home && passed < REWRITTEN_WITHIN {
                 Fit::Belongs
             } else {
@@ -140,14 +141,14 @@ impl Flow {
         }
     }
 
-    /// What may come behind a close: late copies of what was sent before, or another connection.
+    /// What may follow a close: late copies of earlier segments, or another connection.
     fn after_the_end(&self, side: Side, segment: &Segment<'_>) -> Fit {
         let (own, other) = (self.stream(side), self.stream(side.other()));
         let flags = segment.flags;
         if flags.syn() {
             let again = own.isn() == Some(segment.seq);
-            // The same SYN again opens a connection that was refused before, if it is answered now
-            // (RFC 9293 §3.5.1).
+            // The same SYN again opens a connection that was refused before, if it is answered this
+            // time (RFC 9293 §3.5.1).
             let answers = flags.ack() && !again && other.is_syn_acked_by(segment.ack);
             return if again || flags.ack() && !answers && other.isn().is_some() {
                 Fit::Stray
@@ -159,7 +160,7 @@ impl Flow {
             return Fit::Stray;
         }
         match own.locate(segment.seq, segment.time) {
-            // The kernel delivers nothing twice unless it looks again: this was missing before.
+            // The kernel delivers nothing twice, except in a recheck: this was missing before.
             Near::Here(at)
                 if at + i64::from(segment.len) <= own.next as i64
                     && (segment.again || !self.sampled) =>
@@ -172,12 +173,12 @@ impl Flow {
         }
     }
 
-    /// Whether the receiver of a RST has taken it (RFC 9293 §3.5.2, RFC 5961 §3.2); `None` when that
-    /// cannot be determined.
+    /// Whether the receiver accepted a RST (RFC 9293 §3.5.2, RFC 5961 §3.2); `None` if that cannot
+    /// be determined.
     pub(super) fn believes_reset(&self, side: Side, segment: &Segment<'_>) -> Option<bool> {
         let (own, other) = (self.stream(side), self.stream(side.other()));
         if !own.has_base() {
-            // A refusal acknowledges the SYN.
+            // A RST that refuses a SYN acknowledges it.
             let acks = segment.flags.ack()
                 && other.isn().is_some()
                 && matches!(other.locate(segment.ack, segment.time), Near::Here(at) if at >= 0);

@@ -1,11 +1,11 @@
-//! Payload that a capture lacks: stretches of a stream that were passed over and have not come.
+//! Payload missing from a capture: parts of a stream that were skipped and have not arrived.
 
 use crate::classify::Side;
 
-/// Gaps remembered per side; of more, nobody knows whether all were filled.
+/// Gaps remembered per side; beyond that, it is unknown whether all were filled.
 const GAPS: usize = 32;
 
-/// What is missing of both streams. Made when something is.
+/// Missing parts of both streams. Created when something is missing.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     sides: [Vec<(u64, u64)>; 2],
@@ -13,7 +13,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// Bytes from `start` to `end` were passed over.
+    /// Bytes from `start` to `end` were skipped.
     pub(super) fn open(&mut self, side: Side, start: u64, end: u64) {
         let gaps = &mut self.sides[side as usize];
         if gaps.len() < GAPS {
@@ -23,7 +23,7 @@ impl Gaps {
         }
     }
 
-    /// Bytes from `start` to `end` have come.
+    /// Bytes from `start` to `end` have arrived.
     pub(super) fn fill(&mut self, side: Side, start: u64, end: u64) {
         let gaps = &mut self.sides[side as usize];
         for at in (0..gaps.len()).rev() {
@@ -42,7 +42,7 @@ impl Gaps {
         }
     }
 
-    /// Nothing is missing.
+    /// Whether nothing is missing.
     pub(super) fn is_empty(&self) -> bool {
         !self.too_many && self.sides.iter().all(Vec::is_empty)
     }

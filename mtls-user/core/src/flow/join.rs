@@ -1,10 +1,11 @@
 //! The two halves of a connection whose addresses are translated on the way.
 //!
-//! Both have the same pair of initial sequence numbers. That alone proves nothing, as two pods that
-//! forge their packets can agree on any numbers, and test captures often use the same ones. So they
-//! begin at the same time; seen in the kernel, each side comes out of an interface in one of them
-//! only; in a capture they share an end; and what they carry is the same, as far as it is compared.
-//! Halves that turn out to differ are parted, and each is reported as a connection of its own.
+//! Both halves have the same pair of initial sequence numbers. That alone proves nothing, because
+//! two pods that forge their packets can agree on any numbers, and test captures often reuse them.
+//! Halves must therefore also begin at the same time; in the kernel, each side must leave an
+//! interface in only one of them; in a capture, they must share an end; and their contents must be
+//! equal, as far as they are compared. Halves that turn out to differ are separated, and each is
+//! reported as a connection of its own.
 
 use hashbrown::hash_table::Entry;
 
@@ -17,11 +18,11 @@ use crate::classify::Side;
 use crate::record::{Event, Unseen};
 
 /// Halves of one connection begin within this time of each other, in nanoseconds: a SYN that was
-/// lost between them comes again after one second and after three.
+/// lost between them is retransmitted after one second and after three.
 const JOIN_WITHIN: u64 = 4_000_000_000;
 
 impl FlowTable {
-    /// Finds the other half of a connection whose addresses were translated on the way.
+    /// Finds the other half of a connection whose addresses were translated.
     pub(super) fn join(&mut self, at: u32) {
         let flow = &self.slots[at];
         let Some(isns) = flow.isns() else { return };
@@ -56,7 +57,7 @@ impl FlowTable {
         }
     }
 
-    /// Compares payload with what was seen before, here and in the other half.
+    /// Compares payload with what was seen before, in this half and in the other.
     pub(super) fn compare(
         &mut self,
         at: u32,
@@ -82,7 +83,7 @@ impl FlowTable {
         let same = other
             .content()
             .is_none_or(|content| content.agrees(seed, side, placed.offset, placed.bytes));
-        // What comes behind the close of the half that spoke for both would never be reported.
+        // What follows the close of the half that was reported for both would never be reported.
         let end = placed.offset + u64::from(placed.len);
         let beyond = other.is_closed()
             && (end > other.stream(side).next
@@ -92,7 +93,7 @@ impl FlowTable {
         }
     }
 
-    /// Two connections were taken for one: the one that did not speak speaks for itself.
+    /// Two connections were taken for one: the one that was not reported is reported separately.
     fn part(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let Some(partner) = self.slots[at].take_partner() else {
             return;
@@ -107,7 +108,7 @@ impl FlowTable {
         self.speak(silent, sink);
     }
 
-    /// The half at `at` speaks for itself from now on.
+    /// From now on, the half at `at` is reported separately.
     fn speak(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &mut self.slots[at];
         flow.secondary = false;
@@ -123,7 +124,8 @@ impl FlowTable {
         }
     }
 
-    /// One half has closed. When both have and do not agree in what they carried, they are two.
+    /// One half has closed. If both have closed and carried different contents, they are two
+    /// connections.
     pub(super) fn settle_pair(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let Some(partner) = self.slots[at].partner() else {
             return;
@@ -135,7 +137,8 @@ impl FlowTable {
         }
     }
 
-    /// The flow at `at` will be forgotten: what its other half has beyond it is that one's own.
+    /// The flow at `at` is about to be forgotten: what its other half has beyond it belongs to that
+    /// half.
     pub(super) fn release(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let Some(partner) = self.slots[at].take_partner() else {
             return;
@@ -150,13 +153,13 @@ impl FlowTable {
     }
 }
 
-/// Whether two connections with the same initial sequence numbers can be halves of one.
+/// Whether two connections with the same initial sequence numbers can be halves of one connection.
 fn may_be_halves(first: &Flow, second: &Flow) -> bool {
     let both = |known: fn(&Flow, Side) -> bool, side| known(first, side) && known(second, side);
     let comes_out = |flow: &Flow, side: Side| flow.links.home(side).is_some();
     let shares_an_end = first.client() == second.client() || first.server() == second.server();
     first.partner().is_none()
-        // The content of one that is closed is forgotten: a half of which nothing arrived adds none.
+        // The contents of a closed half are forgotten, so a half without any data adds none.
         && (!first.is_closed() || second.sampled && second.is_incomplete() && second.is_empty())
         && first.apart == 0
         && second.apart == 0
@@ -169,7 +172,7 @@ fn may_be_halves(first: &Flow, second: &Flow) -> bool {
         }
 }
 
-/// Whether two halves carried as much, as far as that is known of both.
+/// Whether two halves carried the same amount, as far as that is known for both.
 fn carried_the_same(a: &Flow, b: &Flow) -> bool {
     a.is_incomplete()
         || b.is_incomplete()

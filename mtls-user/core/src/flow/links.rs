@@ -1,19 +1,19 @@
-//! Interfaces that a connection crosses, and which side is behind which.
+//! The interfaces that a connection crosses, and which side is behind which.
 //!
-//! A packet that a pod sends comes out of its interface. So a packet that claims to be the
-//! server's and comes out of the client's interface, or out of a third pod's, is no evidence.
+//! A packet that a pod sends leaves that pod's interface. A packet that claims to be the server's
+//! but leaves the client's or a third pod's interface is therefore not evidence.
 
 use crate::classify::Side;
 use crate::wire::Direction;
 
-/// Interfaces of one flow, or half of one, that are remembered: a pod's at either end, and some more.
+/// Interfaces remembered per flow, or half of one: a pod's at either end, and some more.
 const LINKS: usize = 4;
 
-/// The interfaces of one flow, by index; zero where there are fewer.
+/// The interfaces of one flow, by index; unused entries are zero.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Links {
     all: [u32; LINKS],
-    /// Per side, one more than the place in `all` of the interface that its packets come out of.
+    /// Per side, the index in `all` of the interface that its packets leave, plus one.
     home: [u8; 2],
     /// Per side, whether the connection was seen at its pod's interface.
     pub(super) seen_at: [bool; 2],
@@ -25,7 +25,7 @@ impl Links {
         self.all.into_iter().filter(|link| *link != 0)
     }
 
-    /// The interface that a side's packets come out of.
+    /// The interface that a side's packets leave.
     pub(super) fn home(&self, side: Side) -> Option<u32> {
         let place = usize::from(self.home[side as usize]);
         self.all.get(place.checked_sub(1)?).copied()
@@ -45,7 +45,7 @@ impl Links {
 
     /// A packet of `side` was seen on `link`.
     pub(super) fn note(&mut self, side: Side, link: u32, direction: Direction) {
-        // What a pod sends leaves its interface.
+        // A packet that a pod sends leaves its interface.
         match direction {
             Direction::Egress => self.seen_at[side as usize] = true,
             Direction::Ingress => self.seen_at[side.other() as usize] = true,
@@ -55,7 +55,7 @@ impl Links {
         let leaves = direction == Direction::Egress && self.home[side as usize] == 0;
         let place = match known {
             Some(place) => place,
-            // The last one makes room for one that says more.
+            // The last one is replaced by one with more information.
             None if leaves => LINKS - 1,
             None => return,
         };

@@ -1,24 +1,24 @@
-//! What was not seen of a connection, and what that leaves open.
+//! What was not seen of a connection, and what that leaves undecided.
 
 use super::state::Flow;
 use crate::classify::Side;
 use crate::record::{Cause, Origin, Unseen};
 
-/// A reason, as a word and in words.
+/// A reason, as a cause and as a sentence.
 pub(super) type Why = (Cause, &'static str);
 
 impl Flow {
-    /// Something of it was not seen.
+    /// Whether something of it was not seen.
     pub(super) fn miss(&mut self, what: Unseen) {
         self.unseen |= 1 << what as u8;
     }
 
-    /// Something that this side sent was seen.
+    /// Whether something that this side sent was seen.
     pub(super) fn is_heard(&self, side: Side) -> bool {
         self.heard[side as usize]
     }
 
-    /// What of it was not seen, as far as that is known.
+    /// What was not seen of it, as far as that is known.
     pub(super) fn unseen(&self) -> impl Iterator<Item = Unseen> {
         let mut bits = self.unseen;
         if self.origin == Origin::Midstream {
@@ -35,12 +35,12 @@ impl Flow {
             .filter(move |what| bits & 1 << *what as u8 != 0)
     }
 
-    /// Two contents were seen for the same bytes.
+    /// Conflicting contents were seen for the same bytes.
     pub(super) fn is_contested(&self) -> bool {
         self.unseen & 1 << Unseen::Conflict as u8 != 0
     }
 
-    /// Samples of it may be missing, so that what is missing proves nothing.
+    /// Whether samples of it may be missing, so that what is missing proves nothing.
     pub(super) fn is_incomplete(&self) -> bool {
         let proving_nothing = [Unseen::Samples, Unseen::Fragments, Unseen::Conflict];
         proving_nothing
@@ -59,8 +59,8 @@ impl Flow {
         }
     }
 
-    /// Why a connection without payload carried none, where that is proven: a close or an
-    /// acknowledgement of each side says so. Otherwise why it is not.
+    /// Why a connection without payload carried none, if that is proven by a close or an
+    /// acknowledgement of each side. Otherwise, why it is not proven.
     pub(super) fn emptiness(&self) -> Result<Why, Why> {
         let [client, server] = &self.streams;
         if let Some(why) = self.why_incomplete() {

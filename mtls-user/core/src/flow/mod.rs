@@ -1,13 +1,13 @@
 //! Connections: segments in, one classifier per connection, events out.
 //!
-//! A connection is known by its two ends whatever interface it was seen on. Where addresses were
-//! translated on the way, its two halves have different ends, the same pair of initial sequence
-//! numbers and the same content, and are reported as one ([`View`]).
+//! A connection is identified by its two ends, whatever interface it was seen on. If its addresses
+//! were translated on the way, its two halves have different ends, but the same pair of initial
+//! sequence numbers and the same content; they are reported as one ([`View`]).
 //!
-//! Who sends packets may forge them. What a receiver does not take is no evidence: a reset at an
-//! unexpected sequence number, a segment with a wrong checksum, a packet that comes out of another
-//! pod's interface. What a receiver may have taken is never dropped: it is part of the connection,
-//! or of one beside it with the same ends.
+//! Packets may be forged. What a receiver does not accept is not evidence: a RST at an unexpected
+//! sequence number, a segment with a wrong checksum, a packet that leaves another pod's interface.
+//! What a receiver may have accepted is never dropped: it is counted for the connection, or for a
+//! separate one between the same ends.
 
 mod api;
 mod closing;

@@ -2,9 +2,9 @@
 
 use crate::wire::Endpoint;
 
-/// The two ends of a connection, in an order that does not depend on who sends.
+/// The two ends of a connection, in an order that is independent of the direction.
 ///
-/// Borrowed: it is made for every packet, and copies of what was only just written are slow.
+/// Borrowed: it is created for every packet, and copying recently written memory is slow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Peers<'a>([&'a Endpoint; 2]);
 
@@ -26,12 +26,12 @@ impl<'a> Peers<'a> {
         }
     }
 
-    /// The same, of what [`Peers::to_owned`] gave.
+    /// The same, from the result of [`Peers::to_owned`].
     pub(super) fn again([first, second]: &'a [Endpoint; 2]) -> Self {
         Self([first, second])
     }
 
-    /// Both ends, to be kept.
+    /// An owned copy of both ends.
     pub(super) fn to_owned(self) -> [Endpoint; 2] {
         self.0.map(|end| *end)
     }

@@ -1,4 +1,4 @@
-//! What a segment's headers say, and where its payload lies.
+//! Interprets a segment's headers, and finds the position of its payload.
 
 use super::state::{Flow, NOTE_REOPENED, NOTE_TWO_STARTS};
 use super::stream::Near;
@@ -7,7 +7,7 @@ use crate::record::{Origin, Unseen};
 use crate::wire::Segment;
 use crate::wire::segment::Sum;
 
-/// Where a segment lies in its sender's stream.
+/// The position of a segment in its sender's stream.
 pub(super) struct Placed<'a> {
     pub(super) offset: u64,
     pub(super) len: u32,
@@ -16,7 +16,7 @@ pub(super) struct Placed<'a> {
 }
 
 impl Flow {
-    /// Learns what the headers say, and where the payload lies.
+    /// Updates the state from the headers, and returns the payload's position.
     pub(super) fn place<'a>(&mut self, side: Side, segment: &Segment<'a>) -> Placed<'a> {
         self.first = self.first.min(segment.time);
         self.last = self.last.max(segment.time);
@@ -73,7 +73,7 @@ impl Flow {
             let end = offset + u64::from(len);
             let before = own.next;
             own.reach(end, time, sampled);
-            // What comes behind a FIN shows that it was none.
+            // Data after a FIN shows that the FIN was not genuine.
             let ignored = own.fin() && own.next > before;
             own.set_fin(own.fin() && !ignored || flags.fin() && end == own.next);
             if ignored {
@@ -114,7 +114,7 @@ impl Flow {
         }
     }
 
-    /// Keeps account of what a capture lacks: the stream was seen up to `before`.
+    /// Records gaps in a capture: the stream was seen up to `before`.
     fn account(&mut self, side: Side, before: u64, offset: u64, end: u64) {
         if offset > before {
             let kept = self.kept.get_or_insert_default();
@@ -132,8 +132,8 @@ impl Flow {
         }
     }
 
-    /// Whether a segment with this checksum was dropped by its receiver. Where the side's checksums
-    /// are filled in behind the capture, or were changed after it, none of them says anything.
+    /// Whether a segment with this checksum was dropped by its receiver. If the side's checksums
+    /// are filled in after the capture point, or were changed before it, they prove nothing.
     pub(super) fn is_damaged(&mut self, side: Side, sum: Sum) -> bool {
         let known = &mut self.sums[side as usize];
         if *known == Sum::Unknown {

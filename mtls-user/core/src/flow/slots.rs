@@ -1,5 +1,5 @@
-//! Where flows live: slots found by key, in order of use, so that the quietest can go first without
-//! a look at all the others.
+//! Storage for flows: slots that are found by key and ordered by use, so that the least recently
+//! used one can be evicted without looking at all others.
 
 use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
@@ -11,7 +11,7 @@ use super::state::{Flow, Queue};
 
 const NONE: u32 = u32::MAX;
 
-/// A hash of what a flow is found by.
+/// A hash of the key of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Hash(u32);
 
@@ -20,14 +20,15 @@ impl Hash {
         Self(hasher.hash_one(key) as u32)
     }
 
-    /// As wide as a hash table wants it, which takes its places from the lower bits and its tags
+    /// As wide as the hash table needs: it takes positions from the lower bits and tags from the
+    /// upper ones.
     /// from the upper ones.
     pub(super) fn spread(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
     }
 }
 
-/// A slot with the hash that it is found by, so that a table grows without a look at every flow.
+/// A slot with its hash, so that a table can grow without reading every flow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashed {
     pub(super) hash: Hash,
@@ -77,7 +78,7 @@ impl Slots {
         self.table.len()
     }
 
-    /// The flow between `peers`, or the one `apart` from it.
+    /// The flow between `peers`, or the separate one for `apart`.
     pub(super) fn find(&self, hash: Hash, peers: Peers<'_>, apart: u32) -> Option<u32> {
         self.table
             .find(hash.spread(), |it| {
@@ -116,7 +117,7 @@ impl Slots {
         }
     }
 
-    /// Makes `at` the one of its queue that was used last.
+    /// Marks `at` as the most recently used of its queue.
     pub(super) fn touch(&mut self, at: u32) {
         if self.queues[self.queue(at)].newest != at {
             self.unlink(at);
@@ -135,7 +136,7 @@ impl Slots {
         self[at].queue as usize
     }
 
-    /// The one of a queue that was used longest ago.
+    /// The least recently used of a queue.
     pub(super) fn oldest(&self, queue: Queue) -> Option<u32> {
         let oldest = self.queues[queue as usize].oldest;
         (oldest != NONE).then_some(oldest)

@@ -1,4 +1,4 @@
-//! One connection, or one half of it where its addresses are translated.
+//! One connection, or one half of it if its addresses are translated.
 
 use super::content::Content;
 use super::gaps::Gaps;
@@ -10,32 +10,33 @@ use crate::record::{Origin, Verdict};
 use crate::wire::segment::Sum;
 use crate::wire::{Endpoint, Segment};
 
-/// Ports from here on are given to clients (Linux's `ip_local_port_range`, RFC 6335's dynamic ports).
+/// Ports from here on are assigned to clients (Linux's `ip_local_port_range`, RFC 6335's dynamic
+/// ports).
 const EPHEMERAL: u16 = 32_768;
 /// Ports below this belong to services (RFC 6335 §6).
 const SYSTEM: u16 = 1_024;
 
-/// What a flow waits for.
+/// What a flow's timeout means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Queue {
-    /// To be quiet for too long.
+    /// It is idle for too long.
     Open = 0,
-    /// Not to go on after a reset of which it cannot be determined whether the receiver took it, or after
-    /// a loss that may have taken its end.
+    /// It does not continue after a RST that the receiver may not have accepted, or after a loss
+    /// that may have included its end.
     Doubtful = 1,
-    /// Not to go on after a reset.
+    /// It does not continue after a RST.
     Ending = 2,
-    /// To be forgotten: it is closed.
+    /// It is closed and can be forgotten.
     Closed = 3,
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Flow {
     serial: u64,
     /// Both ends, in the order of [`Peers`].
     ends: [Endpoint; 2],
-    /// Which of them opened the connection, as far as its first segment told.
+    /// Which of them opened the connection, according to its first segment.
     client_end: End,
     pub(super) origin: Origin,
     pub(super) streams: [Stream; 2],
@@ -44,9 +45,9 @@ pub(super) struct Flow {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) links: Links,
-    /// What tells it from the connection with the same ends: an [`Apart`].
+    /// What separates it from the connection between the same ends: an [`Apart`].
     pub(super) apart: u32,
-    /// The other half's place, or [`ALONE`].
+    /// The slot of the other half, or [`ALONE`].
     partner: u32,
     pub(super) kept: Option<Box<Kept>>,
     /// The verdict last reported.
@@ -54,14 +55,14 @@ pub(super) struct Flow {
     pub(super) queue: Queue,
     /// What was not seen: one bit per [`Unseen`].
     pub(super) unseen: u8,
-    /// What is to be noted: `NOTE_*`.
+    /// Notes to report: `NOTE_*`.
     pub(super) notes: u8,
-    /// Per side, whether a packet of it was seen, and whether it reset the connection.
+    /// Per side, whether a packet from it was seen, and whether it reset the connection.
     pub(super) heard: [bool; 2],
     pub(super) reset: [bool; 2],
-    /// Per side, what its first checksum was.
+    /// Per side, the kind of its first checksum.
     pub(super) sums: [Sum; 2],
-    /// The other half speaks for this one.
+    /// The other half is reported for both.
     pub(super) secondary: bool,
     /// Its pair of initial sequence numbers has been looked up.
     pub(super) paired: bool,
@@ -75,20 +76,21 @@ pub(super) struct Flow {
 /// There is no other half.
 const ALONE: u32 = u32::MAX;
 
-/// What is kept of some flows only, or for a while.
+/// State that only some flows have, or only for a while.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// The start of both streams, until the verdict is known.
     content: Option<Content>,
-    /// What a capture lacks of it.
+    /// What is missing of it in the capture.
     pub(super) gaps: Option<Gaps>,
 }
 
-/// Payload followed an end that the receiver must have taken.
+/// Payload followed a close that the receiver must have accepted.
 pub(super) const NOTE_REOPENED: u8 = 1 << 0;
-/// Its segments came out of another interface than the connection with these ends is known at.
+/// Its segments left another interface than the one where the connection between these ends is
+/// known.
 pub(super) const NOTE_SPOOFED: u8 = 1 << 1;
-/// Its sequence numbers are not those of the connection with these ends.
+/// Its sequence numbers are not those of the connection between these ends.
 pub(super) const NOTE_OTHER_NUMBERS: u8 = 1 << 2;
 /// Which side is the client is a guess.
 pub(super) const NOTE_DIRECTION: u8 = 1 << 3;
@@ -97,7 +99,7 @@ pub(super) const NOTE_TWO_STARTS: u8 = 1 << 4;
 
 impl Flow {
     /// A connection whose first segment is `segment`, sent by `sender`. `hint`: which end is the
-    /// server, where that is known from other connections.
+    /// server, if other connections have shown that.
     pub(super) fn new(
         serial: u64,
         segment: &Segment<'_>,
@@ -113,7 +115,7 @@ impl Flow {
             Origin::Midstream
         };
         let (server, sure) = match hint {
-            // A SYN-ACK is the server's.
+            // A SYN-ACK is from the server.
             _ if syn => (
                 if segment.flags.ack() {
                     sender
@@ -153,12 +155,12 @@ impl Flow {
         }
     }
 
-    /// A number of its own for as long as the table lives.
+    /// A unique number for as long as the table exists.
     pub(super) fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Where the other half is.
+    /// The slot of the other half.
     pub(super) fn partner(&self) -> Option<u32> {
         (self.partner != ALONE).then_some(self.partner)
     }
@@ -206,7 +208,7 @@ impl Flow {
         self.ends[self.client_end.other() as usize]
     }
 
-    /// What it is found by.
+    /// The key under which it is found.
     pub(super) fn peers(&self) -> Peers<'_> {
         Peers::again(&self.ends)
     }
@@ -232,7 +234,7 @@ impl Flow {
         &self.streams[side as usize]
     }
 
-    /// Notes the number of a SYN that was seen before this flow was made.
+    /// Records the number of a SYN that was seen before this flow was created.
     pub(super) fn begin(&mut self, side: Side, isn: u32) {
         self.streams[side as usize].begin(isn);
         self.origin = Origin::Syn;
@@ -247,7 +249,7 @@ impl Flow {
         }
     }
 
-    /// No payload was seen, of either side.
+    /// No payload of either side was seen.
     pub(super) fn is_empty(&self) -> bool {
         self.streams.iter().all(|stream| stream.next == 0)
     }
@@ -264,7 +266,7 @@ impl Flow {
             .find(|side| self.reset[*side as usize])
     }
 
-    /// It goes on although it was reset; with payload, that is strange.
+    /// It continues although it was reset; with payload, that is suspicious.
     pub(super) fn resume(&mut self, strange: bool) {
         self.reset = [false; 2];
         if strange {
@@ -278,7 +280,8 @@ impl Flow {
     }
 }
 
-/// Which end is the server's of a connection whose start was not seen, and whether that is sure.
+/// Which end is the server's, for a connection whose start was not seen, and whether that is
+/// certain.
 fn guess(segment: &Segment<'_>, sender: End) -> (End, bool) {
     let (src, dst) = (segment.src.port, segment.dst.port);
     let by =
@@ -295,7 +298,7 @@ fn guess(segment: &Segment<'_>, sender: End) -> (End, bool) {
 mod tests {
     use super::*;
 
-    /// A million connections are a few hundred megabytes, whatever becomes of them.
+    /// A million connections take a few hundred megabytes, whatever happens to them.
     #[test]
     fn a_flow_is_small() {
         let size = size_of::<Flow>();

@@ -1,21 +1,22 @@
-//! One direction of a connection: from 32-bit sequence numbers to positions in a stream.
+//! One direction of a connection: converts 32-bit sequence numbers to stream positions.
 
 use std::num::NonZeroU32;
 
-/// In so many nanoseconds a pod sends less than the 4 GiB after which sequence numbers repeat, up
-/// to 10 Gbit/s: of a longer silence between two samples, how much was sent cannot be determined.
+/// In this many nanoseconds, a pod sends less than the 4 GiB after which sequence numbers repeat,
+/// at up to 10 Gbit/s. After a longer silence between two samples, it cannot be determined how much
+/// was sent.
 const WRAP: u64 = 3_000_000_000;
 /// Times are kept in units of 2^20 ns, about a millisecond.
 const TICK: u32 = 20;
-/// How far a segment may lie ahead of what was seen: windows of this size are in use, and so many
-/// segments are lost on the way to an observer …
+/// How far a segment may be ahead of what was seen: windows of this size are in use, and observers
+/// lose this many segments …
 const AHEAD: u64 = 64 << 20;
-/// … and so many bytes more per tick that passed: 10 Gbit/s.
+/// … plus this many bytes per elapsed tick: 10 Gbit/s.
 const PER_TICK: u64 = 1_310_720;
-/// How far before the first byte met a segment of an older connection may lie, out of order.
+/// How far before the first byte seen a reordered segment of an older connection may be.
 const BEHIND: i64 = 1 << 20;
 
-/// What is known of one side's stream.
+/// The state of one side's stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stream {
     /// The furthest position seen.
@@ -27,20 +28,20 @@ pub(super) struct Stream {
     acked: u32,
     /// See [`Second`].
     second: u32,
-    /// When `next` last moved, in ticks; the least bit is set.
+    /// When `next` last moved, in ticks; the lowest bit is always set.
     at: Option<NonZeroU32>,
-    /// What is known besides: the constants below, and a [`Start`] and a [`Second`].
+    /// Flags: the constants below, a [`Start`] and a [`Second`].
     bits: u8,
 }
 
 /// The FIN was seen.
 const FIN: u8 = 1 << 0;
 const HAS_ACKED: u8 = 1 << 1;
-/// The other side's FIN or RST acknowledged that nothing had come.
+/// The other side's FIN or RST acknowledged that it received nothing.
 const CONFIRMED_EMPTY: u8 = 1 << 2;
-/// Sequence numbers may have gone round unseen.
+/// Sequence numbers may have wrapped around unseen.
 const WRAPPED: u8 = 1 << 3;
-/// Where the [`Start`] and the [`Second`] lie: two bits each.
+/// Positions of the [`Start`] and the [`Second`]: two bits each.
 const START_AT: u8 = 4;
 const SECOND_AT: u8 = 6;
 
@@ -49,7 +50,7 @@ const SECOND_AT: u8 = 6;
 enum Start {
     #[default]
     Unknown = 0,
-    /// Position 0 is the first one met.
+    /// Position 0 is the first one seen.
     Settled = 1,
     /// The SYN was seen (by us or by the kernel).
     Seen = 2,
@@ -60,21 +61,21 @@ enum Start {
 enum Second {
     #[default]
     None = 0,
-    /// Of the same stream: two SYN-ACKs, or numbers that a firewall rewrites, seen before and after.
+    /// Of the same stream: two SYN-ACKs, or numbers seen before and after a firewall rewrites them.
     Alias = 1,
-    /// Of a later connection with the same ends, if there is one: its SYN was seen, and may be
+    /// Of a later connection between the same ends, if there is one: its SYN was seen, but may be
     /// forged (RFC 5961 §4).
     Pending = 2,
 }
 
-/// Where a segment lies.
+/// The position of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Near {
     /// At this position; negative before the first one.
     Here(i64),
-    /// In the connection whose SYN is the last one that was seen.
+    /// In the connection of the latest SYN.
     Pending,
-    /// Too far from everything that was seen to be of this stream.
+    /// Too far from everything that was seen to belong to this stream.
     Far,
 }
 
@@ -121,26 +122,26 @@ impl Stream {
         self.note(FIN, fin);
     }
 
-    /// The other side's FIN or RST acknowledged that nothing had come.
+    /// The other side's FIN or RST acknowledged that it received nothing.
     pub(super) fn is_confirmed_empty(&self) -> bool {
         self.has(CONFIRMED_EMPTY)
     }
 
-    /// Initial sequence number, where the SYN was seen.
+    /// Initial sequence number, if the SYN was seen.
     pub(super) fn isn(&self) -> Option<u32> {
         (self.start() == Start::Seen).then_some(self.isn)
     }
 
-    /// Where the stream begins is known, if only as the first byte met.
+    /// The start of the stream is known, even if only as the first byte seen.
     pub(super) fn has_base(&self) -> bool {
         self.start() != Start::Unknown
     }
 
-    /// The SYN's sequence number became known.
+    /// The SYN's sequence number has become known.
     pub(super) fn begin(&mut self, isn: u32) {
         match self.start() {
             Start::Seen => return,
-            // Positions given out already stay what they are.
+            // Positions that were already handed out do not change.
             Start::Settled if self.next > 0 => {}
             Start::Unknown | Start::Settled => self.base = isn.wrapping_add(1),
         }
@@ -172,7 +173,7 @@ impl Stream {
                 || self.second_is() == Second::Alias && ack == self.second)
     }
 
-    /// Without a SYN, the first sequence number met is position 0.
+    /// Without a SYN, the first sequence number seen is position 0.
     pub(super) fn settle(&mut self, seq: u32) {
         if self.start() == Start::Unknown {
             self.base = seq;
@@ -180,19 +181,19 @@ impl Stream {
         }
     }
 
-    /// The first byte has another number than the SYN said: it was rewritten on the way.
+    /// The first byte has another number than the SYN implied: it was rewritten on the way.
     pub(super) fn rebase(&mut self, seq: u32) {
         self.set_second(self.base, Second::Alias);
         self.base = seq;
     }
 
-    /// The position of `seq`, taken to be the one nearest to the furthest seen; negative before 0.
+    /// The position of `seq` that is nearest to the furthest position seen; negative before 0.
     fn position(&self, seq: u32, base: u32) -> i64 {
         let near = base.wrapping_add(self.next as u32);
         self.next as i64 + i64::from(seq.wrapping_sub(near) as i32)
     }
 
-    /// Where `seq` lies in a stream that has a base.
+    /// The position of `seq` in a stream whose start is known.
     pub(super) fn locate(&self, seq: u32, time: u64) -> Near {
         let position = self.position(seq, self.base);
         if self.is_near(position, time) && self.second_is() != Second::Alias {
@@ -244,11 +245,11 @@ impl Stream {
     /// Ticks since `next` last moved.
     fn passed(&self, time: u64) -> i32 {
         let now = (time >> TICK) as u32 | 1;
-        // Ticks go round after seven weeks, far beyond any flow's silence.
+        // Ticks wrap around after seven weeks, far longer than any flow is idle.
         self.at.map_or(0, |at| now.wrapping_sub(at.get()) as i32)
     }
 
-    /// Everything up to `end` has been seen to be sent.
+    /// Everything up to `end` is known to have been sent.
     pub(super) fn reach(&mut self, end: u64, time: u64, sampled: bool) {
         self.next = self.next.max(end);
         let passed = self.passed(time);
@@ -270,9 +271,9 @@ impl Stream {
         }
     }
 
-    /// Whether a RST at `seq` is where the receiver must expect it (RFC 9293 §3.5.2): behind all
-    /// that was sent, or at the last number that it acknowledged. `None` when that cannot be determined,
-    /// as what was sent was not all seen.
+    /// Whether a RST at `seq` is at the number that the receiver expects (RFC 9293 §3.5.2): after
+    /// everything that was sent, or at the last number that it acknowledged. `None` if that cannot
+    /// be determined, because not everything that was sent was seen.
     pub(super) fn expects(&self, seq: u32, time: u64) -> Option<bool> {
         let Near::Here(position) = self.locate(seq, time) else {
             return Some(false);
@@ -292,18 +293,18 @@ impl Stream {
         (position < acked).then_some(false)
     }
 
-    /// `seq` lies behind everything that was seen to be sent.
+    /// `seq` is after everything that was seen to be sent.
     pub(super) fn is_beyond(&self, seq: u32, time: u64) -> bool {
         matches!(self.locate(seq, time), Near::Here(at) if at > self.next as i64)
     }
 
-    /// The side's own FIN, or the other's last word, proves that it carried nothing.
+    /// The side's own FIN, or the other's last acknowledgement, proves that it carried nothing.
     pub(super) fn is_proven_empty(&self) -> bool {
         self.next == 0 && self.start() == Start::Seen && (self.fin() || self.is_confirmed_empty())
     }
 
-    /// Payload bytes of the stream, where they can be determined. Of a flow that is sampled they are
-    /// known when it ends, or when the other side's last word says that there are none.
+    /// Payload bytes of the stream, if they can be determined. For a sampled flow, they are known
+    /// when it ends, or when the other side's last acknowledgement says that there are none.
     pub(super) fn bytes(&self, sampled: bool) -> Option<u64> {
         let ended = self.fin() && !self.has(WRAPPED) && self.start() == Start::Seen;
         let whole = !sampled || ended || self.is_proven_empty();
@@ -326,7 +327,7 @@ mod tests {
         s.reach(5_000_000_000, 3, false);
         let seq = (u32::MAX - 9).wrapping_add(5_000_000_007_u64 as u32);
         assert_eq!(s.locate(seq, 0), Near::Here(5_000_000_007));
-        // A keep-alive's byte lies before.
+        // A keep-alive's byte is before that.
         assert_eq!(s.locate(seq.wrapping_sub(8), 0), Near::Here(4_999_999_999));
     }
 
@@ -352,7 +353,7 @@ mod tests {
         s.reach(500, 1, false);
         assert_eq!(s.locate(1_500, 2), Near::Here(500));
         assert_eq!(s.locate(1_500 + (1 << 30), 2), Near::Far);
-        // In a second, 10 Gbit/s go that far.
+        // The distance that 10 Gbit/s cover in one second.
         assert_eq!(
             s.locate(1_500 + (1 << 30), 1_000_000_000),
             Near::Here(500 + (1 << 30))

@@ -1,4 +1,4 @@
-//! Every connection that is known now.
+//! All current connections.
 
 use std::collections::HashMap;
 
@@ -19,24 +19,25 @@ use crate::wire::{Checksum, Endpoint, Segment};
 
 /// 2^30 nanoseconds are about a second.
 const SECOND: u32 = 30;
-/// After a reset, what the other side had sent already may still be on its way for so long, in
+/// How long segments that the other side sent before a RST may still arrive after it, in
 /// nanoseconds.
 pub(super) const GRACE: u64 = 1_000_000_000;
 /// Servers remembered, by a hash of their address and port.
 const SERVERS: usize = 4_096;
 
-/// Every connection that is known now.
+/// All current connections.
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) limits: Limits,
     pub(super) slots: Slots,
     pub(super) hasher: RandomState,
-    /// By both initial sequence numbers: the half that was complete first.
+    /// By both initial sequence numbers: the first half for which both are known.
     pub(super) pairs: HashTable<Hashed>,
-    /// Pairs of addresses of which not all is read, and when that was last told.
+    /// Pairs of addresses with unread packets, and when that was last reported.
     pub(super) hidden: HashMap<[[u8; 16]; 2], (Unseen, u64)>,
     pub(super) sessions: Sessions,
-    /// Who has accepted connections lately: tells which side of an older one is the server.
+    /// Servers that have accepted connections recently: shows which side of a midstream connection
+    /// is the server.
     servers: Vec<u32>,
     serial: u64,
     pub(super) stats: FlowStats,
@@ -58,12 +59,12 @@ impl FlowTable {
         }
     }
 
-    /// Takes in one segment, and reports to `sink` what it changed.
+    /// Processes one segment, and reports changes to `sink`.
     pub fn observe(&mut self, segment: &Segment<'_>, sink: &mut impl FnMut(Event, View<'_>)) {
         self.route(segment, 0, sink);
     }
 
-    /// Takes in a segment of the connection between its ends, or of the one `apart` from that.
+    /// Processes a segment of the connection between its ends, or of the separate one for `apart`.
     fn route(&mut self, segment: &Segment<'_>, apart: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let (peers, sender) = Peers::of(&segment.src, &segment.dst);
         let hash = self.hash(peers, apart);
@@ -76,7 +77,8 @@ impl FlowTable {
                 Fit::Belongs => return self.take(at, side, segment, sink),
                 Fit::Beside(beside) if apart == 0 => {
                     if segment.foreign {
-                        // The kernel did not take it where its sender is known, and it may be real.
+                        // The kernel did not see it where its sender is known, and it may be
+                        // genuine.
                         self.slots[at].miss(Unseen::Samples);
                     }
                     self.stats.spoofed += u64::from(matches!(beside, Apart::Link(_)));
@@ -149,7 +151,7 @@ impl FlowTable {
         }
     }
 
-    /// The end that has accepted connections lately, where exactly one of them has.
+    /// The end that has accepted connections recently, if exactly one of them has.
     fn server_of(&self, segment: &Segment<'_>, sender: End) -> Option<End> {
         if self.servers.is_empty() || segment.flags.syn() {
             return None;
@@ -178,7 +180,7 @@ impl FlowTable {
         self.servers[hash as usize % SERVERS] = hash;
     }
 
-    /// Takes in a segment of the flow at `at`.
+    /// Processes a segment of the flow at `at`.
     fn take(
         &mut self,
         at: u32,
@@ -186,7 +188,7 @@ impl FlowTable {
         segment: &Segment<'_>,
         sink: &mut impl FnMut(Event, View<'_>),
     ) {
-        // In order to within a second is enough, and a busy flow is not moved for every segment.
+        // Order to within a second is enough, so that a busy flow is not moved for every segment.
         if (self.slots[at].last ^ segment.time) >> SECOND != 0 {
             self.slots.touch(at);
         }
@@ -198,7 +200,7 @@ impl FlowTable {
         }
         let ends = flags.fin() || flags.rst();
         let matters = !flow.classifier.is_done() && segment.len > 0 || flags.syn() || ends;
-        // Once it is decided, a wrong one can only make it look worse.
+        // Once the flow is decided, a wrong checksum can only make it look worse.
         if matters && flow.is_damaged(side, segment.sum()) {
             self.stats.damaged += 1;
             return;
@@ -224,7 +226,7 @@ impl FlowTable {
         }
     }
 
-    /// Tells that a connection is open, once.
+    /// Reports that a connection is open, once.
     fn announce(&mut self, at: u32, carries: bool, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &mut self.slots[at];
         if !flow.opened && (carries || flow.isns().is_some()) {
@@ -288,7 +290,7 @@ impl FlowTable {
         }
     }
 
-    /// A RST: of one that the receiver took, the connection is over, unless it goes on.
+    /// A RST: if the receiver accepted it, the connection has ended, unless it continues.
     fn reset(
         &mut self,
         at: u32,
@@ -301,7 +303,8 @@ impl FlowTable {
             Some(true) => Queue::Ending,
             Some(false) => {
                 self.stats.resets_ignored += 1;
-                // Behind a FIN, one that comes too early may be the answer of an end that is gone.
+                // After a FIN, a RST with too low a number may be the answer of an end that is
+                // gone.
                 let is_ending = Side::BOTH.into_iter().any(|side| flow.stream(side).fin());
                 if is_ending && flow.queue == Queue::Open {
                     self.slots.enqueue(at, Queue::Doubtful);
@@ -321,8 +324,8 @@ impl FlowTable {
         self.announce(at, false, sink);
     }
 
-    /// Payload, or a SYN's answer, after a reset: unless it was on its way already, it shows that
-    /// the reset was not taken.
+    /// Payload, or the answer to a SYN, after a RST: unless it was already on its way, it shows
+    /// that the RST was not accepted.
     fn resume(&mut self, at: u32, side: Side, segment: &Segment<'_>) {
         let flow = &mut self.slots[at];
         if let Some(by) = flow.reset_by() {
@@ -332,14 +335,14 @@ impl FlowTable {
             if !(segment.flags.syn() || goes_on || late) {
                 return;
             }
-            // An answer to a SYN that was refused before is a new attempt.
+            // The answer to a SYN that was refused before is a new attempt.
             flow.resume(segment.len > 0);
             self.stats.reopened += u64::from(segment.len > 0);
         }
         self.slots.enqueue(at, Queue::Open);
     }
 
-    /// Reports a decision, on the half that speaks for the connection.
+    /// Reports a decision for the half that represents the connection.
     pub(super) fn report(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
         let flow = &self.slots[at];
         let at = match (flow.secondary, flow.partner()) {
@@ -363,7 +366,7 @@ impl FlowTable {
         self.tell(at, event, sink);
     }
 
-    /// Every connection that has not ended, with its other half where it has one.
+    /// Every connection that has not ended, with its other half if it has one.
     pub fn open(&self) -> impl Iterator<Item = View<'_>> {
         self.slots
             .iter()
@@ -371,7 +374,7 @@ impl FlowTable {
             .map(|(at, _)| self.view(at))
     }
 
-    /// The connection that `handle` stands for, unless it has ended.
+    /// The connection of `handle`, unless it has ended.
     pub fn look_up(&self, handle: Handle) -> Option<View<'_>> {
         let flow = self.slots.get(handle.slot)?;
         let same = flow.serial() == handle.serial && !flow.is_closed() && !flow.secondary;

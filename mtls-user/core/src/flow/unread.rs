@@ -1,4 +1,5 @@
-//! What was not read on the way of a connection's packets: whatever is missing of it may be in there.
+//! Packets of a connection's addresses that could not be read: whatever is missing of the
+//! connection may be in them.
 
 use std::collections::HashMap;
 
@@ -8,13 +9,13 @@ use super::table::FlowTable;
 use crate::record::Unseen;
 use crate::wire::{Endpoint, Unread, What};
 
-/// How long a pair of addresses is remembered, in nanoseconds: two intervals of the kernel's.
+/// How long a pair of addresses is remembered, in nanoseconds: two recheck intervals of the kernel.
 const REMEMBERED: u64 = 120_000_000_000;
 /// Pairs remembered.
 const MOST: usize = 4_096;
 
 impl FlowTable {
-    /// Marks every connection that `all` may concern, in one pass however many there are: what is
+    /// Marks every connection that `all` may affect, in one pass however many there are: what is
     /// missing of them proves nothing.
     pub fn unread(&mut self, all: &[Unread]) {
         let pairs: HashMap<[[u8; 16]; 2], Unseen> = all
@@ -31,7 +32,7 @@ impl FlowTable {
         if pairs.is_empty() {
             return;
         }
-        // The kernel tells of a pair once in an interval, and of a silent connection later than that.
+        // The kernel reports a pair once per interval, and a silent connection later than that.
         if self.hidden.len() + pairs.len() > MOST {
             self.hidden.clear();
         }
@@ -45,16 +46,15 @@ impl FlowTable {
         });
     }
 
-    /// What is missing of a connection that begins now, between addresses of which it is known that
-    /// not all is read.
+    /// What is missing of a connection that begins now, between addresses with unread packets.
     pub(super) fn is_hidden(&self, flow: &Flow) -> Option<Unseen> {
         let pair = in_order(flow.client().ip, flow.server().ip);
         let (what, time) = self.hidden.get(&pair)?;
         (flow.first.abs_diff(*time) < REMEMBERED).then_some(*what)
     }
 
-    /// The kernel no longer follows the connection between `a` and `b`: what it went on with was not
-    /// seen, nor, if it is quiet from now on, its end.
+    /// The kernel no longer follows the connection between `a` and `b`: what it sent afterwards was
+    /// not seen, and neither is its end if it is silent from now on.
     fn evicted(&mut self, a: &Endpoint, b: &Endpoint) {
         let (peers, _) = Peers::of(a, b);
         if let Some(at) = self.slots.find(self.hash(peers, 0), peers, 0)
@@ -66,7 +66,7 @@ impl FlowTable {
     }
 }
 
-/// What of a connection is missing for it.
+/// What a connection lacks because of this.
 pub(super) fn missing(unread: &Unread) -> Unseen {
     match unread.what {
         What::Fragments => Unseen::Fragments,

@@ -1,4 +1,4 @@
-//! A connection as it is reported: one half, or two that are one.
+//! A connection as it is reported: one half, or two joined ones.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::record::{
 };
 use crate::wire::{Endpoint, text};
 
-/// What is noted of a flow.
+/// Notes about a flow.
 const NOTES: [(u8, &str); 4] = [
     (
         NOTE_REOPENED,
@@ -34,14 +34,14 @@ const NOTES: [(u8, &str); 4] = [
     ),
 ];
 
-/// Stands for a connection that may be gone by now.
+/// Identifies a connection that may no longer exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handle {
     pub(super) slot: u32,
     pub(super) serial: u64,
 }
 
-/// A connection, with its other half where an address translation lies between the two.
+/// A connection, with its other half if its addresses are translated.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     slot: u32,
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
         Self { slot, flow, other }
     }
 
-    /// By which [`FlowTable::look_up`](super::FlowTable::look_up) finds it again.
+    /// The handle with which [`FlowTable::look_up`](super::FlowTable::look_up) finds it again.
     pub fn handle(&self) -> Handle {
         Handle {
             slot: self.slot,
@@ -62,14 +62,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Its number in [`FlowRecord::connection`], its own for as long as the table lives: even, as those
-    /// of flows of datagrams are odd.
+    /// Its number in [`FlowRecord::connection`], unique for as long as the table exists: even,
+    /// whereas those of UDP flows are odd.
     pub fn number(&self) -> u64 {
         self.flow.serial() << 1
     }
 
-    /// What it is: of two halves what the one says that knows more, and the worse of both where they
-    /// know as much. They do not decide at the same time: a packet crosses one interface first.
+    /// Its verdict: of two halves, that of the half that knows more, or the worse of both if they
+    /// know equally much. They do not decide at the same time, because a packet crosses one
+    /// interface first.
     pub fn verdict(&self) -> Verdict {
         let own = &self.flow.classifier;
         let Some(half) = self.other else {
@@ -84,7 +85,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What is known of it, from the half that names its verdict.
+    /// What is known about it, from the half that determines its verdict.
     pub fn finding(&self) -> Finding {
         let named = self.verdict();
         let own = finding(self.flow);
@@ -107,7 +108,7 @@ impl<'a> View<'a> {
         finding
     }
 
-    /// What of it was not seen. An answer that does not depend on it is right all the same; but such a
+    /// What was not seen of it. A verdict that does not depend on this is still right, but such a
     /// connection may have carried something else as well.
     pub fn unseen(&self) -> Vec<Unseen> {
         let both: Vec<Unseen> = self
@@ -121,8 +122,8 @@ impl<'a> View<'a> {
             .collect()
     }
 
-    /// The client and the server as the pods at both ends know themselves: of two halves, the
-    /// client's address from the one at its own interface, and the server's likewise.
+    /// The client and the server as the pods at both ends see themselves: of two halves, the
+    /// client's address from the one at its own interface, and likewise for the server.
     pub fn ends(&self) -> (Endpoint, Endpoint) {
         let (mut client, mut server) = oriented(self.flow);
         if let Some(other) = self.other {
@@ -137,7 +138,7 @@ impl<'a> View<'a> {
         (client, server)
     }
 
-    /// The address the client connected to, where it is not the server's own (a service's).
+    /// The address that the client connected to, if it is not the server's own (a Service's).
     pub fn service(&self) -> Option<Endpoint> {
         let other = self.other?;
         let (_, own) = oriented(self.flow);
@@ -146,7 +147,7 @@ impl<'a> View<'a> {
         [own, others].into_iter().find(|end| *end != server)
     }
 
-    /// The ends of both halves, where addresses are translated between them.
+    /// The ends of both halves, if addresses are translated between them.
     fn halves(&self) -> Vec<Ends> {
         let Some(other) = self.other else {
             return Vec::new();
@@ -173,7 +174,7 @@ impl<'a> View<'a> {
         links
     }
 
-    /// At which end it was seen, where that can be determined.
+    /// The end at which it was seen, if that can be determined.
     pub fn reporter(&self) -> Option<Word<Reporter>> {
         let halves = [Some(self.flow), self.other];
         let at = |side: Side| {
@@ -197,12 +198,12 @@ impl<'a> View<'a> {
             .map_or(self.flow.last, |o| o.last.max(self.flow.last))
     }
 
-    /// Nothing more is reported of it.
+    /// Nothing more is reported about it.
     pub fn is_closed(&self) -> bool {
         self.flow.is_closed()
     }
 
-    /// The line that is printed and streamed.
+    /// The record that is printed and streamed.
     pub fn record(&self) -> FlowRecord {
         let finding = self.finding();
         let unseen = self.unseen();
@@ -244,8 +245,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// What both initial sequence numbers come to, the same on every node. Not the numbers themselves:
-/// whoever knows those of an open connection can forge segments of it.
+/// A digest of both initial sequence numbers, the same on every node. Not the numbers themselves:
+/// with those of an open connection, anybody could forge segments of it.
 fn id((client, server): (u32, u32)) -> SmolStr {
     let hash = sha2::Sha256::new()
         .chain_update(client.to_be_bytes())
@@ -258,7 +259,7 @@ fn id((client, server): (u32, u32)) -> SmolStr {
     SmolStr::new(std::str::from_utf8(&digits).unwrap_or_default())
 }
 
-/// What one half is: what its classifier says, where nothing speaks against it.
+/// The verdict and details of one half: its classifier's, if nothing contradicts them.
 fn verdict(flow: &Flow) -> Verdict {
     use Verdict::{Failed, Mtls, NoData, Tls, TlsUnproven, Unobserved};
     match flow.classifier.verdict() {
@@ -293,7 +294,7 @@ fn finding(flow: &Flow) -> Finding {
     finding
         .notes
         .extend(noted.map(|(_, words)| (*words).to_owned()));
-    // Content tells the sides apart.
+    // The content shows which side is which.
     let by_content =
         finding.protocol != "unknown" && finding.evidence != Some(Evidence::RecordFraming);
     if flow.notes & NOTE_DIRECTION != 0 && !by_content && !flow.classifier.client_is_server() {
@@ -306,7 +307,7 @@ fn finding(flow: &Flow) -> Finding {
 
 const CONTESTED: &str = "different bytes were sent for the same part of the stream, and which of them the receiver took cannot be told";
 
-/// Client and server, in the order that the content showed.
+/// Client and server, in the order shown by the content.
 fn oriented(flow: &Flow) -> (Endpoint, Endpoint) {
     if flow.classifier.client_is_server() {
         (flow.server(), flow.client())

@@ -1,8 +1,8 @@
-//! Service meshes: all that is known of each, in one file and one line of [`ALL`].
+//! Service meshes: everything known about each is in one file and in one line of [`ALL`].
 //!
-//! What a proxy writes into a ClientHello is a claim, no proof: it names the mesh and stands beside
-//! what the handshake shows. What an injector writes onto a pod says which traffic the mesh was
-//! meant to protect.
+//! What a proxy writes into a ClientHello is a claim, not proof: it names the mesh, and is reported
+//! next to what the handshake shows. What an injector writes onto a pod says which traffic the mesh
+//! was meant to protect.
 
 mod ambient;
 mod consul;
@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 
 use crate::wire::tls::hello::protocols;
 
-/// Every mesh. Where two bear the same fingerprint, the first is taken.
+/// Every mesh. If two have the same fingerprint, the first is used.
 pub const ALL: [&Mesh; 6] = [
     &linkerd::MESH,
     &istio::MESH,
@@ -25,18 +25,18 @@ pub const ALL: [&Mesh; 6] = [
     &ambient::MESH,
 ];
 
-/// A mesh, on the wire and on pods. All of them demand the client's certificate.
+/// A mesh, on the wire and on pods. All of them require a client certificate.
 #[derive(Debug)]
 pub struct Mesh {
     /// Its name in every output.
     pub name: &'static str,
-    /// Whether a ClientHello is one that its proxies send.
+    /// Whether a ClientHello looks like one of its proxies'.
     pub fingerprint: fn(&Hello<'_>) -> bool,
-    /// A part of the server name that shows it to be the server's identity.
+    /// The part of the server name that shows that it is the server's identity.
     pub identity_marker: Option<&'static str>,
-    /// Its port says that a connection may be of this mesh, whatever the hello says.
+    /// A port that suggests that a connection may belong to this mesh, whatever the hello says.
     pub tunnel_port: Option<u16>,
-    /// How its injector marks pods; none where the mesh has no sidecars.
+    /// How its injector marks pods; none if the mesh has no sidecars.
     pub sidecar: Option<Sidecar>,
 }
 
@@ -47,25 +47,26 @@ pub struct Sidecar {
     pub domains: &'static [&'static str],
     /// Names of its proxy's container.
     pub containers: &'static [&'static str],
-    /// Annotations that the injector writes.
+    /// Annotations that its injector writes.
     pub marks: &'static [&'static str],
-    /// Labels or annotations of a pod or a namespace that ask for its proxy, with the values that do.
+    /// Labels or annotations of a pod or a namespace that request its proxy, with the values that
+    /// do so.
     pub requests: &'static [(&'static str, &'static [&'static str])],
-    /// Annotation: ports on which the proxy leaves incoming connections alone.
+    /// Annotation: ports whose incoming connections bypass the proxy.
     pub skip_inbound: &'static str,
-    /// Annotation: ports to which the proxy leaves outgoing connections alone.
+    /// Annotation: ports whose outgoing connections bypass the proxy.
     pub skip_outbound: &'static str,
-    /// Annotation: ports whose protocol the proxy does not look at.
+    /// Annotation: ports whose protocol the proxy does not inspect.
     pub opaque: &'static str,
-    /// Ports of the proxy's own on which it speaks plaintext: metrics, health, administration.
+    /// The proxy's own ports with plaintext: metrics, health, administration.
     pub admin_ports: &'static [u16],
-    /// Ports that are left alone unless an annotation says otherwise.
+    /// Ports that bypass the proxy unless an annotation says otherwise.
     pub skipped_by_default: &'static [u16],
     /// Ports that are opaque unless an annotation says otherwise.
     pub opaque_by_default: &'static [u16],
 }
 
-/// What of a ClientHello tells meshes apart.
+/// The parts of a ClientHello that distinguish meshes.
 #[derive(Clone, Copy, Debug)]
 pub struct Hello<'a> {
     /// The server name (SNI), or an empty text.
@@ -77,25 +78,25 @@ pub struct Hello<'a> {
 }
 
 impl Hello<'_> {
-    /// Whether one of the protocols offered is as `is` says.
+    /// Whether `is` holds for one of the offered protocols.
     fn offers(&self, is: impl Fn(&[u8]) -> bool) -> bool {
         protocols(self.alpn).any(is)
     }
 }
 
 impl Mesh {
-    /// The mesh that a ClientHello bears the fingerprint of.
+    /// The mesh whose fingerprint a ClientHello has.
     pub fn of(hello: &Hello<'_>) -> Option<&'static Self> {
         ALL.into_iter().find(|mesh| (mesh.fingerprint)(hello))
     }
 
-    /// The server's identity, where this mesh writes it into the server name.
+    /// The server's identity, if this mesh writes it into the server name.
     pub fn server_identity(&self, server_name: Option<&SmolStr>) -> Option<SmolStr> {
         let marker = self.identity_marker?;
         server_name.filter(|name| name.contains(marker)).cloned()
     }
 
-    /// Whether some mesh may be meant by a connection to this port, whatever its hello says.
+    /// Whether a connection to this port may be meant for a mesh, whatever its hello says.
     pub fn has_tunnel_at(port: u16) -> bool {
         ALL.iter().any(|mesh| mesh.tunnel_port == Some(port))
     }

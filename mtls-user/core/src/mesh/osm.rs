@@ -1,4 +1,4 @@
-//! Open Service Mesh: archived, and still met.
+//! Open Service Mesh: archived, but still in use.
 
 use super::Mesh;
 

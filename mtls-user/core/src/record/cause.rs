@@ -1,53 +1,53 @@
-//! Why a verdict is what it is, as something a program can decide on and count.
+//! Why a flow has its verdict, as a word that programs can use for decisions and counts.
 
 use super::word::vocabulary;
 
 vocabulary! {
-    /// The reason of a verdict; `reason` beside it says the same in a sentence, with the lengths,
-    /// names and ages of the case.
+    /// The cause of a verdict; `reason` says the same in a sentence, with the lengths, names and
+    /// ages of the case.
     Cause or Other {
-        /// A reason that has no word of its own yet.
+        /// A reason without a word of its own yet.
         Other = "other",
         /// No payload was seen.
         NoPayload = "no-payload",
         /// The server answered the connection's SYN with a reset.
         ConnectionRefused = "connection-refused",
-        /// It carried bytes, and none of them was seen.
+        /// It carried bytes, but none of them was seen.
         PayloadNotSeen = "payload-not-seen",
         /// Its payload came in IP fragments.
         Fragmented = "fragmented",
         /// No answer to its SYN was seen.
         Unanswered = "unanswered",
-        /// No payload was seen, nor an end that would prove that there was none.
+        /// No payload was seen, and no end that would prove that there was none.
         EndNotSeen = "end-not-seen",
-        /// Two contents were seen for the same bytes.
+        /// Conflicting contents were seen for the same bytes.
         Contested = "contested",
-        /// Not enough was seen yet.
+        /// Not enough has been seen yet.
         NotDecided = "not-decided",
-        /// The handshake is not over.
+        /// The handshake is not complete.
         HandshakeNotOver = "handshake-not-over",
         /// Samples of the flow were lost.
         SamplesLost = "samples-lost",
-        /// The start of the flow was not seen, and nothing after it tells what it is.
+        /// The start of the flow was not seen, and nothing after it shows what it is.
         StartNotSeen = "start-not-seen",
-        /// A protocol in clear.
+        /// An unencrypted protocol.
         Unencrypted = "unencrypted",
-        /// A password went in clear, whatever was encrypted after it: the verdict is that of the TLS
-        /// behind it, or `plaintext` where that is mutual or carried nothing.
+        /// A password was sent in cleartext, whatever was encrypted after it: the verdict is that
+        /// of the TLS after it, or `plaintext` if that is mutual or carried nothing.
         SecretInClear = "secret-in-clear",
         /// The client asked for TLS, and the server declined.
         UpgradeDeclined = "upgrade-declined",
-        /// The client asked for TLS, and what came of it was not seen.
+        /// The client asked for TLS, and what followed was not seen.
         UpgradeUnanswered = "upgrade-unanswered",
         /// Encrypted by the protocol's own means, not by TLS.
         OwnEncryption = "own-encryption",
-        /// The server answered a ClientHello in clear.
+        /// The server answered a ClientHello in cleartext.
         HelloAnsweredInClear = "hello-answered-in-clear",
-        /// What follows TLS records is no TLS.
+        /// What follows TLS records is not TLS.
         Contradicted = "contradicted",
-        /// The length of the client's first encrypted flight tells, or does not.
+        /// Decided by the length of the client's first encrypted flight, or undecided by it.
         FlightLength = "flight-length",
-        /// The handshake's messages in clear tell which certificates were sent.
+        /// The handshake's unencrypted messages show which certificates were sent.
         Certificates = "certificates",
         /// The server did not request a client certificate.
         NotRequested = "not-requested",
@@ -57,13 +57,13 @@ vocabulary! {
         PaddingNotExcluded = "padding-not-excluded",
         /// An alert ended the handshake.
         Alert = "alert",
-        /// The session continues one whose handshake was seen.
+        /// The session resumes one whose handshake was seen.
         Resumed = "resumed",
         /// The client authenticated in a renegotiation.
         Renegotiated = "renegotiated",
-        /// Whether the server accepted the client's flight was not seen.
+        /// It was not seen whether the server accepted the client's flight.
         ClientLeft = "client-left",
-        /// A packet of the client's came after its verdict, and speaks against it.
+        /// A packet of the client that arrived after the verdict contradicts it.
         LatePacket = "late-packet",
         /// The ends share a key, and need no certificates.
         PreSharedKey = "pre-shared-key",
@@ -77,9 +77,10 @@ vocabulary! {
         HelloContradicts = "hello-contradicts",
         /// The connection was closed in the handshake.
         ClosedInHandshake = "closed-in-handshake",
-        /// The session continues one whose handshake was not seen, or could not be determined.
+        /// The session resumes one whose handshake was not seen, or which session it resumes could
+        /// not be determined.
         ResumptionUnknown = "resumption-unknown",
-        /// Neither TLS nor a protocol that is known.
+        /// Neither TLS nor a known protocol.
         UnknownBytes = "unknown-bytes",
         /// Too few bytes were sent or seen.
         TooLittle = "too-little",

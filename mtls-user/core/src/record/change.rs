@@ -1,4 +1,4 @@
-//! What `mtls diff` says.
+//! The output of `mtls diff`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use super::{EdgeRecord, SCHEMA, Word};
 vocabulary! {
     /// How an edge differs between two answers.
     Change {
-        /// It is there, and worse.
+        /// It exists in both, and is worse.
         Worse = "worse",
-        /// It was not there before.
+        /// It did not exist before.
         New = "new",
-        /// It is there, and better.
+        /// It exists in both, and is better.
         Better = "better",
-        /// It is there no more.
+        /// It no longer exists.
         Gone = "gone",
     }
 }
@@ -26,18 +26,18 @@ pub struct EdgeChange {
     /// Version of the schema.
     #[serde(default)]
     pub schema: u32,
-    /// How.
+    /// How it differs.
     pub change: Word<Change>,
-    /// As it was; null of a new one.
+    /// The earlier edge; null if it is new.
     #[serde(default)]
     pub before: Option<EdgeRecord>,
-    /// As it is; null of one that is gone.
+    /// The later edge; null if it is gone.
     #[serde(default)]
     pub after: Option<EdgeRecord>,
 }
 
 impl EdgeChange {
-    /// How an edge differs, which is there before or after; `None` where it does not.
+    /// How an edge differs that exists before or after; `None` if it does not.
     pub fn of(before: Option<&EdgeRecord>, after: Option<&EdgeRecord>) -> Option<Self> {
         let change = match (before, after) {
             (None, None) => return None,
@@ -58,7 +58,7 @@ impl EdgeChange {
     }
 }
 
-/// The worst first: by the mark, then by the verdict; what is exempt is no worry.
+/// The worst first: by the mark, then by the verdict; exempt traffic does not matter.
 fn rank(edge: &EdgeRecord) -> impl Ord + use<> {
     (edge.mark.is_none(), edge.mark.clone(), edge.verdict.clone())
 }

@@ -1,4 +1,4 @@
-//! What a flow showed: a TLS handshake, certificates, plaintext HTTP.
+//! What a flow contained: a TLS handshake, certificates, plaintext HTTP.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::{ClientCertificate, Time, Validity, Word, nullable};
 
-/// What a TLS handshake showed.
+/// What a TLS handshake contained.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsInfo {
@@ -28,74 +28,74 @@ pub struct TlsInfo {
     pub alpn: Option<SmolStr>,
     /// Protocols the client offered.
     pub alpn_offered: Arc<[SmolStr]>,
-    /// The session was resumed; `None` where that is not known.
+    /// Whether the session was resumed; `None` if that is not known.
     pub resumed: Option<bool>,
-    /// A pre-shared key that is no resumption.
+    /// Whether a pre-shared key was used that is not a resumption.
     pub external_psk: bool,
-    /// Seconds since the original handshake of a resumed session, where it was seen.
+    /// Seconds since the original handshake of a resumed session, if it was seen.
     #[serde(rename = "session_age_seconds")]
     pub session_age: Option<u64>,
     /// What is known of the client's certificate.
     pub client_certificate: Word<ClientCertificate>,
     /// The client's name: SPIFFE id, else SAN, else subject, of its certificate.
     pub client_identity: Option<SmolStr>,
-    /// The server's name, from its certificate, or as a mesh writes it into the SNI.
+    /// The server's name, from its certificate, or from the SNI if a mesh writes it there.
     pub server_identity: Option<SmolStr>,
-    /// The mesh whose fingerprint the handshake bears.
+    /// The mesh whose fingerprint the handshake has.
     pub mesh: Option<SmolStr>,
-    /// Both Finished were seen to be followed by application data.
+    /// Whether application data was seen after both Finished messages.
     pub completed: Option<bool>,
-    /// Name of the alert that ended the handshake, where visible.
+    /// Name of the alert that ended the handshake, if visible.
     pub alert: Option<SmolStr>,
-    /// Encrypted ClientHello was offered: the SNI is the outer one.
+    /// Whether Encrypted ClientHello was offered: the SNI is the outer one.
     pub ech: bool,
     /// The client offered early data (0-RTT).
     pub early_data: bool,
-    /// The client can authenticate after the handshake, which nothing on the wire would show.
+    /// Whether the client can authenticate after the handshake, which cannot be seen on the wire.
     pub post_handshake_auth: bool,
     /// JA4 fingerprint of the ClientHello.
     pub ja4: Option<SmolStr>,
-    /// The client's certificate, where it is visible.
+    /// The client's certificate, if it is visible.
     pub client_cert: Option<Box<CertificateInfo>>,
-    /// The server's certificate, where it is visible.
+    /// The server's certificate, if it is visible.
     pub server_cert: Option<Box<CertificateInfo>>,
 }
 
-/// What a visible certificate says.
+/// The contents of a visible certificate.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CertificateInfo {
-    /// Subject, RFC 4514 order; empty, in JSON null, where the certificate has none.
+    /// Subject, in RFC 4514 order; empty (null in JSON) if the certificate has none.
     #[serde(with = "nullable")]
     #[schemars(with = "Option<SmolStr>")]
     pub subject: SmolStr,
-    /// Issuer, likewise.
+    /// Issuer, in the same form.
     #[serde(with = "nullable")]
     #[schemars(with = "Option<SmolStr>")]
     pub issuer: SmolStr,
     /// Subject alternative names, with their kind: `dns:…`, `uri:…`, `ip:…`, `email:…`.
     pub sans: Arc<[SmolStr]>,
-    /// SPIFFE id, where a URI SAN is one.
+    /// SPIFFE id, if a URI SAN is one.
     pub spiffe_id: Option<SmolStr>,
-    /// When it begins to be valid.
+    /// Start of its validity.
     pub not_before: Time,
-    /// When it expires.
+    /// End of its validity.
     pub not_after: Time,
     /// Whether it was valid at the time of the handshake.
     pub validity: Word<Validity>,
     /// `rsa-2048`, `ecdsa-p256`, `ed25519`, …
     pub key: SmolStr,
-    /// The serial number, in hexadecimal digits; null in what earlier versions wrote.
+    /// The serial number, in hexadecimal; null in records of earlier versions.
     #[serde(with = "nullable")]
     #[schemars(with = "Option<SmolStr>")]
     pub serial: SmolStr,
-    /// SHA-256 of the whole certificate, in hexadecimal digits; null likewise.
+    /// SHA-256 of the whole certificate, in hexadecimal; null in records of earlier versions.
     #[serde(with = "nullable")]
     #[schemars(with = "Option<SmolStr>")]
     pub sha256: SmolStr,
 }
 
-/// What plaintext HTTP showed: the first exchange of the flow.
+/// What plaintext HTTP contained: the first exchange of the flow.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HttpInfo {

@@ -1,4 +1,4 @@
-//! An edge: the flows from one workload to one port of another, added up over a window of time.
+//! An edge: the flows from one workload to one port of another, aggregated over a window of time.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{
     Word,
 };
 
-/// Values that were met, each with its number of connections; bounded.
+/// Values that were seen, each with its number of connections; bounded.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Tally {
@@ -36,7 +36,7 @@ impl Tally {
         }
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another set.
     pub fn merge(&mut self, other: &Self) {
         for (value, n) in &other.values {
             self.add(value, *n);
@@ -63,16 +63,16 @@ impl Span {
     }
 }
 
-/// How much of an edge's connections was seen. The three add up to all connections of the edge.
+/// How completely an edge's connections were seen. The three add up to all connections of the edge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Coverage {
     /// Connections seen from their start to their end, or to now, without a lost sample.
     pub complete: u64,
-    /// Connections of which something was reported although their start was not seen or samples of
-    /// them were lost.
+    /// Connections about which something was reported although their start was not seen or samples
+    /// of them were lost.
     pub partial: u64,
-    /// Connections of which nothing can be determined.
+    /// Connections about which nothing can be determined.
     pub unobserved: u64,
 }
 
@@ -84,45 +84,46 @@ impl Coverage {
     }
 }
 
-/// One edge. A node has one for each end that it saw the flows at (`reporter`).
+/// One edge. A node has one for each end at which it saw the flows (`reporter`).
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EdgeRecord {
     /// Version of the schema.
     pub schema: u32,
-    /// The node that saw it; null where several did.
+    /// The node that saw it; null if several did.
     pub node: Option<SmolStr>,
-    /// At which end it was seen; null where that could not be determined.
+    /// The end at which it was seen; null if that could not be determined.
     pub reporter: Option<Word<Reporter>>,
-    /// What carries it.
+    /// The transport protocol.
     pub transport: Word<Transport>,
     /// The clients' workload.
     pub src: Peer,
     /// The servers' workload, and the port.
     pub dst: Peer,
-    /// What it comes to; null where every connection is exempt.
+    /// What the edge amounts to; null if every connection is exempt.
     pub mark: Option<Word<Mark>>,
-    /// The worst verdict of its connections; null where every one is exempt.
+    /// The worst verdict of its connections; null if every connection is exempt.
     pub verdict: Option<Word<Verdict>>,
-    /// Why that one, in a word.
+    /// Why it has that verdict, as a word.
     pub cause: Option<Word<Cause>>,
-    /// Why that one, in a sentence: of the latest connection that had it.
+    /// Why it has that verdict, as a sentence; that of the latest connection with it.
     pub reason: Option<SmolStr>,
-    /// What was expected, of the connection that met it least; null where every one is exempt.
+    /// The expectation of the connection with the worst outcome; null if every connection is
+    /// exempt.
     pub expectation: Option<Expectation>,
-    /// Connections of the window, exempt ones among them.
+    /// Connections of the window, including exempt ones.
     pub connections: u64,
-    /// Of those, the ones that are open now.
+    /// Those of them that are open now.
     pub open_connections: u64,
     /// Connections that are not exempt, per verdict.
     pub verdict_counts: BTreeMap<Word<Verdict>, u64>,
-    /// The same connections per cause of their verdict.
+    /// The same connections, per cause of their verdict.
     pub cause_counts: BTreeMap<Word<Cause>, u64>,
     /// Exempt connections, per class.
     pub exempt_counts: BTreeMap<Word<Exempt>, u64>,
-    /// When connections of each verdict were first and last seen, exempt ones left out.
+    /// When connections of each verdict were first and last seen, without exempt ones.
     pub verdict_seen: BTreeMap<Word<Verdict>, Span>,
-    /// How much of it was seen.
+    /// How completely it was seen.
     pub coverage: Coverage,
     /// Application protocols.
     pub protocols: Tally,
@@ -136,9 +137,10 @@ pub struct EdgeRecord {
     pub client_identities: Tally,
     /// Servers' identities.
     pub server_identities: Tally,
-    /// Connections with an identity that is not that of its pod.
+    /// Connections with an identity that does not match the pod.
     pub mismatches: u64,
-    /// Connections of which the nodes at both ends are sure, and not of the same: what each says.
+    /// Connections for which the nodes at both ends are certain of different verdicts, with both
+    /// verdicts.
     pub disagreements: BTreeMap<SmolStr, u64>,
     /// The first packet of any of the connections.
     pub first_seen: Time,
@@ -181,7 +183,7 @@ impl Default for EdgeRecord {
     }
 }
 
-/// What makes an edge, whoever reports it: both workloads, transport and port.
+/// What identifies an edge, whoever reports it: both workloads, transport and port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EdgeKey {
     /// Namespace, name and kind of the clients' workload.
@@ -190,12 +192,12 @@ pub struct EdgeKey {
     pub dst: (SmolStr, SmolStr, SmolStr),
     /// The servers' port.
     pub port: Option<u16>,
-    /// What carries it.
+    /// The transport protocol.
     pub transport: Word<Transport>,
 }
 
 impl EdgeKey {
-    /// The edge of what goes from `src` to `dst`.
+    /// The edge of a flow from `src` to `dst`.
     pub(super) fn between(src: &Peer, dst: &Peer, transport: &Word<Transport>) -> Self {
         let end = |peer: &Peer| {
             let who = peer.workload.as_ref();
@@ -216,13 +218,13 @@ impl EdgeKey {
 }
 
 impl EdgeRecord {
-    /// What makes this edge.
+    /// What identifies this edge.
     pub fn key(&self) -> EdgeKey {
         EdgeKey::between(&self.src, &self.dst, &self.transport)
     }
 
-    /// Takes in what another node, or the same one at another end, has counted of the same edge.
-    /// The connections must not be the same ones.
+    /// Adds what another node, or the same one at another end, has counted for the same edge. The
+    /// connections must not be the same ones.
     pub fn merge(&mut self, other: &Self) {
         if self.node != other.node {
             self.node = None;
@@ -281,7 +283,7 @@ impl EdgeRecord {
         }
     }
 
-    /// The edges of one node, what was seen at either end added up.
+    /// The edges of one node, with what was seen at either end added up.
     pub fn fold(edges: impl IntoIterator<Item = Self>) -> Vec<Self> {
         let mut folded = BTreeMap::<EdgeKey, Self>::new();
         for edge in edges {
@@ -294,7 +296,7 @@ impl EdgeRecord {
     }
 }
 
-/// The worst verdict names an edge, but one that exposed nothing only where there is no other.
+/// The worst verdict determines the edge's, but one that exposed nothing only if there is no other.
 pub fn severity(verdict: &Word<Verdict>) -> (bool, &Word<Verdict>) {
     let nothing = matches!(verdict.known(), Some(Verdict::Failed | Verdict::NoData));
     (nothing, verdict)
@@ -308,7 +310,7 @@ fn is_worse(other: &EdgeRecord, own: &EdgeRecord, own_is_latest: bool) -> bool {
     }
 }
 
-/// The worst first; of an outcome that this version does not know, nothing good is assumed.
+/// The worst first; an unknown outcome is never assumed to be good.
 fn rank(outcome: &Word<Outcome>) -> Outcome {
     outcome.known().unwrap_or(Outcome::Worse)
 }

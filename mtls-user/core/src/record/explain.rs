@@ -1,20 +1,20 @@
-//! What `mtls explain` says.
+//! The output of `mtls explain`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EdgeRecord, FlowRecord, SCHEMA, Time, Verdict, Word};
 
-/// Why an edge, or a connection, is what it is.
+/// Why an edge, or a connection, has its verdict.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// Version of the schema.
     pub schema: u32,
     /// When it was made.
     pub generated: Time,
-    /// The verdict that is explained; null where every connection is exempt.
+    /// The verdict that is explained; null if every connection is exempt.
     pub verdict: Option<Word<Verdict>>,
-    /// What it comes to, in a sentence.
+    /// The explanation in one sentence.
     pub summary: String,
     /// The evidence, step by step.
     pub evidence: Vec<String>,
@@ -24,11 +24,11 @@ pub struct Explanation {
     pub would_change: Vec<String>,
     /// What to do next.
     pub next: Vec<String>,
-    /// The edge; null where a connection was asked for.
+    /// The edge; null if a connection was requested.
     #[serde(default)]
     pub edge: Option<EdgeRecord>,
-    /// The connection that the evidence is of: the worst of the edge, the latest of several; null
-    /// where none is remembered.
+    /// The connection that the evidence belongs to: the worst of the edge, and the latest of
+    /// several such; null if none is remembered.
     #[serde(default)]
     pub flow: Option<Box<FlowRecord>>,
 }

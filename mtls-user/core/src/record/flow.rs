@@ -1,4 +1,5 @@
-//! One flow: what `mtls classify` prints, `mtls tap` streams and every sink of the daemon is handed.
+//! One flow: printed by `mtls classify`, streamed by `mtls tap`, and passed to every sink of the
+//! daemon.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::{
     Reporter, SCHEMA, Side, Time, TlsInfo, Transport, Unmet, Unseen, Verdict, Word,
 };
 
-/// Bytes of payload per direction, from sequence numbers; null where that cannot be known.
+/// Bytes of payload per direction, from sequence numbers; null if that cannot be known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Bytes {
@@ -19,15 +20,15 @@ pub struct Bytes {
     pub server: Option<u64>,
 }
 
-/// Why a flow is left out of what names its edge.
+/// Why a flow does not count towards its edge.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Exemption {
     /// The class.
     pub class: Word<Exempt>,
-    /// The operator's own words, of a declared one.
+    /// The operator's reason, for a declared exemption.
     #[serde(default)]
     pub reason: Option<SmolStr>,
-    /// Until when a declared one holds; null where it has no end.
+    /// The end of a declared exemption; null if it does not expire.
     #[serde(default)]
     pub until: Option<Time>,
 }
@@ -42,15 +43,15 @@ impl From<Exempt> for Exemption {
     }
 }
 
-/// What was to be expected of a flow, held against what was seen.
+/// What was expected of a flow, compared with what was seen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
-    /// What was expected; null where nothing is.
+    /// What was expected; null if nothing is.
     #[serde(default)]
     pub expected: Option<Word<Expected>>,
     /// How what was seen compares.
     pub outcome: Word<Outcome>,
-    /// Why it was expected so, or was not met, as far as can be determined.
+    /// Why it was expected, or why it was not met, as far as that can be determined.
     #[serde(default)]
     pub cause: Option<Word<Unmet>>,
     /// The same in a sentence.
@@ -69,14 +70,14 @@ impl Default for Expectation {
     }
 }
 
-/// An identity that is not that of the pod it was met at.
+/// An identity that does not match the pod where it was seen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Mismatch {
-    /// Whose identity it is.
+    /// The side whose identity it is.
     pub side: Word<Side>,
     /// The identity that was seen.
     pub seen: SmolStr,
-    /// The one that the pod has.
+    /// The pod's own identity.
     pub expected: SmolStr,
     /// The pod.
     pub pod: SmolStr,
@@ -106,49 +107,50 @@ pub struct Ends {
 pub struct FlowRecord {
     /// Version of the schema.
     pub schema: u32,
-    /// What happened to it; null in what `mtls classify` prints, which is the end of every flow.
+    /// What happened to it; null in the output of `mtls classify`, which reports the end of every
+    /// flow.
     #[serde(default)]
     pub event: Option<Word<Event>>,
-    /// The node that saw it; null in what `mtls classify` prints.
+    /// The node that saw it; null in the output of `mtls classify`.
     #[serde(default)]
     pub node: Option<SmolStr>,
-    /// The capture it came from, when several were read.
+    /// The capture that it comes from, if several were read.
     #[serde(default)]
     pub file: Option<SmolStr>,
-    /// Number of the connection for as long as the daemon runs: all of its events have it.
+    /// The connection's number, the same in all of its events for as long as the daemon runs.
     #[serde(default)]
     pub connection: Option<u64>,
-    /// The connection's identity on every interface and node that it crosses: 16 hexadecimal digits
-    /// made of both initial sequence numbers. Null when the start was not seen.
+    /// The connection's identity on every interface and node that it crosses: 16 hexadecimal
+    /// digits, a digest of both initial sequence numbers. Null if the start was not seen.
     #[serde(default)]
     pub id: Option<SmolStr>,
-    /// At which end it was seen; null where that cannot be determined, as in a capture.
+    /// The end at which it was seen; null if that cannot be determined, as in a capture.
     #[serde(default)]
     pub reporter: Option<Word<Reporter>>,
-    /// What carries it.
+    /// The transport protocol.
     #[serde(default)]
     pub transport: Word<Transport>,
     /// The client.
     pub src: Peer,
     /// The server.
     pub dst: Peer,
-    /// The address that the client connected to, where it is not the server's own: a Service's.
+    /// The address that the client connected to, if it is not the server's own: a Service's.
     #[serde(default)]
     pub service: Option<std::net::SocketAddr>,
     /// What the flow is.
     pub verdict: Word<Verdict>,
-    /// How that is known; null for `no-data` and `unobserved`.
+    /// How the verdict is known; null for `no-data` and `unobserved`.
     #[serde(default)]
     pub evidence: Option<Word<Evidence>>,
-    /// Why, in a word.
+    /// Why it has that verdict, as a word.
     #[serde(default)]
     pub cause: Word<Cause>,
-    /// Why, in a sentence.
+    /// Why it has that verdict, as a sentence.
     pub reason: SmolStr,
-    /// Why it is left out of what names its edge; null where it is not.
+    /// Why it does not count towards its edge; null if it does.
     #[serde(default)]
     pub exempt: Option<Exemption>,
-    /// What was expected of it; null where nobody has looked, as in a capture.
+    /// What was expected of it; null if that was not determined, as in a capture.
     #[serde(default)]
     pub expectation: Option<Expectation>,
     /// `tls`, `http/1.1`, `postgresql`, …; `unknown`.
@@ -156,13 +158,13 @@ pub struct FlowRecord {
     /// Whether the start was seen.
     #[serde(default)]
     pub origin: Word<Origin>,
-    /// Samples of it were lost, or may have been.
+    /// Whether samples of it were, or may have been, lost.
     #[serde(default)]
     pub lost: bool,
-    /// What the handshake showed.
+    /// What the handshake contained.
     #[serde(default)]
     pub tls: Option<Box<TlsInfo>>,
-    /// What plaintext HTTP showed.
+    /// What plaintext HTTP contained.
     #[serde(default)]
     pub http: Option<HttpInfo>,
     /// Payload bytes.
@@ -170,24 +172,24 @@ pub struct FlowRecord {
     pub bytes: Bytes,
     /// The first packet seen.
     pub first_seen: Time,
-    /// The last packet seen (of a flow sampled in the kernel: the last sample).
+    /// The last packet seen (for a flow sampled in the kernel: the last sample).
     pub last_seen: Time,
-    /// The connection was seen to end.
+    /// Whether the end of the connection was seen.
     #[serde(default)]
     pub closed: bool,
-    /// Indexes of the node's interfaces that it was seen on.
+    /// Indexes of the node's interfaces where it was seen.
     #[serde(default)]
     pub links: Vec<u32>,
-    /// What of it was not seen; empty where all was that the verdict asks for.
+    /// What was not seen of it; empty if everything that the verdict requires was seen.
     #[serde(default)]
     pub unseen: Vec<Word<Unseen>>,
-    /// The ends of both halves of a connection whose addresses are translated on the way.
+    /// The ends of both halves, if the connection's addresses are translated on the way.
     #[serde(default)]
     pub halves: Vec<Ends>,
-    /// Identities that are not those of the pods they were met at.
+    /// Identities that do not match the pods where they were seen.
     #[serde(default)]
     pub mismatches: Vec<Mismatch>,
-    /// Things worth an operator's eye that do not change the verdict: a word, a colon, a sentence.
+    /// Observations for an operator that do not change the verdict: a word, a colon, a sentence.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -231,19 +233,19 @@ impl Default for FlowRecord {
 }
 
 impl FlowRecord {
-    /// Whether everything was seen from the connection's start to now.
+    /// Whether everything was seen, from the connection's start to now.
     pub fn is_complete(&self) -> bool {
         let all = self.origin == Origin::Syn && !self.lost && self.unseen.is_empty();
         all && self.verdict != Verdict::Unobserved
     }
 
-    /// The edge that it is of.
+    /// The edge that it belongs to.
     pub fn edge_key(&self) -> EdgeKey {
         EdgeKey::between(&self.src, &self.dst, &self.transport)
     }
 
-    /// What it comes to by itself; `None` where it is exempt, or exposed nothing as its handshake
-    /// failed.
+    /// What the flow amounts to by itself; `None` if it is exempt, or exposed nothing because its
+    /// handshake failed.
     pub fn mark(&self) -> Option<Mark> {
         match self.exempt {
             Some(_) => None,
@@ -253,8 +255,8 @@ impl FlowRecord {
 }
 
 impl Mark {
-    /// What a connection of this verdict comes to, and of this cause, as a password in clear counts
-    /// more than what was encrypted after it; `None` where it exposed nothing, as its handshake
+    /// What a connection with this verdict and cause amounts to; a password in cleartext counts
+    /// more than what was encrypted after it. `None` if it exposed nothing because its handshake
     /// failed. `complete`: it was seen from its start, and nothing of it was lost.
     pub fn of(verdict: &Word<Verdict>, cause: &Word<Cause>, complete: bool) -> Option<Self> {
         Some(match verdict.known() {
@@ -263,7 +265,7 @@ impl Mark {
             Some(Verdict::Tls) => Self::OneWay,
             Some(Verdict::Mtls) if complete => Self::Mutual,
             Some(Verdict::Failed) => return None,
-            // A verdict of a later version is not one that this one can vouch for.
+            // This version cannot vouch for a verdict of a later one.
             _ => Self::Unknown,
         })
     }

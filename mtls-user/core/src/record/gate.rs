@@ -1,4 +1,4 @@
-//! What `mtls check` found.
+//! The output of `mtls check`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::word::vocabulary;
 use super::{NamespaceCoverage, Peer, SCHEMA, Time, Transport, Verdict, Watched, Word};
 
 vocabulary! {
-    /// What a gate comes to.
+    /// The result of a check.
     Gate {
         /// Everything that was seen meets the rules, and enough was seen.
         Pass = "pass",
@@ -52,7 +52,7 @@ vocabulary! {
 /// One finding: an edge, and what is wrong with it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GateFinding {
-    /// What it comes to.
+    /// The severity.
     pub level: Word<Level>,
     /// Its kind.
     pub finding: Word<Finding>,
@@ -62,15 +62,15 @@ pub struct GateFinding {
     pub dst: Peer,
     /// What carries it.
     pub transport: Word<Transport>,
-    /// How many connections; null where that is not known.
+    /// How many connections; null if that is not known.
     #[serde(default)]
     pub connections: Option<u64>,
-    /// Their verdict; null where the finding is not about one.
+    /// Their verdict; null if the finding is not about one.
     #[serde(default)]
     pub verdict: Option<Word<Verdict>>,
     /// What is wrong, in a sentence.
     pub reason: String,
-    /// Of an exempted one: why it is.
+    /// Why it is exempted, if it is.
     #[serde(default)]
     pub exemption: Option<String>,
     /// When such a connection was last seen.
@@ -82,27 +82,27 @@ pub struct GateFinding {
 pub struct GateReport {
     /// Version of the schema.
     pub schema: u32,
-    /// The node; null where it is of several or of none.
+    /// The node; null if there are several or none.
     #[serde(default)]
     pub node: Option<SmolStr>,
     /// When it was made.
     pub generated: Time,
-    /// What it comes to.
+    /// The result.
     pub outcome: Word<Gate>,
-    /// Edges that were judged.
+    /// Edges that were checked.
     pub edges: u64,
-    /// Connections that were judged, exempt ones left out.
+    /// Connections that were checked, without exempt ones.
     pub connections: u64,
-    /// Seconds of traffic that it looks back on.
+    /// Seconds of traffic that it covers.
     pub seconds: u64,
-    /// How much could be seen; null of a capture.
+    /// How much could be seen; null for a capture.
     #[serde(default)]
     pub watched: Option<Watched>,
-    /// With `--strict-ready`: how much of the servers' namespaces was watched, and since when; empty where
-    /// no daemon said so.
+    /// With `--strict-ready`: how much of the servers' namespaces was watched, and since when; empty
+    /// if no daemon reported it.
     #[serde(default)]
     pub namespaces: Vec<NamespaceCoverage>,
-    /// Why not enough was seen; empty where enough was.
+    /// Why not enough was seen; empty if enough was.
     pub not_enough: Vec<String>,
     /// What was found, violations first.
     pub items: Vec<GateFinding>,

@@ -1,4 +1,4 @@
-//! What TLS is made of, workload by workload: what `mtls inventory` says.
+//! TLS parameters per workload: the output of `mtls inventory`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{
 };
 
 vocabulary! {
-    /// What of a connection a policy judges.
+    /// The property of a connection that a policy checks.
     Aspect {
         /// Whether it is TLS at all.
         Encryption = "encryption",
@@ -30,17 +30,17 @@ vocabulary! {
     }
 }
 
-/// Key exchanges by whether they withstand a quantum computer, and which side holds the others back.
+/// Key exchanges by whether they resist a quantum computer, and which side prevents that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PostQuantum {
     /// Connections with a post-quantum group.
     pub used: u64,
-    /// Connections without one, as the client offered none.
+    /// Connections without one, because the client offered none.
     pub held_back_by_client: u64,
     /// Connections without one, although the client offered one.
     pub held_back_by_server: u64,
-    /// Connections of which the offer or the choice was not seen, or that had no key exchange.
+    /// Connections whose offer or choice was not seen, or that had no key exchange.
     pub unknown: u64,
 }
 
@@ -54,18 +54,18 @@ impl PostQuantum {
 /// What is below a policy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Below {
-    /// What of the connections it is.
+    /// The property of the connections.
     pub aspect: Word<Aspect>,
     /// What was seen: `1.2`, `x25519`, `rsa-1024`, …
     pub value: SmolStr,
-    /// The side without which the policy would be met; null where that cannot be told.
+    /// The side that prevents the policy from being met; null if that cannot be determined.
     #[serde(default)]
     pub held_back_by: Option<Word<Side>>,
     /// How many connections.
     pub connections: u64,
 }
 
-/// What one workload was seen to do, as a client or as the server of a port.
+/// What one workload was seen to use, as a client or as the server of a port.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InventoryItem {
@@ -73,17 +73,17 @@ pub struct InventoryItem {
     pub schema: u32,
     /// The workload.
     pub workload: Peer,
-    /// At which end of the connections it is.
+    /// Its role: client or server.
     pub role: Word<Side>,
-    /// The server's port; null of a client, who talks to many.
+    /// The server's port; null for a client, which connects to many.
     pub port: Option<u16>,
-    /// What carries it.
+    /// The transport protocol.
     pub transport: Word<Transport>,
-    /// Connections that are not exempt, and exempt ones that are TLS.
+    /// Connections that are not exempt, plus exempt ones that use TLS.
     pub connections: u64,
-    /// Those of them that are TLS.
+    /// Those of them that use TLS.
     pub tls_connections: u64,
-    /// Application protocols; `tls`, `quic` and `dtls` where they are encrypted.
+    /// Application protocols; `tls`, `quic` and `dtls` if they are encrypted.
     pub protocols: Tally,
     /// Versions of TLS.
     pub tls_versions: Tally,
@@ -91,25 +91,25 @@ pub struct InventoryItem {
     pub versions_offered: Tally,
     /// Cipher suites.
     pub ciphers: Tally,
-    /// Groups of the key exchange; TLS 1.2 and older are not looked at for it.
+    /// Groups of the key exchange; not determined for TLS 1.2 and earlier.
     pub groups: Tally,
-    /// Groups that clients offered: how many connections offered each.
+    /// Groups that clients offered, with how many connections offered each.
     pub groups_offered: Tally,
-    /// Whether the key exchanges withstand a quantum computer.
+    /// Whether the key exchanges resist a quantum computer.
     pub post_quantum: PostQuantum,
     /// The workload's own identities.
     pub identities: Tally,
-    /// SPIFFE ids among them.
+    /// SPIFFE ids among the identities.
     pub spiffe_ids: Tally,
     /// Key types of its certificates, by connection.
     pub key_types: Tally,
     /// Issuers of its certificates, by connection.
     pub issuers: Tally,
-    /// Days until the first of its certificates expires, negative where one has; null where none was
+    /// Days until the first of its certificates expires, negative if one has; null if none was
     /// visible.
     pub days_left: Option<i64>,
-    /// Connections in which a certificate of its own was, or may have been, shown encrypted
-    /// (TLS 1.3), so that nothing is known of it.
+    /// Connections in which it sent, or may have sent, an encrypted certificate (TLS 1.3), about
+    /// which nothing is known.
     pub certificates_hidden: u64,
     /// What is below the policy.
     pub below: Vec<Below>,
@@ -152,78 +152,78 @@ impl Default for InventoryItem {
     }
 }
 
-/// A certificate that crossed the wire in clear.
+/// A certificate that crossed the wire unencrypted.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CertificateSeen {
     /// Version of the schema.
     pub schema: u32,
-    /// What it says.
+    /// Its contents.
     pub certificate: CertificateInfo,
-    /// Days until it expires, counted from when the answer was made; negative when it has expired.
+    /// Days until it expires, counted from the time of the answer; negative if it has expired.
     pub days_left: i64,
-    /// Connections that showed it.
+    /// Connections in which it was sent.
     pub connections: u64,
-    /// Which workloads showed it, and as what; at most 16 of them.
+    /// The workloads that sent it, with their roles; at most 16.
     pub shown_by: Vec<Shown>,
-    /// Workloads beyond these.
+    /// Number of further workloads.
     pub others: u64,
-    /// When it was last shown.
+    /// When it was last sent.
     pub last_seen: Time,
 }
 
-/// Who showed a certificate.
+/// A workload that sent a certificate.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Shown {
     /// The workload.
     pub workload: Peer,
-    /// At which end of the connection.
+    /// Its role in the connection.
     pub role: Word<Side>,
 }
 
-/// What an inventory cannot say, because it does not cross the wire in clear or was not seen.
+/// What an inventory cannot include, because it is encrypted on the wire or was not seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NotVisible {
     /// TLS 1.3 connections: their certificates are encrypted.
     pub certificates: u64,
-    /// TLS connections of 1.2 and older, whose key exchange's group is not looked at.
+    /// TLS connections of 1.2 and earlier, whose key exchange group is not determined.
     pub groups: u64,
-    /// TLS connections whose hellos were not seen: nothing is known of them but that they are TLS.
+    /// TLS connections whose hellos were not seen: it is only known that they are TLS.
     pub hellos: u64,
-    /// Connections of which nothing can be determined.
+    /// Connections about which nothing can be determined.
     pub unobserved: u64,
 }
 
-/// What the connections of a node, of a cluster or of a capture are made of.
+/// The TLS parameters of the connections of a node, of a cluster or of a capture.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Inventory {
     /// Version of the schema.
     pub schema: u32,
-    /// The node; null where it is of none or of several.
+    /// The node; null if there are several or none.
     #[serde(default)]
     pub node: Option<SmolStr>,
     /// When it was made.
     pub generated: Time,
-    /// Seconds for which a closed connection counts; 0 of a capture.
+    /// Seconds for which a closed connection counts; 0 for a capture.
     #[serde(default)]
     pub window_seconds: u64,
-    /// Which nodes answered, where all were asked; null where one was.
+    /// Which nodes answered, if all were queried; null for a single node.
     #[serde(default)]
     pub nodes: Option<Nodes>,
-    /// How much could be seen; null of a capture.
+    /// How much could be seen; null for a capture.
     #[serde(default)]
     pub watched: Option<Watched>,
-    /// How far back it goes; null of a capture, which is all there.
+    /// How far back it reaches; null for a capture, which is complete.
     #[serde(default)]
     pub history: Option<History>,
-    /// The policy that it was held against; null where none was.
+    /// The policy that it was compared with; null if none was.
     #[serde(default)]
     pub policy: Option<SmolStr>,
-    /// Connections that it is made of, each counted once.
+    /// Connections that it covers, each counted once.
     #[serde(default)]
     pub connections: u64,
-    /// Those of them that are TLS.
+    /// Those of them that use TLS.
     #[serde(default)]
     pub tls_connections: u64,
     /// Exempt connections without TLS, which are left out.
@@ -232,16 +232,16 @@ pub struct Inventory {
     /// Connections with something below the policy.
     #[serde(default)]
     pub below: u64,
-    /// Connections that the policy cannot judge in full, and of which nothing is known to be below it.
+    /// Connections that the policy cannot judge in full, and that are not known to be below it.
     #[serde(default)]
     pub not_judged: u64,
-    /// Whether the key exchanges withstand a quantum computer.
+    /// Whether the key exchanges resist a quantum computer.
     #[serde(default)]
     pub post_quantum: PostQuantum,
-    /// What cannot be said.
+    /// What is not visible.
     #[serde(default)]
     pub not_visible: NotVisible,
-    /// The certificates that were seen, the first to expire first.
+    /// The certificates that were seen, by expiry date.
     #[serde(default)]
     pub certificates: Vec<CertificateSeen>,
     /// The workloads, each as a client and as the server of each port.
@@ -251,10 +251,10 @@ pub struct Inventory {
 /// The certificates alone.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateList {
-    /// The certificates, the first to expire first.
+    /// The certificates, by expiry date.
     #[serde(flatten)]
     pub list: List<CertificateSeen>,
-    /// What cannot be said: of TLS 1.3, no certificate is visible.
+    /// What is not visible: with TLS 1.3, no certificate is.
     #[serde(default)]
     pub not_visible: NotVisible,
 }

@@ -1,9 +1,9 @@
-//! The edges of several nodes as one list: a connection that its client's node and its server's node
-//! both saw is one, known by its initial sequence numbers.
+//! Joins the edges of several nodes into one list: a connection that both its client's node and its
+//! server's node saw is counted once. It is identified by its initial sequence numbers.
 //!
-//! The server's node is believed for how many there are, as it sees every client; the client's for
-//! who the client is, as addresses are translated on the way. What only one of them saw stays, and
-//! its `reporter` says who.
+//! The number of connections comes from the server's node, because it sees every client. The
+//! client's name comes from the client's node, because addresses are translated on the way. What
+//! only one of them saw is kept, and its `reporter` says which.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use super::{
     Verdict, Watched, Word, severity,
 };
 
-/// Connections by what they are: exempt or not, and as what.
+/// Connections by verdict, or by class if they are exempt.
 type Counts = BTreeMap<(bool, SmolStr), u64>;
 
-/// What nodes have counted of an edge at one of its ends, while it is joined.
+/// What nodes have counted for an edge at one of its ends, during the join.
 struct Part {
     edge: EdgeRecord,
     /// Its connections with an id within the sample.
@@ -31,7 +31,7 @@ struct Part {
 struct Seen {
     id: u64,
     part: u32,
-    /// What it is, in `whats`.
+    /// Its verdict or class, as an index into `whats`.
     what: u32,
 }
 
@@ -40,21 +40,22 @@ struct Seen {
 struct Common {
     client: Counts,
     server: Counts,
-    /// Both are sure, and not of the same.
+    /// Both nodes are certain, but disagree.
     disagreements: BTreeMap<SmolStr, u64>,
-    /// The worst that the client's node is sure of where the server's is sure of something else.
+    /// The worst verdict that the client's node is certain of, where the server's is certain of
+    /// another.
     worst: Option<Mark>,
 }
 
-/// Joins the answers of nodes; `nodes` says who gave one.
+/// Joins the answers of nodes; `nodes` says which nodes answered.
 pub fn join(answers: impl IntoIterator<Item = NodeEdges>, nodes: Nodes) -> EdgeList {
     let mut joiner = Joiner::default();
     answers.into_iter().for_each(|answer| joiner.add(answer));
     joiner.finish(nodes)
 }
 
-/// Joins answers one by one. An edge that many nodes have is kept once for each of its ends, so that the
-/// room it takes does not grow with the number of nodes.
+/// Joins answers one by one. An edge that many nodes report is kept once per end, so that the
+/// memory does not grow with the number of nodes.
 #[derive(Default)]
 pub struct Joiner {
     around: Around,
@@ -62,14 +63,14 @@ pub struct Joiner {
     places: HashMap<(EdgeKey, Option<Word<Reporter>>), u32>,
     whats: Vec<(bool, SmolStr)>,
     numbers: HashMap<(bool, SmolStr), u32>,
-    /// What clients' nodes saw, and what servers' nodes did.
+    /// What clients' nodes saw, and what servers' nodes saw.
     seen: [Vec<Seen>; 2],
-    /// A sample is the same one everywhere below the smallest bound.
+    /// Below the smallest bound, the sample is the same on every node.
     bound: Option<u64>,
 }
 
 impl Joiner {
-    /// Takes in the answer of a node.
+    /// Adds the answer of a node.
     pub fn add(&mut self, answer: NodeEdges) {
         self.around.add(&answer.edges);
         let Identities { below, items } = answer.identities;
@@ -91,7 +92,7 @@ impl Joiner {
         }
     }
 
-    /// Where an edge is, which takes in what is added.
+    /// The index of the edge to which further counts are added.
     fn part(&mut self, edge: EdgeRecord) -> u32 {
         let next = self.parts.len() as u32;
         let place = (edge.key(), edge.reporter.clone());
@@ -113,7 +114,7 @@ impl Joiner {
         })
     }
 
-    /// The list of all; `nodes` says who gave an answer.
+    /// The complete list; `nodes` says which nodes answered.
     pub fn finish(mut self, nodes: Nodes) -> EdgeList {
         self.places = HashMap::new();
         for seen in &mut self.seen {
@@ -154,7 +155,7 @@ impl Joiner {
     }
 }
 
-/// What is around the list.
+/// The envelope of the list.
 #[derive(Default)]
 struct Around {
     generated: Option<Time>,
@@ -196,7 +197,7 @@ impl Common {
     }
 }
 
-/// It was seen what it is: neither nothing nor too little was.
+/// Whether the verdict is based on what was seen: neither nothing nor too little.
 fn is_sure((exempt, what): &(bool, SmolStr)) -> bool {
     let verdict = Word::<Verdict>::from(what.as_str()).known();
     !exempt
@@ -206,8 +207,9 @@ fn is_sure((exempt, what): &(bool, SmolStr)) -> bool {
         )
 }
 
-/// Counts what both have once: the client's edge gives it up. Where the server's node took the client
-/// for somebody else, that is an edge of its own, between who each end says it is.
+/// Counts connections that both have only once: they are removed from the client's edge. If the
+/// server's node took the client for another workload, they become an edge of their own, with each
+/// end named by its own node.
 fn settle(
     client: &mut Part,
     server: &mut Part,
@@ -218,7 +220,7 @@ fn settle(
     let of_server = server.scaled(&common.server, sampled);
     let mut moved = (client.edge.key().src != server.edge.key().src).then(|| {
         let mut edge = server.edge.clone();
-        // Of the client, what the server's node could not know.
+        // Information about the client that the server's node could not have.
         edge.src = client.edge.src.clone();
         edge.client_identities = client.edge.client_identities.clone();
         keep(&mut edge, &of_server);
@@ -257,22 +259,23 @@ impl Part {
         self.edge.reporter == Some(Reporter::Source.into())
     }
 
-    /// How many connections a part of the sample stands for.
+    /// How many connections a part of the sample represents.
     fn scaled(&self, some: &Counts, sampled: bool) -> Counts {
         if !sampled {
             return some.clone();
         }
         let scale = |(what, n): (&(bool, SmolStr), &u64)| {
             let of = self.known.get(what).copied().unwrap_or(*n).max(1);
-            // Rounded down: what is given up is not told any more.
+            // Rounded down: connections that are removed here are no longer reported.
             (what.clone(), count(&self.edge, what) * n / of)
         };
         some.iter().map(scale).collect()
     }
 }
 
-/// Connections whose start neither node saw have no id. Where both have as many between the same
-/// workloads, and the server's node says nothing better of them, they are taken for the same.
+/// Connections whose start neither node saw have no id. If both nodes have equally many between the
+/// same workloads, and the server's node reports nothing better about them, they are taken for the
+/// same.
 fn drop_what_was_never_identified(parts: &mut [Part]) {
     let ends = |edge: &EdgeRecord| {
         let key = edge.key();
@@ -325,7 +328,7 @@ fn count(edge: &EdgeRecord, (exempt, what): &(bool, SmolStr)) -> u64 {
     n.copied().unwrap_or(0)
 }
 
-/// Leaves an edge with these connections alone.
+/// Reduces an edge to these connections.
 fn keep(edge: &mut EdgeRecord, some: &Counts) {
     let rest = edge
         .verdict_counts
@@ -345,7 +348,7 @@ fn keep(edge: &mut EdgeRecord, some: &Counts) {
     remove(edge, &rest);
 }
 
-/// Takes connections out of an edge. Its bounded sets stay: they are of all of them.
+/// Removes connections from an edge. Its bounded sets remain unchanged: they cover all connections.
 fn remove(edge: &mut EdgeRecord, some: &Counts) {
     let before = edge.connections;
     for ((exempt, what), n) in some {
@@ -370,7 +373,8 @@ fn remove(edge: &mut EdgeRecord, some: &Counts) {
         partial,
         unobserved,
     } = edge.coverage;
-    // What was seen whole goes first: what is left is not made to look better than it is.
+    // Completely seen connections are removed first, so that the rest is not made to look better
+    // than it is.
     let whole = complete.min(before - edge.connections);
     let left = before - edge.connections - whole;
     let part = partial.min(left);
@@ -406,7 +410,8 @@ fn remove(edge: &mut EdgeRecord, some: &Counts) {
     }
 }
 
-/// Takes from the most frequent causes until there are `n`; the one that names the edge goes last.
+/// Removes from the most frequent causes until there are `n`; the one that determines the edge's
+/// verdict goes last.
 fn causes(counts: &mut BTreeMap<Word<Cause>, u64>, n: u64, last: Option<&Word<Cause>>) {
     let mut over = counts.values().sum::<u64>().saturating_sub(n);
     while over > 0 {
@@ -421,7 +426,7 @@ fn causes(counts: &mut BTreeMap<Word<Cause>, u64>, n: u64, last: Option<&Word<Ca
     }
 }
 
-/// Takes at most `n`; how many that were.
+/// Removes at most `n`; returns how many were removed.
 fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: &K, n: u64) -> u64 {
     let Some(count) = counts.get_mut(key) else {
         return 0;
@@ -434,7 +439,7 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u64>, key: &K, n: u64) -> u64 {
     taken
 }
 
-/// Two different ones of many.
+/// Two different elements of many.
 fn two(parts: &mut [Part], a: usize, b: usize) -> (&mut Part, &mut Part) {
     if a < b {
         let (left, right) = parts.split_at_mut(b);

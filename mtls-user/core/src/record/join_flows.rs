@@ -1,5 +1,5 @@
-//! The connections of several nodes as one list: one that its client's node and its server's node both
-//! saw is there once, known by its initial sequence numbers.
+//! Joins the connections of several nodes into one list: one that both its client's node and its
+//! server's node saw appears once. It is identified by its initial sequence numbers.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::{
     Watched, Word,
 };
 
-/// Joins the answers of nodes; `nodes` says who gave one.
+/// Joins the answers of nodes; `nodes` says which nodes answered.
 pub fn join_flows(answers: Vec<FlowList>, nodes: Nodes) -> FlowList {
     let mut list = envelope(&answers, nodes);
     let all: usize = answers.iter().map(|answer| answer.items.len()).sum();
@@ -44,8 +44,8 @@ pub fn join_flows(answers: Vec<FlowList>, nodes: Nodes) -> FlowList {
     list
 }
 
-/// What makes two reports those of one connection: its identity, or both addresses where its start was not
-/// seen.
+/// What identifies two reports as those of one connection: its identity, or both addresses if its
+/// start was not seen.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     Id(SmolStr),
@@ -61,7 +61,8 @@ fn key(flow: &FlowRecord) -> Option<Key> {
     flow.id.clone().map(Key::Id).or_else(ends)
 }
 
-/// They are of the two ends of a connection: one of the client's node, the other of the server's.
+/// Whether they are from the two ends of a connection: one from the client's node, the other from
+/// the server's.
 fn ends(a: &FlowRecord, b: &FlowRecord) -> bool {
     let reporters = [&a.reporter, &b.reporter].map(|word| word.as_ref()?.known());
     matches!(
@@ -71,12 +72,12 @@ fn ends(a: &FlowRecord, b: &FlowRecord) -> bool {
     ) && a.node != b.node
 }
 
-/// Both are sure, and not of the same.
+/// Whether both are certain but disagree.
 fn disagree(a: &FlowRecord, b: &FlowRecord) -> bool {
     a.verdict != b.verdict && is_sure(a) && is_sure(b)
 }
 
-/// It was seen what it is: neither nothing nor too little was.
+/// Whether the verdict is based on what was seen: neither nothing nor too little.
 fn is_sure(flow: &FlowRecord) -> bool {
     let sure = [
         Verdict::Mtls,
@@ -95,8 +96,8 @@ fn differs(flow: &FlowRecord) -> String {
     )
 }
 
-/// Two records of a connection as one: of the server's node, unless only the client's is sure. Each end is
-/// named by its own node, which sees it before its address is translated.
+/// Merges two records of a connection: that of the server's node is used, unless only the client's
+/// is certain. Each end is named by its own node, which sees it before its address is translated.
 fn one(a: FlowRecord, b: FlowRecord) -> FlowRecord {
     let (client, server) = if a.reporter == Some(Reporter::Source.into()) {
         (a, b)
@@ -123,7 +124,7 @@ fn one(a: FlowRecord, b: FlowRecord) -> FlowRecord {
     }
 }
 
-/// What is around the list.
+/// The envelope of the list.
 fn envelope(answers: &[FlowList], nodes: Nodes) -> FlowList {
     let watched = answers.iter().filter_map(|one| one.watched);
     let histories: Option<Vec<History>> = answers.iter().map(|one| one.history).collect();
@@ -145,7 +146,7 @@ fn envelope(answers: &[FlowList], nodes: Nodes) -> FlowList {
         history: histories.map(|all| History {
             capacity: all.iter().map(|one| one.capacity).sum(),
             forgotten: all.iter().map(|one| one.forgotten).sum(),
-            // All are there only since every node has all.
+            // Everything is included only as far back as every node reaches.
             since: all
                 .iter()
                 .map(|one| one.since)
@@ -266,7 +267,7 @@ mod tests {
         let two = [Reporter::Source, Reporter::Destination];
         assert_eq!(flows(Some("1"), two), 1);
         assert_eq!(flows(None, two), 2);
-        // Where its start was not seen, by its addresses.
+        // By its addresses, if its start was not seen.
         let at = |port: u16| Peer {
             ip: Some("10.0.0.1".parse().unwrap()),
             port: Some(port),

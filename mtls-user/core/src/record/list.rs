@@ -1,4 +1,4 @@
-//! What stands around a list.
+//! The envelopes of lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,22 +8,22 @@ use smol_str::SmolStr;
 
 use super::{EdgeRecord, FlowRecord, SCHEMA, Time};
 
-/// A list, who made it and when.
+/// A list, with its node and time.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct List<T> {
     /// Version of the schema.
     pub schema: u32,
-    /// The node that it is of; null where it is of none, as of a capture.
+    /// The node that it comes from; null if none, as for a capture.
     #[serde(default)]
     pub node: Option<SmolStr>,
     /// When it was made.
     pub generated: Time,
-    /// What it holds.
+    /// The elements.
     pub items: Vec<T>,
 }
 
 impl<T> List<T> {
-    /// A list made now.
+    /// A list created now.
     pub fn new(node: Option<SmolStr>, generated: Time, items: Vec<T>) -> Self {
         Self {
             schema: SCHEMA,
@@ -40,46 +40,46 @@ pub struct CaptureList {
     /// The flows.
     #[serde(flatten)]
     pub list: List<FlowRecord>,
-    /// What of the captures was not looked at.
+    /// What was not inspected of the captures.
     #[serde(default)]
     pub not_looked_at: NotLookedAt,
 }
 
-/// Packets of captures that belong to no flow that is reported.
+/// Packets of captures that do not belong to any reported flow.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NotLookedAt {
-    /// All packets, those of the flows too.
+    /// All packets, including those of the flows.
     pub packets: u64,
-    /// Packets that were not looked at, by kind (`not_ip`, `icmp`, `sctp`, `other_ip`, `encrypted`,
+    /// Packets that were not inspected, by kind (`not_ip`, `icmp`, `sctp`, `other_ip`, `encrypted`,
     /// `tunnel`, `fragments`, `short`, `malformed`, `link_type`).
     pub skipped: BTreeMap<SmolStr, u64>,
-    /// Segments that their receiver drops for a wrong checksum.
+    /// Segments that their receiver drops because of a wrong checksum.
     pub wrong_checksum: u64,
-    /// Link types that are not understood.
+    /// Link types that are not supported.
     pub link_types: BTreeSet<u16>,
     /// Files that could not be read, or not to their end.
     pub unreadable: Vec<String>,
 }
 
-/// How much of a node's traffic can be seen at all.
+/// How much of a node's traffic can be seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Watched {
     /// Interfaces that are watched.
     pub interfaces: u64,
-    /// Interfaces that should be and cannot.
+    /// Interfaces that should be watched but cannot be.
     pub interfaces_failed: u64,
-    /// Samples that were lost within the window, whatever the reason; null where that is not known.
+    /// Samples that were lost within the window, whatever the reason; null if that is not known.
     pub samples_lost: Option<u64>,
-    /// Pods of the node, where a source knows them all.
+    /// Pods of the node, if a source knows all of them.
     pub pods: Option<u64>,
-    /// Pods of the node with an interface that is watched.
+    /// Pods of the node whose interface is watched.
     pub pods_watched: Option<u64>,
 }
 
 impl Watched {
-    /// Of several nodes together; null where one of them does not know.
+    /// For several nodes together; null if one of them does not know.
     pub fn sum(all: &(impl Iterator<Item = Self> + Clone)) -> Self {
         let sum = |part: fn(&Self) -> Option<u64>| {
             all.clone().try_fold(0, |sum, one| Some(sum + part(&one)?))
@@ -100,24 +100,24 @@ impl Watched {
 pub struct SilentNode {
     /// Its name.
     pub node: SmolStr,
-    /// Why it did not.
+    /// Why it did not answer.
     pub reason: String,
 }
 
-/// Which nodes answered a question to all of them.
+/// Which nodes answered a query to all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Nodes {
-    /// How many did.
+    /// How many answered.
     pub answered: u64,
-    /// Those that did not, by name.
+    /// Those that did not answer, by name.
     pub silent: Vec<SilentNode>,
-    /// Nodes that have no daemon at all, which are not known by name.
+    /// Number of nodes without a daemon, whose names are not known.
     pub missing: u64,
 }
 
 impl Nodes {
-    /// Whether every node did.
+    /// Whether every node answered.
     pub fn all(&self) -> bool {
         self.silent.is_empty() && self.missing == 0
     }
@@ -136,7 +136,7 @@ pub struct EdgeList {
     /// Seconds for which a closed connection counts.
     #[serde(default)]
     pub window_seconds: u64,
-    /// Which nodes answered, where all were asked; null where one was.
+    /// Which nodes answered, if all were queried; null for a single node.
     #[serde(default)]
     pub nodes: Option<Nodes>,
     /// How much could be seen.
@@ -150,11 +150,11 @@ pub struct EdgeList {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct History {
-    /// Connections of the window that the node remembers at most.
+    /// The most connections of the window that the node remembers.
     pub capacity: u64,
-    /// Connections of the window that were forgotten for want of room, the oldest first.
+    /// Connections of the window that were dropped for lack of space, oldest first.
     pub forgotten: u64,
-    /// Since when every connection that ended is there; null where nothing is remembered.
+    /// From this time on, every ended connection is included; null if nothing is remembered.
     pub since: Option<Time>,
 }
 
@@ -163,21 +163,21 @@ pub struct History {
 pub struct FlowList {
     /// Version of the schema.
     pub schema: u32,
-    /// The node; null where it is of none, as of a capture.
+    /// The node; null if none, as for a capture.
     #[serde(default)]
     pub node: Option<SmolStr>,
     /// When it was made.
     pub generated: Time,
-    /// Seconds for which a closed connection counts; 0 of a capture.
+    /// Seconds for which a closed connection counts; 0 for a capture.
     #[serde(default)]
     pub window_seconds: u64,
-    /// Which nodes answered, where all were asked; null where one was.
+    /// Which nodes answered, if all were queried; null for a single node.
     #[serde(default)]
     pub nodes: Option<Nodes>,
-    /// How much could be seen; null of a capture.
+    /// How much could be seen; null for a capture.
     #[serde(default)]
     pub watched: Option<Watched>,
-    /// How far back it goes; null of a capture, which is all there.
+    /// How far back it reaches; null for a capture, which is complete.
     #[serde(default)]
     pub history: Option<History>,
     /// The connections, the latest last.

@@ -1,9 +1,9 @@
-//! The record: everything that a program reads of `mtls`, typed once.
+//! The record: all machine-readable output of `mtls`, typed once.
 //!
-//! These types are the JSON of `mtls classify`, of the daemon's socket and of every verb alike
-//! ([`SCHEMA`]; `docs/schema.md` explains them, `docs/schema.json` is generated from them). What the
-//! rest of the program writes are the vocabularies' enums; what it reads are [`Word`]s of them, so
-//! that an old client reads a new daemon.
+//! These types are the JSON of `mtls classify`, of the daemon's socket and of every verb
+//! ([`SCHEMA`]; `docs/schema.md` explains them, `docs/schema.json` is generated from them). The
+//! program writes the vocabularies' enums and reads [`Word`]s of them, so that an old client can
+//! read a new daemon.
 
 mod cause;
 mod change;
@@ -58,5 +58,5 @@ pub use words::{
     Reporter, Side, Transport, Unmet, Unseen, Validity, Verdict,
 };
 
-/// Version of the JSON schema; goes up when a field changes its meaning or goes away.
+/// Version of the JSON schema; incremented when a field changes its meaning or is removed.
 pub const SCHEMA: u32 = 2;

@@ -1,4 +1,4 @@
-//! Text that is empty where there is none: null in JSON, never `""`.
+//! Text that may be absent: null in JSON, never `""`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;

@@ -1,4 +1,4 @@
-//! An end of a flow or of an edge: who it is, and at which address.
+//! An end of a flow or of an edge: its name and its address.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use super::{Kind, Word};
 
-/// Who an address belongs to.
+/// The owner of an address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Workload {
     /// What the table shows: the workload's name (`web` for the pods of Deployment `web`), or the
@@ -17,47 +17,47 @@ pub struct Workload {
     pub name: SmolStr,
     /// Kubernetes namespace; empty where there is none.
     pub namespace: SmolStr,
-    /// What it is.
+    /// Its kind.
     pub kind: Word<Kind>,
-    /// The pod's own name, where it is a pod.
+    /// The pod's own name, if it is a pod.
     pub pod: Option<SmolStr>,
-    /// The pod's service account, where it is known.
+    /// The pod's service account, if known.
     pub service_account: Option<SmolStr>,
-    /// Seconds since the source of this name was last known to be right, when it is out of reach.
+    /// Seconds since the source of this name last answered, if it cannot be reached.
     pub stale: Option<u64>,
 }
 
 /// One end of a flow or of an edge; in JSON one flat object, the same for both.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Peer {
-    /// Its address; of an edge only where that is all that is known of the end.
+    /// Its address; for an edge, only if nothing else is known about the end.
     pub ip: Option<IpAddr>,
-    /// Its port; of an edge's client there are many.
+    /// Its port; none for an edge's client, which uses many.
     pub port: Option<u16>,
-    /// Who that is, where the daemon has looked.
+    /// Its owner, if the daemon has looked it up.
     pub workload: Option<Workload>,
 }
 
-/// A [`Peer`] as JSON has it: every field is there, and what is not known is null.
+/// A [`Peer`] in JSON: every field is present, and unknown values are null.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename = "Peer", default)]
 struct Flat<'a> {
-    /// The address; of an edge only where that is all that is known of the end.
+    /// The address; for an edge, only if nothing else is known about the end.
     ip: Option<IpAddr>,
-    /// The port; of an edge's client there are many, so it is null.
+    /// The port; null for an edge's client, which uses many.
     port: Option<u16>,
     /// The workload's name (`web` for the pods of Deployment `web`), or the pod's, the service's,
     /// the node's, or the address; null in what `mtls classify` prints.
     name: Option<Cow<'a, str>>,
     /// The Kubernetes namespace.
     namespace: Option<Cow<'a, str>>,
-    /// What it is.
+    /// Its kind.
     kind: Option<Word<Kind>>,
-    /// The pod's own name, where it is a pod.
+    /// The pod's own name, if it is a pod.
     pod: Option<Cow<'a, str>>,
-    /// The pod's service account, where it is known.
+    /// The pod's service account, if known.
     service_account: Option<Cow<'a, str>>,
-    /// Seconds since the source of the name was last reachable; null while it is.
+    /// Seconds since the source of the name was last reachable; null while it is reachable.
     stale_seconds: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ impl Serialize for Peer {
     }
 }
 
-/// An empty name is none.
+/// An empty name counts as none.
 fn present(name: &SmolStr) -> Option<Cow<'_, str>> {
     (!name.is_empty()).then(|| Cow::Borrowed(name.as_str()))
 }
@@ -113,7 +113,7 @@ impl JsonSchema for Peer {
 }
 
 impl Peer {
-    /// The name of whoever it is, or the address.
+    /// The owner's name, or the address.
     pub fn name(&self) -> Cow<'_, str> {
         match (&self.workload, self.ip) {
             (Some(workload), _) if !workload.name.is_empty() => Cow::Borrowed(&workload.name),
@@ -122,13 +122,13 @@ impl Peer {
         }
     }
 
-    /// Its Kubernetes namespace, where it has one.
+    /// Its Kubernetes namespace, if it has one.
     pub fn namespace(&self) -> Option<&str> {
         let namespace = &self.workload.as_ref()?.namespace;
         (!namespace.is_empty()).then_some(namespace.as_str())
     }
 
-    /// What it is, where the daemon has looked and this version knows the kind.
+    /// Its kind, if the daemon has looked it up and this version knows the kind.
     pub fn kind(&self) -> Option<Kind> {
         self.workload.as_ref()?.kind.known()
     }

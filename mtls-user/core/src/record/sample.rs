@@ -1,6 +1,7 @@
-//! What `mtls record` is sent: copies of the samples of connections, with what is said of these.
+//! What `mtls record` receives: copies of the samples of connections, and what is reported about
+//! these.
 //!
-//! It is between a daemon and this program alone, and in no schema.
+//! Used only between a daemon and this program, and not part of any schema.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::{FlowRecord, Time, Transport};
 pub struct Sample {
     /// When it was seen.
     pub time: Time,
-    /// The interface it was seen on (its index); 0 where there is none, as in a capture.
+    /// The interface where it was seen (its index); 0 if none, as in a capture.
     pub link: u32,
     /// Whether it is a datagram.
     pub udp: bool,
@@ -22,23 +23,23 @@ pub struct Sample {
     pub src: SocketAddr,
     /// The receiver.
     pub dst: SocketAddr,
-    /// Sequence number of the first byte; 0 of a datagram.
+    /// Sequence number of the first byte; 0 for a datagram.
     pub seq: u32,
-    /// Acknowledgement number; 0 of a datagram.
+    /// Acknowledgement number; 0 for a datagram.
     pub ack: u32,
     /// TCP's control bits.
     pub flags: u8,
-    /// Its checksum is wrong, as far as that was looked at.
+    /// Whether its checksum is wrong, as far as that was checked.
     pub damaged: bool,
     /// Bytes of payload that were on the wire.
     pub len: u32,
-    /// The captured ones, a prefix of those; hexadecimal digits in JSON.
+    /// The captured bytes, a prefix of those; hexadecimal digits in JSON.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub payload: Vec<u8>,
 }
 
 impl Sample {
-    /// What carries it.
+    /// The transport protocol.
     pub fn transport(&self) -> Transport {
         if self.udp {
             Transport::Udp
@@ -48,15 +49,15 @@ impl Sample {
     }
 }
 
-/// A line of what a daemon sends to whoever records.
+/// A line that a daemon sends to a recording client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recorded {
     /// A sample.
     Sample(Arc<Sample>),
-    /// What became of a connection, some of whose samples came before.
+    /// The outcome of a connection, some of whose samples came before.
     Flow(Arc<FlowRecord>),
-    /// So many lines were missed, as they were not read in time.
+    /// This many lines were missed, because they were not read in time.
     Missed(u64),
 }
 

@@ -1,4 +1,4 @@
-//! What `mtls status` and `mtls doctor` are given.
+//! The output of `mtls status` and `mtls doctor`.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,11 @@ pub struct Status {
     pub generated: Time,
     /// Version of the daemon.
     pub version: SmolStr,
-    /// Its process.
+    /// Its process id.
     pub pid: u32,
     /// For how long it has run.
     pub uptime_seconds: u64,
-    /// Where it answers.
+    /// The path of its socket.
     pub socket: String,
     /// Seconds for which a closed connection stays listed.
     pub window_seconds: u64,
@@ -76,17 +76,18 @@ impl Default for Status {
 pub struct KernelStatus {
     /// Interfaces that are watched.
     pub interfaces: Vec<Interface>,
-    /// Interfaces that should be and cannot, and are tried again.
+    /// Interfaces that should be watched but could not be attached to; this is retried.
     pub not_attached: Vec<NotAttached>,
-    /// Interfaces that look like a pod's and lead to the network; they are not watched.
+    /// Interfaces that look like a pod's but lead to the network; they are not watched.
     pub uplinks: Vec<Uplink>,
-    /// Interfaces that are waiting for their turn.
+    /// Interfaces that are waiting to be attached.
     pub waiting: u64,
-    /// From the making of an interface, as the kernel stamped it, to the programs on it.
+    /// Time from the creation of an interface, as recorded by the kernel, to the programs being
+    /// attached.
     pub attach: LatencySummary,
-    /// Segments by what became of them.
+    /// Segments by outcome.
     pub counters: BTreeMap<SmolStr, u64>,
-    /// Each program's runs and their time, while they were measured.
+    /// Each program's runs and their duration, while they were measured.
     pub programs: Vec<ProgramStats>,
 }
 
@@ -96,22 +97,23 @@ pub struct KernelStatus {
 pub struct Interface {
     /// Its index.
     pub ifindex: u32,
-    /// Its name when it was attached to.
+    /// Its name when it was attached.
     pub name: SmolStr,
-    /// How: `tcx` or `clsact`.
+    /// How it was attached: `tcx` or `clsact`.
     pub mode: SmolStr,
     /// Since when.
     pub since: Option<Time>,
-    /// Programs of others that run ahead of ours, and may end a packet's way before we see it.
+    /// Other programs that run before ours, and may drop or redirect a packet before we see it.
     pub behind: Vec<String>,
     /// Samples lost on it since it was attached to, by reason.
     pub lost: BTreeMap<Word<Loss>, u64>,
-    /// SYN, FIN and RST segments of its pod that no receiver takes: another interface's connection, an
-    /// unexpected sequence number, or a wrong checksum. Many are a sign of forged packets.
+    /// SYN, FIN and RST segments from its pod that no receiver accepts: another interface's
+    /// connection, an unexpected sequence number, or a wrong checksum. Many of them suggest forged
+    /// packets.
     pub ignored: u64,
 }
 
-/// An interface that should be watched and cannot.
+/// An interface that should be watched but could not be attached to.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NotAttached {
@@ -119,21 +121,21 @@ pub struct NotAttached {
     pub name: String,
     /// Its index.
     pub ifindex: u32,
-    /// Why not, beginning with the error's name where there is one.
+    /// The error, beginning with its name if there is one.
     pub reason: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
-/// How much of the node's pods is watched.
+/// How many of the node's pods are watched.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PodCoverage {
-    /// Pods with an interface on this node, as far as a source knows of them.
+    /// Pods with an interface on this node, as far as a source knows them.
     pub pods: u64,
     /// Of those: pods whose interface is watched.
     pub watched: u64,
-    /// Of those: the others, at most 100 of them, and why.
+    /// Of those: the others, at most 100 of them, with reasons.
     pub unwatched: Vec<UnwatchedPod>,
     /// Of those by namespace, at most 1,000 namespaces.
     pub namespaces: Vec<NamespaceCoverage>,
@@ -193,7 +195,7 @@ pub struct UnwatchedPod {
     pub reason: String,
 }
 
-/// An interface that leads to the network although it is a veth, and is not watched.
+/// A veth that leads to the network, and is therefore not watched.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Uplink {
@@ -201,7 +203,7 @@ pub struct Uplink {
     pub ifindex: u32,
     /// Its name.
     pub name: String,
-    /// How it is known.
+    /// How it was recognised.
     pub reason: String,
 }
 
@@ -209,9 +211,9 @@ pub struct Uplink {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EngineStats {
-    /// The longest time in microseconds that it spent on anything before it could read again.
+    /// The longest time in microseconds during which it was busy with other work.
     pub longest_pause_us: u64,
-    /// Events of the kernel program that it could make nothing of.
+    /// Events of the kernel program that could not be decoded.
     pub malformed: u64,
     /// The ring buffer that it reads them from.
     pub ring: RingStats,
@@ -223,18 +225,18 @@ pub struct EngineStats {
 pub struct RingStats {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Bytes that wait to be read.
+    /// Bytes waiting to be read.
     pub waiting: u64,
-    /// The most that ever waited when it was about to be read.
+    /// The most bytes that ever waited at the start of a read.
     pub peak: u64,
 }
 
 /// Percentiles over the latest 1,024 attachments, in microseconds from the interface's creation, or
-/// from the daemon's start where that was later.
+/// from the daemon's start if that was later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LatencySummary {
-    /// How many there ever were.
+    /// Number of attachments ever made.
     pub count: u64,
     /// Median.
     pub p50_us: u64,
@@ -244,21 +246,21 @@ pub struct LatencySummary {
     pub max_us: u64,
 }
 
-/// What running one kernel program has cost.
+/// The cost of running one kernel program.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProgramStats {
     /// Its name.
     pub name: String,
-    /// The kernel's number for it.
+    /// The kernel's ID of the program.
     pub id: u32,
-    /// Times it ran since measuring began.
+    /// Number of runs since measuring began.
     pub run_count: u64,
-    /// Nanoseconds that took.
+    /// Total duration in nanoseconds.
     pub run_time_ns: u64,
-    /// Its length, once translated by the kernel.
+    /// Its length after translation by the kernel.
     pub instructions: u32,
-    /// Instructions that the verifier walked through; Linux 5.16 and later.
+    /// Instructions that the verifier processed; Linux 5.16 and later.
     pub verified_instructions: Option<u32>,
 }
 
@@ -266,27 +268,27 @@ pub struct ProgramStats {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FlowStats {
-    /// Connections in the table, ended ones that linger included.
+    /// Connections in the table, including recently ended ones.
     pub tracked: usize,
-    /// Connections ever opened.
+    /// All connections seen.
     pub seen: u64,
-    /// … that were given a verdict from evidence.
+    /// … with a verdict based on evidence.
     pub classified: u64,
-    /// … that ended without one.
+    /// … that ended without such a verdict.
     pub undecided: u64,
-    /// … that were two halves, merged across an address translation.
+    /// … that were merged from two halves seen before and after an address translation.
     pub joined: u64,
-    /// … that were forgotten because the table was full.
+    /// … that were evicted because the table was full.
     pub evicted: u64,
-    /// … that went on although they had ended.
+    /// … that continued after they appeared to have ended.
     pub reopened: u64,
-    /// Resets that their receiver cannot have taken: at another sequence number than the expected.
+    /// RSTs that their receiver cannot have accepted: not at the expected sequence number.
     pub resets_ignored: u64,
-    /// Segments that came out of another interface than their sender's, or were for it.
+    /// Segments that left another interface than their sender's, or were on their way to it.
     pub spoofed: u64,
-    /// Segments with a wrong checksum, which no receiver takes.
+    /// Segments with a wrong checksum, which no receiver accepts.
     pub damaged: u64,
-    /// Segments that belong to no known connection and open none.
+    /// Segments that belong to no known connection and do not open one.
     pub stray: u64,
 }
 
@@ -298,21 +300,21 @@ pub struct EdgeStats {
     pub edges: usize,
     /// Open connections counted in them.
     pub open_connections: usize,
-    /// Edges forgotten because the table was full.
+    /// Edges evicted because the table was full.
     pub evicted: u64,
 }
 
-/// How a source of names is.
+/// The state of a source of names.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SourceHealth {
     /// `netns`, `file`, …
     pub name: String,
-    /// Entries that hold now.
+    /// Current entries.
     pub entries: usize,
-    /// The last good answer; null before the first.
+    /// Time of the last good answer; null before the first.
     pub updated: Option<Time>,
-    /// What went wrong since; the entries are as they were then.
+    /// The error since then; the entries are those of the last good answer.
     pub error: Option<String>,
 }
 
@@ -328,14 +330,14 @@ pub struct Declared {
     pub port: Option<u16>,
     /// Why.
     pub reason: SmolStr,
-    /// When it ends; null for never.
+    /// When it expires; null for never.
     pub until: Option<Time>,
-    /// It is past its date, and exempts nothing any more.
+    /// Whether it has expired, so that it no longer exempts anything.
     pub expired: bool,
 }
 
 vocabulary! {
-    /// How a check of `mtls doctor` ended.
+    /// The result of a check of `mtls doctor`.
     CheckState or Ok {
         /// As it should be.
         Ok = "ok",
@@ -346,13 +348,13 @@ vocabulary! {
     }
 }
 
-/// One thing that `mtls doctor` has looked at.
+/// One check of `mtls doctor`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Check {
-    /// What.
+    /// What was checked.
     pub name: String,
-    /// How it is.
+    /// The result.
     pub state: Word<CheckState>,
     /// What was found.
     pub found: String,

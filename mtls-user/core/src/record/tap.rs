@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use super::{Event, FlowRecord, SCHEMA, Word};
 
-/// So many events were not told, as the reader was too slow.
+/// Number of events that were skipped because the reader was too slow.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Missed {
     /// Version of the schema.
@@ -28,12 +28,12 @@ pub struct Missed {
 pub enum TapLine {
     /// Events were lost on the way to this reader.
     Missed(Missed),
-    /// What happened to a flow; its `event` is there.
+    /// An event of a flow; its `event` is set.
     Flow(Arc<FlowRecord>),
 }
 
 impl TapLine {
-    /// The line that says how many events `node` could not tell.
+    /// The line that says how many events of `node` were skipped.
     pub fn missed(node: Option<SmolStr>, missed: u64) -> Self {
         Self::Missed(Missed {
             schema: SCHEMA,

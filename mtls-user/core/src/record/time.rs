@@ -1,4 +1,4 @@
-//! Points in time as the JSON has them.
+//! Points in time as they appear in the JSON.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,15 +9,15 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
 
 const NANOS: u64 = 1_000_000_000;
-/// The first and the last second of what RFC 3339 can write.
+/// The first and the last second that RFC 3339 can express.
 const YEAR_0: i64 = -62_167_219_200;
 const YEAR_9999: i64 = 253_402_300_799;
 
-/// A point in time, written as RFC 3339 in UTC with nine digits of a second's fraction, so that it
-/// is exact in every JSON reader and sorts as text.
+/// A point in time, written as RFC 3339 in UTC with nine fractional digits, so that every JSON
+/// reader reads it exactly, and it sorts as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time {
-    /// Since the Unix epoch; below zero before it.
+    /// Nanoseconds since the Unix epoch; negative before it.
     seconds: i64,
     nanos: u32,
 }
@@ -31,8 +31,8 @@ impl Time {
         }
     }
 
-    /// `seconds` seconds after the Unix epoch, or before it; within the years 0 to 9999, which are
-    /// those that RFC 3339 can write.
+    /// `seconds` seconds after or before the Unix epoch; limited to the years 0 to 9999, which are
+    /// those that RFC 3339 can express.
     pub fn from_seconds(seconds: i64) -> Self {
         let seconds = seconds.clamp(YEAR_0, YEAR_9999);
         Self { seconds, nanos: 0 }
@@ -47,7 +47,7 @@ impl Time {
         })
     }
 
-    /// Seconds since the Unix epoch; below zero before it.
+    /// Seconds since the Unix epoch; negative before it.
     pub fn as_seconds(self) -> i64 {
         self.seconds
     }
@@ -65,7 +65,7 @@ impl Time {
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = UtcDateTime::from_unix_timestamp(self.seconds);
-        // Every value of the range is one.
+        // Every value in the range is valid.
         let time = time.unwrap_or(UtcDateTime::UNIX_EPOCH);
         let (year, month, day) = time.to_calendar_date();
         let (hour, minute, second) = time.as_hms();
@@ -129,7 +129,7 @@ mod tests {
             ),
             (Time::from_nanos(u64::MAX), "2554-07-21T23:34:33.709551615Z"),
             (Time::from_seconds(-1), "1969-12-31T23:59:59.000000000Z"),
-            // RFC 5280 §4.1.2.5: a certificate without an end.
+            // RFC 5280 §4.1.2.5: a certificate that does not expire.
             (
                 Time::from_seconds(253_402_300_799),
                 "9999-12-31T23:59:59.000000000Z",
@@ -143,7 +143,7 @@ mod tests {
             Time::parse("2026-11-28T06:25:08+01:00"),
             Time::parse("2026-11-28T05:25:08Z")
         );
-        // Nothing that a certificate can say breaks it.
+        // No date in a certificate causes an error.
         for wild in [i64::MIN, -62_167_219_201, i64::MAX] {
             assert_eq!(Time::from_seconds(wild).to_string().len(), 30);
         }

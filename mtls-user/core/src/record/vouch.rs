@@ -1,20 +1,21 @@
-//! What an edge says of itself, held against what else it says.
+//! Checks an edge's summary against its own counts.
 //!
-//! An answer may come from a later version, whose words this one does not know, or from a file that
-//! somebody has edited: no good is believed of it that its own counts do not bear out.
+//! An answer may come from a later version with words that this one does not know, or from a file
+//! that somebody has edited: nothing good is assumed that its own counts do not support.
 
 use super::{Cause, EdgeRecord, Mark, Tally};
 
 impl EdgeRecord {
-    /// Takes a mark back that is better than the worst verdict that was counted, or that this version
-    /// does not know: that is no better than [`Mark::Unknown`].
+    /// Corrects a mark that is better than the worst verdict counted, or that this version does not
+    /// know: it is limited to [`Mark::Unknown`].
     pub fn vouch(&mut self) {
         let Some(mark) = &self.mark else {
             return;
         };
         let said = mark.known().unwrap_or(Mark::Unknown);
         let counted = self.verdict_counts.iter().filter(|(_, n)| **n > 0);
-        // What was seen of which connection is not known here: that is left to whoever counted.
+        // It is not known here which connections were completely seen: that is up to whoever
+        // counted them.
         let worst = counted
             .filter_map(|(verdict, _)| Mark::of(verdict, &Cause::Other.into(), true))
             .chain([said])
@@ -22,8 +23,7 @@ impl EdgeRecord {
         self.mark = worst.map(Into::into);
     }
 
-    /// All of its counts added up; `None` where that is more than a number can hold, which no node has
-    /// counted.
+    /// The sum of all its counts; `None` if it overflows, which no node has counted.
     pub fn counts(&self) -> Option<u64> {
         let tallies = [
             &self.protocols,
@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(mark(good.clone(), Word::Other("new".into())), Mark::Unknown);
         assert_eq!(mark(later(), Verdict::Mtls.into()), Mark::Unknown);
         assert_eq!(mark(later(), Verdict::Plaintext.into()), Mark::Clear);
-        // What is worse than its counts stays: a password in clear, a connection seen in part.
+        // A mark that is worse than the counts stays: a password in cleartext, or a connection seen
+        // in part.
         assert_eq!(mark(Mark::Clear.into(), Verdict::Mtls.into()), Mark::Clear);
         let before = edge(good, Verdict::Mtls.into());
         let after = edge(later(), Verdict::Mtls.into());

@@ -1,7 +1,7 @@
-//! Words of a fixed vocabulary, and how a program reads one that was made after it.
+//! Words of a fixed vocabulary, and how a program reads a word that was added later.
 //!
-//! What this version writes is an enum ([`vocabulary!`]), so the compiler sees every case. What it
-//! reads is a [`Word`] of that enum: a word of a newer daemon is kept and printed as it came.
+//! This version writes an enum ([`vocabulary!`]), so the compiler checks every case. It reads a
+//! [`Word`] of that enum: an unknown word of a newer daemon is kept and printed unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,13 +23,13 @@ pub trait Vocabulary: Copy + Ord + 'static {
     /// What it means, in a sentence.
     fn meaning(self) -> &'static str;
 
-    /// The value that a word stands for.
+    /// The value with that word, if there is one.
     fn find(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.as_str() == word)
     }
 }
 
-/// Defines an enum whose values are written as words; `or` names the one that stands for none.
+/// Defines an enum whose values are written as words; `or` names the default.
 macro_rules! vocabulary {
     ($(#[$meta:meta])* $name:ident $(or $default:ident)? { $($(#[doc = $doc:literal])+ $value:ident = $word:literal,)+ }) => {
         $(#[$meta])*
@@ -74,17 +74,17 @@ macro_rules! vocabulary {
 }
 pub(crate) use vocabulary;
 
-/// A word that this version knows, or one that it does not and keeps.
+/// A word that this version knows, or an unknown one that is kept unchanged.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Word<T> {
-    /// One of the vocabulary.
+    /// A word of the vocabulary.
     Known(T),
-    /// Of another version's vocabulary.
+    /// A word of another version's vocabulary.
     Other(SmolStr),
 }
 
 impl<T: Vocabulary> Word<T> {
-    /// The value, where this version knows it.
+    /// The value, if this version knows it.
     pub fn known(&self) -> Option<T> {
         match self {
             Self::Known(value) => Some(*value),

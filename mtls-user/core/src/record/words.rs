@@ -3,9 +3,8 @@
 use super::word::{Word, vocabulary};
 
 vocabulary! {
-    /// What a flow is. Never from absence: each one but `no-data` and `unobserved` has evidence.
-    ///
-    /// The order is how much a flow of that kind worries: the worst first.
+    /// What a flow is. Never decided by absence: each value except `no-data` and `unobserved` has
+    /// evidence. Ordered by severity, the worst first.
     Verdict {
         /// Readable by anyone on the path.
         Plaintext = "plaintext",
@@ -29,16 +28,18 @@ vocabulary! {
 vocabulary! {
     /// How a verdict is known.
     Evidence {
-        /// The certificates themselves, in clear (TLS 1.2 and before).
+        /// The certificates themselves, unencrypted (TLS 1.2 and earlier).
         Certificates = "certificates",
         /// TLS 1.3: the lengths of the client's encrypted flight.
         HandshakeShape = "handshake-shape",
         /// A mesh's fingerprint: its own claim, weaker than the two above.
         Mesh = "mesh",
-        /// Resumption of a session whose verdict is known, by a ticket or a session id seen in clear.
+        /// Resumption of a session whose verdict is known, by a ticket or a session id that was
+        /// seen unencrypted.
         Resumption = "resumption",
         /// TLS 1.3: a resumption that was given the verdict of the last full handshake of the same
-        /// client and server. Weaker than `resumption`: its ticket was encrypted when it was given.
+        /// client and server. Weaker than `resumption`, because the ticket was encrypted when it
+        /// was issued.
         Inherited = "inherited",
         /// Record framing of a stream whose handshake was not seen.
         RecordFraming = "record-framing",
@@ -50,20 +51,20 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What of a connection was not seen, or cannot be determined: it may have carried more than what its
-    /// verdict stands on.
+    /// What was not seen of a connection, or cannot be determined: it may have carried more than
+    /// its verdict is based on.
     Unseen {
         /// Its start: it was opened before mtls started, or the start was lost.
         Start = "start",
         /// Samples that the kernel could not deliver.
         Samples = "samples",
-        /// Segments that a capture lacks.
+        /// Segments that are missing from a capture.
         Bytes = "bytes",
         /// Payload in IP fragments.
         Fragments = "fragments",
         /// One of its two directions.
         Direction = "direction",
-        /// Which of two contents for the same bytes the receiver took.
+        /// Which of two conflicting contents for the same bytes the receiver accepted.
         Conflict = "conflict",
     }
 }
@@ -73,7 +74,7 @@ vocabulary! {
     Origin or Midstream {
         /// Seen from its SYN on.
         Syn = "syn",
-        /// Older than the observation.
+        /// Already open when observation began.
         Midstream = "midstream",
     }
 }
@@ -87,11 +88,11 @@ vocabulary! {
         Classified = "classified",
         /// A contradiction changed its verdict.
         Revised = "revised",
-        /// More is known of it, and the verdict stands.
+        /// More is known about it, and the verdict is unchanged.
         Updated = "updated",
-        /// It ended, or is forgotten; nothing more is said of it.
+        /// It ended, or is forgotten; nothing more is reported about it.
         Closed = "closed",
-        /// The reader was too slow for that many events; the line has no flow.
+        /// The reader was too slow for this many events; the line has no flow.
         Missed = "missed",
     }
 }
@@ -119,14 +120,14 @@ impl Side {
         }
     }
 
-    /// The index of what is kept per side.
+    /// The index of per-side data.
     pub(crate) fn index(self) -> usize {
         self as usize
     }
 }
 
 vocabulary! {
-    /// What carries the flow.
+    /// The transport protocol.
     Transport or Tcp {
         /// TCP.
         Tcp = "tcp",
@@ -136,7 +137,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// At which end of the flow it was observed, as Istio's metrics have it.
+    /// The end at which the flow was observed, as in Istio's metrics.
     Reporter {
         /// At the client's interface.
         Source = "source",
@@ -148,7 +149,7 @@ vocabulary! {
 }
 
 impl Reporter {
-    /// By whether a flow was seen at either end's interface; `None` where neither is known.
+    /// From whether a flow was seen at either end's interface; `None` if neither is known.
     pub fn of(at_client: bool, at_server: bool) -> Option<Word<Self>> {
         Some(Word::Known(match (at_client, at_server) {
             (true, true) => Self::Both,
@@ -158,7 +159,7 @@ impl Reporter {
         }))
     }
 
-    /// What is known when both have reported.
+    /// The combination of two reports.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         if self == other { self } else { Self::Both }
@@ -166,13 +167,13 @@ impl Reporter {
 }
 
 vocabulary! {
-    /// What an edge comes to, the worst first.
+    /// What an edge amounts to, the worst first.
     Mark {
-        /// Something went in clear.
+        /// Something was sent in cleartext.
         Clear = "clear",
         /// Something could not be determined or was not seen.
         Unknown = "unknown",
-        /// All of it TLS, some of it with the server alone authenticated.
+        /// All of it is TLS, some of it with only the server authenticated.
         OneWay = "one-way",
         /// Every connection that carried data was seen from its start, and is mutual TLS.
         Mutual = "mutual",
@@ -180,7 +181,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Why a flow is left out of what names its edge.
+    /// Why a flow does not count towards its edge.
     Exempt {
         /// The connection carried nothing.
         NoData = "no-data",
@@ -188,31 +189,32 @@ vocabulary! {
         Refused = "refused",
         /// The kubelet's own check whether the pod is alive or ready.
         KubeletProbe = "kubelet-probe",
-        /// A collector of metrics asked for them in clear.
+        /// A metrics collector's plaintext scrape.
         Scrape = "scrape",
-        /// DNS, whose names any resolver on the way may read, and which a cluster has in clear.
+        /// DNS, whose names any resolver on the way may read, and which is unencrypted in a
+        /// cluster.
         Dns = "dns",
-        /// The operator has declared it.
+        /// Exempted by the operator.
         Declared = "declared",
     }
 }
 
 vocabulary! {
-    /// What an operator may expect of a flow, by the server's annotation, or by the mesh that its ends
-    /// are in and that one's policies.
+    /// What an operator expects of a flow, from the server's annotation, or from the mesh that its
+    /// ends are in and that mesh's policies.
     Expected {
         /// Mutual TLS.
         Mtls = "mtls",
-        /// TLS, with the server alone authenticated or both.
+        /// TLS, with only the server or both sides authenticated.
         Tls = "tls",
-        /// Plaintext: the mesh leaves this port alone, or speaks plaintext there itself, or so it is
-        /// annotated.
+        /// Plaintext: the mesh bypasses this port, or uses plaintext on it, or an annotation says
+        /// so.
         Plaintext = "plaintext",
     }
 }
 
 vocabulary! {
-    /// What was seen, held against what was expected.
+    /// What was seen, compared with what was expected.
     Outcome {
         /// Less protected than expected.
         Worse = "worse",
@@ -222,7 +224,7 @@ vocabulary! {
         Better = "better",
         /// Nothing is expected of it.
         NothingExpected = "nothing-expected",
-        /// What it is was not seen, so it can be held against nothing.
+        /// Its verdict is unknown, so it cannot be compared.
         Undecided = "undecided",
     }
 }
@@ -230,29 +232,29 @@ vocabulary! {
 vocabulary! {
     /// Why something is expected of a flow, or why a mesh did not protect it as expected.
     Unmet {
-        /// The kubelet's probe, which is in clear by nature.
+        /// The kubelet's probe, which is plaintext by nature.
         KubeletProbe = "kubelet-probe",
         /// A port on which the mesh itself speaks plaintext.
         MeshAdminPort = "mesh-admin-port",
-        /// A port that the mesh leaves alone.
+        /// A port that bypasses the mesh.
         PortSkipped = "port-skipped",
         /// A collector of metrics.
         Scrape = "scrape",
         /// An end that is in no mesh.
         PeerNotInMesh = "peer-not-in-mesh",
-        /// An end that uses the node's network, which a mesh cannot reach.
+        /// An end that uses the host network, which a mesh cannot cover.
         HostNetwork = "host-network",
-        /// A pod older than the injection of the mesh's proxy.
+        /// A pod created before the mesh's proxy injection.
         StartedBeforeInjection = "started-before-injection",
         /// The ends are in different meshes.
         DifferentMeshes = "different-meshes",
-        /// A port that the mesh carries as opaque, and did not.
+        /// A port that the mesh should carry as opaque, but did not.
         OpaquePort = "opaque-port",
         /// The server, or its namespace, is annotated `mtls.internal/expect`.
         Annotated = "annotated",
         /// A policy of the server's mesh.
         Policy = "policy",
-        /// Both ends are in the mesh, and nothing shows why it did not protect them.
+        /// Both ends are in the mesh, and nothing explains why it did not protect them.
         Unexplained = "unexplained",
     }
 }
@@ -262,7 +264,7 @@ vocabulary! {
     Loss {
         /// The ring buffer was full.
         RingFull = "ring-full",
-        /// The flow found no place in the kernel's table.
+        /// There was no room for the flow in the kernel's table.
         MapFull = "map-full",
         /// The bytes could not be read from the packet.
         Unreadable = "unreadable",
@@ -274,9 +276,10 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// What an end of a flow is. A workload of another kind has its own kind's name, in lower case.
+    /// The kind of an end of a flow. A workload of another kind has its kind's own name, in lower
+    /// case.
     Kind or Unknown {
-        /// A pod that belongs to nothing.
+        /// A pod without an owner.
         Pod = "pod",
         /// A Deployment.
         Deployment = "deployment",
@@ -284,19 +287,19 @@ vocabulary! {
         StatefulSet = "statefulset",
         /// A DaemonSet.
         DaemonSet = "daemonset",
-        /// A ReplicaSet that belongs to nothing.
+        /// A ReplicaSet without an owner.
         ReplicaSet = "replicaset",
         /// A Job.
         Job = "job",
         /// A CronJob.
         CronJob = "cronjob",
-        /// A Service, where the pod behind it is not known.
+        /// A Service, if the pod behind it is not known.
         Service = "service",
         /// The node itself.
         Node = "node",
-        /// An address outside of every private network.
+        /// An address outside every private network.
         External = "external",
-        /// A private address that no source has a name for.
+        /// A private address for which no source has a name.
         Unknown = "unknown",
     }
 }
@@ -304,11 +307,11 @@ vocabulary! {
 vocabulary! {
     /// What is known of the client's certificate.
     ClientCertificate or Unknown {
-        /// Not determinable, or not yet.
+        /// It cannot be determined, or not yet.
         Unknown = "unknown",
-        /// The server did not ask.
+        /// The server did not request one.
         NotRequested = "not-requested",
-        /// Asked for, and the client answered with an empty list.
+        /// Requested, and the client answered with an empty list.
         NotPresented = "not-presented",
         /// Presented (and, as far as is visible, accepted).
         Presented = "presented",
@@ -324,7 +327,7 @@ vocabulary! {
         Valid = "valid",
         /// It had expired.
         Expired = "expired",
-        /// It was for later.
+        /// It was not valid yet.
         NotYetValid = "not-yet-valid",
     }
 }

@@ -1,6 +1,6 @@
-//! A cursor over bytes from the wire: every read is checked, none can panic.
+//! A cursor over bytes from the wire: every read is checked, and none can panic.
 
-/// The bytes not read yet.
+/// The remaining bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a>(&'a [u8]);
 
@@ -10,17 +10,17 @@ impl<'a> Cursor<'a> {
         Self(bytes)
     }
 
-    /// What is left.
+    /// The remaining bytes.
     pub fn rest(self) -> &'a [u8] {
         self.0
     }
 
-    /// How much is left.
+    /// The number of remaining bytes.
     pub fn len(self) -> usize {
         self.0.len()
     }
 
-    /// Nothing is left.
+    /// Whether nothing is left.
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
@@ -69,19 +69,19 @@ impl<'a> Cursor<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A vector whose length stands before it in one byte.
+    /// A vector with a one-byte length prefix.
     pub fn vec8(&mut self) -> Option<&'a [u8]> {
         let n = self.u8()?;
         self.take(n as usize)
     }
 
-    /// A vector whose length stands before it in two bytes.
+    /// A vector with a two-byte length prefix.
     pub fn vec16(&mut self) -> Option<&'a [u8]> {
         let n = self.u16()?;
         self.take(n as usize)
     }
 
-    /// A vector whose length stands before it in three bytes.
+    /// A vector with a three-byte length prefix.
     pub fn vec24(&mut self) -> Option<&'a [u8]> {
         let n = self.u24()?;
         self.take(n as usize)

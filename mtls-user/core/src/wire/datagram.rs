@@ -1,5 +1,5 @@
-//! One UDP datagram, wherever it was seen: what the kernel's samples and the packets of a capture
-//! file both become.
+//! One UDP datagram, wherever it was seen: the common type of the kernel's samples and the packets
+//! of a capture file.
 
 use super::{Direction, Endpoint};
 
@@ -8,7 +8,7 @@ use super::{Direction, Endpoint};
 pub struct Datagram<'a> {
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// The interface it was seen on (its index); 0 where there is none, as in a capture.
+    /// The interface where it was seen (its index); 0 if none, as in a capture.
     pub link: u32,
     /// Which way it crossed that interface.
     pub direction: Direction,
@@ -18,14 +18,14 @@ pub struct Datagram<'a> {
     pub dst: Endpoint,
     /// Payload bytes that were on the wire, captured or not.
     pub len: u32,
-    /// The captured ones: a prefix of those, at most `len`.
+    /// The captured bytes: a prefix of the payload, at most `len`.
     pub payload: &'a [u8],
-    /// The flow was already running when the observer first met it.
+    /// The flow was already running when the observer first saw it.
     pub midstream: bool,
     /// Samples of this flow were lost before this one: what is missing proves nothing.
     pub lost: bool,
-    /// It claims to be of a flow, from another interface than its sender's.
+    /// It claims to belong to a flow, but comes from another interface than its sender's.
     pub foreign: bool,
-    /// No more of this direction are sampled until the next recheck.
+    /// This direction is not sampled again until the next recheck.
     pub paused: bool,
 }

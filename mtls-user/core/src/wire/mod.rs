@@ -1,7 +1,7 @@
-//! What is on the wire: pure parsers, no I/O, no clock.
+//! The wire formats: pure parsers, without I/O or a clock.
 //!
-//! [`Segment`] is what every source of packets becomes; [`tls`] reads TLS records and the
-//! handshake messages that are in clear.
+//! Every source of packets produces [`Segment`]s; [`tls`] reads TLS records and unencrypted
+//! handshake messages.
 
 pub mod cursor;
 pub mod datagram;

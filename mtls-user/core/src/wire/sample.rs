@@ -1,4 +1,4 @@
-//! Segments and datagrams as `mtls record` is sent them.
+//! Segments and datagrams in the form that `mtls record` receives.
 
 use super::{Datagram, Segment, Sum};
 use crate::record::{Sample, Time};

@@ -1,23 +1,25 @@
-//! One TCP segment, wherever it was seen: the one type that the kernel's samples and the packets
-//! of a capture file both become, and the only thing the flow table takes in.
+//! One TCP segment, wherever it was seen: the common type of the kernel's samples and the packets
+//! of a capture file, and the only input of the flow table.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// An address and a port. IPv4 is held IPv4-mapped (RFC 4291 §2.5.5.2), so that a key has one shape.
+/// An address and a port. IPv4 is stored IPv4-mapped (RFC 4291 §2.5.5.2), so that keys have one
+/// form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Endpoint {
     /// The address; IPv4 as `::ffff:a.b.c.d`.
     pub ip: [u8; 16],
     /// The TCP port.
     pub port: u16,
-    /// The address is IPv4-mapped in an IPv6 packet, where none may be (RFC 4291 §2.5.5.2 is for
-    /// programs, not for the wire): another address than the IPv4 one, and never taken for it.
+    /// The address is IPv4-mapped in an IPv6 packet, where it is not allowed (RFC 4291 §2.5.5.2 is
+    /// for programs, not for the wire). It differs from the IPv4 address, and is never taken for
+    /// it.
     pub mapped_on_wire: bool,
 }
 
 impl Endpoint {
-    /// The endpoint at `ip` and `port`; an IPv4-mapped address is the IPv4 one.
+    /// The endpoint at `ip` and `port`; an IPv4-mapped address becomes the IPv4 one.
     pub fn new(ip: IpAddr, port: u16) -> Self {
         let ip = match ip {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -39,7 +41,7 @@ impl Endpoint {
         }
     }
 
-    /// The address: IPv4 as such.
+    /// The address, as IPv4 if it is mapped.
     pub fn ip(self) -> IpAddr {
         let ip = Ipv6Addr::from(self.ip);
         if self.mapped_on_wire {
@@ -50,7 +52,7 @@ impl Endpoint {
     }
 }
 
-// Two words instead of the length and the bytes of an array: it is hashed for every packet.
+// Two words instead of an array's length and bytes, because it is hashed for every packet.
 impl Hash for Endpoint {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from_ne_bytes(self.ip));
@@ -117,53 +119,54 @@ pub enum Direction {
     Egress,
     /// On its way to the pod (tc egress of the veth's host end).
     Ingress,
-    /// Not known: a capture file does not say.
+    /// Unknown: a capture file does not say.
     #[default]
     Unknown,
 }
 
-/// What an observer knows of a segment's checksum.
+/// What an observer knows about a segment's checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Checksum<'a> {
-    /// Nothing: it did not look, or has not the whole segment.
+    /// Nothing: it did not check, or does not have the whole segment.
     #[default]
     Unknown,
-    /// It is wrong: no receiver takes the segment.
+    /// It is wrong: no receiver accepts the segment.
     Wrong,
-    /// The whole TCP segment, by which it can be determined when somebody asks ([`Segment::sum`]).
+    /// The whole TCP segment, from which it can be computed on request ([`Segment::sum`]).
     Of(&'a [u8]),
 }
 
-/// A segment longer than an Ethernet frame holds may have been put together of several by a network
-/// card that left the first one's checksum in it.
+/// A segment longer than an Ethernet frame may have been merged from several by a network card that
+/// left the first one's checksum in it.
 const MERGED: usize = 1_480;
 
-/// What a checksum turns out to be.
+/// The result of checking a checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sum {
-    /// As it must be (RFC 9293 §3.1).
+    /// Correct (RFC 9293 §3.1).
     Right,
-    /// The sum of the pseudo-header alone: the sender's network card was to fill in the rest, and the
-    /// segment was captured before it; or it was put together of several by the receiver's.
+    /// The sum of the pseudo-header alone: the segment was captured before the sender's network
+    /// card filled in the rest, or the receiver's card merged it from several.
     Partial,
-    /// Zero, which a sender's card may find there as well.
+    /// Zero, which a sender's card may also find there.
     Absent,
     /// Anything else.
     Wrong,
-    /// Not known.
+    /// Unknown.
     Unknown,
 }
 
 /// One TCP segment, or the part of it that was captured.
 ///
-/// A sample from the kernel may hold only some of a segment's bytes (the first 1,448, or the five
-/// bytes of one TLS record's header in the middle): `seq` is then the sequence number of the first
-/// byte *captured*, and holes between samples are normal. Bytes never captured are holes, not zeros.
+/// A kernel sample may contain only some of a segment's bytes (the first 1,448, or the five bytes
+/// of one TLS record header in the middle): `seq` is then the sequence number of the first byte
+/// *captured*, and gaps between samples are normal. Bytes that were never captured are gaps, not
+/// zeros.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
-    /// The interface it was seen on (its index); 0 where there is none, as in a capture.
+    /// The interface where it was seen (its index); 0 if none, as in a capture.
     pub link: u32,
     /// Which way it crossed that interface.
     pub direction: Direction,
@@ -181,24 +184,24 @@ pub struct Segment<'a> {
     pub len: u32,
     /// The captured bytes, at most `len`.
     pub payload: &'a [u8],
-    /// What is known of the checksum.
+    /// What is known about the checksum.
     pub checksum: Checksum<'a>,
-    /// Initial sequence numbers of the sender and the receiver where the observer kept them
-    /// (the kernel does; a capture reader leaves them to the flow table).
+    /// Initial sequence numbers of the sender and the receiver, if the observer recorded them (the
+    /// kernel does; a capture reader leaves that to the flow table).
     pub isn: (Option<u32>, Option<u32>),
-    /// The flow was already running when the observer first met it.
+    /// The flow was already open when the observer first saw it.
     pub midstream: bool,
-    /// A fresh look at a flow that was classified before.
+    /// A recheck of a flow that is done.
     pub again: bool,
     /// Samples of this flow were lost before this one: what is missing proves nothing.
     pub lost: bool,
-    /// It came from another interface than its sender is known at: no evidence of what the sender
-    /// said.
+    /// It came from another interface than the one where its sender is known: not evidence of what
+    /// the sender sent.
     pub foreign: bool,
 }
 
 impl Segment<'_> {
-    /// What the checksum is. This reads the whole segment.
+    /// The state of the checksum. This reads the whole segment.
     pub fn sum(&self) -> Sum {
         let tcp = match self.checksum {
             Checksum::Unknown => return Sum::Unknown,
@@ -208,8 +211,8 @@ impl Segment<'_> {
         let Some(&[high, low]) = tcp.get(16..18) else {
             return Sum::Unknown;
         };
-        // The words of a pseudo-header of IPv4 and of IPv6 have the same sum, as a mapped address
-        // adds 0xffff, which is zero in ones' complement.
+        // The words of an IPv4 and an IPv6 pseudo-header have the same sum, because a mapped
+        // address adds 0xffff, which is zero in ones' complement.
         let addresses = checksum::words(&self.src.ip) + checksum::words(&self.dst.ip) + 6;
         let whole = addresses + tcp.len() as u64;
         let field = u16::from_be_bytes([high, low]);
@@ -230,10 +233,10 @@ impl Segment<'_> {
 
 /// The internet checksum (RFC 1071).
 mod checksum {
-    /// The sum of all words, the last one filled up with a zero; at most 2^16 per word.
+    /// The sum of all words, the last one padded with a zero; at most 2^16 per word.
     pub(super) fn words(bytes: &[u8]) -> u64 {
         let (words, rest) = bytes.as_chunks::<4>();
-        // Ones' complement sums may be taken of wider words and folded.
+        // Ones' complement sums may be computed over wider words and folded.
         let sum: u64 = words
             .iter()
             .map(|word| u64::from(u32::from_be_bytes(*word)))

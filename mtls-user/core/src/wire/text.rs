@@ -1,14 +1,14 @@
-//! Strings from the wire: bounded and escaped before anything else sees them.
+//! Strings from the wire: bounded and escaped before anything else uses them.
 
 use smol_str::SmolStr;
 
 use crate::escape::is_hidden;
 
-/// The longest string that is kept of anything from the wire, in bytes.
+/// The longest string from the wire that is kept, in bytes.
 pub const MAX: usize = 255;
 
-/// `bytes` as text: what is hidden and invalid UTF-8 escaped as
-/// `\u{…}` or `\x…`, cut after [`MAX`] bytes.
+/// `bytes` as text: hidden characters and invalid UTF-8 are escaped as `\u{…}` or `\x…`, and the
+/// text is cut after [`MAX`] bytes.
 pub fn clean(bytes: &[u8]) -> SmolStr {
     let cut = &bytes[..bytes.len().min(MAX)];
     if let Ok(text) = std::str::from_utf8(cut)
@@ -63,7 +63,7 @@ pub fn is_text(bytes: &[u8]) -> bool {
 fn is_utf8(bytes: &[u8]) -> bool {
     let valid = match std::str::from_utf8(bytes) {
         Ok(text) => text,
-        // Cut, and not wrong.
+        // Cut, but not wrong.
         Err(error) if error.error_len().is_none() => {
             std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
         }
@@ -74,7 +74,7 @@ fn is_utf8(bytes: &[u8]) -> bool {
     valid.chars().all(readable)
 }
 
-/// Pairs of a printable character of ASCII's and a zero, in one order throughout; a mark of the order
+/// Pairs of a printable ASCII character and a zero, in the same order throughout; a byte-order mark
 /// may come first.
 fn is_utf16(bytes: &[u8]) -> bool {
     let unmarked = bytes.strip_prefix(b"\xff\xfe");

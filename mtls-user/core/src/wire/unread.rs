@@ -1,17 +1,18 @@
-//! What an observer saw and could not read: it says of whom something is not known.
+//! Packets that an observer saw but could not read: they show whose traffic is not completely
+//! known.
 
 use super::{Direction, Endpoint};
 
-/// Packets between two addresses that are no segments, or a connection that is no longer followed.
+/// Unreadable packets between two addresses, or a connection that is no longer followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unread {
-    /// Nanoseconds since the Unix epoch, of the first one.
+    /// Time of the first one, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// The interface that they were seen on (its index).
+    /// The interface where they were seen (its index).
     pub link: u32,
     /// Which way they crossed it.
     pub direction: Direction,
-    /// Sender; port 0 unless it is one connection.
+    /// Sender; port 0 unless it is about one connection.
     pub src: Endpoint,
     /// Receiver.
     pub dst: Endpoint,
@@ -22,13 +23,14 @@ pub struct Unread {
 /// What an [`Unread`] is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum What {
-    /// Fragments of IP packets, of whatever protocol: any connection of the pair may have sent them.
+    /// Fragments of IP packets, of whatever protocol: any connection between the two addresses may
+    /// have sent them.
     Fragments,
     /// VLAN tags or extension headers beyond those that are followed.
     TooManyHeaders,
     /// A header contradicts itself.
     Malformed,
-    /// A tunnel of this name: what it carries is not looked at.
+    /// A tunnel with this name: its contents are not inspected.
     Tunnel(&'static str),
     /// UDP that the kernel program did not follow.
     Udp,
@@ -36,15 +38,16 @@ pub enum What {
     Sctp,
     /// ICMP or ICMPv6.
     Icmp,
-    /// An IP protocol without a name here.
+    /// Another IP protocol.
     OtherIp,
-    /// The connection gave up its place in the kernel's table to a newer one: what it sends from now
-    /// on is seen as of a connection that is met in midstream.
+    /// The connection was evicted from the kernel's table by a newer one: what it sends from now on
+    /// appears as a midstream connection.
     Evicted,
 }
 
 impl What {
-    /// TCP may be in there: what was seen of the pair's connections is not all.
+    /// It may contain TCP: what was seen of the connections between these addresses may be
+    /// incomplete.
     pub fn may_hide_tcp(self) -> bool {
         matches!(
             self,
@@ -52,7 +55,7 @@ impl What {
         )
     }
 
-    /// UDP may be in there, likewise.
+    /// It may contain UDP, with the same consequence.
     pub fn may_hide_udp(self) -> bool {
         self == Self::Udp || self.may_hide_tcp()
     }

@@ -1,4 +1,4 @@
-//! What the hellos of QUIC and DTLS show, and what a resumption continues.
+//! The contents of QUIC and DTLS hellos, and which session a resumption continues.
 
 use std::sync::Arc;
 
@@ -30,35 +30,35 @@ impl Chosen {
         names::cipher_kind(self.cipher)
     }
 
-    /// Bytes of the suite's hash, which a Finished of TLS 1.3 is as long as.
+    /// Bytes of the suite's hash, which is the length of a TLS 1.3 Finished.
     pub(super) fn hash(&self) -> u16 {
         if self.cipher == 0x1302 { 48 } else { 32 }
     }
 }
 
-/// What a handshake showed.
+/// What a handshake contained.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
-    /// The last ClientHello, with the fingerprint of the first.
+    /// The latest ClientHello, with the fingerprint of the first.
     pub(super) hello: Option<Arc<Hello>>,
     pub(super) psk_offered: bool,
     pub(super) chosen: Option<Chosen>,
-    /// The protocol that the server chose, where that is in clear.
+    /// The protocol that the server chose, if that is unencrypted.
     pub(super) alpn: Option<SmolStr>,
-    /// The client's, then the server's certificate, where they are in clear.
+    /// The client's and the server's certificate, if they are unencrypted.
     pub(super) certificates: [Option<Arc<Certificate>>; 2],
-    /// Resumed; `None` where that is not known.
+    /// Whether it was resumed; `None` if that is not known.
     pub(super) resumed: Option<bool>,
     pub(super) origin: Option<Origin>,
     pub(super) alert: Option<u8>,
-    /// When it began, in nanoseconds since the Unix epoch.
+    /// Its start, in nanoseconds since the Unix epoch.
     pub(super) time: u64,
     pub(super) completed: Option<bool>,
     pub(super) remembered: bool,
 }
 
 impl Handshake {
-    /// A ClientHello, of which a second one may come.
+    /// Processes a ClientHello; a second one may follow.
     pub(super) fn offered(
         &mut self,
         hello: &ClientHello<'_>,
@@ -93,7 +93,7 @@ impl Handshake {
         self.hello.as_ref().is_some_and(|hello| hello.external_psk)
     }
 
-    /// The name under which these peers' sessions are remembered: tickets of TCP are not these.
+    /// The name under which these peers' sessions are remembered: TCP sessions are separate.
     fn name(&self, protocol: &str) -> SmolStr {
         let hello = self.hello.as_ref();
         let name = hello.and_then(|hello| hello.server_name.as_deref());
@@ -118,7 +118,7 @@ impl Handshake {
         )
     }
 
-    /// The verdict on a resumption of DTLS 1.2 or before, by the names that the client offered.
+    /// The verdict on a resumption of DTLS 1.2 or earlier, by the names that the client offered.
     pub(super) fn by_name(&mut self, names: &[u64], context: &Context<'_>) -> Call {
         if self.origin.is_none() {
             let found = names.iter().find_map(|name| context.sessions.find(*name));
@@ -131,7 +131,7 @@ impl Handshake {
         )
     }
 
-    /// Remembers a completed full handshake of DTLS 1.2 or before by its names, once.
+    /// Remembers a completed full handshake of DTLS 1.2 or earlier by its names, once.
     pub(super) fn remember_as(
         &mut self,
         names: &[u64],
@@ -151,7 +151,7 @@ impl Handshake {
         }
     }
 
-    /// What a resumption takes over from what it continues.
+    /// What a resumption inherits from the session that it continues.
     fn inherited(&self, evidence: Evidence, mutual: &'static str, not: &'static str) -> Call {
         let (session, verdict, words) = match &self.origin {
             Some(Origin::Known(session)) if session.mutual => (session, Verdict::Mtls, mutual),
@@ -184,7 +184,7 @@ impl Handshake {
         }
     }
 
-    /// Remembers a completed full handshake for the sake of its resumptions.
+    /// Remembers a completed full handshake for its resumptions.
     pub(super) fn remember(&mut self, protocol: &str, verdict: Verdict, context: &mut Context<'_>) {
         if self.resumed == Some(true) || std::mem::replace(&mut self.remembered, true) {
             return;
@@ -203,7 +203,7 @@ impl Handshake {
         }
     }
 
-    /// The same in the words of the JSON schema, beside the verdict that was made of it.
+    /// The same as JSON types, besides the verdict that was derived from it.
     pub(super) fn info(&self, call: Option<&Call>) -> Box<TlsInfo> {
         let mut info = Box::<TlsInfo>::default();
         if let Some(hello) = &self.hello {
@@ -253,7 +253,7 @@ impl Handshake {
     }
 }
 
-/// TLS, and whether the client was authenticated cannot be determined.
+/// TLS, but it cannot be determined whether the client was authenticated.
 pub(super) fn unproven(reason: impl Into<Reason>) -> Call {
     Call::new(
         Verdict::TlsUnproven,

@@ -1,8 +1,8 @@
 //! One UDP flow's verdict: a pure function of the datagrams seen.
 //!
-//! A flow begins in its *opening*: its first datagrams, until they say what it is. QUIC is proven
-//! by the tag of its first Initial packet, DTLS by a ServerHello that answers a ClientHello, other
-//! protocols by what both sides say ([`named`]). No port is ever evidence.
+//! A flow begins with its *opening*: its first datagrams, until they show what it is. QUIC is
+//! proven by the tag of its first Initial packet, DTLS by a ServerHello that answers a ClientHello,
+//! other protocols by what both sides send ([`named`]). A port is never evidence.
 
 mod dtls;
 mod handshake;
@@ -22,8 +22,8 @@ use dtls::Dtls;
 use opening::{Opening, Says};
 use quic::Quic;
 
-/// Readable bytes that no encrypted datagram begins with: a connection ID of 20 bytes may be text,
-/// and that so many behind it are is one case in 10^17.
+/// Number of readable bytes with which no encrypted datagram begins: a 20-byte connection ID may be
+/// text, but that this many bytes after it are text happens once in 10^17.
 const READABLE: usize = 64;
 
 /// One datagram of a flow, or as much of it as was captured.
@@ -37,7 +37,7 @@ pub struct Gram<'a> {
     pub time: u64,
 }
 
-/// What a protocol says of a flow beside its verdict.
+/// Details of a flow besides its verdict.
 struct Part {
     protocol: &'static str,
     tls: Option<Box<TlsInfo>>,
@@ -47,10 +47,10 @@ struct Part {
 /// The state of one UDP flow.
 #[derive(Debug, Default)]
 pub struct DatagramClassifier {
-    /// The side taken for the server is the client.
+    /// The side that was taken for the server is the client.
     swapped: bool,
     state: State,
-    /// What the flow turned to after it was proven to be something else.
+    /// What the flow became after it was proven to be something else.
     contradiction: Option<Call>,
 }
 
@@ -62,17 +62,17 @@ enum State {
     Opening(Box<Opening>),
     Quic(Box<Quic>),
     Dtls(Box<Dtls>),
-    /// A protocol that is known, or not; the answer.
+    /// The answer, for a known or unknown protocol.
     Named(Call, &'static str),
 }
 
 impl DatagramClassifier {
-    /// A flow of which nothing was seen yet.
+    /// A flow of which nothing has been seen yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in a datagram of `side`'s. Datagrams may come in any order and twice, and be missing.
+    /// Processes a datagram from `side`. Datagrams may be out of order, duplicated or missing.
     pub fn datagram(&mut self, side: Side, gram: Gram<'_>, context: &mut Context<'_>) -> Progress {
         if gram.len == 0 {
             return Progress::NeedMore;
@@ -110,7 +110,7 @@ impl DatagramClassifier {
         }
     }
 
-    /// Acts on what the opening says.
+    /// Acts on what the opening shows.
     fn opened(
         &mut self,
         side: Side,
@@ -121,7 +121,7 @@ impl DatagramClassifier {
         match says {
             Says::Wait => Progress::NeedMore,
             Says::Quic => {
-                // Who sends a client's first Initial packet is the client.
+                // The sender of a client's first Initial packet is the client.
                 let mut context = oriented(context, side == Side::Server);
                 let Some(quic) = Quic::begin(gram, &mut context) else {
                     return Progress::NeedMore;
@@ -147,7 +147,7 @@ impl DatagramClassifier {
         }
     }
 
-    /// The flow is forgotten: settles what can be settled. `lost`: samples of it were lost, so that
+    /// The flow is forgotten: decides what can be decided. `lost`: samples of it were lost, so that
     /// what is missing proves nothing.
     pub fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         let mut context = oriented(context, self.swapped);
@@ -172,7 +172,7 @@ impl DatagramClassifier {
     }
 
     /// The verdict as far as it is known: `no-data` before any payload, `unobserved` while it is
-    /// not decided.
+    /// undecided.
     pub fn verdict(&self) -> Verdict {
         match (&self.state, self.call()) {
             (State::Idle, _) => Verdict::NoData,
@@ -190,7 +190,7 @@ impl DatagramClassifier {
         })
     }
 
-    /// What is known so far. Builds strings: call it to report, not per datagram.
+    /// What is known so far. Builds strings, so call it for reports, not per datagram.
     pub fn finding(&self) -> Finding {
         let call = self.call();
         let part = match &self.state {
@@ -241,13 +241,13 @@ impl DatagramClassifier {
         }
     }
 
-    /// The content shows that the two sides are swapped. The finding is said in the right order
-    /// already; the caller swaps the addresses.
+    /// The content shows that the two sides are swapped. The finding already has the right order;
+    /// the caller swaps the addresses.
     pub fn client_is_server(&self) -> bool {
         self.swapped
     }
 
-    /// The connection ID under which a client may go on from another address (QUIC), once the
+    /// The connection ID with which a client may continue from another address (QUIC), once the
     /// server has accepted the client's flight.
     pub fn connection_id(&self) -> Option<ConnectionId> {
         match &self.state {
@@ -256,8 +256,8 @@ impl DatagramClassifier {
         }
     }
 
-    /// What was seen is what a flow begins with. `first`: it is the flow's first datagram; before a
-    /// handshake of DTLS, peers may look for each other.
+    /// Whether what was seen is how a flow begins. `first`: it is the flow's first datagram; before
+    /// a DTLS handshake, peers may look for each other.
     pub fn is_from_start(&self, first: bool) -> bool {
         match self.state {
             State::Quic(_) => first,
@@ -271,7 +271,7 @@ impl DatagramClassifier {
     }
 }
 
-/// The same surroundings, with the client who behaves like one.
+/// The same context, with the side that behaves like a client as the client.
 fn oriented<'a>(context: &'a mut Context<'_>, swapped: bool) -> Context<'a> {
     let (client, server) = if swapped {
         (context.server, context.client)
@@ -285,7 +285,7 @@ fn oriented<'a>(context: &'a mut Context<'_>, swapped: bool) -> Context<'a> {
     }
 }
 
-/// Bytes that no encrypted datagram begins with.
+/// Whether no encrypted datagram begins with these bytes.
 fn is_readable(gram: &Gram<'_>) -> bool {
     gram.bytes.get(..READABLE).is_some_and(text::is_text)
 }

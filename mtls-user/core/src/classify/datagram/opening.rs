@@ -1,4 +1,4 @@
-//! The first datagrams of a flow, until they say what it is.
+//! The first datagrams of a flow, until they show what it is.
 
 use smallvec::SmallVec;
 
@@ -10,18 +10,19 @@ use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::quic::{Packet, packets};
 use crate::wire::text;
 
-/// Datagrams of each side that are kept.
+/// Datagrams kept per side.
 const KEPT: usize = 3;
-/// Different first bytes, of those that are kept, from which on they are not a magic number.
+/// Number of different first bytes among those kept, from which on the first byte is not a magic
+/// number.
 const VARIED: usize = 3;
-/// Bytes of each: a DNS message without fragments (RFC 9715 §3.1) is whole.
+/// Bytes kept of each: enough for a complete unfragmented DNS message (RFC 9715 §3.1).
 const BYTES: usize = 1500;
-/// Datagrams of no known protocol after which the flow is said to be of none.
+/// Number of unrecognised datagrams after which the flow's protocol is unknown.
 const ENOUGH: u16 = 16;
-/// Bytes of no known protocol that tell whether they are text.
+/// Bytes of an unknown protocol that are needed to recognise text.
 const TEXT: usize = 16;
 
-/// One datagram that is kept.
+/// A kept datagram.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) bytes: Box<[u8]>,
@@ -29,16 +30,16 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The whole datagram, if that was captured and kept.
+    /// The complete datagram, if it was captured and kept.
     pub(super) fn whole(&self) -> Option<&[u8]> {
         (self.bytes.len() == self.len).then_some(&*self.bytes)
     }
 }
 
-/// What the opening says.
+/// What the opening shows.
 #[derive(Debug)]
 pub(super) enum Says {
-    /// Not enough to tell.
+    /// Not enough to decide.
     Wait,
     /// This datagram may begin a QUIC connection.
     Quic,
@@ -48,7 +49,7 @@ pub(super) enum Says {
     Is(Call, &'static str, bool),
 }
 
-/// The verdict on a protocol that is known by name.
+/// The verdict on a recognised protocol.
 fn call(name: &'static str, nature: Nature) -> Call {
     let (verdict, reason) = match nature {
         Nature::Plain => (Verdict::Plaintext, Reason::Named(Words::Plain, name)),
@@ -72,7 +73,7 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Takes in a datagram; `ports`: the client's and the server's.
+    /// Processes a datagram; `ports`: the client's and the server's.
     pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, ports: [u16; 2]) -> Says {
         self.seen = self.seen.saturating_add(1);
         if quic::begins(gram) {
@@ -94,7 +95,7 @@ impl Opening {
         Says::Is(call, protocol, swap)
     }
 
-    /// Keeps a datagram, if it is one of the first.
+    /// Keeps a datagram if it is one of the first.
     fn keep(&mut self, side: Side, gram: &Gram<'_>) -> bool {
         let kept = &mut self.kept[side.index()];
         let keep = kept.len() < KEPT;
@@ -116,7 +117,7 @@ impl Opening {
         })
     }
 
-    /// What it is when nothing more will come.
+    /// The result if nothing more will come.
     pub(super) fn last(&self, ports: [u16; 2], lost: bool) -> (Call, &'static str, bool) {
         if let (Found::Sure(name, nature) | Found::Likely(name, nature), swap) = self.named(ports) {
             return (call(name, nature), name, swap);
@@ -163,7 +164,7 @@ impl Opening {
         (call, "unknown", false)
     }
 
-    /// Three datagrams at least, all of which are encrypted records of DTLS to the last byte.
+    /// At least three datagrams, all of which consist entirely of encrypted DTLS records.
     fn is_dtls(&self) -> bool {
         let all = || self.kept.iter().flatten();
         all().count() >= KEPT
@@ -176,7 +177,7 @@ impl Opening {
             })
     }
 
-    /// Headers as QUIC has them, of a connection whose first packets were not seen.
+    /// Headers like QUIC's, of a connection whose first packets were not seen.
     fn looks_like_quic(&self) -> Option<(&'static str, &'static str)> {
         let all = || self.kept.iter().flatten();
         if all().any(|k| matches!(packets(&k.bytes, k.len).next(), Some(Packet::Long(_)))) {
@@ -185,8 +186,9 @@ impl Opening {
                 "unknown",
             ));
         }
-        // The same connection ID after a first byte that begins with 01, on every datagram of a side.
-        // Where the second bit is greased (RFC 9287), on both sides, after bytes that vary.
+        // The same connection ID on every datagram of a side, after a first byte that begins with
+        // 01. If the second bit is greased (RFC 9287): the same ID on both sides, after varying
+        // bytes.
         let short = |mask: u8, bits: u8| {
             all().all(|k| k.len >= 21 && k.bytes.first().is_some_and(|b| b & mask == bits))
         };

@@ -1,4 +1,4 @@
-//! A flow that was joined in its middle, or whose start is missing.
+//! A midstream flow, or one whose start is missing.
 
 use super::{Open, Phase};
 use crate::classify::api::{Piece, Side};
@@ -10,13 +10,13 @@ use crate::classify::tls::Tls;
 use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::tls::record::is_handshake;
 
-/// The reason of a stream that is known by nothing else.
+/// The reason for a stream about which nothing else is known.
 const MIDDLE_IS_TEXT: &str = "unencrypted text in the middle of the connection";
-/// How far a stream that was joined in its middle is read as if that were its start.
+/// How much of a midstream flow is read as if it were the start.
 const LATE: u64 = 8 << 10;
 
 impl Open {
-    /// A stream whose start is missing shows what it is in its middle.
+    /// Evaluates the middle of a stream whose start is missing.
     pub(super) fn look_midstream(&mut self, side: Side, piece: &Piece<'_>) -> bool {
         if !matches!(self.phase, Phase::Opening) {
             return false;
@@ -30,13 +30,14 @@ impl Open {
         };
         let sight = midstream.look(side, piece);
         if self.streams.iter().any(|s| s.seen > s.next + LATE) {
-            // What it begins with did not help.
+            // Its first bytes did not decide.
             self.streams.iter_mut().for_each(Stream::clear);
         }
         self.see(sight, side)
     }
 
-    /// Takes in what the middle of a stream shows, on this side. True when there is news.
+    /// Processes what the middle of a stream shows, on this side. True if there is something to
+    /// report.
     pub(super) fn see(&mut self, sight: Sight, side: Side) -> bool {
         let plain = |reason| Call::new(Verdict::Plaintext, Evidence::FirstBytes, reason);
         let call = match sight {
@@ -64,8 +65,8 @@ impl Open {
         self.known.adopt(call)
     }
 
-    /// Of a connection of which one direction was not seen, the other one's first bytes may be what
-    /// only plaintext is: then it is plaintext.
+    /// If only one direction of a connection was seen, its first bytes may be something that only
+    /// plaintext contains: then it is plaintext.
     pub(super) fn hear_one_side(&mut self) {
         for side in Side::BOTH {
             let stream = &self.streams[side.index()];
@@ -88,8 +89,8 @@ impl Open {
         }
     }
 
-    /// A ServerHello says what it chose, and TLS 1.2's certificates are in clear, also where the
-    /// ClientHello was not seen.
+    /// A ServerHello shows the server's choices, and TLS 1.2's certificates are unencrypted, even
+    /// if the ClientHello was not seen.
     pub(super) fn hear_server(&mut self, context: &mut Context<'_>) {
         let [_, server] = &mut self.streams;
         if matches!(self.phase, Phase::Opening | Phase::Framed(..))

@@ -1,5 +1,5 @@
-//! What a flow turns out to be, or turns to: TLS, at once or by an upgrade, a protocol behind
-//! another, plaintext.
+//! What a flow turns out to be, or becomes: TLS, directly or by an upgrade; a protocol after
+//! another; plaintext.
 
 use super::wrapped::Wrapped;
 use super::{MAX_VIA, Open, Phase};
@@ -16,7 +16,7 @@ use crate::record::{Cause, Evidence, Verdict};
 use crate::wire::tls::record::is_handshake;
 
 impl Open {
-    /// A client that said hello to a server that speaks no TLS, or that had refused to.
+    /// A client that sent a hello to a server that does not speak TLS, or that had refused to.
     pub(super) fn answered_in_clear(&mut self, answer: Broken) -> bool {
         let asked = self.known.take_back_upgrade().filter(|_| answer.readable);
         let (verdict, evidence, reason) = match (asked, answer.protocol) {
@@ -52,7 +52,7 @@ impl Open {
         self.known.adopt(Call::new(verdict, evidence, reason))
     }
 
-    /// Acts upon what the opening shows; `Wait` when that was nothing.
+    /// Acts on what the opening shows; `Wait` if that was nothing.
     pub(super) fn look(&mut self, look: Look, context: &mut Context<'_>) -> Look {
         let port = context.server.port;
         match look {
@@ -92,7 +92,7 @@ impl Open {
                     _ => Via::Through(turn.protocol),
                 });
             }
-            // In the middle of a stream, strange bytes are no wonder.
+            // In the middle of a stream, unknown bytes are to be expected.
             Look::Text | Look::Opaque | Look::Known(Match::Through(_) | Match::Secret(_))
                 if self.midstream.is_some() =>
             {
@@ -103,14 +103,14 @@ impl Open {
         look
     }
 
-    /// Goes on behind what both sides said before.
+    /// Continues after what both sides have sent so far.
     fn pass(&mut self, turn: Turn) {
         let [asking, answering] = &mut self.streams;
         asking.next += turn.client as u64;
         answering.next += turn.server.unwrap_or_default() as u64;
     }
 
-    /// TLS begins in packets of the protocol before it.
+    /// TLS begins inside packets of the previous protocol.
     fn unwrap(&mut self, turn: Turn, framing: Framing, context: &mut Context<'_>) {
         self.pass(turn);
         self.known.protocol = turn.protocol;
@@ -128,8 +128,8 @@ impl Open {
         }
     }
 
-    /// Whether a piece begins with a whole ClientHello's head where nothing was asked for, or what
-    /// was is not known: behind a few bytes of something unknown, or in a stream whose start was not
+    /// Whether a piece begins with a complete ClientHello header although no TLS was requested, or
+    /// it is unknown whether it was: after a few unknown bytes, or in a stream whose start was not
     /// seen.
     pub(super) fn begins_tls(&self, side: Side, piece: &Piece<'_>) -> bool {
         let few = |stream: &Stream| stream.next + stream.prefix().len() as u64 <= FEW;
@@ -139,7 +139,7 @@ impl Open {
         behind && is_client_hello(piece.bytes)
     }
 
-    /// Bytes of the client's ahead of a piece that were not consumed.
+    /// Bytes of the client before a piece that were not consumed.
     fn before(&self, piece: &Piece<'_>) -> u64 {
         piece.offset - self.streams[0].next
     }
@@ -174,11 +174,11 @@ impl Open {
         self.evaluate(context)
     }
 
-    /// TLS begins behind what both sides said before.
+    /// TLS begins after what both sides have sent so far.
     fn upgrade(&mut self, turn: Turn, context: &mut Context<'_>) {
         let [asking, answering] = &mut self.streams;
         asking.next += turn.client as u64;
-        // The client waited for the answer, so its hello acknowledges all that came before TLS.
+        // The client waited for the answer, so its hello acknowledges everything that preceded TLS.
         let acked = asking
             .window()
             .map(|w| w.ack_at(w.start))
@@ -193,7 +193,7 @@ impl Open {
         self.enter_tls(Tls::new(context.server.port, self.time()), context);
     }
 
-    /// A decision by the first bytes.
+    /// A decision based on the first bytes.
     pub(super) fn decide(&mut self, look: Look) {
         let of = |verdict, evidence, words, name| {
             Call::new(verdict, evidence, Reason::Named(words, name))
@@ -254,7 +254,7 @@ impl Open {
         self.fresh(call);
     }
 
-    /// A first decision, to be reported by the next evaluation.
+    /// A first decision, which the next evaluation reports.
     pub(super) fn fresh(&mut self, call: Call) {
         if self.known.call.is_none() {
             self.known.adopt(call);
@@ -262,14 +262,14 @@ impl Open {
     }
 }
 
-/// The name of an upgrade that nobody asked for: the server spoke first, and of what it spoke nothing
-/// is known.
+/// The name of an upgrade without a visible request: the server spoke first, and its protocol is
+/// unknown.
 const UNASKED: &str = "tls";
-/// How many bytes of an unknown protocol may stand before TLS.
+/// How many bytes of an unknown protocol may precede TLS.
 const FEW: u64 = 16;
 
-/// Whether these bytes are the head of a ClientHello in a record: the lengths of both agree, and its
-/// version is one (RFC 8446 §4.1.2).
+/// Whether these bytes are the start of a ClientHello in a record: both lengths match, and its
+/// version is valid (RFC 8446 §4.1.2).
 fn is_client_hello(bytes: &[u8]) -> bool {
     let Some(&[22, 3, 0..=4, high, low, 1, 0, a, b, 3, 0..=3]) = bytes.first_chunk::<11>() else {
         return false;
@@ -279,7 +279,7 @@ fn is_client_hello(bytes: &[u8]) -> bool {
     message >= 38 && u32::from(record) <= u32::from(message) + 4
 }
 
-/// Where in a server's stream a ServerHello begins: behind the plaintext before it.
+/// Position of a ServerHello in a server's stream: after the plaintext before it.
 fn hello_in(server: &[u8]) -> usize {
     let at = |i: &usize| is_handshake(&server[*i..], 2);
     (0..server.len()).find(at).unwrap_or(server.len())

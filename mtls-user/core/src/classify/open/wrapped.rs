@@ -1,5 +1,5 @@
-//! TLS whose first records come in packets of another protocol's, and without them later: each side's
-//! packets are unwrapped, and positions counted without their headers.
+//! TLS whose first records are carried in another protocol's packets, and later records are not:
+//! each side's packets are unwrapped, and positions are counted without their headers.
 
 use smallvec::SmallVec;
 
@@ -8,7 +8,7 @@ use crate::classify::api::Piece;
 use crate::classify::protocols::Framing;
 use crate::classify::stream::{NO_ACK, Stream};
 
-/// The most packets that a handshake may take, of either side.
+/// The most packets that a handshake may use, on either side.
 const MAX_PACKETS: usize = 64;
 
 /// Both sides' packets.
@@ -20,17 +20,17 @@ pub(super) struct Wrapped {
 
 #[derive(Debug)]
 struct Lane {
-    /// What came and could not be unwrapped yet.
+    /// Bytes that arrived and could not be unwrapped yet.
     stream: Stream,
-    /// Where the first packet begins.
+    /// Position of the first packet.
     base: u64,
-    /// Where each packet begins.
+    /// Position of each packet.
     packets: SmallVec<[u64; 4]>,
-    /// No packets any more: records.
+    /// No packets any more: plain records.
     bare: bool,
 }
 
-/// Bytes without packets around them, at a position that does not count these.
+/// Bytes outside packets, at a position that does not count the packet headers.
 #[derive(Debug)]
 pub(super) struct Unwrapped {
     offset: u64,
@@ -60,7 +60,7 @@ impl Framing {
         }
     }
 
-    /// Bytes of the packet whose header this is; `None` when it is no such packet's.
+    /// Size of the packet with this header; `None` if it is not such a packet.
     fn size(self, header: &[u8]) -> Option<usize> {
         match self {
             Self::Tds => {
@@ -72,7 +72,7 @@ impl Framing {
 }
 
 impl Wrapped {
-    /// Packets begin where the streams have come to.
+    /// Packets begin at the current positions of the streams.
     pub(super) fn new(framing: Framing, streams: [Stream; 2]) -> Self {
         let lanes = streams.map(|stream| Lane {
             base: stream.next,
@@ -83,7 +83,7 @@ impl Wrapped {
         Self { framing, lanes }
     }
 
-    /// Unwraps what a piece brings.
+    /// Unwraps the contents of a piece.
     pub(super) fn unwrap(&mut self, side: Side, piece: &Piece<'_>) -> Vec<Unwrapped> {
         let ack = piece.ack.map(|ack| self.position(side.other(), ack));
         let lane = &mut self.lanes[side.index()];
@@ -102,7 +102,7 @@ impl Wrapped {
         })
     }
 
-    /// Unwraps what was there before.
+    /// Unwraps what arrived before.
     pub(super) fn start(&mut self, side: Side, time: u64) -> Vec<Unwrapped> {
         self.take(side, time, |stream, consume| stream.pump(consume))
     }
@@ -156,7 +156,7 @@ impl Wrapped {
         out
     }
 
-    /// A position of a side's stream, without packets.
+    /// A position of a side's stream, not counting packet headers.
     pub(super) fn position(&self, side: Side, position: u64) -> u64 {
         let lane = &self.lanes[side.index()];
         let before = lane.packets.partition_point(|start| *start < position);

@@ -14,7 +14,7 @@ fn aerospike(client: &[u8], server: &[u8]) -> Match {
         Shape::Yes => {}
         other => return other.then(Match::No),
     }
-    // The server's answer has the same head.
+    // The server's response has the same header.
     match shape(
         server,
         &[Some(2), Some(client[1]), Some(0), Some(0), Some(0)],
@@ -29,7 +29,7 @@ fn aerospike(client: &[u8], server: &[u8]) -> Match {
     let fits = match client[1] {
         INFO => text::is_text(shown),
         SECURITY => len >= 16,
-        // A message's own head is of 22 bytes.
+        // The message's own header has 22 bytes.
         MESSAGE => body.first().is_none_or(|n| *n == 22),
         _ => false,
     };

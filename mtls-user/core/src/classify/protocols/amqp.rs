@@ -1,4 +1,4 @@
-//! AMQP begins with its name and a protocol id: 2 asks for TLS (AMQP 1.0 part 5.2).
+//! AMQP begins with its name and a protocol id: 2 requests TLS (AMQP 1.0 part 5.2).
 
 use super::{First, Match, Recogniser, Shape, follows, starts};
 
@@ -12,7 +12,7 @@ fn amqp(client: &[u8], server: &[u8]) -> Match {
         (Shape::No, _) => Match::No,
         (_, None) => Match::More,
         (_, Some(2)) if client.len() < HEADER => Match::Asked(NAME),
-        // A server that does not want it answers with what it wants instead, and closes.
+        // A server that does not support it answers with what it supports instead, and closes.
         (_, Some(2)) if client.len() == HEADER => match server.get(4) {
             Some(2) | None => Match::Asked(NAME),
             Some(_) => Match::Declined(NAME),

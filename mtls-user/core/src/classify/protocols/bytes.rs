@@ -3,14 +3,14 @@
 use super::{Match, Turn};
 use crate::wire::tls::record::may_be_handshake;
 
-/// The bytes that a client may begin with.
+/// The bytes with which a client may begin.
 #[derive(Clone, Copy)]
 pub(in crate::classify) struct First([u64; 4]);
 
 impl First {
-    /// Any: the server's words say what it is, or many bytes may come first.
+    /// Any: the server's first bytes decide, or many bytes may come first.
     pub(super) const ANY: Self = Self([u64::MAX; 4]);
-    /// Letters, digits, and what stands in identifiers.
+    /// Letters, digits, and other identifier characters.
     pub(super) const WORD: Self = Self::range(b'0', b'9')
         .or(Self::range(b'A', b'Z'))
         .or(Self::range(b'a', b'z'));
@@ -39,7 +39,7 @@ impl First {
         }
     }
 
-    /// Those of both.
+    /// The union of both.
     pub(super) const fn or(self, other: Self) -> Self {
         let mut set = self.0;
         let mut i = 0;
@@ -56,7 +56,7 @@ impl First {
     }
 }
 
-/// Whether `bytes` have a shape, as far as they go.
+/// Whether `bytes` have a form, as far as they go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::classify) enum Shape {
     No,
@@ -65,7 +65,7 @@ pub(in crate::classify) enum Shape {
 }
 
 impl Shape {
-    /// `Yes` as `found`.
+    /// `Yes` if `found`.
     pub(super) fn then(self, found: Match) -> Match {
         match self {
             Self::No => Match::No,
@@ -87,7 +87,7 @@ pub(in crate::classify) fn starts(bytes: &[u8], prefix: &[u8]) -> Shape {
     }
 }
 
-/// Whether `bytes` begin with `pattern`, in which `None` stands for any byte.
+/// Whether `bytes` begin with `pattern`, in which `None` matches any byte.
 pub(in crate::classify) fn shape(bytes: &[u8], pattern: &[Option<u8>]) -> Shape {
     let differs = |(byte, wanted): (&u8, &Option<u8>)| wanted.is_some_and(|w| w != *byte);
     if bytes.iter().zip(pattern).any(differs) {
@@ -99,8 +99,8 @@ pub(in crate::classify) fn shape(bytes: &[u8], pattern: &[Option<u8>]) -> Shape 
     }
 }
 
-/// What follows a request for TLS that ends at `client` in that side's stream, the answer to it at
-/// `server` in the other's, where that is known.
+/// What follows a request for TLS that ends at `client` in that side's stream, and whose answer
+/// ends at `server` in the other's, if that is known.
 pub(in crate::classify) fn follows(
     bytes: &[u8],
     client: usize,

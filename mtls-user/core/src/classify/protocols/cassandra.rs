@@ -22,7 +22,7 @@ fn cassandra(client: &[u8], server: &[u8]) -> Match {
     }
     let len = u32::from_be_bytes([a, b, c, d]);
     let body = match opcode {
-        // A map of strings, of which the first is an option's name.
+        // A map of strings, the first of which is an option's name.
         1 => match rest {
             [0, 1..=16, 0, 1..=64, first, ..] => {
                 (6..=4096).contains(&len) && first.is_ascii_uppercase()
@@ -32,7 +32,8 @@ fn cassandra(client: &[u8], server: &[u8]) -> Match {
             }
             _ => false,
         },
-        // A request without a body, and an answer: version with the upper bit, SUPPORTED or ERROR.
+        // A request without a body, and a response: version with the upper bit set, SUPPORTED or
+        // ERROR.
         5 if len == 0 => match server {
             [answer, _, _, _, 0 | 6, ..] => *answer & 0x80 != 0 && is_version(&(answer & 0x7f)),
             _ if server.len() < 5 && client.len() == HEADER => return Match::More,

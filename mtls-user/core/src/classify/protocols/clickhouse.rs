@@ -1,5 +1,5 @@
-//! ClickHouse's native protocol ("Native protocol", "Hello"): the number of the packet, the name of
-//! the program, its version.
+//! ClickHouse's native protocol ("Native protocol", "Hello"): the packet's number, the program's
+//! name, its version.
 
 use super::{First, Match, Recogniser};
 
@@ -24,7 +24,7 @@ fn clickhouse(client: &[u8], server: &[u8]) -> Match {
     let named = name
         .windows(9)
         .any(|w| w.eq_ignore_ascii_case(b"lickhouse"));
-    // Programs may call themselves what they like; the server does not.
+    // Clients may use any name; the server does not.
     let answer = b"\0\x0aClickHouse";
     let shown = server.len().min(answer.len());
     match server[..shown] == answer[..shown] {

@@ -1,5 +1,5 @@
-//! DCE/RPC over TCP (C706 §12.6.4.3; MS-RPCE §2.2.2): a bind, whose security trailer says whether the
-//! calls are sealed.
+//! DCE/RPC over TCP (C706 §12.6.4.3; MS-RPCE §2.2.2): a bind, whose security trailer says whether
+//! the calls are encrypted.
 
 use super::{First, Match, Recogniser, Shape, shape};
 
@@ -36,7 +36,7 @@ fn dcerpc(client: &[u8], _server: &[u8]) -> Match {
     if token == 0 {
         return Match::Yes(NAME);
     }
-    // Type and level stand eight bytes before the token.
+    // Type and level are eight bytes before the token.
     match client.get(size - token - 7) {
         Some(&PRIVACY) => Match::Encrypted(NAME),
         Some(_) => Match::Yes(NAME),

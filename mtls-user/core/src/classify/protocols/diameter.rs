@@ -1,5 +1,5 @@
-//! Diameter (RFC 6733 §3, §5.3): the peers exchange capabilities, and may go on in TLS by an older
-//! agreement in these (RFC 3588 §13.1).
+//! Diameter (RFC 6733 §3, §5.3): the peers exchange capabilities, and may negotiate TLS in these
+//! according to an older specification (RFC 3588 §13.1).
 
 use super::{First, Match, Recogniser, Shape, follows, shape};
 
@@ -11,7 +11,7 @@ const INBAND_SECURITY: [u8; 8] = [0, 0, 1, 43, 0x40, 0, 0, 12];
 
 fn diameter(client: &[u8], server: &[u8]) -> Match {
     let (any, zero) = (None, Some(0));
-    // Version, length, the flag of a request, command 257, application 0.
+    // Version, length, the request flag, command 257, application 0.
     let head = [
         Some(1),
         zero,
@@ -51,7 +51,7 @@ fn diameter(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether the message has the AVP that means TLS.
+/// Whether the message has the AVP that requests TLS.
 fn offers_tls(message: &[u8]) -> bool {
     let tls = [&INBAND_SECURITY[..], &[0, 0, 0, 1]].concat();
     memchr::memmem::find(message, &tls).is_some()

@@ -5,7 +5,7 @@ use crate::wire::cursor::Cursor;
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::range(0, 16), dns)];
 
-/// The longest message that a client begins with, an UPDATE of many records included.
+/// The longest first message of a client, including an UPDATE of many records.
 const MAX: u16 = 4096;
 
 fn dns(client: &[u8], _server: &[u8]) -> Match {
@@ -37,8 +37,8 @@ fn dns(client: &[u8], _server: &[u8]) -> Match {
         return if may { Match::More } else { Match::No };
     };
     let opcode = flags >> 11 & 15;
-    // UPDATE's prerequisites stand where answers do (RFC 2136 §2.2), NOTIFY may have one (RFC 1996
-    // §3.7).
+    // UPDATE's prerequisites are in the answer section (RFC 2136 §2.2), NOTIFY may have one (RFC
+    // 1996 §3.7).
     let counts = match opcode {
         5 => answers < 256,
         4 => answers <= 1 && authority == 0,
@@ -74,8 +74,8 @@ fn dns(client: &[u8], _server: &[u8]) -> Match {
     }
 }
 
-/// Whether a request may have these flags: QUERY, NOTIFY or UPDATE, and no code of an answer. Of a
-/// NOTIFY the server's authority is notified.
+/// Whether a request may have these flags: QUERY, NOTIFY or UPDATE, and no response code. A NOTIFY
+/// has the authoritative flag.
 fn is_request(flags: u16) -> bool {
     match flags >> 11 {
         0 => flags & 0xfe4f == 0,

@@ -1,5 +1,5 @@
-//! Elasticsearch's and OpenSearch's transport between nodes (`TcpHeader`): a magic number, length,
-//! request, status, version.
+//! The transport protocol between Elasticsearch or OpenSearch nodes (`TcpHeader`): a magic number,
+//! length, request, status, version.
 
 use super::{First, Match, Recogniser, shape};
 
@@ -7,7 +7,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(b"E"),
 
 fn transport(client: &[u8], _server: &[u8]) -> Match {
     let (any, zero) = (None, Some(0));
-    // Lengths are below 16 MiB, numbers of requests begin low, versions have eight digits at most.
+    // Lengths are below 16 MiB, request numbers start low, versions have at most eight digits.
     let head = [
         Some(b'E'),
         Some(b'S'),

@@ -1,4 +1,4 @@
-//! FIX (FIX session layer, "tag=value encoding"): fields with a control character between them; the
+//! FIX (FIX session layer, "tag=value encoding"): fields separated by a control character; the
 //! first are the version, the length and the type of the message.
 
 use super::{First, Match, Recogniser, Shape, starts};

@@ -1,4 +1,4 @@
-//! Consul and Nomad: on the port of their RPC a first byte says what follows it (agent/pool/conn.go,
+//! Consul and Nomad: on the RPC port, a first byte says what follows (agent/pool/conn.go,
 //! nomad/rpc.go: TLS is 3 and 7, or 4); their gossip is memberlist's.
 
 use super::{First, Match, Recogniser, Shape, Turn, shape, starts};
@@ -9,7 +9,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
     Recogniser::new(First::of(&[6, 9, 10, 244]), memberlist),
 ];
 
-/// A byte, and a ClientHello behind it.
+/// A byte, followed by a ClientHello.
 fn rpc(client: &[u8], _server: &[u8]) -> Match {
     let protocol = match client.first() {
         Some(3 | 7) => "consul",
@@ -29,7 +29,7 @@ fn rpc(client: &[u8], _server: &[u8]) -> Match {
 }
 
 /// memberlist over TCP (net.go): a type, and MessagePack; an encrypted message has a length, a
-/// version, a nonce of 12 bytes and a tag of 16. A label may stand before it.
+/// version, a nonce of 12 bytes and a tag of 16. A label may precede it.
 fn memberlist(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "memberlist";
     const SYNC: u8 = 6;
@@ -49,7 +49,7 @@ fn memberlist(client: &[u8], server: &[u8]) -> Match {
             if rest[4] > 1 || len < 1 + 12 + 16 {
                 return Match::No;
             }
-            // The whole of it, and an answer of its kind, make it sure.
+            // A complete message and a response of its kind make it certain.
             match (server.first(), rest.len().cmp(&(4 + len))) {
                 (Some(&ENCRYPTED), _) => Match::Encrypted(NAME),
                 (Some(_), _) | (_, std::cmp::Ordering::Greater) => Match::No,

@@ -1,4 +1,4 @@
-//! Hazelcast: three letters say which of its protocols begins (`Protocols`): members', clients'.
+//! Hazelcast: three letters say which of its protocols begins (`Protocols`): members' or clients'.
 
 use super::{First, Match, Recogniser, Shape, starts};
 
@@ -6,13 +6,13 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(b"HC")
 
 fn hazelcast(client: &[u8], server: &[u8]) -> Match {
     let found = match starts(client, b"HZC") {
-        // The other member says the same.
+        // The other member sends the same.
         Shape::Yes => match server {
             [] => Shape::More,
             _ => starts(server, b"HZC"),
         },
         Shape::More => Shape::More,
-        // A frame: length, the flags of a first and last one or of a first one, a type.
+        // A frame: length, the flags of a first and last frame or of a first one, a type.
         Shape::No => match starts(client, b"CP2") {
             Shape::Yes => match client.get(3..9) {
                 Some([low, middle, 0, 0, 0, flags]) => {

@@ -1,4 +1,4 @@
-//! HL7 version 2 in its frame over TCP (HL7's "Minimal Lower Layer Protocol"): a start character, and
+//! HL7 version 2 in its TCP framing (HL7's "Minimal Lower Layer Protocol"): a start character, and
 //! a header segment with its separators.
 
 use super::{First, Match, Recogniser, Shape, starts};

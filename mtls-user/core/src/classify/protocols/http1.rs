@@ -17,11 +17,11 @@ const MAX_METHOD: usize = 32;
 const MAX_EMPTY: usize = 16;
 /// How many header fields are read at once.
 const FIELDS: usize = 64;
-/// How far a request's head is searched for a wish to go on in TLS.
+/// How much of a request's header is searched for a request to upgrade to TLS.
 const MAX_WISH: usize = 2 << 10;
 
-/// Recognises a client that speaks HTTP/1; CONNECT is recognised elsewhere. A request may ask to go
-/// on in TLS (RFC 2817 §3).
+/// Recognises a client that speaks HTTP/1; CONNECT is recognised elsewhere. A request may ask for
+/// an upgrade to TLS (RFC 2817 §3).
 fn http1(client: &[u8], server: &[u8]) -> Match {
     let request = &client[empty_lines(client)..];
     let name = match request_line(request) {
@@ -48,7 +48,7 @@ fn http1(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether a request asks to go on in TLS, and says nothing of worth before: no content, no
+/// Whether a request asks for an upgrade to TLS without revealing anything first: no content, no
 /// credentials.
 pub(super) fn wishes_tls(head: &[u8]) -> bool {
     let fields = head.split(|b| *b == b'\n').skip(1);
@@ -72,7 +72,7 @@ pub(super) fn wishes_tls(head: &[u8]) -> bool {
     wishes
 }
 
-/// Gnutella (protocol 0.6, "Handshake") has HTTP's shape, and takes its way to TLS.
+/// Gnutella (protocol 0.6, "Handshake") resembles HTTP, and upgrades to TLS in the same way.
 fn gnutella(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "gnutella";
     match starts(client, b"GNUTELLA CONNECT/0.") {
@@ -96,12 +96,12 @@ fn gnutella(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Recognises a request line, behind empty ones: method, target, version.
+/// Recognises a request line, after empty lines: method, target, version.
 pub(in crate::classify) fn request(bytes: &[u8]) -> Match {
     request_line(&bytes[empty_lines(bytes)..])
 }
 
-/// How many bytes of empty lines there are at the start.
+/// Number of bytes of empty lines at the start.
 fn empty_lines(bytes: &[u8]) -> usize {
     let empty = bytes.iter().take(MAX_EMPTY);
     empty.take_while(|b| b"\r\n".contains(b)).count()
@@ -140,7 +140,7 @@ fn request_line(bytes: &[u8]) -> Match {
     version(rest)
 }
 
-/// Whether a method may have this byte (RFC 9110 §5.6.2, "token").
+/// Whether a method may contain this byte (RFC 9110 §5.6.2, "token").
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -156,23 +156,23 @@ pub(in crate::classify) fn response(bytes: &[u8]) -> Match {
     }
 }
 
-/// Bytes of the head at the start, its empty line included.
+/// Length of the header at the start, including its empty line.
 pub(super) fn head(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// A response that is no interim one (RFC 9110 §15.2).
+/// A final response, not an interim one (RFC 9110 §15.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Response {
-    /// Its status, and where its head and its content end, in so far as that is known.
+    /// Its status, and the ends of its header and content, as far as these are known.
     Of(u16, usize, Option<usize>),
-    /// It is not all there.
+    /// It is incomplete.
     More,
-    /// No response of HTTP/1's.
+    /// Not an HTTP/1 response.
     No,
 }
 
-/// The first response that is no interim one; a change of protocols is final.
+/// The first response that is not interim; a switch of protocols is final.
 pub(super) fn final_response(bytes: &[u8]) -> Response {
     let mut at = 0;
     loop {
@@ -238,8 +238,8 @@ fn version_number(bytes: &[u8]) -> Match {
     }
 }
 
-/// Reads a request's head into `info`, and into `upgrade` the protocol that it wants to change to.
-/// False while the head is not complete.
+/// Reads a request's header into `info`, and the protocol that it wants to upgrade to into
+/// `upgrade`. False while the header is incomplete.
 pub(in crate::classify) fn read_request(
     bytes: &[u8],
     info: &mut HttpInfo,
@@ -259,7 +259,7 @@ pub(in crate::classify) fn read_request(
         if parsed != Err(httparse::Error::TooManyHeaders) {
             break;
         }
-        // The next ones begin behind the last that there was room for.
+        // The next fields begin after the last one that there was room for.
         let last = fields[FIELDS - 1].value.as_ptr_range().end as usize;
         let rest = last
             .checked_sub(bytes.as_ptr() as usize)
@@ -293,7 +293,7 @@ fn read_fields(
     }
 }
 
-/// Authority and path of a request target (RFC 9112 §3.2); the query is left out.
+/// Authority and path of a request target (RFC 9112 §3.2), without the query.
 fn split_target<'a>(method: &str, target: &'a str) -> (Option<&'a str>, Option<&'a str>) {
     let path = |p: &'a str| p.split(['?', '#']).next();
     if method == "CONNECT" {
@@ -314,7 +314,7 @@ fn product(agent: &str) -> &str {
     agent.split([' ', '(']).next().unwrap_or(agent)
 }
 
-/// Reads the status of the first response that is no interim one. False while it is not there.
+/// Reads the status of the first response that is not interim. False while it is missing.
 pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> bool {
     let mut rest = bytes;
     loop {

@@ -1,5 +1,5 @@
 //! HTTP/2 with prior knowledge (RFC 9113 §3.3): recognised by its preface, described by the first
-//! header blocks of both sides. gRPC is known by its content type.
+//! header blocks of both sides. gRPC is recognised by its content type.
 
 use super::{First, Match, Recogniser, starts};
 use crate::record::HttpInfo;
@@ -11,18 +11,19 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(b"P"),
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The longest header block that is decoded.
 const MAX_BLOCK: usize = 8 << 10;
-/// The most frames that are passed on the way to the first header block.
+/// The most frames that are skipped before the first header block.
 const MAX_FRAMES: usize = 64;
 
 fn http2(client: &[u8], _server: &[u8]) -> Match {
     starts(client, PREFACE).then(Match::Yes("http/2"))
 }
 
-/// The largest table of header fields that a side may ask for: larger ones do not occur, and what a
-/// block can make of it stays small.
+/// The largest header table that a side may request: larger ones do not occur, and the limit bounds
+/// the output of a block.
 const MAX_TABLE: usize = 65_536;
 
-/// Reads the first request into `info`. False while it is not there. `grpc` is set when it is one.
+/// Reads the first request into `info`. False while it is missing. Sets `grpc` if it is a gRPC
+/// request.
 pub(in crate::classify) fn read_request(
     bytes: &[u8],
     info: &mut HttpInfo,
@@ -49,13 +50,14 @@ pub(in crate::classify) fn read_request(
     next != Next::NotYet
 }
 
-/// Whether a content type is gRPC's (gRPC over HTTP/2, "Content-Type"): grpc-web is another protocol.
+/// Whether a content type is gRPC's (gRPC over HTTP/2, "Content-Type"): grpc-web is another
+/// protocol.
 fn is_grpc(value: &[u8]) -> bool {
     let rest = value.strip_prefix(b"application/grpc");
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-/// Reads the status of the first response that is no interim one. False while it is not there.
+/// Reads the status of the first response that is not interim. False while it is missing.
 pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> bool {
     let mut blocks = Blocks::new(bytes);
     loop {
@@ -74,7 +76,7 @@ pub(in crate::classify) fn read_response(bytes: &[u8], info: &mut HttpInfo) -> b
     }
 }
 
-/// What came of reading the next header block.
+/// The result of reading the next header block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     NotYet,
@@ -82,11 +84,11 @@ enum Next {
     Read,
 }
 
-/// A side's header blocks, put together from HEADERS and CONTINUATION (RFC 9113 §6.2, §6.10), and
+/// A side's header blocks, reassembled from HEADERS and CONTINUATION (RFC 9113 §6.2, §6.10), and
 /// decoded with one table (RFC 7541).
 struct Blocks<'a> {
     frames: Cursor<'a>,
-    /// How many frames may still be passed.
+    /// How many frames may still be skipped.
     left: usize,
     decoder: loona_hpack::Decoder<'static>,
 }
@@ -136,7 +138,7 @@ impl<'a> Blocks<'a> {
                 return Next::Never;
             }
             if flags & END_HEADERS != 0 {
-                // An error leaves what was decoded before it, which is all that can be had.
+                // After an error, the fields decoded before it are all that is available.
                 let decoded = self
                     .decoder
                     .decode_with_cb(block, |name, value| show(&name, &value));
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_whole_is_decoded_wherever_the_block_breaks_off() {
-        // GET, a literal that is kept, and an index to it; a table of 65,536 bytes ahead of them.
+        // GET, an indexed literal, and a reference to it; before them, a table of 65,536 bytes.
         let mut block = vec![0x3f, 0xe1, 0xff, 0x03, 0x82, 0x40, 3];
         block.extend(b"foo\x03bar");
         block.push(0xbe);
@@ -203,7 +205,7 @@ mod tests {
             &[0x3f][..],
             &[0x3f, 0xff],
             &[0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0],
-            // One byte more than is allowed.
+            // One byte more than allowed.
             &[0x3f, 0xe2, 0xff, 0x03],
         ] {
             let block = [&[0x82], update, &[0x84]].concat();

@@ -1,4 +1,4 @@
-//! Protocols of plants with a first message of a fixed shape: Modbus, DNP3, IEC 60870-5-104.
+//! Industrial protocols whose first message has a fixed form: Modbus, DNP3, IEC 60870-5-104.
 
 use super::{First, Match, Recogniser, Shape, shape, starts};
 
@@ -9,7 +9,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
 ];
 
 /// Modbus Application Protocol over TCP (implementation guide, §3.1.3): transaction, protocol 0,
-/// length, unit, function. The answer repeats the first three bytes but one.
+/// length, unit, function. The response echoes the first seven bytes except the length.
 fn modbus(client: &[u8], server: &[u8]) -> Match {
     let head = [None, None, Some(0), Some(0), Some(0), None, None, None];
     match shape(client, &head) {
@@ -18,7 +18,7 @@ fn modbus(client: &[u8], server: &[u8]) -> Match {
     }
     let function = client[7];
     let len = usize::from(client[5]);
-    // Reads and single writes have five bytes behind unit and function alike.
+    // Reads and single writes both have five bytes after unit and function.
     let fits = match function {
         1..=6 => len == 6,
         7 | 11 | 12 | 17 => len == 2,
@@ -61,7 +61,7 @@ fn dnp3(client: &[u8], _server: &[u8]) -> Match {
     }
 }
 
-/// CRC-16 as DNP3 has it: the polynomial 0x3d65, reflected, complemented.
+/// DNP3's CRC-16: the polynomial 0x3d65, reflected, complemented.
 fn checksum(bytes: &[u8]) -> u16 {
     let step = |sum: u16, _| {
         if sum & 1 == 1 {
@@ -75,8 +75,8 @@ fn checksum(bytes: &[u8]) -> u16 {
         .fold(0, |sum, b| (0..8).fold(sum ^ u16::from(*b), step))
 }
 
-/// IEC 60870-5-104 §5: a controlling station first starts the transfer of data, or tests the
-/// connection; both are six bytes and nothing else.
+/// IEC 60870-5-104 §5: a controlling station first starts the data transfer, or tests the
+/// connection; both messages are exactly six bytes.
 fn iec104(client: &[u8], _server: &[u8]) -> Match {
     let found = [0x07, 0x43].map(|control| starts(client, &[0x68, 4, control, 0, 0, 0]));
     if found.contains(&Shape::Yes) {

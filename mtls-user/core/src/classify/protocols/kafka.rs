@@ -5,7 +5,7 @@ use crate::wire::cursor::Cursor;
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[0]), kafka)];
 
-/// The longest request that is the first.
+/// The longest first request.
 const MAX_REQUEST: u32 = 1 << 20;
 
 fn kafka(client: &[u8], _server: &[u8]) -> Match {
@@ -13,7 +13,7 @@ fn kafka(client: &[u8], _server: &[u8]) -> Match {
     let (Some(len), Some(key), Some(version), Some(_), Some(id)) =
         (c.u32(), c.u16(), c.u16(), c.u32(), c.u16())
     else {
-        // The first request is one of few: Metadata, FindCoordinator, SaslHandshake, ApiVersions,
+        // The first request is one of a few: Metadata, FindCoordinator, SaslHandshake, ApiVersions,
         // InitProducerId.
         let part = client.get(4..).unwrap_or_default();
         let may = part.first().is_none_or(|b| *b == 0)

@@ -6,7 +6,7 @@ use crate::wire::cursor::Cursor;
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[0]), kerberos)];
 
 fn kerberos(client: &[u8], _server: &[u8]) -> Match {
-    /// `[APPLICATION 10]` and `[APPLICATION 12]`: for a first ticket, for another.
+    /// `[APPLICATION 10]` and `[APPLICATION 12]`: for an initial ticket, and for another.
     const TAGS: [u8; 2] = [0x6a, 0x6c];
     match shape(client, &[Some(0), Some(0), None, None, None]) {
         Shape::Yes => {}
@@ -17,7 +17,7 @@ fn kerberos(client: &[u8], _server: &[u8]) -> Match {
     let Some(tag) = c.u8().filter(|tag| TAGS.contains(tag)) else {
         return Match::No;
     };
-    // Its length, a sequence and its length, then version 5 and the same number as the tag's.
+    // Its length, a sequence and its length, then version 5 and the same number as in the tag.
     let behind = client[4..].len();
     let (len, sequence) = (ldap::length(&mut c), c);
     let Ok(Some(len)) = len else {

@@ -1,7 +1,7 @@
 //! LDAP (RFC 4511): messages are BER sequences of an id and an operation (§4.2), and StartTLS is an
-//! extended request (§4.14). What a client may ask before is what a server tells anybody: its
-//! capabilities and its schema. A bind with a name and a password is not among that. A bind by SASL
-//! may be followed by sealed messages (RFC 4513 §5.2).
+//! extended request (§4.14). Before it, a client may ask for public information: the server's
+//! capabilities and its schema. A bind with a name and a password is different. A SASL bind may be
+//! followed by encrypted messages (RFC 4513 §5.2).
 
 use super::{First, Match, Recogniser, Shape, follows, shape};
 use crate::wire::cursor::Cursor;
@@ -10,7 +10,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[0x30
 
 const NAME: &str = "ldap";
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
-/// The longest request that is waited for: a bind may carry a ticket.
+/// The longest request that is waited for: a bind may contain a ticket.
 const MAX_REQUEST: usize = 12 << 10;
 
 const BIND: u8 = 0x60;
@@ -20,18 +20,19 @@ const EXTENDED_RESPONSE: u8 = 0x78;
 
 /// A message.
 pub(super) enum Message<'a> {
-    /// Its id, its operation, what there is of that one's content, and where the message ends.
+    /// Its id, its operation, the available part of the operation's content, and the end of the
+    /// message.
     Of(u32, u8, &'a [u8], usize),
-    /// Too few bytes to tell.
+    /// Too few bytes to decide.
     More,
-    /// None of LDAP's.
+    /// Not LDAP.
     No,
 }
 
 /// Recognises a client by its first requests.
 fn ldap(client: &[u8], server: &[u8]) -> Match {
     let mut at = 0;
-    // A bind that may have agreed on sealing what comes behind it.
+    // A bind that may have negotiated encryption of what follows.
     let mut bound = false;
     loop {
         let rest = &client[at..];
@@ -85,7 +86,7 @@ fn asks_for_tls(operation: u8, content: &[u8]) -> bool {
     operation == EXTENDED && content.windows(START_TLS.len()).any(|w| w == START_TLS)
 }
 
-/// Whether a request says nothing of worth, so that TLS, or sealing, may still come.
+/// Whether a request reveals nothing, so that TLS or encryption may still follow.
 pub(super) fn may_precede_tls(operation: u8, content: &[u8]) -> bool {
     match operation {
         BIND => is_anonymous(content) || may_seal(content),
@@ -122,7 +123,7 @@ pub(super) fn message(bytes: &[u8]) -> Message<'_> {
     };
     let id = id.iter().fold(0, |id, b| id << 8 | u32::from(*b));
     match operation {
-        // Requests, and the answers to them.
+        // Requests and their responses.
         0x42 | 0x4a | 0x50 | 0x60..=0x6f | 0x73 | EXTENDED..=0x79 => {
             let end = size.min(bytes.len());
             let start = (bytes.len() - c.len()).min(end);
@@ -132,8 +133,8 @@ pub(super) fn message(bytes: &[u8]) -> Message<'_> {
     }
 }
 
-/// Whether a client sends this: bind, unbind, search, modify, add, delete, rename, compare, abandon;
-/// extended.
+/// Whether a client sends this: bind, unbind, search, modify, add, delete, rename, compare,
+/// abandon; extended.
 pub(super) fn is_request(operation: u8) -> bool {
     matches!(
         operation,
@@ -141,7 +142,7 @@ pub(super) fn is_request(operation: u8) -> bool {
     )
 }
 
-/// A length of BER's (X.690 §8.1.3), in its definite form: `None` when more bytes are needed.
+/// A BER length (X.690 §8.1.3) in its definite form: `None` if more bytes are needed.
 pub(super) fn length(c: &mut Cursor<'_>) -> Result<Option<usize>, ()> {
     let Some(first) = c.u8() else {
         return Ok(None);
@@ -168,7 +169,7 @@ fn value<'a>(c: &mut Cursor<'a>, tag: u8) -> Option<&'a [u8]> {
     c.take(len)
 }
 
-/// A bind without name and password (§4.2): behind its own length, a version, a name, and simple
+/// A bind without name and password (§4.2): after its own length, a version, a name, and simple
 /// authentication.
 fn is_anonymous(content: &[u8]) -> bool {
     let mut c = Cursor::new(content);
@@ -178,8 +179,8 @@ fn is_anonymous(content: &[u8]) -> bool {
         && value(&mut c, 0x80) == Some(&[])
 }
 
-/// A bind by a mechanism that can protect what comes behind it, and shows no secret itself. Active
-/// Directory's "sicily" binds (MS-ADTS §5.1.1.1.3) are NTLM's.
+/// A bind by a mechanism that can protect what follows, and reveals no secret itself. Active
+/// Directory's "sicily" binds (MS-ADTS §5.1.1.1.3) use NTLM.
 fn may_seal(content: &[u8]) -> bool {
     const MECHANISMS: [&[u8]; 5] = [b"GSSAPI", b"GSS-SPNEGO", b"DIGEST-MD5", b"NTLM", b"SRP"];
     let mut c = Cursor::new(content);
@@ -190,7 +191,7 @@ fn may_seal(content: &[u8]) -> bool {
         return false;
     }
     match c.u8() {
-        // SASL: a sequence without a tag of its own, that begins with the mechanism's name.
+        // SASL: a sequence without its own tag, beginning with the mechanism's name.
         Some(0xa3) => {
             length(&mut c).is_ok_and(|len| len.is_some())
                 && value(&mut c, 4).is_some_and(|name| MECHANISMS.contains(&name))
@@ -200,9 +201,9 @@ fn may_seal(content: &[u8]) -> bool {
     }
 }
 
-/// A buffer of SASL's (RFC 4422 §3.7), a length of four bytes before it. One of Kerberos' says
-/// whether it is sealed or only signed (RFC 4121 §4.2.6.2); inside one that is only signed a message
-/// of LDAP's can be read.
+/// A SASL buffer (RFC 4422 §3.7), with a four-byte length prefix. A Kerberos buffer says whether it
+/// is encrypted or only signed (RFC 4121 §4.2.6.2); one that is only signed contains a readable
+/// LDAP message.
 fn sealed(rest: &[u8]) -> Shape {
     const HEADER: usize = 16;
     const SEALED: u8 = 2;
@@ -218,7 +219,7 @@ fn sealed(rest: &[u8]) -> Shape {
             Shape::No
         };
     }
-    // A signature of NTLM's, or none: what is inside can be read, or cannot.
+    // An NTLM signature, or none: the contents are readable or not.
     let inside = [0, HEADER].map(|at| buffer.get(at..).map(message));
     let readable = |m: &Option<Message<'_>>| matches!(m, Some(Message::Of(..)));
     if inside.iter().any(readable) {
@@ -230,7 +231,7 @@ fn sealed(rest: &[u8]) -> Shape {
     }
 }
 
-/// A search for what the server says of itself: one entry, the root's or the schema's.
+/// A search for the server's own description: one entry, the root's or the schema's.
 fn is_of_the_server(content: &[u8]) -> bool {
     let mut c = Cursor::new(content);
     if !length(&mut c).is_ok_and(|len| len.is_some()) {
@@ -242,7 +243,7 @@ fn is_of_the_server(content: &[u8]) -> bool {
     base.is_empty() || base.windows(6).any(|w| w.eq_ignore_ascii_case(b"schema"))
 }
 
-/// Whether the server answered the extended request of this id by anything but success.
+/// Whether the server answered the extended request with this id with anything but success.
 fn has_declined(server: &[u8], request: u32) -> bool {
     let mut rest = server;
     while let Message::Of(id, operation, content, size) = message(rest) {

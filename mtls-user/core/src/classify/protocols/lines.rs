@@ -1,8 +1,8 @@
-//! Protocols of text lines that can turn to TLS in band: SMTP, FTP, IMAP, POP3, ManageSieve, NNTP,
+//! Text line protocols with an in-band upgrade to TLS: SMTP, FTP, IMAP, POP3, ManageSieve, NNTP,
 //! IRC, NUT.
 //!
-//! A client that asks for TLS waits for the answer, so what it sends next shows what the answer was:
-//! a ClientHello, or more lines, of which some may lead to another attempt.
+//! A client that asks for TLS waits for the answer, so what it sends next shows the answer: a
+//! ClientHello, or more lines, some of which may lead to another attempt.
 
 use super::{First, Match, Recogniser, Shape, Turn, starts};
 use crate::wire::tls::record::may_be_handshake;
@@ -20,10 +20,10 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
 
 /// The longest line.
 const MAX_LINE: usize = 2048;
-/// The longest line of an exchange of SASL's: it may carry a ticket.
+/// The longest line of a SASL exchange: it may contain a ticket.
 const MAX_TOKEN: usize = 12 << 10;
 
-/// Mechanisms of SASL's (IANA's registry), as a command names them.
+/// SASL mechanisms (IANA registry), as commands name them.
 pub(super) const MECHANISMS: [&str; 15] = [
     "PLAIN",
     "LOGIN",
@@ -44,19 +44,19 @@ pub(super) const MECHANISMS: [&str; 15] = [
 
 struct Dialect {
     name: &'static str,
-    /// How the server's first line may begin; empty when the client speaks first.
+    /// How the server's first line may begin; empty if the client speaks first.
     greetings: &'static [&'static str],
-    /// Commands that come before a decision.
+    /// Commands before a decision.
     neutral: &'static [&'static str],
-    /// Commands that do so without an argument.
+    /// Such commands that have no argument.
     bare: &'static [&'static str],
-    /// Commands that mean that no TLS will come.
+    /// Commands after which no TLS will follow.
     plain: &'static [&'static str],
-    /// The commands that ask for TLS.
+    /// The commands that request TLS.
     upgrade: &'static [&'static str],
-    /// Commands that begin an exchange of SASL's, behind which everything may be sealed.
+    /// Commands that begin a SASL exchange, after which everything may be encrypted.
     sealing: &'static [&'static str],
-    /// Commands whose argument is sealed.
+    /// Commands whose argument is encrypted.
     sealed: &'static [&'static str],
     /// How replies are distinguished from each other.
     replies: Replies,
@@ -65,9 +65,9 @@ struct Dialect {
 /// How a dialect's replies are matched with its commands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Replies {
-    /// Three digits and a space on the last line of each.
+    /// Three digits and a space on each reply's last line.
     Codes,
-    /// Each command has a tag before it, and so has its reply.
+    /// Each command has a tag, which its reply repeats.
     Tags,
     /// A refusal begins with this word.
     Word(&'static str),
@@ -76,7 +76,7 @@ enum Replies {
 const SMTP: Dialect = Dialect {
     name: "smtp",
     greetings: &["220 ", "220-"],
-    // A server that insists on TLS says so to the sender's address.
+    // A server that requires TLS says so in reply to the sender's address.
     neutral: &["EHLO", "HELO", "LHLO", "NOOP", "RSET", "HELP", "MAIL"],
     bare: &[],
     plain: &["RCPT", "DATA", "VRFY", "XCLIENT"],
@@ -89,7 +89,7 @@ const SMTP: Dialect = Dialect {
 const FTP: Dialect = Dialect {
     name: "ftp",
     greetings: &["220 ", "220-"],
-    // The password is what must not be read; other ways to authenticate may be tried first.
+    // The password is the secret; other ways to authenticate may be tried first.
     neutral: &[
         "FEAT", "SYST", "OPTS", "HOST", "PBSZ", "PROT", "CLNT", "USER", "AUTH", "ADAT",
     ],
@@ -97,7 +97,7 @@ const FTP: Dialect = Dialect {
     plain: &["PASS", "ACCT", "LANG"],
     upgrade: &["AUTH TLS", "AUTH SSL", "AUTH TLS-C"],
     sealing: &[],
-    // RFC 2228 §4: private, and confidential; what MIC protects can be read.
+    // RFC 2228 §4: private and confidential; data protected by MIC is readable.
     sealed: &["ENC", "CONF"],
     replies: Replies::Codes,
 };
@@ -130,7 +130,7 @@ const POP3: Dialect = Dialect {
     name: "pop3",
     greetings: &["+OK"],
     neutral: &["CAPA", "NOOP", "USER"],
-    // Asks which mechanisms there are.
+    // Asks for the available mechanisms.
     bare: &["AUTH"],
     plain: &["PASS", "APOP", "STAT", "LIST"],
     upgrade: &["STLS"],
@@ -169,8 +169,8 @@ const NNTP: Dialect = Dialect {
     replies: Replies::Codes,
 };
 
-/// Network UPS Tools (developer guide, "Network protocol information"): the client speaks first, and
-/// the server's first answer is what no other's is.
+/// Network UPS Tools (developer guide, "Network protocol information"): the client speaks first,
+/// and the server's first answer is unique to this protocol.
 const NUT: Dialect = Dialect {
     name: "nut",
     greetings: &[
@@ -218,19 +218,20 @@ fn irc(client: &[u8], server: &[u8]) -> Match {
 #[derive(Clone, Copy)]
 struct Dialogue<'a> {
     server: &'a [u8],
-    /// The server's words, which make this the protocol, are still to come.
+    /// The server's first line, which identifies the protocol, has not arrived yet.
     unseen: bool,
     /// Commands that were read.
     commands: usize,
-    /// The tag of the last command that asked for TLS, and how many had been read with it.
+    /// The tag of the last command that requested TLS, and how many commands had been read
+    /// including it.
     asked: Option<(&'a [u8], usize)>,
-    /// An exchange of SASL's has begun.
+    /// A SASL exchange has begun.
     sealing: bool,
 }
 
 impl Dialect {
     fn recognise(&self, client: &[u8], server: &[u8]) -> Match {
-        // One dialect's greeting may be another's; the first command tells them apart.
+        // Dialects may have the same greeting; the first command distinguishes them.
         let greetings = self.greetings.iter().map(|g| starts(server, g.as_bytes()));
         let greeting = greetings.fold(Shape::No, |a, b| if a == Shape::No { b } else { a });
         let unseen = if self.greetings.is_empty() {
@@ -278,7 +279,7 @@ impl Dialect {
                 };
             }
             if seen.sealing && rest.first() == Some(&0) && !seen.unseen {
-                // The length before a sealed buffer (RFC 4422 §3.7).
+                // The length prefix of an encrypted buffer (RFC 4422 §3.7).
                 return Match::Encrypted(self.name);
             }
             if seen.asked.is_some() && !rest.first().is_some_and(u8::is_ascii_graphic) {
@@ -313,7 +314,7 @@ impl Dialect {
                 let same = |word: &&str| command.eq_ignore_ascii_case(word.as_bytes());
                 words.iter().any(same)
             };
-            // Redis has such a command with a password behind it.
+            // Redis has such a command, followed by a password.
             let mechanism = command.get(5..).filter(|_| is(self.bare));
             let authenticates =
                 mechanism.is_some_and(|name| MECHANISMS.iter().any(|m| begins_with_word(name, m)));
@@ -334,12 +335,12 @@ impl Dialect {
         }
     }
 
-    /// It is this protocol, if the server has said so, and may still turn to TLS.
+    /// It is this protocol, if the server has confirmed it, and may still upgrade to TLS.
     fn pending(&self, seen: Dialogue<'_>) -> Match {
         match seen.asked {
             _ if seen.commands == 0 || seen.unseen => Match::More,
             None => Match::Likely(self.name),
-            // What came behind it was no ClientHello.
+            // What followed was not a ClientHello.
             Some((_, number)) if seen.commands > number => Match::Declined(self.name),
             Some((tag, number)) if self.has_declined(seen.server, tag, number) => {
                 Match::Declined(self.name)
@@ -348,7 +349,7 @@ impl Dialect {
         }
     }
 
-    /// No TLS will come.
+    /// No TLS will follow.
     fn decided(&self, seen: Dialogue<'_>) -> Match {
         match seen.asked {
             _ if seen.unseen => Match::More,
@@ -357,7 +358,7 @@ impl Dialect {
         }
     }
 
-    /// Whether the command of this tag and number, which asked for TLS, was answered by a refusal.
+    /// Whether the request for TLS with this tag and number was refused.
     fn has_declined(&self, server: &[u8], tag: &[u8], number: usize) -> bool {
         let lines = server.split_inclusive(|b| *b == b'\n');
         let mut lines = lines.filter(|line| line.ends_with(b"\n"));
@@ -375,7 +376,7 @@ impl Dialect {
                 answer.is_some_and(|words| !begins_with_word(words, "OK"))
             }
             Replies::Word(bad) => lines.next_back().is_some_and(|line| {
-                // IRC's server may also give a number: 691 is "STARTTLS failed".
+                // IRC servers may also answer with a number: 691 is "STARTTLS failed".
                 let number = self.name == "irc" && line.windows(5).any(|w| w == b" 691 ");
                 line.starts_with(bad.as_bytes()) || number
             }),
@@ -383,7 +384,7 @@ impl Dialect {
     }
 }
 
-/// The protocol of a server's first words, when the client's are missing or are no answer to them.
+/// The protocol of a server's first line, if the client's is missing or is not an answer to it.
 pub(in crate::classify) fn greeting(server: &[u8]) -> Option<&'static str> {
     let line = server.split(|b| *b == b'\n').next().unwrap_or_default();
     let says = |word: &str| {
@@ -400,13 +401,13 @@ pub(in crate::classify) fn greeting(server: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether this is a line of a dialogue that may still turn to TLS: a reply, or a command that comes
-/// before a decision.
+/// Whether this is a line of a dialect that may still upgrade to TLS: a reply, or a command before
+/// a decision.
 pub(super) fn may_precede_tls(line: &[u8]) -> bool {
     let code = |line: &[u8]| line[..3].iter().all(u8::is_ascii_digit);
     let reply = match line {
         [_, _, _, b' ' | b'-', ..] if code(line) => true,
-        // A line of a list, where each comes by itself.
+        // A line of a list, which the server sends one per segment.
         [b' ' | b':' | b'"', ..] | [b'*' | b'+', b' ', ..] => true,
         _ => ["+OK", "-ERR", "OK", "NO", "ERR"]
             .iter()
@@ -415,7 +416,7 @@ pub(super) fn may_precede_tls(line: &[u8]) -> bool {
     reply || is_command(line, |d, is| is(d.upgrade) || is(d.neutral))
 }
 
-/// Whether a line asks for TLS in one of the dialects; XMPP's element does it too.
+/// Whether a line requests TLS in one of the dialects, or with XMPP's element.
 pub(super) fn asks_for_tls(line: &[u8]) -> bool {
     let starttls = line
         .windows(9)
@@ -423,7 +424,7 @@ pub(super) fn asks_for_tls(line: &[u8]) -> bool {
     starttls || is_command(line, |d, is| is(d.upgrade))
 }
 
-/// Whether a line, behind a tag or without, is one of the commands that `choose` looks at.
+/// Whether a line, with or without a tag, is one of the commands that `choose` selects.
 fn is_command(line: &[u8], choose: impl Fn(&Dialect, &dyn Fn(&[&str]) -> bool) -> bool) -> bool {
     let tagged = line
         .iter()
@@ -436,12 +437,12 @@ fn is_command(line: &[u8], choose: impl Fn(&Dialect, &dyn Fn(&[&str]) -> bool) -
     })
 }
 
-/// Whether IMAP has this byte in a tag (RFC 9051 §9, "tag"): openssl's is a full stop.
+/// Whether an IMAP tag may contain this byte (RFC 9051 §9, "tag"): openssl uses a full stop.
 fn is_tag(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(&byte)
 }
 
-/// Whether a line is one of an exchange of SASL's: base64, its cancellation, or nothing.
+/// Whether a line belongs to a SASL exchange: base64, its cancellation, or nothing.
 fn is_token(line: &[u8]) -> bool {
     line == b"*"
         || line
@@ -449,7 +450,7 @@ fn is_token(line: &[u8]) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"+/=\"".contains(b))
 }
 
-/// Whether a line begins with these words, in either case.
+/// Whether a line begins with these words, ignoring case.
 fn begins_with_word(line: &[u8], word: &str) -> bool {
     line.split_at_checked(word.len())
         .is_some_and(|(head, tail)| {

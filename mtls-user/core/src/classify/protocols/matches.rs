@@ -1,42 +1,43 @@
-//! What a recogniser says.
+//! A recogniser's answer.
 
-/// What a recogniser says of two prefixes; once it is decided, longer prefixes do not change it.
+/// A recogniser's answer for two prefixes; once it is decided, longer prefixes do not change it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::classify) enum Match {
     /// It is not this protocol.
     No,
     /// It may be.
     More,
-    /// It is this protocol, which can still turn to TLS.
+    /// It is this protocol, which can still upgrade to TLS.
     Likely(&'static str),
-    /// It is this protocol and TLS was asked for; the server has not declined.
+    /// It is this protocol and TLS was requested; the server has not declined.
     Asked(&'static str),
-    /// It is this protocol, TLS was asked for and the server declined; the client has not gone on.
+    /// It is this protocol, TLS was requested and the server declined; the client has not
+    /// continued.
     Declined(&'static str),
     /// It is this protocol, in plaintext.
     Yes(&'static str),
-    /// It is this protocol, and encrypted, but not by TLS.
+    /// It is this protocol, with its own encryption instead of TLS.
     Encrypted(&'static str),
-    /// It is this protocol, and went on in plaintext after TLS was asked for.
+    /// It is this protocol, and continued in plaintext after TLS was requested.
     Refused(&'static str),
     /// TLS begins at these positions.
     Upgrade(Turn),
-    /// TLS begins at these positions, its records in packets of this protocol at first.
+    /// TLS begins at these positions, with its records inside packets of this protocol at first.
     Wrapped(Turn, Framing),
-    /// Something else begins at these positions: this was only the way there.
+    /// Something else begins at these positions: this protocol only led there.
     Through(Turn),
-    /// The same, and a password was shown in clear on that way.
+    /// The same, and a password was sent in cleartext before.
     Secret(Turn),
 }
 
-/// Where in the two streams something else begins.
+/// The positions in the two streams at which something else begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::classify) struct Turn {
-    /// What it was until there.
+    /// The protocol up to there.
     pub(in crate::classify) protocol: &'static str,
     /// Position in the client's stream.
     pub(in crate::classify) client: usize,
-    /// Position in the server's stream; where that is not known, behind what the client's segment
+    /// Position in the server's stream; if that is not known, after what the client's segment
     /// acknowledges.
     pub(in crate::classify) server: Option<usize>,
 }
@@ -49,17 +50,17 @@ pub(in crate::classify) enum Framing {
 }
 
 impl Match {
-    /// Whether longer prefixes do not change it; `No` aside.
+    /// Whether longer prefixes do not change it; except for `No`.
     pub(in crate::classify) fn is_decided(self) -> bool {
         !matches!(self, Self::No | Self::More) && !self.is_named()
     }
 
-    /// Whether the protocol is known and what becomes of it is not.
+    /// Whether the protocol is known, but not its further course.
     pub(in crate::classify) fn is_named(self) -> bool {
         matches!(self, Self::Likely(_) | Self::Asked(_) | Self::Declined(_))
     }
 
-    /// `Yes` of `name`, or `No`.
+    /// `Yes` with `name`, or `No`.
     pub(super) fn of(found: bool, name: &'static str) -> Self {
         if found { Self::Yes(name) } else { Self::No }
     }

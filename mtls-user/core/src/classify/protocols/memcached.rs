@@ -1,4 +1,4 @@
-//! Memcached (protocol.txt, protocol-binary.txt of its sources).
+//! Memcached (protocol.txt and protocol-binary.txt in its sources).
 
 use super::{First, Match, Recogniser};
 use crate::wire::cursor::Cursor;
@@ -10,7 +10,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
 
 const NAME: &str = "memcached";
 
-/// A command line; those that other protocols have too must have what belongs to them.
+/// A command line; commands that other protocols have too must have the right arguments.
 fn text(client: &[u8], _server: &[u8]) -> Match {
     const STORAGE: [&str; 6] = ["set", "add", "replace", "append", "prepend", "cas"];
     const OTHERS: [&str; 15] = [
@@ -33,7 +33,7 @@ fn text(client: &[u8], _server: &[u8]) -> Match {
     let Some(line) = client[..end].strip_suffix(b"\r") else {
         return Match::No;
     };
-    // A method of HTTP's that is not written as it should be.
+    // An HTTP method in unusual spelling.
     if line.len() > 9 && line[..line.len() - 1].ends_with(b" HTTP/1.") {
         return Match::No;
     }
@@ -55,7 +55,7 @@ fn text(client: &[u8], _server: &[u8]) -> Match {
     Match::of(found, NAME)
 }
 
-/// A request's head: magic, opcode, and lengths that are this opcode's.
+/// A request's header: magic, opcode, and lengths that match this opcode.
 fn binary(client: &[u8], server: &[u8]) -> Match {
     let mut c = Cursor::new(client);
     let (Some(0x80), Some(opcode), Some(key), Some(extras), Some(kind), Some(_), Some(body)) =
@@ -71,15 +71,15 @@ fn binary(client: &[u8], server: &[u8]) -> Match {
     };
     // Bytes of extras, whether there is a key, whether there is a value.
     let fits = match opcode {
-        // Get in its kinds, delete, select bucket.
+        // The variants of get, delete, select bucket.
         0x00 | 0x04 | 0x09 | 0x0c | 0x0d | 0x14 | 0x89 => extras == 0 && key > 0 && value == 0,
-        // Append and prepend; SASL's authentication and step.
+        // Append and prepend; SASL authentication and step.
         0x0e | 0x0f | 0x19 | 0x1a | 0x21 | 0x22 => extras == 0 && key > 0,
         0x1c | 0x1d | 0x1e | 0x23 | 0x24 => extras == 4 && key > 0 && value == 0,
         // Set, add, replace, increment and decrement.
         0x01..=0x03 | 0x11..=0x13 => extras == 8 && key > 0,
         0x05 | 0x06 | 0x15 | 0x16 => extras == 20 && key > 0 && value == 0,
-        // Quit, no-op, version, list of SASL's mechanisms.
+        // Quit, no-op, version, list of SASL mechanisms.
         0x07 | 0x17 | 0x0a | 0x0b | 0x20 => body == 0,
         // Flush, statistics, hello.
         0x08 | 0x18 => (extras == 0 || extras == 4) && key == 0 && value == 0,

@@ -8,7 +8,7 @@ use crate::wire::tls::record::may_be_handshake;
 
 pub(in crate::classify) mod frames;
 
-/// The protocol that `bytes` in the middle of a stream belong to beyond doubt.
+/// The protocol that `bytes` in the middle of a stream certainly belong to.
 pub(in crate::classify) fn name(side: Side, bytes: &[u8]) -> Option<&'static str> {
     match side {
         Side::Client => match http1::request(bytes) {
@@ -19,14 +19,14 @@ pub(in crate::classify) fn name(side: Side, bytes: &[u8]) -> Option<&'static str
         },
         Side::Server => match http1::response(bytes) {
             Match::Yes(name) => Some(name),
-            // Redis answers like this.
+            // Redis has responses like this.
             _ => lines::greeting(bytes).filter(|_| !bytes.starts_with(b"+OK\r")),
         },
     }
 }
 
-/// Whether a piece of text may belong to what comes before TLS: a proxy's way, a dialogue that can
-/// turn to TLS, a wish to go on in TLS.
+/// Whether a piece of text may precede TLS: a proxy handshake, a dialogue that can upgrade to TLS,
+/// a request for an upgrade to TLS.
 pub(in crate::classify) fn may_precede_tls(side: Side, bytes: &[u8]) -> bool {
     let is_xml = starts(bytes, b"<") == Shape::Yes;
     match side {
@@ -37,7 +37,8 @@ pub(in crate::classify) fn may_precede_tls(side: Side, bytes: &[u8]) -> bool {
                 || lines::may_precede_tls(bytes)
         }
         Side::Server => match http1::final_response(bytes) {
-            // An answer without content is what a proxy gives to CONNECT, or asks for credentials.
+            // A response without content is a proxy's answer to CONNECT, or its request for
+            // credentials.
             Response::Of(status, head, _) => {
                 let behind = &bytes[head..];
                 let may_turn = if behind.is_empty() {
@@ -53,12 +54,12 @@ pub(in crate::classify) fn may_precede_tls(side: Side, bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a piece of text asks for TLS, by a command or on the way through a proxy.
+/// Whether a piece of text requests TLS, by a command or through a proxy.
 pub(in crate::classify) fn asks_for_tls(bytes: &[u8]) -> bool {
     bytes.starts_with(b"CONNECT ") || http1::wishes_tls(bytes) || lines::asks_for_tls(bytes)
 }
 
-/// Whether a response's head announces content. Some proxies give a length of 0 to CONNECT.
+/// Whether a response's header announces content. Some proxies send a length of 0 for CONNECT.
 fn has_content(head: &[u8]) -> bool {
     head.split(|byte| *byte == b'\n').any(|line| {
         let line = line.trim_ascii().to_ascii_lowercase();

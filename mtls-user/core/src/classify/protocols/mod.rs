@@ -1,8 +1,8 @@
-//! Protocols by what their first bytes must be: in plaintext, sealed by their own means, or on the
-//! way to TLS.
+//! Recognises protocols by the required form of their first bytes: in plaintext, with their own
+//! encryption, or before an upgrade to TLS.
 //!
-//! One file is one family of protocols; its [`Recogniser`]s are entered by one line in the
-//! [registry](REGISTRY). Nothing else needs to know of a protocol.
+//! Each file is one family of protocols; one line in the [registry](REGISTRY) adds its
+//! [`Recogniser`]s. Nothing else needs to know about a protocol.
 
 mod bytes;
 mod matches;
@@ -16,9 +16,9 @@ pub(super) use middle::{asks_for_tls, frames, may_precede_tls, name};
 /// Recognises one protocol, or several that begin alike.
 #[derive(Clone, Copy)]
 pub(super) struct Recogniser {
-    /// The first bytes of a client that may be one of it: nobody else is asked.
+    /// The possible first bytes of a client: the recogniser is asked only for these.
     first: First,
-    /// What it says of the client's and the server's first bytes.
+    /// Its answer for the client's and the server's first bytes.
     recognise: fn(&[u8], &[u8]) -> Match,
 }
 
@@ -28,13 +28,13 @@ impl Recogniser {
     }
 }
 
-/// Declares the families' files and enters their recognisers. `cargo fmt` does not look behind a
-/// macro: a test formats these files.
+/// Declares the families' files and registers their recognisers. `cargo fmt` does not format
+/// modules declared in a macro: a test formats these files.
 macro_rules! registry {
     ($($family:ident)*) => {
         $(pub(super) mod $family;)*
 
-        /// Every family's recognisers, by name. No stream is more than one's.
+        /// Every family's recognisers, by name. No stream matches more than one.
         const REGISTRY: &[(&str, &[Recogniser])] =
             &[$((stringify!($family), $family::RECOGNISERS)),*];
     };
@@ -103,7 +103,7 @@ const fn count() -> usize {
     n
 }
 
-/// All of them, in a row.
+/// All of them, in order.
 const ALL: [Recogniser; count()] = {
     let mut all = [REGISTRY[0].1[0]; count()];
     let (mut n, mut i) = (0, 0);
@@ -119,7 +119,7 @@ const ALL: [Recogniser; count()] = {
     all
 };
 
-/// Per first byte, who is to be asked: bit `i` stands for `ALL[i]`.
+/// Per first byte, which recognisers to ask: bit `i` stands for `ALL[i]`.
 static ASKED: [u128; 256] = {
     assert!(count() <= 128, "one bit for each");
     let mut asked = [0; 256];
@@ -137,7 +137,7 @@ static ASKED: [u128; 256] = {
     asked
 };
 
-/// Asks everybody who may know these bytes. A decision stands whatever comes behind them.
+/// Asks every recogniser that may match these bytes. A decision remains valid whatever follows.
 pub(super) fn identify(client: &[u8], server: &[u8]) -> Match {
     let mut asked = match client.first() {
         Some(byte) => ASKED[usize::from(*byte)],

@@ -1,4 +1,4 @@
-//! MQTT's CONNECT: type, remaining length, the protocol's name (MQTT 5 §3.1).
+//! MQTT's CONNECT: type, remaining length, the protocol name (MQTT 5 §3.1).
 
 use super::{First, Match, Recogniser, Shape, starts};
 

@@ -11,7 +11,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
 
 const NAME: &str = "mysql";
 
-/// The server speaks first; a client that wants TLS sends the first 32 bytes of its answer alone,
+/// The server speaks first; a client that wants TLS sends only the first 32 bytes of its response,
 /// with `CLIENT_SSL` set (MySQL internals, "Protocol::SSLRequest").
 fn classic(client: &[u8], server: &[u8]) -> Match {
     const CLIENT_SSL: u16 = 0x0800;
@@ -38,7 +38,7 @@ fn classic(client: &[u8], server: &[u8]) -> Match {
 }
 
 /// The bytes of a server's greeting: length, sequence number 0, then protocol version 10 and a
-/// version number in ASCII. It may also be an error, and the end.
+/// version number in ASCII. It may also be a final error.
 fn greeting(server: &[u8]) -> Result<usize, Match> {
     let [low, middle, high, 0, kind, rest @ ..] = server else {
         let possible = server.get(2).is_none_or(|b| *b == 0) && server.len() < 5;
@@ -53,7 +53,7 @@ fn greeting(server: &[u8]) -> Result<usize, Match> {
         _ if *high != 0 => Err(Match::No),
         (10, []) => Err(Match::More),
         (10, [first, ..]) if first.is_ascii_digit() && len >= 40 => Ok(4 + len),
-        // Code, and words; no state stands between them before the handshake.
+        // A code and a message; before the handshake, there is no SQL state between them.
         (0xff, [_, code, words @ ..]) if (3..=27).contains(code) && (8..512).contains(&len) => {
             let words = &words[..words.len().min(len - 3)];
             Err(match (text::is_text(words), words.len() < len - 3) {
@@ -67,7 +67,7 @@ fn greeting(server: &[u8]) -> Result<usize, Match> {
     }
 }
 
-/// Length (type included, little-endian), type, a message of protocol buffers (MySQL internals,
+/// Length (including the type, little-endian), type, a protocol buffers message (MySQL internals,
 /// "X Protocol"). TLS is a capability that the client sets; the answer is OK, and TLS begins.
 fn x(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "mysqlx";
@@ -81,7 +81,7 @@ fn x(client: &[u8], server: &[u8]) -> Match {
     let mut asked = false;
     let mut begun = false;
     let mut known = false;
-    // Whatever the server says of itself comes first, unasked.
+    // The server first sends unsolicited notices about itself.
     let mut ahead = s;
     while let Some((NOTICE, _)) = message(&mut ahead) {
         s = ahead;
@@ -109,14 +109,14 @@ fn x(client: &[u8], server: &[u8]) -> Match {
         } else {
             Match::More
         };
-        // Lengths are short, and the first messages are few.
+        // Lengths are small, and there are few possible first messages.
         let head = shape(c.rest(), &[None, None, Some(0), Some(0), None]);
         let kind = c.rest().get(4).copied();
         if head == Shape::No || kind.is_some_and(|k| !begun && !matches!(k, GET | SET | 4)) {
             return if known { Match::Yes(NAME) } else { Match::No };
         }
         let Some((kind, body)) = message(&mut c) else {
-            // A length is that of a few fields.
+            // The length of a few fields.
             let far = !begun && client.len() > 4096;
             return if far { Match::No } else { pending };
         };
@@ -134,7 +134,7 @@ fn x(client: &[u8], server: &[u8]) -> Match {
             }
             // {1: {1: {1: "tls", 2: …}}}
             SET if body.windows(5).any(|w| w == b"\x0a\x03tls") => asked = true,
-            // Session start with the name of a way to authenticate.
+            // Session start with the name of an authentication method.
             4 if known || body.first() == Some(&0x0a) && is_mechanism(body) => {
                 return Match::Yes(NAME);
             }
@@ -154,7 +154,7 @@ fn is_mechanism(body: &[u8]) -> bool {
     [&b"MYSQL41"[..], b"PLAIN", b"SHA256_MEMORY"].contains(&name)
 }
 
-/// A whole message of the X protocol: its type, and the rest.
+/// A complete message of the X protocol: its type, and the rest.
 fn message<'a>(c: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
     let mut ahead = *c;
     let len = ahead.u32_le()?;

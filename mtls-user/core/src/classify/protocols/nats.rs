@@ -1,5 +1,5 @@
-//! NATS (NATS documentation, "Client Protocol"): the server speaks first, and says in its greeting
-//! whether it wants TLS.
+//! NATS (NATS documentation, "Client Protocol"): the server speaks first, and its greeting says
+//! whether it requires TLS.
 
 use super::{First, Match, Recogniser, Shape, Turn, starts};
 use crate::wire::tls::record::may_be_handshake;

@@ -1,5 +1,5 @@
 //! Network Block Device (its protocol's doc/proto.md): the server speaks first, the client sends
-//! options, one of which asks for TLS.
+//! options, one of which requests TLS.
 
 use super::{First, Match, Recogniser, Shape, follows, starts};
 use crate::wire::cursor::Cursor;
@@ -48,8 +48,8 @@ fn nbd(client: &[u8], server: &[u8]) -> Match {
                 Some(_) => Match::Refused(NAME),
             };
         }
-        // List, info, structured replies, extended headers come before a decision; what chooses an
-        // export, or leaves, is one.
+        // List, info, structured replies and extended headers come before a decision; choosing an
+        // export, or leaving, is one.
         if !matches!(option, 3 | 6 | 8 | 11) {
             return Match::Yes(NAME);
         }
@@ -59,7 +59,7 @@ fn nbd(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// The first reply to this option: its type, and where it ends.
+/// The first reply to this option: its type, and its end.
 fn reply(server: &[u8], wanted: u32) -> Option<(u32, usize)> {
     let mut c = Cursor::new(server.get(GREETING..)?);
     loop {

@@ -38,8 +38,8 @@ fn opcua(client: &[u8], _server: &[u8]) -> Match {
     if policy.ends_with(b"#None") {
         return Match::Yes(NAME);
     }
-    // The first message behind it: only signed ones can be read. Type and size, channel, token,
-    // sequence number, request; then a node's id of four bytes (part 6, §5.2.2.9).
+    // The first message after it: only messages that are merely signed are readable. Type and size,
+    // channel, token, sequence number, request; then a four-byte node id (part 6, §5.2.2.9).
     let Some(message) = rest.get(size as usize..).filter(|m| m.len() >= 26) else {
         return Match::Likely(NAME);
     };

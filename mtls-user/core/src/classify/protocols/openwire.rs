@@ -1,4 +1,4 @@
-//! OpenWire, ActiveMQ's protocol: a size, the type of a description of the format, its magic.
+//! OpenWire, ActiveMQ's protocol: a size, the type of a format description, its magic.
 
 use super::{First, Match, Recogniser, shape};
 

@@ -1,6 +1,6 @@
-//! Oracle Net (TNS): a packet that connects, with a description in parentheses. Network encryption of
-//! Oracle's own is agreed upon in the first data ("Oracle Net Services", "Configuring Network Data
-//! Encryption"; its layout as free clients have it).
+//! Oracle Net (TNS): a connect packet, with a description in parentheses. Oracle's own network
+//! encryption is negotiated in the first data packets ("Oracle Net Services", "Configuring Network
+//! Data Encryption"; the layout is that of free clients).
 
 use super::{First, Match, Recogniser, Shape, shape};
 use crate::wire::cursor::Cursor;
@@ -11,11 +11,11 @@ const NAME: &str = "oracle";
 const CONNECT: u8 = 1;
 const DATA: u8 = 6;
 const RESEND: u8 = 11;
-/// At the head of the services' negotiation.
+/// At the start of the service negotiation.
 const SERVICES: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
 
 fn tns(client: &[u8], server: &[u8]) -> Match {
-    // Length, checksum, type, flags, checksum of the header; versions of 300 and more.
+    // Length, checksum, type, flags, header checksum; versions of 300 and more.
     let head = [
         None,
         None,
@@ -39,7 +39,7 @@ fn tns(client: &[u8], server: &[u8]) -> Match {
     let Some(&[a, b]) = client.get(26..28) else {
         return Match::More;
     };
-    // The description lies where the packet says, or in a packet of its own behind it.
+    // The description is where the packet says, or in a packet of its own after it.
     let at = usize::from(u16::from_be_bytes([a, b]));
     if !(34..=512).contains(&at) {
         return Match::No;
@@ -55,8 +55,8 @@ fn tns(client: &[u8], server: &[u8]) -> Match {
     services(&client[size.min(client.len())..], server)
 }
 
-/// What the two sides say behind the connection: the first data of the client's ask for services, of
-/// which the second is encryption.
+/// What the two sides send after connecting: the client's first data packet requests services, the
+/// second of which is encryption.
 fn services(client: &[u8], server: &[u8]) -> Match {
     let mut rest = client;
     let asked = loop {
@@ -71,7 +71,7 @@ fn services(client: &[u8], server: &[u8]) -> Match {
     };
     // Two bytes of flags come first.
     if asked.get(2..6) != Some(&SERVICES) {
-        // A description that was too long for the packet before it.
+        // A description that was too long for the previous packet.
         return if asked.get(2) == Some(&b'(') {
             Match::Likely(NAME)
         } else {
@@ -88,11 +88,11 @@ fn services(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// A packet: its type, what there is of its body, its size.
+/// A packet: its type, the available part of its body, its size.
 fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let head = bytes.first_chunk::<8>()?;
     let short = usize::from(u16::from_be_bytes([head[0], head[1]]));
-    // Since version 315 lengths have four bytes.
+    // Since version 315, lengths have four bytes.
     let size = if short == 0 {
         usize::from(u16::from_be_bytes([head[2], head[3]]))
     } else {
@@ -103,7 +103,7 @@ fn packet(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 }
 
 /// The number of the algorithm that the server chose: length, version, count, flags; then services,
-/// each a number, a count of values, an error; values with a length and a type.
+/// each with a number, a count of values and an error; values with a length and a type.
 fn encryption(bytes: &[u8]) -> Option<u8> {
     const ENCRYPTION: u16 = 2;
     const SMALL: u16 = 2;

@@ -1,5 +1,5 @@
-//! PostgreSQL, and CockroachDB and others that speak as it does. The first messages are a length and
-//! a code (PostgreSQL documentation, "Message Formats"): StartupMessage, SSLRequest, GSSENCRequest,
+//! PostgreSQL, and compatible servers such as CockroachDB. The first messages are a length and a
+//! code (PostgreSQL documentation, "Message Formats"): StartupMessage, SSLRequest, GSSENCRequest,
 //! CancelRequest.
 
 use super::{First, Match, Recogniser, Shape, follows, starts};
@@ -26,14 +26,14 @@ fn postgresql(client: &[u8], server: &[u8]) -> Match {
                 let answer = server.get(answered);
                 let follows = follows(client, at + 8, NAME, None);
                 match (answer, follows) {
-                    // A hello means that the answer was yes, seen or not.
+                    // A hello means that the answer was yes, whether it was seen or not.
                     (_, Match::Upgrade(mut turn)) => {
                         turn.server = (answer == Some(&b'S')).then_some(answered + 1);
                         return Match::Upgrade(turn);
                     }
                     (None, _) | (Some(b'S'), Match::Asked(_)) => return Match::Asked(NAME),
                     (Some(_), Match::Asked(_)) => return Match::Declined(NAME),
-                    // Another attempt may follow: what it is goes by what comes next.
+                    // Another attempt may follow: the next message decides.
                     (Some(_), _) => {
                         answered += 1;
                         declined = true;
@@ -45,7 +45,7 @@ fn postgresql(client: &[u8], server: &[u8]) -> Match {
                 Some(_) => answered += 1,
                 None => return Match::Likely(NAME),
             },
-            // The key of a cancellation may be up to 256 bytes since protocol version 3.2.
+            // Since protocol version 3.2, a cancellation's key may have up to 256 bytes.
             (CANCEL_REQUEST, 16..=268) => return plain(declined),
             (0x0003_0000..=0x0003_ffff, 9..=10_000) => match parameter(c.rest()) {
                 Shape::More => return pending(&client[at..], at, declined),
@@ -66,9 +66,9 @@ fn plain(declined: bool) -> Match {
     }
 }
 
-/// Too few bytes of the message that begins at `at`.
+/// Whether there are too few bytes of the message that begins at `at`.
 fn pending(part: &[u8], at: usize, declined: bool) -> Match {
-    // The length's upper bytes are zero, and the code's are few.
+    // The length's upper bytes are zero, and there are few codes.
     let possible =
         starts(part, &[0, 0]) != Shape::No && part.get(4).is_none_or(|b| matches!(b, 0x04 | 0x00));
     match (possible, at) {
@@ -79,8 +79,8 @@ fn pending(part: &[u8], at: usize, declined: bool) -> Match {
     }
 }
 
-/// The name of a StartupMessage's first parameter, or the end of an empty list. Kafka's requests have
-/// a length and these numbers at their head too.
+/// The name of a StartupMessage's first parameter, or the end of an empty list. Kafka's requests
+/// also begin with a length and these numbers.
 fn parameter(rest: &[u8]) -> Shape {
     let name = |b: &u8| b.is_ascii_alphabetic() || b"_.".contains(b);
     let len = rest.iter().take(64).take_while(|b| name(b)).count();

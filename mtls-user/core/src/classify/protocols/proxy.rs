@@ -1,4 +1,4 @@
-//! What stands before another protocol: PROXY protocol, HTTP CONNECT, SOCKS.
+//! Protocols that precede another one: PROXY protocol, HTTP CONNECT, SOCKS.
 
 use super::http1::{self, Response};
 use super::{First, Match, Recogniser, Shape, Turn, starts};
@@ -12,7 +12,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
     Recogniser::new(First::of(&[4]), socks4),
 ];
 
-/// The longest head of a CONNECT.
+/// The longest header of a CONNECT.
 const MAX_HEAD: usize = 8 << 10;
 
 /// A first line of text (HAProxy's specification of the PROXY protocol, §2.1).
@@ -32,7 +32,7 @@ fn through(protocol: &'static str, client: usize, server: usize) -> Match {
     Match::Through(turn(protocol, client, server))
 }
 
-/// The same where a password was shown on the way.
+/// The same if a password was sent on the way.
 fn secret_then(protocol: &'static str, client: usize, server: usize) -> Match {
     Match::Secret(turn(protocol, client, server))
 }
@@ -64,11 +64,11 @@ fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
     }
 }
 
-/// `CONNECT` through an HTTP proxy (RFC 9110 §9.3.6): once the proxy agrees, the rest is not its. It
-/// may ask for credentials first (§11.7), and the client tries again.
+/// `CONNECT` through an HTTP proxy (RFC 9110 §9.3.6): once the proxy agrees, the rest is tunnelled.
+/// It may request credentials first (§11.7), and the client tries again.
 ///
-/// A client that shows credentials to the proxy has shown them to everybody on the way, whatever
-/// the tunnel carries then.
+/// A client that sends credentials to the proxy has revealed them to everybody on the path,
+/// whatever the tunnel carries afterwards.
 fn connect(client: &[u8], server: &[u8]) -> Match {
     let (mut asked, mut answered) = (0, 0);
     let mut secret = false;
@@ -98,9 +98,9 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
                     through("HTTP CONNECT", client, server)
                 };
             }
-            // What a client tries again on the same connection for.
+            // Responses after which a client tries again on the same connection.
             Response::Of(401 | 407 | 408 | 425 | 429 | 500..=599, head, end) => {
-                // Content whose length is not known ends where the next response begins.
+                // Content of unknown length ends where the next response begins.
                 let next = || {
                     let behind = &server[answered + head..];
                     memchr::memmem::find(behind, b"HTTP/1.").map(|at| head + at)
@@ -120,7 +120,7 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether a request's head has credentials for somebody (RFC 9110 §11.6.2, §11.7.2; RFC 6265).
+/// Whether a request's header contains credentials (RFC 9110 §11.6.2, §11.7.2; RFC 6265).
 fn shows_credentials(head: &[u8]) -> bool {
     head.split(|byte| *byte == b'\n').any(|line| {
         let is = |name: &[u8]| {
@@ -131,7 +131,7 @@ fn shows_credentials(head: &[u8]) -> bool {
     })
 }
 
-/// SOCKS 5 (RFC 1928), with or without a password (RFC 1929), which goes in clear.
+/// SOCKS 5 (RFC 1928), with or without a password (RFC 1929), which is unencrypted.
 fn socks5(client: &[u8], server: &[u8]) -> Match {
     const NAME: &str = "socks5";
     let (mut c, mut s) = (Cursor::new(client), Cursor::new(server));
@@ -184,7 +184,7 @@ fn socks5(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Takes an address and a port (RFC 1928 §5).
+/// Consumes an address and a port (RFC 1928 §5).
 fn address(c: &mut Cursor<'_>) -> bool {
     let taken = match c.u8() {
         Some(1) => c.take(4),

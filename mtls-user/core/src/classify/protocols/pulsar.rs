@@ -1,4 +1,4 @@
-//! Pulsar (binary protocol, "Framing"): two sizes, and a command of protocol buffers, CONNECT.
+//! Pulsar (binary protocol, "Framing"): two sizes, and a protocol buffers command, CONNECT.
 
 use super::{First, Match, Recogniser, Shape, shape};
 

@@ -1,5 +1,5 @@
-//! What begins with a connection request of X.224's in a packet of TPKT's (RFC 1006 §6): RDP, and the
-//! plants' protocols S7 and MMS.
+//! Protocols that begin with an X.224 connection request in a TPKT packet (RFC 1006 §6): RDP, and
+//! the industrial protocols S7 and MMS.
 
 use super::{First, Match, Recogniser, Shape, follows, shape};
 use crate::wire::cursor::Cursor;
@@ -18,7 +18,7 @@ fn tpkt(client: &[u8], server: &[u8]) -> Match {
         Err(other) => return other.then(Match::No),
     };
     match request.first() {
-        // Parameters of X.224's: TPDU size and the two ends' selectors.
+        // X.224 parameters: TPDU size and the selectors of both ends.
         Some(0xc0..=0xc2) => return plant(&client[size..]),
         // A cookie or a routing token, the negotiation, or nothing.
         Some(b'C' | 1) | None => {}
@@ -29,7 +29,7 @@ fn tpkt(client: &[u8], server: &[u8]) -> Match {
         Ok(found) => found,
         Err(Shape::No) => return Match::No,
         Err(_) if wanted.is_some_and(|protocols| protocols != 0) => {
-            // A hello means that the answer was yes, seen or not.
+            // A hello means that the answer was yes, whether it was seen or not.
             return match follows(client, size, RDP, None) {
                 Match::Refused(_) => Match::Likely(RDP),
                 other => other,
@@ -46,7 +46,7 @@ fn tpkt(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// The packet at the start: its size, and the variable part of its TPDU, if that is of this kind.
+/// The packet at the start: its size, and the variable part of its TPDU, if that has this type.
 fn packet(bytes: &[u8], kind: u8) -> Result<(usize, &[u8]), Shape> {
     let head = [Some(3), Some(0), None, None, None, Some(kind)];
     match shape(bytes, &head) {
@@ -54,7 +54,7 @@ fn packet(bytes: &[u8], kind: u8) -> Result<(usize, &[u8]), Shape> {
         other => return Err(other),
     }
     let size = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
-    // The length of the TPDU does not count itself.
+    // The TPDU's length does not include itself.
     if size != 5 + usize::from(bytes[4]) || !(11..=512).contains(&size) {
         return Err(Shape::No);
     }
@@ -65,7 +65,7 @@ fn packet(bytes: &[u8], kind: u8) -> Result<(usize, &[u8]), Shape> {
     }
 }
 
-/// What a negotiation structure of this type at the end of the variable part says.
+/// The contents of a negotiation structure of this type at the end of the variable part.
 fn negotiation(variable: &[u8], kind: u8) -> Option<u32> {
     let at = variable.len().checked_sub(NEGOTIATION)?;
     let mut c = Cursor::new(&variable[at..]);
@@ -74,7 +74,8 @@ fn negotiation(variable: &[u8], kind: u8) -> Option<u32> {
     (found == kind && usize::from(len) == NEGOTIATION).then_some(value)
 }
 
-/// Without TLS, RDP may encrypt by itself: the server's security data name the method (§2.2.1.4.3).
+/// Without TLS, RDP may use its own encryption: the server's security data name the method
+/// (§2.2.1.4.3).
 fn standard(server: &[u8]) -> Match {
     const SECURITY: &[u8] = &[0x02, 0x0c];
     let mut rest = server;
@@ -95,11 +96,11 @@ fn standard(server: &[u8]) -> Match {
     Match::Likely(RDP)
 }
 
-/// The first data behind a connection with selectors: their own first byte says whose they are.
+/// The first data of a connection with selectors: its first byte identifies the protocol.
 fn plant(rest: &[u8]) -> Match {
     const DATA: [Option<u8>; 7] = [Some(3), Some(0), None, None, Some(2), Some(0xf0), None];
     match (shape(rest, &DATA), rest.get(7)) {
-        // S7comm, its successor, and a session's CONNECT of ISO 8327 as MMS has it.
+        // S7comm, its successor, and an ISO 8327 session CONNECT as used by MMS.
         (Shape::Yes, Some(0x32 | 0x72)) => Match::Yes("s7"),
         (Shape::Yes, Some(0x0d)) => Match::Yes("mms"),
         (Shape::More, _) | (Shape::Yes, None) => Match::More,

@@ -6,10 +6,10 @@ use super::{First, Match, Recogniser, Shape, starts};
 pub(super) const RECOGNISERS: &[Recogniser] =
     &[Recogniser::new(First::WORD.or(First::of(b"*")), redis)];
 
-/// The longest command that a person types.
+/// The longest inline command.
 const MAX_INLINE: usize = 1024;
 
-/// Commands that a person or a script may type.
+/// Inline commands, as typed by a person or a script.
 const COMMANDS: [&str; 60] = [
     "ACL",
     "APPEND",
@@ -99,8 +99,8 @@ pub(super) fn array(bytes: &[u8]) -> Shape {
     }
 }
 
-/// A command as a person types it ("Inline commands"): known by the answer, as such words may be
-/// any protocol's.
+/// An inline command ("Inline commands"): recognised by the response, because such words occur in
+/// other protocols too.
 fn inline(client: &[u8], server: &[u8]) -> Match {
     let word = client
         .iter()
@@ -133,7 +133,7 @@ fn inline(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether this is nothing, or names a mechanism of SASL's.
+/// Whether this is empty, or names a SASL mechanism.
 fn is_mechanism(argument: &[u8]) -> bool {
     let name = argument.split(|b| *b == b' ').next().unwrap_or_default();
     name.is_empty()
@@ -142,8 +142,8 @@ fn is_mechanism(argument: &[u8]) -> bool {
             .any(|m| name.eq_ignore_ascii_case(m.as_bytes()))
 }
 
-/// The answers that no other protocol gives to such a word: POP3's `+OK` has no `\r` behind it
-/// where a greeting was due.
+/// The responses that no other protocol gives to such a word: POP3's `+OK` is not followed by `\r`
+/// where a greeting was expected.
 fn answer(server: &[u8]) -> Shape {
     match server {
         [] => Shape::More,

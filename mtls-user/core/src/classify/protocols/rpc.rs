@@ -1,5 +1,5 @@
-//! ONC RPC over TCP (RFC 5531): NFS and its companions. A call whose credentials are of the flavor
-//! AUTH_TLS asks for TLS (RFC 9289 §4.1); those of RPCSEC_GSS may seal the calls (RFC 2203 §5).
+//! ONC RPC over TCP (RFC 5531): NFS and related protocols. A call with credentials of the flavor
+//! AUTH_TLS requests TLS (RFC 9289 §4.1); RPCSEC_GSS may encrypt the calls (RFC 2203 §5).
 
 use super::{First, Match, Recogniser, Shape, follows, shape};
 use crate::wire::cursor::Cursor;
@@ -11,12 +11,12 @@ const AUTH_TLS: u32 = 7;
 /// The longest record that is waited for.
 const MAX_RECORD: u32 = 1 << 21;
 
-/// A call's head.
+/// A call's header.
 struct Call<'a> {
     name: &'static str,
     flavor: u32,
     credentials: &'a [u8],
-    /// Bytes of its record, the mark included.
+    /// Bytes of its record, including the mark.
     size: usize,
 }
 
@@ -55,7 +55,7 @@ fn rpc(client: &[u8], server: &[u8]) -> Match {
                 match (procedure, service) {
                     (Some(DATA), Some(PRIVACY)) => return Match::Encrypted(call.name),
                     (Some(DATA), _) => return Match::Yes(call.name),
-                    // A context is made.
+                    // A context is created.
                     _ => known = Some(call.name),
                 }
             }
@@ -129,7 +129,8 @@ fn call(bytes: &[u8]) -> Result<Call<'_>, Shape> {
     })
 }
 
-/// The answer that agrees to TLS: accepted, with a verifier of eight bytes that says so. Its size.
+/// The response that accepts TLS: accepted, with an eight-byte verifier that says so. Returns its
+/// size.
 fn starttls(server: &[u8]) -> Result<usize, Shape> {
     let mut c = Cursor::new(server);
     let mark = c.u32().ok_or(Shape::More)?;

@@ -1,14 +1,14 @@
-//! RTMP (Adobe's specification, §5.2): version 3, a time and 1,528 random bytes from both sides, which
-//! each side sends back.
+//! RTMP (Adobe's specification, §5.2): version 3, a time and 1,528 random bytes from both sides,
+//! which the other side echoes.
 
 use super::{First, Match, Recogniser, Shape, shape};
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[3]), rtmp)];
 
 fn rtmp(client: &[u8], server: &[u8]) -> Match {
-    /// One byte of version, then what is sent back.
+    /// A version byte, then what is echoed.
     const ECHO: usize = 1 + 1536;
-    /// Behind time, and four bytes of time or version.
+    /// After the time, and four bytes of time or version.
     const RANDOM: usize = 1 + 8;
     const SHOWN: usize = 16;
     match shape(client, &[Some(3), None, None, None, None]) {

@@ -1,4 +1,4 @@
-//! Requests like HTTP's: SIP (RFC 3261 §7.1), RTSP (RFC 7826 §7.1).
+//! HTTP-like requests: SIP (RFC 3261 §7.1), RTSP (RFC 7826 §7.1).
 
 use super::{First, Match, Recogniser};
 
@@ -9,7 +9,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(
 
 /// The longest first line.
 const MAX_LINE: usize = 1024;
-/// How many bytes of empty lines may come first: they keep a connection alive (RFC 5626 §3.5.1).
+/// How many bytes of empty lines may come first: they serve as keep-alives (RFC 5626 §3.5.1).
 const MAX_EMPTY: usize = 64;
 
 fn request(client: &[u8], _server: &[u8]) -> Match {

@@ -1,14 +1,14 @@
-//! SMB over TCP (MS-SMB2 §2.1, §2.2; MS-CIFS §2.2.3.1): a zero, a length, and a message by its magic
-//! number. Version 3 seals what comes behind the session's setup.
+//! SMB over TCP (MS-SMB2 §2.1, §2.2; MS-CIFS §2.2.3.1): a zero, a length, and a message with its
+//! magic number. Version 3 can encrypt what follows the session setup.
 
 use super::{First, Match, Recogniser, Shape, shape};
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[0, 0x81]), smb)];
 
 const NAME: &str = "smb";
-/// The longest message before a session is there.
+/// The longest message before the session is set up.
 const MAX: usize = 1 << 17;
-/// A request for a session of NetBIOS' (RFC 1002 §4.3.2): two names of 34 bytes.
+/// A NetBIOS session request (RFC 1002 §4.3.2): two names of 34 bytes.
 const NETBIOS: [Option<u8>; 5] = [Some(0x81), Some(0), Some(0), Some(68), Some(32)];
 
 fn smb(client: &[u8], _server: &[u8]) -> Match {

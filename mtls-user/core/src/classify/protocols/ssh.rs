@@ -1,16 +1,16 @@
-//! SSH's first line (RFC 4253 §4.2). A server may send lines of text ahead of it.
+//! SSH's first line (RFC 4253 §4.2). A server may send lines of text before it.
 
 use super::{First, Match, Recogniser, Shape, starts};
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(b"S"), ssh)];
 
-/// How many bytes of lines are looked through for the server's.
+/// How many bytes of lines are searched for the server's.
 const MAX_LINES: usize = 8 << 10;
 
 fn ssh(client: &[u8], server: &[u8]) -> Match {
     match (version(client), announced(server)) {
         (Shape::No, _) => Match::No,
-        // What the client says is enough.
+        // The client's line is enough.
         (Shape::Yes, _) | (_, Shape::Yes) => Match::Encrypted("ssh"),
         (Shape::More, Shape::No) if !client.is_empty() || !server.is_empty() => Match::No,
         _ => Match::More,
@@ -24,7 +24,7 @@ fn version(bytes: &[u8]) -> Shape {
     }
 }
 
-/// Looks for the server's line behind those before it.
+/// Finds the server's line after those before it.
 fn announced(server: &[u8]) -> Shape {
     let mut rest = &server[..server.len().min(MAX_LINES)];
     loop {

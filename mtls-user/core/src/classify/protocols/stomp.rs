@@ -1,4 +1,4 @@
-//! STOMP: a frame that connects, its command and then headers (STOMP 1.2, "Connecting").
+//! STOMP: a connect frame, with its command and headers (STOMP 1.2, "Connecting").
 
 use super::{First, Match, Recogniser, Shape, starts};
 

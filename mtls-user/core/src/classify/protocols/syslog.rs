@@ -1,5 +1,5 @@
-//! Syslog over TCP (RFC 6587 §3.4, RFC 5424 §6, RFC 3164 §4.1): a priority, and a version or a month;
-//! a count of bytes may stand before it. RELP: a number and `open`.
+//! Syslog over TCP (RFC 6587 §3.4, RFC 5424 §6, RFC 3164 §4.1): a priority, and a version or a
+//! month; a byte count may precede it. RELP: a number and `open`.
 
 use super::{First, Match, Recogniser, Shape, starts};
 
@@ -53,14 +53,14 @@ fn syslog(client: &[u8], _server: &[u8]) -> Match {
     found.unwrap_or(Shape::No).then(Match::Yes("syslog"))
 }
 
-/// How many digits there are at the start, and what is behind them.
+/// The number of digits at the start, and what follows them.
 fn digits(bytes: &[u8]) -> (usize, &[u8]) {
     let count = bytes.iter().take(8).take_while(|b| b.is_ascii_digit());
     let count = count.count();
     (count, &bytes[count..])
 }
 
-/// The first frame of RELP's (its protocol description, "open"): transaction 1.
+/// The first RELP frame (its protocol description, "open"): transaction 1.
 fn relp(client: &[u8], _server: &[u8]) -> Match {
     match starts(client, b"1 open ") {
         Shape::Yes => {}

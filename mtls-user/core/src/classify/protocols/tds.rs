@@ -1,5 +1,5 @@
-//! TDS, Microsoft SQL Server's protocol (MS-TDS). TDS 8 begins as TLS; TDS 7 agrees on encryption in
-//! PRELOGIN, and wraps the records of the TLS handshake in packets of its own (§3.2.5.1).
+//! TDS, Microsoft SQL Server's protocol (MS-TDS). TDS 8 begins as TLS; TDS 7 negotiates encryption
+//! in PRELOGIN, and wraps the TLS handshake's records in its own packets (§3.2.5.1).
 
 use super::{First, Framing, Match, Recogniser, Shape, Turn, shape};
 use crate::wire::cursor::Cursor;
@@ -36,7 +36,7 @@ fn tds(client: &[u8], server: &[u8]) -> Match {
         Err(_) => return Match::Likely(NAME),
     };
     let rest = &client[asked..];
-    // The upper bit asks for a certificate of the client's.
+    // The upper bit requests a client certificate.
     match (wanted & 0x7f, given) {
         (encryption::ON | encryption::REQUIRED, encryption::NOT_SUPPORTED | encryption::OFF) => {
             if rest.is_empty() {
@@ -45,7 +45,7 @@ fn tds(client: &[u8], server: &[u8]) -> Match {
                 Match::Refused(NAME)
             }
         }
-        // The login alone is encrypted, if at all: what comes behind it is not.
+        // At most the login is encrypted: what follows is not.
         (_, encryption::NOT_SUPPORTED | encryption::OFF) => Match::Yes(NAME),
         (encryption::NOT_SUPPORTED, _) => Match::Declined(NAME),
         (_, encryption::ON | encryption::REQUIRED) => match rest {
@@ -64,7 +64,7 @@ fn tds(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// A message that is one packet: its size, and what it says of encryption.
+/// A message of one packet: its size, and its encryption option.
 fn prelogin(bytes: &[u8], kind: u8) -> Result<(usize, u8), Shape> {
     const VERSION: u8 = 0;
     const ENCRYPTION: u8 = 1;
@@ -108,7 +108,7 @@ fn prelogin(bytes: &[u8], kind: u8) -> Result<(usize, u8), Shape> {
     found.map(|value| (size, value)).ok_or(Shape::No)
 }
 
-/// A login without anything before it: packet, length again, version 7 (§2.2.6.4).
+/// A login without a preceding PRELOGIN: packet, length again, version 7 (§2.2.6.4).
 fn login(client: &[u8]) -> Match {
     let head = [
         Some(LOGIN7),

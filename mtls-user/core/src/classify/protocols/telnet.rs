@@ -1,5 +1,5 @@
-//! Telnet (RFC 854): either side begins with commands, that is, options offered or asked for. One of
-//! these options is TLS.
+//! Telnet (RFC 854): either side begins with commands, which offer or request options. One of these
+//! options is TLS.
 
 use super::{First, Match, Recogniser, Turn};
 use crate::wire::text;
@@ -13,13 +13,13 @@ const WILL: u8 = 251;
 const DONT: u8 = 254;
 const SUBNEGOTIATION: u8 = 250;
 const END: u8 = 240;
-/// How many commands make it sure, whatever follows.
+/// How many commands make it certain, whatever follows.
 const SURE: usize = 4;
-/// How many bytes of what is typed are looked at.
+/// How many bytes of typed text are inspected.
 const SHOWN: usize = 16;
 /// The option START_TLS (draft-altman-telnet-starttls §2), and what follows it in a subnegotiation.
 const START_TLS: u8 = 46;
-/// The option ENCRYPT (RFC 2946), and the command of its that starts encryption.
+/// The option ENCRYPT (RFC 2946), and its command that starts encryption.
 const ENCRYPT: u8 = 38;
 const START: u8 = 3;
 
@@ -27,7 +27,7 @@ fn telnet(client: &[u8], server: &[u8]) -> Match {
     let (at, mine) = commands(client);
     let (_, theirs) = commands(server);
     let sides = [client, server];
-    // Whoever has spoken began with a command.
+    // Each side that has sent something began with a command.
     let may_begin = |side: &[u8]| side.len() < 3;
     let speaks_first = sides.iter().any(|side| side.first() == Some(&INTERPRET));
     if !speaks_first && !sides.iter().all(|side| side.is_empty()) {
@@ -38,7 +38,7 @@ fn telnet(client: &[u8], server: &[u8]) -> Match {
         return if may { Match::More } else { Match::No };
     }
     let rest = &client[at..];
-    // A command that is not all there.
+    // An incomplete command.
     let begins = rest.first() == Some(&INTERPRET);
     if mine.tls || theirs.tls {
         return match (may_be_handshake(rest, 1), rest.len()) {
@@ -55,7 +55,7 @@ fn telnet(client: &[u8], server: &[u8]) -> Match {
     if mine.encrypts || theirs.encrypts {
         return Match::Encrypted(NAME);
     }
-    // Three bytes may be anything's: what is typed is text, or there were more of them.
+    // Three bytes may be anything: typed text must follow, or more commands.
     let typed = &rest[..rest.len().min(SHOWN)];
     if rest.is_empty() || begins {
         Match::Likely(NAME)
@@ -66,17 +66,17 @@ fn telnet(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// The commands at the head of a side.
+/// The commands at the start of a side.
 #[derive(Default)]
 struct Commands {
     count: usize,
     /// TLS follows.
     tls: bool,
-    /// Encryption of Telnet's own begins.
+    /// Telnet's own encryption begins.
     encrypts: bool,
 }
 
-/// Reads them; where they end.
+/// Parses them; returns their end.
 fn commands(bytes: &[u8]) -> (usize, Commands) {
     let mut seen = Commands::default();
     let mut at = 0;

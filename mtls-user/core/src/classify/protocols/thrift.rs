@@ -1,4 +1,4 @@
-//! Thrift's messages (Apache Thrift, "Thrift Binary protocol encoding", "Thrift Compact protocol
+//! Thrift messages (Apache Thrift, "Thrift Binary protocol encoding", "Thrift Compact protocol
 //! encoding"): a call in any of its encodings, framed or not, or in the header transport.
 
 use super::{First, Match, Recogniser, Shape, starts};
@@ -8,17 +8,17 @@ pub(super) const RECOGNISERS: &[Recogniser] =
     &[Recogniser::new(First::of(&[0, 0x80, 0x82, b'[']), thrift)];
 
 const YES: Match = Match::Yes("thrift");
-/// Methods have no longer names.
+/// The longest method name.
 const MAX_NAME: usize = 128;
 
-/// Recognizes a client's first call.
+/// Recognises a client's first call.
 fn thrift(client: &[u8], _server: &[u8]) -> Match {
     let bare = call(client);
     if bare != Match::No {
         return bare;
     }
     match client {
-        // A frame's length, of at most 16 MiB.
+        // A frame length of at most 16 MiB.
         [0, _, _, _, inner @ ..] => match starts(inner, &[0x0f, 0xff]) {
             Shape::Yes => YES,
             Shape::More if inner.len() == 1 => Match::More,
@@ -29,7 +29,7 @@ fn thrift(client: &[u8], _server: &[u8]) -> Match {
     }
 }
 
-/// A message that is a call, or one without an answer.
+/// A message that is a call, or a one-way call.
 fn call(bytes: &[u8]) -> Match {
     let found = [binary, old_binary, compact, json].map(|encoding| encoding(bytes));
     let decided = found.iter().find(|found| **found == YES);
@@ -37,7 +37,7 @@ fn call(bytes: &[u8]) -> Match {
     *decided.or(open).unwrap_or(&Match::No)
 }
 
-/// The strict binary encoding: a version, a type, the method's name behind its length.
+/// The strict binary encoding: a version, a type, the method name with its length.
 fn binary(bytes: &[u8]) -> Match {
     match bytes {
         [0x80, 1, 0, 1 | 4, rest @ ..] => named(&mut Cursor::new(rest)),
@@ -64,7 +64,7 @@ fn old_binary(bytes: &[u8]) -> Match {
     }
 }
 
-/// Too few bytes to tell, unless they do not begin so.
+/// Whether there are too few bytes to decide, unless they already differ.
 fn may_start(bytes: &[u8], prefix: &[u8]) -> Match {
     match starts(bytes, prefix) {
         Shape::No => Match::No,
@@ -72,7 +72,7 @@ fn may_start(bytes: &[u8], prefix: &[u8]) -> Match {
     }
 }
 
-/// A method's name behind its length.
+/// A method name with its length.
 fn named(c: &mut Cursor<'_>) -> Match {
     let before = c.rest();
     let Some(len) = c.u32() else {
@@ -81,7 +81,7 @@ fn named(c: &mut Cursor<'_>) -> Match {
     method(c, len as usize)
 }
 
-/// A method's name of so many bytes.
+/// A method name of this length.
 fn method(c: &mut Cursor<'_>, len: usize) -> Match {
     if !(1..=MAX_NAME).contains(&len) {
         return Match::No;
@@ -98,7 +98,7 @@ fn method(c: &mut Cursor<'_>, len: usize) -> Match {
     }
 }
 
-/// The compact encoding: an id, version 1 and a type, a number, the method's name.
+/// The compact encoding: an id, version 1 and a type, a number, the method name.
 fn compact(bytes: &[u8]) -> Match {
     let mut c = Cursor::new(bytes);
     match (c.u8(), c.u8()) {
@@ -106,7 +106,7 @@ fn compact(bytes: &[u8]) -> Match {
         (Some(0x82), Some(0x21 | 0x81)) => {}
         _ => return Match::No,
     }
-    // A number of one to five bytes, of which all but the last have the upper bit set.
+    // A number of one to five bytes, all but the last with the upper bit set.
     for _ in 0..5 {
         match c.u8() {
             None => return Match::More,

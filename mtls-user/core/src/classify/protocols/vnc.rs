@@ -1,5 +1,5 @@
-//! VNC (RFC 6143 §7.1): versions, then a way to secure the connection, of which two are TLS: type 18,
-//! and type 19 with its subtypes (rfbproto, "VeNCrypt").
+//! VNC (RFC 6143 §7.1): versions, then a security type, two of which are TLS: type 18, and type 19
+//! with its subtypes (rfbproto, "VeNCrypt").
 
 use super::{First, Match, Recogniser, Shape, follows, starts};
 
@@ -50,7 +50,7 @@ fn vencrypt(client: &[u8], server: &[u8], at: usize) -> Match {
         return Match::Yes(NAME);
     }
     let end = VERSION + 7;
-    // Two bytes of version, one that agrees to the client's, the list, one that agrees to its choice.
+    // Two version bytes, one that accepts the client's, the list, one that accepts its choice.
     let Some(listed) = server.get(at + 3) else {
         return follows(client, end, NAME, None);
     };

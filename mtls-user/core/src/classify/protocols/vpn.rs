@@ -1,4 +1,4 @@
-//! Tunnels of datagrams over TCP, encrypted by their own means: OpenVPN, WireGuard.
+//! Datagram tunnels over TCP with their own encryption: OpenVPN, WireGuard.
 
 use super::{First, Match, Recogniser};
 
@@ -7,7 +7,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
     Recogniser::new(First::of(&[0, 1]), wireguard),
 ];
 
-/// A length of two bytes, an opcode and a key's number (OpenVPN protocol, "TCP packets"): a client's
+/// A two-byte length, an opcode and a key number (OpenVPN protocol, "TCP packets"): a client's
 /// reset in its three versions, answered by the server's.
 fn openvpn(client: &[u8], server: &[u8]) -> Match {
     const CLIENT: [u8; 2] = [7 << 3, 10 << 3];
@@ -34,8 +34,8 @@ fn openvpn(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// An initiation of 148 bytes and a response of 92 (WireGuard's paper, §5.4), framed by two bytes of
-/// length, or not at all.
+/// An initiation of 148 bytes and a response of 92 (WireGuard's paper, §5.4), with or without a
+/// two-byte length prefix.
 fn wireguard(client: &[u8], server: &[u8]) -> Match {
     fn begins(bytes: &[u8], kind: u8, len: u8) -> Match {
         let frame = [0, len];

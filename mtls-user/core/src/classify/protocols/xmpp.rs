@@ -1,12 +1,12 @@
-//! XMPP opens an XML stream (RFC 6120 §4.2), asks for TLS in it (§5.4), and may seal it by a
-//! mechanism of SASL's (§6).
+//! XMPP opens an XML stream (RFC 6120 §4.2), requests TLS in it (§5.4), and may encrypt it with a
+//! SASL mechanism (§6).
 
 use super::{First, Match, Recogniser, Shape, follows, starts};
 
 pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(b"<"), xmpp)];
 
 const NAME: &str = "xmpp";
-/// How far a stream's head may reach.
+/// The longest start of a stream.
 const MAX_HEAD: usize = 2048;
 
 fn xmpp(client: &[u8], server: &[u8]) -> Match {
@@ -47,8 +47,8 @@ fn xmpp(client: &[u8], server: &[u8]) -> Match {
     Match::Likely(NAME)
 }
 
-/// What follows `<auth`: a mechanism may seal what comes behind the exchange, in buffers with a
-/// length of four bytes before them (RFC 4422 §3.7).
+/// What follows `<auth`: a mechanism may encrypt what follows the exchange, in buffers with a
+/// four-byte length prefix (RFC 4422 §3.7).
 fn authenticated(rest: &[u8]) -> Match {
     let Some(end) = rest.iter().position(|b| *b == b'>') else {
         return Match::Likely(NAME);
@@ -71,7 +71,7 @@ fn authenticated(rest: &[u8]) -> Match {
     }
 }
 
-/// The element that asks for TLS: the prefix of its namespace, and where its name ends.
+/// The element that requests TLS: its namespace prefix, and the end of its name.
 fn starttls(client: &[u8]) -> Option<(&[u8], usize)> {
     const ELEMENT: &[u8] = b"starttls";
     let prefix = |at: usize| {
@@ -94,7 +94,7 @@ fn starttls(client: &[u8]) -> Option<(&[u8], usize)> {
     })
 }
 
-/// Where the element ends whose name ends at `at`: at once, or behind its children.
+/// The end of the element whose name ends at `at`: immediately, or after its children.
 fn element_end(client: &[u8], prefix: &[u8], at: usize) -> Option<usize> {
     let tag = at + client[at..].iter().position(|b| *b == b'>')?;
     if client[..tag].ends_with(b"/") {

@@ -1,4 +1,4 @@
-//! ZeroMQ (ZMTP 3.1, RFC 37): a greeting of 64 bytes names the mechanism, of which some seal.
+//! ZeroMQ (ZMTP 3.1, RFC 37): a 64-byte greeting names the mechanism, and some mechanisms encrypt.
 
 use super::{First, Match, Recogniser, shape};
 
@@ -7,7 +7,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[Recogniser::new(First::of(&[0xff
 const NAME: &str = "zmtp";
 
 fn zmtp(client: &[u8], _server: &[u8]) -> Match {
-    // A signature, in which older versions saw a length; major version 3.
+    // A signature, which older versions treated as a length; major version 3.
     let any = None;
     let head = [
         Some(0xff),

@@ -1,4 +1,4 @@
-//! ZooKeeper: ConnectRequest, or a command of four letters.
+//! ZooKeeper: ConnectRequest, or a four-letter command.
 
 use super::{First, Match, Recogniser, Shape, starts};
 use crate::wire::cursor::Cursor;
@@ -25,8 +25,8 @@ fn connect(client: &[u8], _server: &[u8]) -> Match {
     Match::of(sane && (1..=3_600_000).contains(&timeout), NAME)
 }
 
-/// Administrator's Guide, "The Four Letter Words": known by the answer, as the words themselves may
-/// begin another protocol's.
+/// Administrator's Guide, "The Four Letter Words": recognised by the response, because the words
+/// themselves may begin another protocol's messages.
 fn four_letters(client: &[u8], server: &[u8]) -> Match {
     const WORDS: [&[u8]; 10] = [
         b"ruok", b"stat", b"mntr", b"srvr", b"conf", b"cons", b"envi", b"wchs", b"dump", b"isro",
@@ -38,7 +38,7 @@ fn four_letters(client: &[u8], server: &[u8]) -> Match {
         b"Environment:",
         b"clientPort=",
     ];
-    /// Behind the word, in the place of any answer.
+    /// After the word, in place of any response.
     const REFUSAL: &[u8] = b" is not executed because";
     let typed = client.trim_ascii_end();
     if typed.is_empty() || client.len() > 6 {

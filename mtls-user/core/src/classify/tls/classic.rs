@@ -1,4 +1,4 @@
-//! TLS 1.2 and before, mutual or not: by the messages, which are in clear.
+//! TLS 1.2 and earlier, mutual or not: decided by the messages, which are unencrypted.
 
 use super::Tls;
 use super::facts::{Facts, FirstItem, Late};
@@ -10,18 +10,18 @@ use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 
-/// A client's flight with a certificate is no shorter.
+/// The least length of a client's flight with a certificate.
 const SHORTEST: u16 = 400;
-/// One without a certificate is shorter: a public value of 8,192 bits takes 1,030 bytes.
+/// A flight without a certificate is shorter: an 8,192-bit public value takes 1,030 bytes.
 const LONGEST_EXCHANGE: u16 = 1200;
 
 impl Facts {
-    /// The client authenticated in a renegotiation, which only TLS 1.2 and before have.
+    /// The client authenticated in a renegotiation, which exists only in TLS 1.2 and earlier.
     pub(in crate::classify) fn renegotiate(&mut self, flight: Flight) -> Option<Call> {
         let chosen = self.chosen.as_ref().filter(|c| !c.is_13())?;
         self.renegotiated = true;
-        // A key exchange on curves is short; other kinds may be as long as a certificate. The second
-        // handshake may choose another kind than the first.
+        // An elliptic-curve key exchange is short; other kinds may be as long as a certificate. The
+        // second handshake may use another kind than the first.
         let curves = names::cipher(chosen.cipher).contains("_ECDHE_");
         self.late = self.late.max(match flight.bytes {
             ..SHORTEST => Late::No,
@@ -32,7 +32,7 @@ impl Facts {
         self.by_renegotiation()
     }
 
-    /// What a renegotiation makes of a connection that was not mutual.
+    /// The effect of a renegotiation on a connection that was not mutual.
     fn by_renegotiation(&self) -> Option<Call> {
         let kind = self.chosen.as_ref()?.kind;
         let first = self.first?;
@@ -57,7 +57,8 @@ impl Tls {
         let kind = self.facts.chosen.as_ref()?.kind;
         let resumed = self.facts.first == Some(FirstItem::ChangeCipherSpec);
         if self.facts.completed.is_none() && self.facts.first.is_some() {
-            // In a full handshake the server's ChangeCipherSpec is the last, else the client's.
+            // In a full handshake, the server's ChangeCipherSpec comes last; otherwise the
+            // client's.
             if self.lanes[1].changed && (!resumed || self.lanes[0].changed) {
                 self.facts.completed = Some(true);
             } else if ends.is_over(Side::Server) {
@@ -143,7 +144,7 @@ impl Tls {
         })
     }
 
-    /// The session that this one continues: by the ticket or the session id that the client
+    /// The session that this one continues, by the ticket or the session id that the client
     /// offered.
     fn find_origin(&mut self, context: &Context<'_>) {
         if self.facts.origin().is_some() {
@@ -162,12 +163,12 @@ impl Tls {
         self.facts.rest().origin = Some(origin);
     }
 
-    /// Remembers this session under the names that it can be resumed by.
+    /// Remembers this session under the names by which it can be resumed.
     fn remember_names(&mut self, verdict: Verdict, context: &mut Context<'_>) {
         if self.facts.completed != Some(true) {
             return;
         }
-        // An id that the server only echoed names the session that was resumed.
+        // An id that the server only echoed is the name of the resumed session.
         let ticket = self.answered.ticket;
         let own = self
             .answered

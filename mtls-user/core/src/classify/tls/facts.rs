@@ -1,4 +1,4 @@
-//! What a TLS connection showed, small enough to be kept for as long as the flow lives.
+//! What a TLS connection has shown, small enough to be kept for the flow's lifetime.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::wire::tls::hello;
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{Certificate, ClientHello, ServerHello};
 
-/// Kinds of names that sessions are remembered under.
+/// Kinds of session names.
 pub(super) const TICKET: u8 = 0;
 pub(super) const SESSION_ID: u8 = 1;
 
-/// What of the hellos is needed until the handshake is over.
+/// Data from the ClientHello that is needed until the handshake is complete.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
     /// A pre-shared key: the length of the first identity.
     pub(super) psk: Option<u16>,
-    /// A suite whose records are shorter.
+    /// A suite with shorter records.
     pub(super) short_tag: bool,
-    /// A suite of TLS 1.3 that encrypts nothing.
+    /// A TLS 1.3 suite without encryption.
     pub(super) null: bool,
     /// The name of the session ticket.
     pub(super) ticket: Option<u64>,
@@ -44,26 +44,26 @@ impl Offered {
     }
 }
 
-/// What of the server's answer is needed until the handshake is over.
+/// Data from the server's response that is needed until the handshake is complete.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
-    /// The name of the session id, the server's own or the echo of the client's.
+    /// The name of the session id, the server's own or an echo of the client's.
     pub(super) session: Option<u64>,
-    /// The name of the ticket that it gave in clear.
+    /// The name of the ticket that it issued unencrypted.
     pub(super) ticket: Option<u64>,
     /// Where the ServerHello's record ends.
     pub(super) end: u64,
 }
 
-/// What the ServerHello chose.
+/// The choices in the ServerHello.
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) version: u16,
     pub(super) cipher: u16,
     pub(super) group: Option<u16>,
-    /// Which of the pre-shared keys offered, counted from zero.
+    /// Index of the accepted pre-shared key, counted from zero.
     pub(super) psk: Option<u16>,
-    /// What the cipher suite means for who is authenticated.
+    /// What the cipher suite implies about authentication.
     pub(super) kind: CipherKind,
 }
 
@@ -83,16 +83,16 @@ impl Chosen {
     }
 }
 
-/// The client's first item after its ClientHello, as TLS 1.2 and before have it.
+/// The client's first message after its ClientHello, in TLS 1.2 and earlier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FirstItem {
     /// A resumption, if the version is at most 1.2.
     ChangeCipherSpec,
-    /// A list of certificates with something in it.
+    /// A non-empty list of certificates.
     Certificate,
     /// An empty list.
     NoCertificate,
-    /// No certificate was asked for.
+    /// No certificate was requested.
     KeyExchange,
     /// A handshake record whose body was not seen.
     Unreadable,
@@ -109,7 +109,7 @@ impl FirstItem {
     }
 }
 
-/// An alert in clear.
+/// An unencrypted alert.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Alert {
     pub(super) side: Side,
@@ -118,8 +118,8 @@ pub(super) struct Alert {
 }
 
 impl Alert {
-    /// It ends the handshake by itself. Level 1 is a warning, except that TLS 1.3 gives levels no
-    /// meaning; what then follows tells.
+    /// Whether it ends the handshake by itself. Level 1 is a warning, except in TLS 1.3, where
+    /// levels have no meaning; then what follows decides.
     pub(super) fn is_fatal(self) -> bool {
         self.level == 2
     }
@@ -130,31 +130,31 @@ impl Alert {
 pub(super) enum Late {
     #[default]
     No,
-    /// A key exchange would be as long.
+    /// A key exchange would be equally long.
     Unclear,
     Yes,
 }
 
-/// What a TLS connection showed.
+/// What a TLS connection has shown.
 #[derive(Debug, Default)]
 pub(in crate::classify) struct Facts {
-    /// The last ClientHello.
+    /// The latest ClientHello.
     pub(in crate::classify) hello: Option<Arc<Hello>>,
     /// What only some connections show.
     pub(super) rest: Option<Box<Rest>>,
-    /// When the connection's first piece came, in nanoseconds since the Unix epoch.
+    /// When the connection's first piece arrived, in nanoseconds since the Unix epoch.
     pub(super) time: u64,
     pub(super) chosen: Option<Chosen>,
     pub(super) alert: Option<Alert>,
     /// The server's port.
     pub(super) port: u16,
     pub(super) hellos: u8,
-    /// What claimed to be a ClientHello is none.
+    /// What looked like a ClientHello is not one.
     pub(super) malformed: bool,
     pub(super) retried: bool,
     pub(super) first: Option<FirstItem>,
     pub(super) requested: bool,
-    /// SSL 3.0's way to say that there is no certificate.
+    /// SSL 3.0's alert for a missing certificate.
     pub(super) no_certificate: bool,
     pub(super) completed: Option<bool>,
     /// A second handshake took place under encryption (≤ 1.2).
@@ -165,7 +165,7 @@ pub(in crate::classify) struct Facts {
     pub(super) remembered: bool,
 }
 
-/// What only some connections show: what is in clear before TLS 1.3, and what a resumption
+/// What only some connections show: unencrypted data before TLS 1.3, and which session a resumption
 /// continues.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
@@ -173,17 +173,17 @@ pub(super) struct Rest {
     pub(super) certificates: [Option<Arc<Certificate>>; 2],
     /// The protocol that the server chose.
     pub(super) alpn: Option<SmolStr>,
-    /// What a resumption continues, once that was looked up.
+    /// Which session a resumption continues, once that was determined.
     pub(super) origin: Option<Origin>,
 }
 
 impl Facts {
-    /// The rest, to be added to.
+    /// The optional part, to be modified.
     pub(super) fn rest(&mut self) -> &mut Rest {
         self.rest.get_or_insert_default()
     }
 
-    /// The client's and the server's certificate, where they were in clear.
+    /// The client's and the server's certificate, if they were unencrypted.
     pub(super) fn certificates(&self) -> [Option<Arc<Certificate>>; 2] {
         self.rest
             .as_ref()
@@ -191,24 +191,24 @@ impl Facts {
             .unwrap_or_default()
     }
 
-    /// What a resumption continues, once that was looked up.
+    /// Which session a resumption continues, once that was determined.
     pub(super) fn origin(&self) -> Option<&Origin> {
         self.rest.as_ref()?.origin.as_ref()
     }
 
-    /// Whether the server accepted or refused what the client sent was not seen.
+    /// It was not seen whether the server accepted or rejected what the client sent.
     pub(in crate::classify) fn is_unconfirmed(&self) -> bool {
         self.completed.is_none()
     }
 
-    /// Notes the client's first item, unless there was one before it.
+    /// Records the client's first message, unless there is one already.
     pub(super) fn first(&mut self, item: FirstItem) {
         if self.hellos > 0 && (self.first.is_none() || self.first == Some(FirstItem::Unreadable)) {
             self.first = Some(item);
         }
     }
 
-    /// Notes an alert: a fatal one before a warning, the first of its kind.
+    /// Records an alert: a fatal one takes precedence over a warning; the first of its kind counts.
     pub(super) fn alert(&mut self, alert: Alert) {
         if alert.side == Side::Client && alert.level == 1 && alert.code == 41 {
             self.no_certificate = true;

@@ -1,8 +1,8 @@
 //! The verdict as a function of the facts.
 //!
-//! TLS 1.2 and before show the messages; TLS 1.3 shows lengths ([`super::shape`]). Monotone: more facts
-//! turn "not yet" into a decision, and change a decision only where they contradict it
-//! ([`Call::may_become`]).
+//! TLS 1.2 and earlier show the messages; TLS 1.3 shows lengths ([`super::shape`]). The function is
+//! monotone: more facts turn "not yet" into a decision, and change a decision only if they
+//! contradict it ([`Call::may_become`]).
 
 use smallvec::SmallVec;
 
@@ -14,7 +14,7 @@ use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::ContentType;
 
-/// Why a handshake failed that the server gave no answer to.
+/// Why a handshake failed to which the server gave no answer.
 pub(super) const CLOSED: &str = "server closed the connection after the client's flight";
 
 /// Why a certificate that the client sent proves nothing.
@@ -23,20 +23,20 @@ const CLIENT_ALONE: (Cause, &str) = (
     "client sent a certificate, but the server's side was not seen",
 );
 
-/// How the connection ended, as far as it did.
+/// How the connection ended, as far as it has ended.
 #[derive(Clone, Copy, Default, Debug)]
 pub(in crate::classify) struct Ends {
     /// Per side: it closed its stream, and every byte of it was seen.
     pub(in crate::classify) complete: [bool; 2],
-    /// Per side: it is over, and bytes are missing.
+    /// Per side: it has ended, and bytes are missing.
     pub(in crate::classify) hole: [bool; 2],
     /// Per side: end of the last byte that was on the wire.
     pub(in crate::classify) seen: [u64; 2],
-    /// How far the client had sent before it had anything of the server.
+    /// How much the client had sent before it received anything from the server.
     pub(in crate::classify) unanswered: u64,
-    /// The server closed its stream in answer to the client's close.
+    /// The server closed its stream in response to the client's close.
     pub(in crate::classify) client_left_first: bool,
-    /// It was closed by both or reset.
+    /// Both sides closed it, or it was reset.
     pub(in crate::classify) closed: bool,
     /// Nothing more will be seen of it.
     pub(in crate::classify) over: bool,
@@ -51,7 +51,7 @@ impl Ends {
         self.hole[0] || self.hole[1]
     }
 
-    /// The side will send nothing more, and everything it sent is known.
+    /// Whether the side will send nothing more, and everything it sent is known.
     pub(super) fn is_over(&self, side: Side) -> bool {
         self.complete(side) || self.over && self.closed && !self.hole[side.index()]
     }
@@ -78,19 +78,19 @@ impl Tls {
             Some(_) => self.classic(ends, context),
         };
         let call = call.or_else(|| ends.over.then(|| self.undecided(ends)))?;
-        // Given is not accepted.
+        // That it was sent does not mean that it was accepted.
         if ends.over && call.verdict == Verdict::Mtls && self.facts.is_unconfirmed() {
             return Some(self.unproven(Reason::Unanswered).with(call.certificate));
         }
         Some(call)
     }
 
-    /// The handshake's end was seen: there is no more to learn.
+    /// The end of the handshake was seen: there is nothing more to learn.
     pub(in crate::classify) fn is_settled(&self) -> bool {
         self.facts.completed.is_some()
     }
 
-    /// What stands for the verdict of a version.
+    /// The verdict function of each version.
     pub(super) fn evidence(&self) -> Evidence {
         match &self.facts.chosen {
             None => Evidence::FirstBytes,
@@ -121,13 +121,13 @@ impl Tls {
         }
     }
 
-    /// What the server said instead of a ServerHello, or of an alert.
+    /// What the server sent instead of a ServerHello or an alert.
     pub(in crate::classify) fn answer_in_clear(&self) -> Option<Broken> {
         let silent = self.facts.chosen.is_none() && !self.facts.retried;
         self.lanes[1].broken.filter(|_| silent)
     }
 
-    /// Bytes that are no TLS.
+    /// Bytes that are not TLS.
     fn broken(&self) -> Option<Call> {
         self.lanes
             .iter()
@@ -144,13 +144,13 @@ impl Tls {
             Side::Client => "client",
             Side::Server => "server",
         };
-        // A warning is one of the ways to end only when the end follows.
+        // A warning ends the handshake only if the end follows.
         let ended = alert.is_fatal()
             || ends.complete(alert.side)
             || ends.over
             || self.facts.chosen.as_ref().is_some_and(Chosen::is_13);
         let call = self.failed(Reason::Alert(by, alert.code));
-        // Only a server refuses a client's certificate.
+        // Only a server rejects a client's certificate.
         ended.then(|| match alert.side {
             Side::Client => call.with(ClientCertificate::Unknown),
             Side::Server => call,
@@ -172,7 +172,7 @@ impl Tls {
             )));
         }
         let hello = self.facts.hello.as_ref().filter(|_| ends.over)?;
-        // TLS 1.2 shows what the client sent, but neither the suite, which may encrypt nothing, nor
+        // TLS 1.2 shows what the client sent, but not the suite, which may be unencrypted, nor
         // whether the server had a certificate.
         match self.facts.first {
             Some(FirstItem::Certificate) => {
@@ -186,9 +186,9 @@ impl Tls {
             }
             _ => {}
         }
-        // TLS 1.3's records are the only encrypted ones that can follow a ClientHello without a
-        // readable message; the client's direction is enough when it offered no pre-shared key and
-        // no suite that encrypts nothing.
+        // Only in TLS 1.3 can encrypted records follow a ClientHello without a readable message in
+        // between; the client's direction is enough if it offered no pre-shared key and no suite
+        // without encryption.
         let Offered {
             psk,
             short_tag,
@@ -209,7 +209,7 @@ impl Tls {
         let lengths: SmallVec<[u16; 8]> = self.lanes[0].records.iter().map(|r| r.len).collect();
         let mut call = self.by_shape(first.len, shape::judge(&lengths, true, hello.flight))?;
         if call.verdict == Verdict::Mtls {
-            // What the server thought of the certificate, and which suite it chose, nobody has seen.
+            // Whether the server accepted the certificate, and which suite it chose, was not seen.
             call = self.unproven(CLIENT_ALONE).with(call.certificate);
         }
         call.evidence = Some(Evidence::HandshakeShape);
@@ -254,7 +254,7 @@ impl Tls {
         }
     }
 
-    /// Over without a decision: why.
+    /// Why the flow ended without a decision.
     fn undecided(&self, ends: &Ends) -> Call {
         let (cause, words) = if self.facts.chosen.is_none() && ends.hole() {
             (

@@ -1,8 +1,9 @@
-//! Handshake messages out of record bodies: split and merged in every legal way (RFC 8446 §5.1).
+//! Extracts handshake messages from record bodies: split and merged in every legal way (RFC 8446
+//! §5.1).
 
 use crate::wire::cursor::Cursor;
 
-/// The longest message that is put together; of longer ones only the start is shown.
+/// The longest message that is reassembled; of longer ones, only the start is shown.
 const MAX: usize = 32 << 10;
 const HEADER: usize = 4;
 
@@ -17,34 +18,34 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The body, when all of it is there.
+    /// The body, if it is complete.
     pub(super) fn complete(&self) -> Option<&'a [u8]> {
         (self.body.len() == self.len).then_some(self.body)
     }
 }
 
-/// One side's messages in clear, put together across records.
+/// One side's unencrypted messages, reassembled across records.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     partial: Vec<u8>,
     /// Bytes of an oversized message still to come.
     skip: usize,
-    /// A body was missed: where the next message begins is not known.
+    /// A body was missed: the start of the next message is unknown.
     poisoned: bool,
 }
 
 impl Messages {
-    /// No message is under way.
+    /// Whether no message is incomplete.
     pub(super) fn is_idle(&self) -> bool {
         self.partial.is_empty() && self.skip == 0 && !self.poisoned
     }
 
-    /// A record's body was missed, and the messages in it.
+    /// Whether a record's body was missed, with the messages in it.
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned
     }
 
-    /// A record's body was missed.
+    /// Records that a record's body was missed.
     pub(super) fn poison(&mut self) {
         *self = Self {
             poisoned: true,
@@ -52,7 +53,7 @@ impl Messages {
         };
     }
 
-    /// Adds a record's body; shows every message that is complete by it.
+    /// Adds a record's body; shows every message that it completes.
     pub(super) fn feed(&mut self, body: &[u8], mut show: impl FnMut(Message<'_>)) {
         if self.poisoned {
             return;

@@ -1,5 +1,5 @@
-//! A TLS connection as far as it is visible: the records of both sides are walked, and what they
-//! show is gathered as facts. [`judge`] makes a verdict of them.
+//! A TLS connection as far as it is visible: the records of both sides are walked, and facts are
+//! collected from them. [`judge`] derives a verdict from these.
 
 mod classic;
 mod facts;
@@ -31,11 +31,11 @@ pub(super) use judge::{Ends, null_cipher};
 use messages::{Message, Messages};
 pub(super) use sealed::{Flight, Sealed};
 
-/// How many records of each side are remembered.
+/// How many records are kept per side.
 const RECORDS: usize = 8;
-/// How many records of application data are looked at for readable text.
+/// How many application data records are checked for readable text.
 const LOOKED_AT: u8 = 4;
-/// How many bytes of them: that so many random bytes are all text happens once in 10^13 records.
+/// How many bytes of them: this many random bytes are all text once in 10^13 records.
 const LOOK: usize = 32;
 
 mod kind {
@@ -47,14 +47,14 @@ mod kind {
     pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
 }
 
-/// A record whose body says nothing.
+/// A record whose body shows nothing.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     content: ContentType,
     len: u16,
     /// Position of its header.
     start: u64,
-    /// What the segment that brought the header acknowledged.
+    /// What the segment with the header acknowledged.
     ack: u64,
 }
 
@@ -70,9 +70,9 @@ struct Lane {
     messages: Messages,
     /// ChangeCipherSpec was sent.
     changed: bool,
-    /// Records of application data that were looked at.
+    /// Application data records that were checked.
     looked_at: u8,
-    /// Records after the hellos: of the client the first ones, of the server the last ones.
+    /// Records after the hellos: the client's first ones, the server's last ones.
     records: SmallVec<[Record; 4]>,
     sealed: Sealed,
     broken: Option<Broken>,
@@ -101,7 +101,7 @@ impl Tls {
         }
     }
 
-    /// A connection whose ClientHello was framed as SSL 2.0's.
+    /// A connection whose ClientHello used SSL 2.0 framing.
     pub(super) fn after_v2(hello: V2Hello, port: u16, time: u64) -> Self {
         let mut tls = Self::new(port, time);
         tls.facts.hellos = 1;
@@ -109,8 +109,8 @@ impl Tls {
         tls
     }
 
-    /// Walks the records in `window`, and says where the next one begins. `acked`: how far the
-    /// other side has acknowledged; `forced`: nothing will be added to what is there.
+    /// Walks the records in `window`, and returns where the next one begins. `acked`: how far the
+    /// other side has acknowledged; `forced`: nothing will be added to the window.
     pub(super) fn consume(
         &mut self,
         side: Side,
@@ -127,7 +127,7 @@ impl Tls {
             }
             let header = match RecordHeader::at(rest) {
                 Some(Ok(header)) => header,
-                // What it is instead is reported by some bytes more.
+                // A few more bytes show what it is instead.
                 Some(Err(NotTls)) if rest.len() < LOOK && !forced => return start,
                 Some(Err(NotTls)) => {
                     self.lanes[side.index()].broken = Some(Broken {
@@ -146,8 +146,8 @@ impl Tls {
                 if body.is_none() {
                     self.peek(side, header, content);
                     // What the peer has acknowledged will not come again, so the observer missed
-                    // it; behind it the next header is there to go on with. A hello is worth
-                    // waiting for: acknowledgements can overtake in a capture.
+                    // it; the next header after it is available to continue with. A hello is worth
+                    // waiting for: acknowledgements can arrive early in a capture.
                     let behind = window.beyond.is_some_and(|(s, e)| s <= end && end < e);
                     if !(forced || behind && acked >= end && self.has_hello(side)) {
                         return start;
@@ -156,7 +156,7 @@ impl Tls {
                 }
             }
             let ack = match window.ack_at(start) {
-                // Without acknowledgements, the order of arrival has to do.
+                // Without acknowledgements, the order of arrival is used.
                 NO_ACK => self.lanes[side.other().index()]
                     .records
                     .last()
@@ -178,7 +178,7 @@ impl Tls {
         window.start + at as u64
     }
 
-    /// Whether a record's body may be in clear and say something.
+    /// Whether a record's body may be unencrypted and informative.
     fn wants(&self, side: Side, header: RecordHeader) -> bool {
         let lane = &self.lanes[side.index()];
         let chosen = self.facts.chosen.as_ref();
@@ -187,7 +187,7 @@ impl Tls {
                 header.len == 2 && (!lane.changed || chosen.is_none_or(Chosen::is_13))
             }
             ContentType::Handshake => match side {
-                // A second ClientHello may come after ChangeCipherSpec.
+                // A second ClientHello may follow ChangeCipherSpec.
                 Side::Client => {
                     !lane.changed
                         || self.facts.hellos < 2 && (self.facts.retried || chosen.is_none())
@@ -205,7 +205,7 @@ impl Tls {
         }
     }
 
-    /// A fake TLS may frame plaintext as records: their bodies are looked at.
+    /// A fake TLS may frame plaintext as records, so their bodies are checked.
     fn look_at(&mut self, side: Side, body: &[u8]) {
         let lane = &mut self.lanes[side.index()];
         if lane.looked_at < LOOKED_AT && body.len() >= LOOK {
@@ -220,7 +220,7 @@ impl Tls {
         }
     }
 
-    /// The start of a clear message already tells what the client's first item is.
+    /// The start of an unencrypted message is enough to identify the client's first message.
     fn peek(&mut self, side: Side, header: RecordHeader, partial: &[u8]) {
         let lane = &self.lanes[side.index()];
         let clear = header.content == ContentType::Handshake && !lane.changed;
@@ -259,7 +259,7 @@ impl Tls {
                 self.facts.alert(Alert { side, level, code });
             }
             (ContentType::Handshake, Some(body)) => {
-                // After ChangeCipherSpec, only a second ClientHello is in clear.
+                // After ChangeCipherSpec, only a second ClientHello is unencrypted.
                 let encrypted = side == Side::Client && lane.changed;
                 if !encrypted || begins_hello(body) || !lane.messages.is_idle() {
                     self.messages(side, record, body, context);
@@ -277,7 +277,7 @@ impl Tls {
         }
         if lane.records.len() == RECORDS {
             match (side, lane.records.last()) {
-                // A shorter one than the last speaks against padding.
+                // A record shorter than the last one contradicts padding.
                 (Side::Client, Some(last)) if record.len >= last.len => return,
                 (Side::Client, _) => drop(lane.records.pop()),
                 (Side::Server, _) => drop(lane.records.remove(0)),
@@ -315,7 +315,7 @@ impl Tls {
                 if let Some(hello) = parsed {
                     self.offered = Offered::new(&hello, context.sessions);
                     let mut hello = context.sessions.hello(&hello, facts.port, Carrier::Tcp);
-                    // The fingerprint is the first hello's.
+                    // The fingerprint is that of the first hello.
                     if let Some(first) = first {
                         Arc::make_mut(&mut hello).ja4.clone_from(&first.ja4);
                     }
@@ -357,7 +357,7 @@ impl Tls {
                     .filter(|ticket| !ticket.is_empty())
                     .map(|ticket| context.sessions.name(facts::TICKET, ticket));
             }
-            // A peer that sends our hello back, or another message first, speaks no TLS.
+            // A peer that echoes the hello, or sends another message first, does not speak TLS.
             (Side::Server, _) if facts.chosen.is_none() && !facts.retried && message.kind != 0 => {
                 self.lanes[side.index()].broken = Some(Broken {
                     readable: false,
@@ -368,7 +368,7 @@ impl Tls {
         }
     }
 
-    /// What was not yet consumed will not be: forgets it.
+    /// Discards what was not consumed and never will be.
     pub(super) fn into_facts(self) -> Facts {
         self.facts
     }
@@ -378,13 +378,13 @@ impl Tls {
         self.lanes[side.index()].sealed
     }
 
-    /// What the two sides were called when it is over.
+    /// The names of the two sides in the final reason.
     pub(super) fn verdict(&mut self, ends: &Ends, context: &mut Context<'_>) -> Option<Call> {
         self.judge(ends, context)
     }
 }
 
-/// Whether a body begins with a ClientHello, and not with ciphertext that happens to begin alike.
+/// Whether a body begins with a ClientHello, and not with ciphertext that begins the same way.
 fn begins_hello(body: &[u8]) -> bool {
     matches!(body, [kind::CLIENT_HELLO, 0, _, _, 3, 3, ..])
 }

@@ -1,4 +1,4 @@
-//! TLS 1.3, mutual or not: by the shape of the client's flight, and what the server did then.
+//! TLS 1.3, mutual or not: decided by the shape of the client's flight, and the server's reaction.
 
 use super::judge::{CLOSED, Ends, null_cipher};
 use super::shape::{self, Shape};
@@ -11,13 +11,13 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::{self, CipherKind};
 use crate::wire::tls::{ContentType, RecordHeader};
 
-/// What became of the handshake after the client's flight.
+/// The outcome of the handshake after the client's flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Accepted,
     Refused(Cause, &'static str),
-    /// The client had closed before the server said anything: an alert then is a refusal or a
-    /// close_notify, and silence may be either.
+    /// The client had closed before the server sent anything: an alert is then a rejection or a
+    /// close_notify, and silence may mean either.
     Left,
     NotYet,
 }
@@ -35,8 +35,8 @@ impl Tls {
         } else {
             0
         };
-        // Early data comes before the client has the ServerHello; sent again, it may acknowledge
-        // more than when it was sent first.
+        // Early data precedes the ServerHello's arrival at the client; a retransmission may
+        // acknowledge more than the original.
         let early = |r: &&Record| {
             hello.early_data && (r.ack < self.answered.end || r.start < ends.unanswered)
         };
@@ -59,7 +59,8 @@ impl Tls {
         let mut outcome = first.map_or(Outcome::NotYet, |first| {
             self.outcome(&first, short_tag, ends)
         });
-        // A client that was asked for nothing is not refused: what ends the connection says goodbye.
+        // A client without a certificate request is not rejected: what ends the connection is a
+        // normal close.
         if matches!(outcome, Outcome::Refused(..)) && judged(true) == Shape::NotAsked {
             outcome = Outcome::NotYet;
         }
@@ -89,11 +90,11 @@ impl Tls {
         }
         let shape = judged(over);
         let mut call = self.by_shape(first.len, shape)?;
-        // Of nothing there is nothing to refuse.
+        // If nothing was sent, there is nothing to reject.
         if outcome == Outcome::Left && call.certificate != ClientCertificate::NotRequested {
             return Some(self.unproven(Reason::Left).with(call.certificate));
         }
-        // Whatever a padded flight held, nothing came of it.
+        // Whatever a padded flight contained, it was not accepted.
         let is_flight = matches!(call.verdict, Verdict::Mtls | Verdict::Tls);
         if let Outcome::Refused(cause, words) = outcome
             && (is_flight || matches!(shape, Shape::Padded | Shape::Fragments))
@@ -110,7 +111,7 @@ impl Tls {
         Some(call)
     }
 
-    /// `first`: the length of the first record as it was on the wire.
+    /// `first`: the length of the first record on the wire.
     pub(super) fn by_shape(&self, first: u16, shape: Shape) -> Option<Call> {
         let of = |verdict, reason| Call::new(verdict, self.evidence(), reason);
         Some(match shape {
@@ -161,8 +162,8 @@ impl Tls {
         })
     }
 
-    /// What the server did after the client's flight began: alerts that end its stream, or nothing
-    /// but the end, mean that it refused; anything else means that the flight was accepted.
+    /// The server's reaction after the client's flight began: alerts that end its stream, or only
+    /// the end, mean that it rejected the client; anything else means that it accepted the flight.
     fn outcome(&self, first: &Record, short_tag: u16, ends: &Ends) -> Outcome {
         if let Some(completed) = self.facts.completed {
             return if completed {
@@ -187,7 +188,7 @@ impl Tls {
         let alert = |r: &Record| {
             r.content == ContentType::Alert || shape::is_alert(r.len.saturating_add(short_tag))
         };
-        // Some follow the alert up with close_notify.
+        // Some send close_notify after the alert.
         let longest = 2 * (RecordHeader::LEN as u64 + 35);
         let rest = ends.seen[1].saturating_sub(answer.start);
         if !alert(answer) || !answers.all(alert) || rest > longest {
@@ -201,7 +202,7 @@ impl Tls {
         }
     }
 
-    /// A pre-shared key was accepted: nobody shows a certificate.
+    /// A pre-shared key was accepted: nobody sends a certificate.
     fn resumed(&mut self, chosen: u16, context: &Context<'_>) -> Call {
         if self
             .facts
@@ -220,7 +221,7 @@ impl Tls {
                 .hello
                 .as_ref()
                 .and_then(|h| h.server_name.as_deref());
-            // Of the other identities the lengths were not kept.
+            // The lengths of the other identities were not kept.
             let ticket = self.offered.psk.filter(|_| chosen == 0);
             self.facts.rest().origin = Some(sessions::of_peers(context, name, ticket));
         }
@@ -235,7 +236,7 @@ impl Tls {
         let Some(session) = self.session(verdict) else {
             return;
         };
-        // A server that asks for a certificate gives no ticket before it has it.
+        // A server that requests a certificate issues no ticket before it has received one.
         let given = |r: &&Record| !session.mutual || r.ack >= first.end();
         let mut tickets = Tickets::default();
         let records = self.lanes[1].records.iter().filter(given);
@@ -247,7 +248,7 @@ impl Tls {
         sessions::remember_peers(context, name, session, tickets);
     }
 
-    /// This handshake as a session to remember: once, and only when it is a full one.
+    /// This handshake as a session to remember: once, and only if it is a full one.
     pub(super) fn session(&mut self, verdict: Verdict) -> Option<Session> {
         let mutual = match verdict {
             Verdict::Mtls => true,

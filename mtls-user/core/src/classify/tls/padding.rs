@@ -1,16 +1,16 @@
 //! Whether padding explains the lengths of a client's records (RFC 8446 §5.4).
 //!
-//! A client that pads fills each record's content and type byte up to a multiple of a block, to the
-//! limit that a record has; the block may be any number (OpenSSL's `-record_padding`). A Finished
-//! can be filled up so to the length of a certificate, but then no record of the client is shorter
-//! than it, and every longer one is a multiple of the same block, the one at the limit aside.
-//! Padding of random length by a client that wants to deceive cannot be seen.
+//! A client that pads fills each record's content and type byte up to a multiple of a block, up to
+//! the record size limit; the block may be any number (OpenSSL's `-record_padding`). A Finished can
+//! be padded to the length of a certificate this way, but then no record of the client is shorter,
+//! and every longer one is a multiple of the same block, except for one at the limit. Padding of
+//! random length by a client that wants to deceive cannot be detected.
 
-/// The AEAD's tag; lengths come as if every suite had one of sixteen bytes.
+/// The AEAD's tag; lengths are normalised as if every suite had a sixteen-byte tag.
 const TAG: u16 = 16;
 /// Content and type byte of a Finished with SHA-256 and with SHA-384.
 const FINISHED: [u16; 2] = [32 + 4 + 1, 48 + 4 + 1];
-/// From this length on a first record that is a padded Finished is one block long.
+/// A padded Finished of at least this length is one block long.
 pub(super) const ONE_BLOCK: u16 = 150;
 
 fn inner(len: u16) -> u16 {
@@ -18,7 +18,7 @@ fn inner(len: u16) -> u16 {
 }
 
 /// Whether the first record, of at least [`ONE_BLOCK`] bytes, cannot be a Finished that was padded
-/// by the rule that the others follow.
+/// by the same rule as the others.
 pub(super) fn is_excluded(records: &[u16]) -> bool {
     let Some((&first, others)) = records.split_first() else {
         return false;
@@ -30,7 +30,8 @@ pub(super) fn is_excluded(records: &[u16]) -> bool {
     })
 }
 
-/// Whether all of the records are as long as padding to one block makes them, the first a Finished.
+/// Whether all records have the lengths that padding to one block gives, the first being a
+/// Finished.
 pub(super) fn explains(records: &[u16]) -> bool {
     let first = records.first().map_or(0, |len| inner(*len));
     let mut blocks = (1..=first).filter(|block| first.is_multiple_of(*block));
@@ -40,8 +41,8 @@ pub(super) fn explains(records: &[u16]) -> bool {
     })
 }
 
-/// Whether the records are all padded to a block that a Finished fits in, and the first is longer
-/// than one.
+/// Whether all records are padded to a block that can contain a Finished, and the first is longer
+/// than one block.
 pub(super) fn is_in_blocks(records: &[u16]) -> bool {
     let block = records.iter().fold(0, |block, len| gcd(block, inner(*len)));
     let first = records.first().map_or(0, |len| inner(*len));
@@ -57,8 +58,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A record as OpenSSL pads it: content and type byte up to a multiple of `block`, no further
-    /// than `limit`, a fragment's length (`tls13_add_record_padding`).
+    /// A record as OpenSSL pads it: content and type byte up to a multiple of `block`, but at most
+    /// to `limit`, the fragment length (`tls13_add_record_padding`).
     fn padded(content: u16, block: u16, limit: u16) -> u16 {
         let len = content + 1;
         let room = limit.saturating_sub(len);
@@ -67,7 +68,7 @@ mod tests {
 
     proptest! {
         /// Any block, any limit, any content: a Finished that is as long as a certificate is never
-        /// taken for one, however the client goes on.
+        /// taken for one, whatever the client sends afterwards.
         #[test]
         fn a_padded_finished_is_never_excluded(
             block in 1..6000_u16,
@@ -89,7 +90,7 @@ mod tests {
             }
         }
 
-        /// Shorter ones too, where only a raw key is to be distinguished from them.
+        /// Shorter ones too, where only a raw key must be ruled out.
         #[test]
         fn a_padded_finished_is_explained(
             block in 1..200_u16,
@@ -105,10 +106,10 @@ mod tests {
 
     #[test]
     fn what_no_block_explains() {
-        // A certificate, its proof, a Finished: shorter ones follow.
+        // A certificate, CertificateVerify, a Finished: shorter records follow.
         assert!(is_excluded(&[887, 281, 53]));
         assert!(is_excluded(&[887, 96]));
-        // Longer ones that are no multiples; the longest may be a record that is full.
+        // Longer ones that are not multiples; the longest may be a full record.
         assert!(!is_excluded(&[887, 1300]));
         assert!(is_excluded(&[887, 1300, 2000]));
         assert!(!is_excluded(&[887, 16401, 16401]));

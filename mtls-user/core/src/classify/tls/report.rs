@@ -1,4 +1,4 @@
-//! The facts in the words of the JSON schema.
+//! The facts as JSON types.
 
 use smol_str::SmolStr;
 
@@ -13,7 +13,7 @@ use super::Facts;
 use super::facts::FirstItem;
 
 impl Facts {
-    /// What the handshake showed, beside the verdict that was made of it.
+    /// What the handshake contained, besides the verdict that was derived from it.
     pub(in crate::classify) fn info(&self, call: Option<&Call>) -> Box<TlsInfo> {
         let mut info = Box::<TlsInfo>::default();
         if let Some(hello) = &self.hello {
@@ -76,12 +76,12 @@ impl Facts {
         info
     }
 
-    /// The mesh whose fingerprint the ClientHello bears.
+    /// The mesh whose fingerprint the ClientHello has.
     pub(in crate::classify) fn mesh(&self) -> Option<&'static Mesh> {
         self.hello.as_ref()?.mesh
     }
 
-    /// Things worth knowing that do not change the verdict.
+    /// Observations that do not change the verdict.
     pub(in crate::classify) fn notes(&self, call: Option<&Call>) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(mesh) = self.mesh()

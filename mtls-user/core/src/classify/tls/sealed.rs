@@ -1,38 +1,38 @@
-//! Renegotiations (TLS 1.2 and before): handshakes under the encryption of the one before.
+//! Renegotiations (TLS 1.2 and earlier): handshakes encrypted with the keys of the previous one.
 //!
-//! Of their messages only lengths show. In a full one the client sends its ClientHello, waits for
-//! the server's flight, and sends its own, which ends with ChangeCipherSpec: what acknowledges as
-//! much of the server as the ChangeCipherSpec does is that second flight, however many records the
-//! ClientHello took. In a resumption the ChangeCipherSpec follows the server's, and nothing else
-//! acknowledges as much.
+//! Only the lengths of their messages are visible. In a full handshake, the client sends its
+//! ClientHello, waits for the server's flight, and sends its own, which ends with ChangeCipherSpec:
+//! the records that acknowledge as much of the server as the ChangeCipherSpec does are that second
+//! flight, however many records the ClientHello took. In a resumption, the client's
+//! ChangeCipherSpec follows the server's, and no other record acknowledges as much.
 //!
-//! A flight without a certificate is a key exchange, behind an empty Certificate at most. On curves
-//! that is short; a key exchange by RSA, or by Diffie-Hellman over finite fields, may be as long as a
-//! certificate is. A certificate comes with its CertificateVerify, so most stacks send it in a flight
-//! that has two long records, and one of a key exchange has only one.
+//! A flight without a certificate is a key exchange, after an empty Certificate at most. With
+//! elliptic curves it is short; with RSA, or Diffie-Hellman over finite fields, it may be as long
+//! as a certificate. A certificate is sent with its CertificateVerify, so most stacks send it in a
+//! flight with two long records, and a flight with a key exchange has only one.
 
-/// A record of a CertificateVerify is no shorter than this. Longer than an empty Certificate.
+/// The least length of a CertificateVerify record. Longer than an empty Certificate.
 const LONG: u16 = 90;
 
 /// Encrypted handshake records since the last ChangeCipherSpec.
 #[derive(Clone, Copy, Default, Debug)]
 pub(in crate::classify) struct Sealed {
-    /// What they acknowledge, its low 32 bits.
+    /// What they acknowledge (the low 32 bits).
     ack: u32,
-    /// Bytes of the last records, as far as they acknowledge the same.
+    /// Total length of the last records with the same acknowledgement.
     bytes: u16,
-    /// Those of them that are at least [`LONG`].
+    /// Those of them with at least [`LONG`] bytes.
     long: u8,
-    /// One more than the records so far; zero while nothing is encrypted.
+    /// The number of records so far plus one; zero while nothing is encrypted.
     records: u8,
 }
 
-/// The flight that closes a renegotiation.
+/// The flight that completes a renegotiation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::classify) struct Flight {
-    /// Bytes of its records.
+    /// Total length of its records.
     pub(in crate::classify) bytes: u16,
-    /// More than one of them is long.
+    /// Whether more than one of them is long.
     pub(in crate::classify) several: bool,
 }
 
@@ -48,7 +48,7 @@ impl Sealed {
             self.bytes = 0;
             self.long = 0;
         }
-        // Without an acknowledgement it belongs to no flight.
+        // Without an acknowledgement, it belongs to no flight.
         if let Some(ack) = ack {
             self.ack = ack;
             self.bytes = self.bytes.saturating_add(len);
@@ -56,7 +56,7 @@ impl Sealed {
         }
     }
 
-    /// At ChangeCipherSpec: the flight that it closes, if a renegotiation is closed.
+    /// At ChangeCipherSpec: the flight that it completes, if it completes a renegotiation.
     pub(in crate::classify) fn end(&mut self, ack: Option<u64>) -> Option<Flight> {
         let ended = *self;
         *self = Self {
@@ -64,7 +64,7 @@ impl Sealed {
             ..Self::default()
         };
         let same = ack.is_some_and(|ack| ack as u32 == ended.ack);
-        // Finished is the first.
+        // The first handshake's Finished.
         (ended.records > 2).then_some(Flight {
             bytes: if same { ended.bytes } else { 0 },
             several: same && ended.long > 1,
@@ -76,10 +76,10 @@ impl Sealed {
 mod tests {
     use super::*;
 
-    /// Records behind the first ChangeCipherSpec, each with its acknowledgement, up to the next.
+    /// Records after the first ChangeCipherSpec, each with its acknowledgement, up to the next.
     fn ended(records: &[(u16, u64)], ack: u64) -> Option<Flight> {
         let mut sealed = Sealed::default();
-        // In clear: not counted.
+        // Unencrypted: not counted.
         sealed.add(1584, Some(0));
         sealed.add(37, Some(0));
         assert_eq!(sealed.end(Some(0)), None);
@@ -99,7 +99,7 @@ mod tests {
             ended(&[(40, 10), (300, 20), (700, 30), (94, 30)], 30),
             Some(flight(794, true))
         );
-        // A hello of any number of records.
+        // A hello with any number of records.
         assert_eq!(
             ended(&[(40, 10), (536, 20), (529, 20), (94, 30)], 30),
             Some(flight(94, false))

@@ -1,44 +1,45 @@
-//! TLS 1.3, mutual or not: the lengths of the client's encrypted records decide.
+//! TLS 1.3, mutual or not: decided by the lengths of the client's encrypted records.
 //!
-//! A record with n bytes of handshake messages is n + 1 + 16 bytes long: the inner content type
-//! and the AEAD's tag (the caller adds the eight bytes that suites with short tags save). A
-//! client that was asked for no certificate sends Finished alone; one that has none sends an empty
-//! Certificate before it; each has its own small set of lengths, also on the stacks that pad
+//! A record with n bytes of handshake messages is n + 1 + 16 bytes long: the inner content type and
+//! the AEAD's tag (the caller adds the eight bytes that suites with short tags save). A client
+//! without a certificate request sends only Finished; one without a certificate sends an empty
+//! Certificate before it. Each case has its own small set of lengths, also on the stacks that pad
 //! (Java's JSSE adds 16 bytes, mbedTLS rounds up to 16). A certificate is far longer, and so is a
-//! Finished that is padded to a large block: a later record tells them apart ([`super::padding`]).
+//! Finished that is padded to a large block: a later record distinguishes these
+//! ([`super::padding`]).
 
 use super::padding::{self, ONE_BLOCK};
 use crate::classify::hello::Flight;
 
-/// What the first record holds.
+/// The contents of the first record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shape {
     /// A certificate.
     Certificate,
     /// A raw public key (RFC 7250).
     RawKey,
-    /// Finished alone, or behind application settings: no certificate was asked for.
+    /// Finished alone, or after application settings: no certificate was requested.
     NotAsked,
-    /// An empty Certificate: asked for, none given.
+    /// An empty Certificate: requested, none sent.
     NotGiven,
     /// An alert.
     Alert,
-    /// A certificate, or a Finished that is padded to a block of that length.
+    /// A certificate, or a Finished padded to a block of that length.
     Padded,
-    /// Fragments too small to say anything.
+    /// Fragments too small to decide anything.
     Fragments,
-    /// Early data that the server refused, or a certificate.
+    /// Early data that the server rejected, or a certificate.
     EarlyData,
     /// Application settings, or a certificate.
     Settings,
-    /// No length that a known stack sends.
+    /// A length that no known stack sends.
     Unknown,
     /// The next records decide.
     NeedMore,
 }
 
-/// The length of a Finished alone: as it is; with JSSE's padding of 16 bytes; rounded up to 16, as
-/// mbedTLS does it.
+/// The length of a Finished alone: unpadded; with JSSE's 16 bytes of padding; rounded up to 16, as
+/// in mbedTLS.
 fn is_finished(len: u16, hash: Option<u16>) -> bool {
     let fits = |hash: u16| {
         let inner = hash + 4 + 1;
@@ -47,15 +48,15 @@ fn is_finished(len: u16, hash: Option<u16>) -> bool {
     hash.map_or_else(|| fits(32) || fits(48), fits)
 }
 
-/// Judges by the lengths of the client's encrypted records after its last ClientHello.
-/// `complete`: there will be no more of them.
+/// Decides by the lengths of the client's encrypted records after its last ClientHello. `complete`:
+/// there will be no more of them.
 pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
     let Some(&first) = records.first() else {
         return Shape::NeedMore;
     };
     let all = complete || records.len() >= 3;
     match first {
-        // Rounded up to 16; or to 64, and then an empty Certificate is as long.
+        // Rounded up to 16; or to 64, where an empty Certificate is equally long.
         80 => match records {
             [80, 80, 80, ..] => Shape::Fragments,
             [80, 80] if complete => Shape::Fragments,
@@ -64,7 +65,7 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
             _ => Shape::Unknown,
         },
         _ if is_finished(first, flight.hash) => Shape::NotAsked,
-        // EncryptedExtensions with an empty list of settings, as Chrome sends it.
+        // EncryptedExtensions with an empty list of settings, as in Chrome.
         63 | 79 if flight.settings && is_finished(first - 10, flight.hash) => Shape::NotAsked,
         25 | 41 => Shape::NotGiven,
         // Together with a Finished.
@@ -76,7 +77,7 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
             None => Shape::NeedMore,
         },
         19 | 35 => Shape::Alert,
-        // Finished behind a channel ID, and behind settings as well.
+        // Finished after a channel ID, and after settings as well.
         189 | 205 | 199 | 215 if flight.channel_id => Shape::Unknown,
         ONE_BLOCK.. if flight.settings => Shape::Settings,
         ONE_BLOCK.. if is_certificate(records, flight) => Shape::Certificate,
@@ -100,11 +101,11 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
     }
 }
 
-/// Whether a first record of a certificate's length is one.
+/// Whether a first record of a certificate's length is a certificate.
 fn is_certificate(records: &[u16], flight: Flight) -> bool {
     if flight.openssl {
-        // Application data says nothing of how the handshake was padded: only the Finished does,
-        // or the other two messages of the flight.
+        // Application data does not show how the handshake was padded: only the Finished does, or
+        // the other two messages of the flight.
         let (start, rest) = (&records[..records.len().min(3)], &records[1..]);
         return rest.iter().any(|len| is_finished(*len, flight.hash))
             || start.len() == 3 && padding::is_in_blocks(start);
@@ -112,9 +113,9 @@ fn is_certificate(records: &[u16], flight: Flight) -> bool {
     padding::is_excluded(records)
 }
 
-/// Judges where early data was offered and refused. The client may go on with it when its TCP has
-/// acknowledged the ServerHello that it has not read yet, so only what early data hardly is as long
-/// as is the start of its flight.
+/// Decides if early data was offered and rejected. The client may continue to send it after its TCP
+/// has acknowledged a ServerHello that it has not read yet, so only a length that is unlikely for
+/// early data marks the start of its flight.
 pub(super) fn judge_behind_early_data(records: &[u16], complete: bool, flight: Flight) -> Shape {
     match judge(records, complete, flight) {
         Shape::NeedMore if records.is_empty() => Shape::NeedMore,
@@ -125,8 +126,8 @@ pub(super) fn judge_behind_early_data(records: &[u16], complete: bool, flight: F
     }
 }
 
-/// Whether a record of the server's may be an encrypted alert: plain, with mbedTLS' padding, with
-/// JSSE's.
+/// Whether a record of the server may be an encrypted alert: unpadded, with mbedTLS' padding, or
+/// with JSSE's.
 pub(super) fn is_alert(len: u16) -> bool {
     matches!(len, 19 | 32 | 35)
 }
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(judge(&[80], true, PLAIN), Shape::NotAsked);
     }
 
-    /// An empty Certificate that is padded to a block is as long as the other hash's Finished.
+    /// An empty Certificate padded to a block is as long as the other hash's Finished.
     #[test]
     fn the_hash_says_which_finished() {
         let of = |first: &[u16], hash| {
@@ -231,7 +232,7 @@ mod tests {
                 }
             }
         }
-        // Longer than one block: no Finished.
+        // Longer than one block: not a Finished.
         assert_eq!(judge(&[1040, 528], false, PLAIN), Shape::Certificate);
         assert_eq!(judge(&[1040, 528, 528], false, OPENSSL), Shape::Certificate);
         // A multiple of 16 by chance.
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(judge(&[80, 80, 80], false, PLAIN), Shape::Fragments);
     }
 
-    /// OpenSSL may pad the handshake alone: then shorter application data proves nothing.
+    /// OpenSSL may pad only the handshake: then shorter application data proves nothing.
     #[test]
     fn handshake_padded_apart() {
         assert_eq!(judge(&[516, 90, 35, 19], true, OPENSSL), Shape::Padded);

@@ -1,4 +1,4 @@
-//! One flow of datagrams: what is known of it, and how it is reported.
+//! One UDP flow: its state, and how it is reported.
 
 use smallvec::SmallVec;
 use smol_str::{SmolStr, format_smolstr};
@@ -10,15 +10,15 @@ use crate::record::{Bytes, FlowRecord, Origin, Peer, Reporter, Time, Transport, 
 use crate::wire::quic::ConnectionId;
 use crate::wire::{Datagram, Direction, Endpoint};
 
-/// Interfaces of one flow that are remembered.
+/// Interfaces remembered per flow.
 const LINKS: usize = 4;
-/// What is noted of a flow that is not what it seems.
+/// Notes about a flow that is not what it seems.
 const SPOOFED: &str =
     "spoofed: seen at another interface than the flow with these ends is known at";
-/// Datagrams of a flow that are remembered, to know the same one at another interface.
+/// Datagrams remembered per flow, to recognise the same one at another interface.
 const RECENT: usize = 16;
 
-/// What is known of one flow of datagrams.
+/// The state of one UDP flow.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) serial: u64,
@@ -28,26 +28,26 @@ pub(super) struct Flow {
     pub(super) classifier: DatagramClassifier,
     pub(super) first: u64,
     pub(super) last: u64,
-    /// Payload bytes, the client's and the server's.
+    /// Payload bytes of the client and the server.
     bytes: [u64; 2],
     links: SmallVec<[u32; 2]>,
     crossing: Direction,
-    /// It was seen at the interface of the client's pod, and of the server's.
+    /// Whether it was seen at the interface of the client's pod, and of the server's.
     seen_at: [bool; 2],
     pub(super) reported: Option<Verdict>,
     pub(super) opened: bool,
     /// Datagrams seen.
     pub(super) seen: u64,
-    /// The kernel samples no more of it until its next recheck.
+    /// The kernel takes no more samples of it until its next recheck.
     pub(super) is_paused: bool,
     pub(super) missing: Option<Unseen>,
     sampled: bool,
-    /// The connection ID that it is found by.
+    /// The connection ID under which it can be found.
     pub(super) id: Option<ConnectionId>,
-    /// Where its client was before.
+    /// Earlier addresses of its client.
     pub(super) moved: SmallVec<[Endpoint; 0]>,
-    /// The interface of datagrams that claim to be from its ends, and come from elsewhere; zero of
-    /// a flow that is what it seems.
+    /// The interface that sends datagrams with forged addresses of its ends; zero for a flow that
+    /// is what it seems.
     pub(super) apart: u32,
     /// Fingerprints of the latest datagrams of a sampled flow.
     recent: SmallVec<[u64; 4]>,
@@ -64,7 +64,7 @@ impl Flow {
         Self {
             serial,
             ends,
-            // Who speaks first asks; what is said shows it where that is not so.
+            // The first sender is taken for the client; the content may show otherwise.
             client_end: sender,
             origin: Origin::Midstream,
             classifier: DatagramClassifier::new(),
@@ -95,7 +95,7 @@ impl Flow {
         self.ends[self.client_end.other() as usize]
     }
 
-    /// The client and the server, as the content shows them.
+    /// The client and the server, as shown by the content.
     pub(super) fn parties(&self) -> (Endpoint, Endpoint) {
         if self.classifier.client_is_server() {
             (self.server(), self.client())
@@ -104,7 +104,7 @@ impl Flow {
         }
     }
 
-    /// Something of it was not seen.
+    /// Whether something of it was not seen.
     pub(super) fn miss(&mut self, what: Unseen) {
         self.missing.get_or_insert(what);
     }
@@ -146,7 +146,7 @@ impl Flow {
             }
             self.recent.push(print);
         }
-        // What a pod sends leaves its interface.
+        // A packet that a pod sends leaves its interface.
         match datagram.direction {
             Direction::Egress => self.seen_at[side.index()] = true,
             Direction::Ingress => self.seen_at[side.other().index()] = true,
@@ -162,8 +162,8 @@ impl Flow {
         }
     }
 
-    /// The datagram with this fingerprint was seen at another interface: of `side`, which is now
-    /// known to be behind both.
+    /// The datagram with this fingerprint was already seen at another interface. It is from `side`,
+    /// which is now known to be behind both.
     pub(super) fn is_copy(
         &mut self,
         side: Side,
@@ -182,7 +182,7 @@ impl Flow {
     }
 }
 
-/// A flow of datagrams, as it is reported.
+/// A UDP flow as it is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct DatagramView<'a> {
     slot: u32,
@@ -194,7 +194,8 @@ impl<'a> DatagramView<'a> {
         Self { slot, flow }
     }
 
-    /// By which [`DatagramTable::look_up`](super::DatagramTable::look_up) finds it again.
+    /// The handle with which [`DatagramTable::look_up`](super::DatagramTable::look_up) finds it
+    /// again.
     pub fn handle(&self) -> Handle {
         Handle {
             slot: self.slot,
@@ -202,12 +203,12 @@ impl<'a> DatagramView<'a> {
         }
     }
 
-    /// Its number in [`FlowRecord::connection`]: odd, as those of TCP are even.
+    /// Its number in [`FlowRecord::connection`]: odd, whereas those of TCP are even.
     pub fn number(&self) -> u64 {
         self.flow.serial << 1 | 1
     }
 
-    /// What it is.
+    /// Its verdict and details.
     pub fn verdict(&self) -> Verdict {
         self.flow.classifier.verdict()
     }
@@ -222,7 +223,7 @@ impl<'a> DatagramView<'a> {
         self.flow.first
     }
 
-    /// The line that is printed and streamed.
+    /// The record that is printed and streamed.
     pub fn record(&self) -> FlowRecord {
         let flow = self.flow;
         let mut finding = flow.classifier.finding();
@@ -241,7 +242,7 @@ impl<'a> DatagramView<'a> {
         if flow.apart != 0 {
             finding.notes.push(SPOOFED.to_owned());
         }
-        // Of a sampled flow, not every datagram is counted.
+        // For a sampled flow, not every datagram is counted.
         let bytes = |n: u64| (!flow.sampled).then_some(n);
         FlowRecord {
             connection: Some(self.number()),

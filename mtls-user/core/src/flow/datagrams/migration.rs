@@ -1,4 +1,4 @@
-//! A QUIC connection whose client goes on from another address.
+//! QUIC connections whose client moves to another address.
 
 use super::{DatagramTable, ID, MOVES};
 use crate::flow::peers::Peers;
@@ -7,8 +7,9 @@ use crate::wire::Datagram;
 use crate::wire::quic::ConnectionId;
 
 impl DatagramTable {
-    /// Makes a flow be found by its connection ID as well. Of flows with one ID it is the first: a pod
-    /// may replay a handshake from as many addresses as it likes, and all would be looked through.
+    /// Makes a flow findable by its connection ID as well. If several flows have one ID, only the
+    /// first is: a pod can replay a handshake from any number of addresses, and all of them would
+    /// have to be searched.
     pub(super) fn identify(&mut self, at: u32) {
         let flow = &self.flows[at as usize];
         let Some(id) = flow
@@ -30,7 +31,8 @@ impl DatagramTable {
             .insert_unique(hash.spread(), hashed, |it| it.hash.spread());
     }
 
-    /// The connection that goes on with `datagram`, from an address that its client had not before.
+    /// The connection that continues with `datagram`, from an address that its client did not have
+    /// before.
     pub(super) fn migrated(
         &mut self,
         datagram: &Datagram<'_>,
@@ -56,7 +58,7 @@ impl DatagramTable {
         })?;
         let flow = &self.flows[at as usize];
         let (client, server) = flow.parties();
-        // Only a client moves, and to a flow of its own.
+        // Only a client moves, and only to a flow of its own.
         if server != datagram.dst || flow.moved.len() == MOVES {
             return None;
         }

@@ -1,7 +1,7 @@
-//! Flows of datagrams: what is sent between two addresses and ports, until both are quiet.
+//! UDP flows: what is sent between two addresses and ports, until both are idle.
 //!
-//! UDP has no end to see, so a flow ends when it was idle for a while. A QUIC connection whose
-//! client goes on from another address is the same flow where its connection ID shows that.
+//! UDP has no visible end, so a flow ends when it has been idle for a while. A QUIC connection
+//! whose client moves to another address remains the same flow if its connection ID shows that.
 
 mod flow;
 mod migration;
@@ -25,29 +25,29 @@ use crate::wire::{Datagram, Unread};
 pub use flow::DatagramView;
 use flow::Flow;
 
-/// Addresses from which one connection is followed; after that, it is another flow.
+/// Addresses over which one connection is followed; after that, it becomes another flow.
 const MOVES: usize = 8;
-/// The shortest connection ID that is believed to be a connection's own, in bytes: two of 2^32
-/// IDs are alike by chance.
+/// The shortest connection ID that is taken to identify a connection, in bytes: two of 2^32 IDs are
+/// equal by chance.
 const ID: usize = 4;
-/// Flows that are looked at for one that can go when the table is full.
+/// Flows that are checked for one to evict when the table is full.
 const LOOKS: usize = 8;
 
-/// Bytes that a datagram is known again by: what is captured at least of one from elsewhere, and of a
-/// sealed one.
+/// Bytes of a datagram that identify it: the least that is captured of a foreign or an encrypted
+/// one.
 const LONG: usize = 512;
 const SHORT: usize = 64;
 
-/// Every flow of datagrams that is known now.
+/// All current UDP flows.
 #[derive(Debug)]
 pub struct DatagramTable {
     limits: Limits,
     flows: Slab<Flow>,
     by_peers: HashTable<Hashed>,
     by_id: HashTable<Hashed>,
-    /// Lengths that connection IDs in `by_id` have had, as a set of bits.
+    /// The lengths of connection IDs in `by_id` so far, as a bit set.
     id_lengths: u32,
-    /// By when they were last known to be in use: in order, but not up to date.
+    /// Flows by their last known activity: in order, but not up to date.
     queue: VecDeque<(u64, u32, u64)>,
     hasher: foldhash::fast::RandomState,
     sessions: Sessions,
@@ -72,7 +72,7 @@ impl DatagramTable {
         }
     }
 
-    /// Takes in one datagram, and reports to `sink` what it changed.
+    /// Processes one datagram, and reports changes to `sink`.
     pub fn observe(
         &mut self,
         datagram: &Datagram<'_>,
@@ -81,7 +81,7 @@ impl DatagramTable {
         self.route(datagram, 0, sink);
     }
 
-    /// Takes in a datagram of the flow between its ends, or of the one `apart` from that.
+    /// Processes a datagram of the flow between its ends, or of the separate one for `apart`.
     fn route(
         &mut self,
         datagram: &Datagram<'_>,
@@ -97,7 +97,7 @@ impl DatagramTable {
                 it.hash == hash && flow.apart == apart && Peers::again(&flow.ends) == peers
             })
             .map(|it| it.slot);
-        // What was quiet for so long is over, even if nobody has looked since.
+        // A flow that has been idle for this long has ended, even if nothing has checked since.
         let found = found.filter(|at| {
             let flow = &self.flows[*at as usize];
             let over = datagram.time.saturating_sub(flow.last) > self.idle(flow);
@@ -114,7 +114,7 @@ impl DatagramTable {
                 if flow.is_copy(flow.side_of(sender), datagram, prints) {
                     return;
                 }
-                // It was not seen where its sender is known, and may be real.
+                // It was not seen where its sender is known, and may be genuine.
                 flow.miss(Unseen::Samples);
             }
             self.stats.spoofed += 1;
@@ -128,14 +128,14 @@ impl DatagramTable {
         self.feed(at, sender, datagram, prints[0], sink);
     }
 
-    /// By what a datagram is known again at another interface.
+    /// The fingerprint by which a datagram is recognised at another interface.
     fn print(&self, datagram: &Datagram<'_>, sender: End, most: usize) -> u64 {
         let first = datagram.payload.get(..most).unwrap_or(datagram.payload);
         self.hasher.hash_one((sender as u8, datagram.len, first))
     }
 
-    /// For how long a flow is quiet before it is over, in nanoseconds. One of which the kernel
-    /// samples no more until its next recheck may be busy until then.
+    /// For how long a flow is idle before it has ended, in nanoseconds. A flow that the kernel does
+    /// not sample until its next recheck may be busy until then.
     fn idle(&self, flow: &Flow) -> u64 {
         let idle = self.limits.idle_datagrams;
         let idle = match self.limits.recheck {
@@ -189,7 +189,7 @@ impl DatagramTable {
             time: datagram.time,
         };
         let progress = flow.classifier.datagram(side, gram, &mut context);
-        // What went before a handshake of QUIC may have been another.
+        // What preceded a QUIC handshake may have been another connection.
         let begins = flow.classifier.is_from_start(flow.seen == 1);
         if begins && !datagram.midstream {
             flow.origin = Origin::Syn;
@@ -215,7 +215,7 @@ impl DatagramTable {
         }
     }
 
-    /// Forgets a flow when the table is full.
+    /// Evicts a flow when the table is full.
     fn make_room(&mut self, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
         for look in 0.. {
             if self.flows.len() < self.limits.flows.max(1) {
@@ -236,7 +236,7 @@ impl DatagramTable {
         }
     }
 
-    /// Settles what can be settled, reports it, and forgets it.
+    /// Decides what can be decided, reports it, and forgets the flow.
     fn close(&mut self, at: u32, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
         let Some(flow) = self.flows.get_mut(at as usize) else {
             return;
@@ -272,8 +272,8 @@ impl DatagramTable {
         }
     }
 
-    /// Samples were lost, or fragments not put together: what is missing of the flows that it may have
-    /// been of proves nothing.
+    /// Samples were lost, or fragments not reassembled: for the flows that they may have belonged
+    /// to, what is missing proves nothing.
     pub fn lost(&mut self, loss: &Loss) {
         for (_, flow) in &mut self.flows {
             let link = loss.link.is_none_or(|link| flow.is_on(link));
@@ -286,7 +286,7 @@ impl DatagramTable {
         }
     }
 
-    /// Marks every flow that `all` may concern.
+    /// Marks every flow that `all` may affect.
     pub fn unread(&mut self, all: &[Unread]) {
         let pairs: HashMap<_, _> = all
             .iter()
@@ -303,13 +303,13 @@ impl DatagramTable {
         }
     }
 
-    /// The flow of a handle, if it is not over.
+    /// The flow of a handle, if it has not ended.
     pub fn look_up(&self, handle: Handle) -> Option<DatagramView<'_>> {
         let flow = self.flows.get(handle.slot as usize)?;
         (flow.serial == handle.serial).then(|| DatagramView::new(handle.slot, flow))
     }
 
-    /// Closes what was quiet too long. `now` in nanoseconds since the Unix epoch.
+    /// Closes flows that were idle for too long. `now` in nanoseconds since the Unix epoch.
     pub fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
         let idle = self.limits.idle_datagrams.as_nanos() as u64;
         while let Some(&(since, at, serial)) = self.queue.front()
@@ -322,7 +322,7 @@ impl DatagramTable {
             if now.saturating_sub(flow.last) > self.idle(flow) {
                 self.close(at, sink);
             } else {
-                // One that is paused is looked at again later, not now.
+                // A paused flow is checked again later, not now.
                 let since = if flow.is_paused { now } else { flow.last };
                 self.queue.push_back((since, at, serial));
             }
@@ -343,7 +343,7 @@ impl DatagramTable {
         self.queue.clear();
     }
 
-    /// Every flow that is not over.
+    /// Every flow that has not ended.
     pub fn open(&self) -> impl Iterator<Item = DatagramView<'_>> {
         self.flows
             .iter()

@@ -1,9 +1,9 @@
-//! DTLS as it is visible without keys: records of DTLS 1.0 and 1.2 (RFC 6347), with connection IDs
-//! (RFC 9146), and of 1.3 (RFC 9147); fragments of handshake messages.
+//! DTLS as far as it is visible without keys: records of DTLS 1.0 and 1.2 (RFC 6347), with
+//! connection IDs (RFC 9146), and of 1.3 (RFC 9147); fragments of handshake messages.
 
 use crate::wire::cursor::Cursor;
 
-/// What a record holds.
+/// What a record contains.
 pub mod content {
     /// ChangeCipherSpec.
     pub const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -22,11 +22,11 @@ pub mod content {
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record<'a> {
-    /// With the header of DTLS 1.2 and before, which 1.3 has for what is not encrypted.
+    /// With the header of DTLS 1.2 and earlier, which 1.3 uses for unencrypted records.
     Full {
         /// See [`content`].
         content: u8,
-        /// Epoch; 0 is not encrypted.
+        /// Epoch; 0 is unencrypted.
         epoch: u16,
         /// Sequence number within the epoch.
         sequence: u64,
@@ -37,16 +37,15 @@ pub enum Record<'a> {
     },
     /// With the header of DTLS 1.3's encrypted records.
     Unified {
-        /// The two lower bits of the epoch: 2 is the handshake, 3 application data.
+        /// The two lower bits of the epoch: 2 is the handshake, 3 is application data.
         epoch: u8,
         /// Bytes of its body.
         len: u16,
     },
 }
 
-/// The records in a datagram of `len` bytes, of which `bytes` were captured. `cid`: bytes of the
-/// connection ID that its receiver wants to be called by. Ends at what is no record; `None` for
-/// that.
+/// The records in a datagram of `len` bytes, of which `bytes` were captured. `cid`: length of the
+/// connection ID that its receiver has chosen. Ends at the first invalid record, with `None`.
 pub fn records(bytes: &[u8], len: usize, cid: usize) -> impl Iterator<Item = Option<Record<'_>>> {
     let mut rest = bytes;
     let mut left = len.max(bytes.len());
@@ -125,7 +124,7 @@ pub struct Fragment<'a> {
     pub len: u32,
     /// The message's number.
     pub sequence: u16,
-    /// Where in the message the fragment begins.
+    /// Position of the fragment in the message.
     pub offset: u32,
     /// Its bytes.
     pub data: &'a [u8],
@@ -169,7 +168,7 @@ mod tests {
         // 001 C=0 S=1 L=1 EE=2.
         datagram.extend([0x2e, 9, 9, 0, 20]);
         datagram.extend([7; 20]);
-        // Without a length, the rest of the datagram.
+        // Without a length, the record is the rest of the datagram.
         datagram.extend([0x23, 9]);
         datagram.extend([7; 30]);
         let found: Vec<_> = records(&datagram, datagram.len(), 0).flatten().collect();
@@ -226,7 +225,7 @@ mod tests {
             data: &[5, 6],
         };
         assert_eq!(fragments(&both).collect::<Vec<_>>(), [one, one]);
-        // Beyond the message's end.
+        // Beyond the end of the message.
         let mut lying = body;
         lying[8] = 8;
         assert_eq!(fragments(&lying).count(), 0);

@@ -3,16 +3,16 @@
 use super::header::varint;
 use crate::wire::cursor::Cursor;
 
-/// One frame, as far as it matters here.
+/// One frame, as far as it is needed here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame<'a> {
-    /// So many PADDING frames in a row, of one byte each.
+    /// This many consecutive PADDING frames, of one byte each.
     Padding(usize),
     /// PING.
     Ping,
-    /// ACK, with so many ranges.
+    /// ACK, with this many ranges.
     Ack(u64),
-    /// Bytes of the handshake at their place in it.
+    /// Handshake bytes with their position.
     Crypto {
         /// Position of the first byte.
         offset: u64,
@@ -21,7 +21,7 @@ pub enum Frame<'a> {
     },
     /// CONNECTION_CLOSE, with its error code.
     Close(u64),
-    /// What an Initial packet may not hold, or damage. Nothing comes after it.
+    /// Damage, or a frame that is not allowed in an Initial packet. Nothing follows it.
     Invalid,
 }
 
@@ -52,7 +52,7 @@ fn next<'a>(c: &mut Cursor<'a>) -> Option<Frame<'a>> {
             let (_largest, _delay) = (varint(c)?, varint(c)?);
             let ranges = varint(c)?;
             varint(c)?;
-            // Each takes a byte at least, so a count that lies ends with the payload.
+            // Each takes at least a byte, so a wrong count ends with the payload.
             for _ in 0..ranges {
                 let (_gap, _range) = (varint(c)?, varint(c)?);
             }

@@ -43,7 +43,7 @@ impl std::fmt::Debug for ConnectionId {
     }
 }
 
-/// A version whose packets are understood.
+/// A supported version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Version {
     /// RFC 9000.
@@ -53,7 +53,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// The version of that number.
+    /// The version with that number.
     pub fn of(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::V1),
@@ -72,12 +72,12 @@ pub enum Kind {
     ZeroRtt,
     /// The rest of the handshake.
     Handshake,
-    /// The server wants the client to prove its address.
+    /// The server requires the client to prove its address.
     Retry,
 }
 
 impl Kind {
-    /// RFC 9000 table 5; version 2 moves them by one (RFC 9369 §3.2).
+    /// RFC 9000 table 5; version 2 shifts them by one (RFC 9369 §3.2).
     fn of(version: Version, first: u8) -> Self {
         let shift = match version {
             Version::V1 => 0,
@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-/// A packet with a long header, of a version that is understood.
+/// A packet with a long header, of a supported version.
 #[derive(Clone, Copy, Debug)]
 pub struct Long<'a> {
     /// Its version.
@@ -103,11 +103,11 @@ pub struct Long<'a> {
     pub dcid: ConnectionId,
     /// Source connection ID.
     pub scid: ConnectionId,
-    /// The token is there and not empty (Initial).
+    /// The token is present and not empty (Initial).
     pub has_token: bool,
-    /// The Length field: packet number, payload and tag. Of a Retry, which has none, zero.
+    /// The Length field: packet number, payload and tag. Zero for a Retry, which has none.
     pub length: usize,
-    /// Where the packet number begins in `bytes`.
+    /// Position of the packet number in `bytes`.
     pub number_at: usize,
     /// The whole packet, as far as it was captured.
     pub bytes: &'a [u8],
@@ -118,16 +118,16 @@ pub struct Long<'a> {
 pub enum Packet<'a> {
     /// With a long header.
     Long(Long<'a>),
-    /// The server does not speak the client's version (RFC 8999 §6). Proves nothing.
+    /// The server does not support the client's version (RFC 8999 §6). Proves nothing.
     Negotiation {
         /// The server's connection ID.
         scid: ConnectionId,
     },
-    /// A long header of a version that is not understood; the rest of the datagram belongs to it.
+    /// A long header of an unsupported version; the rest of the datagram belongs to it.
     Foreign {
         /// The version.
         version: u32,
-        /// The sender's connection ID, if that is as short as those of QUIC versions 1 and 2.
+        /// The sender's connection ID, if its length is allowed in QUIC versions 1 and 2.
         scid: ConnectionId,
     },
     /// What may be a packet with a short header: the rest of the datagram.
@@ -137,11 +137,11 @@ pub enum Packet<'a> {
         /// How many there were on the wire.
         len: usize,
     },
-    /// The rest of the datagram is no packet: padding with zeros, or a damaged header.
+    /// The rest of the datagram is not a packet: padding with zeros, or a damaged header.
     Rest {
         /// How many bytes.
         len: usize,
-        /// All of them that were captured are zero.
+        /// Whether all captured bytes are zero.
         zeros: bool,
     },
 }
@@ -304,7 +304,7 @@ mod tests {
             (one.dcid.as_slice(), one.scid.as_slice()),
             (&[7, 7][..], &[9][..])
         );
-        // Zeros behind a packet are none.
+        // Zeros after a packet are not a packet.
         datagram.truncate(first);
         datagram.extend([0; 50]);
         assert!(matches!(
@@ -333,7 +333,7 @@ mod tests {
             for packet in packets(&whole[..n], n) {
                 assert!(!matches!(packet, Packet::Long(_)), "of {n} bytes");
             }
-            // Captured in part, the length still says where it ends.
+            // If it was only partly captured, the length still says where it ends.
             let cut = packets(&whole[..n], whole.len()).next();
             if n > 12 {
                 assert!(

@@ -1,7 +1,7 @@
 //! Initial keys: derived from the connection ID that the client chose for the server, so that
-//! everybody on the path has them (RFC 9001 §5.2; RFC 9369 §3.3 for version 2).
+//! everybody on the path can derive them (RFC 9001 §5.2; RFC 9369 §3.3 for version 2).
 //!
-//! A packet that they open is QUIC beyond doubt: its tag of 128 bits verified.
+//! A packet that they decrypt is certainly QUIC: its 128-bit tag has been verified.
 
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::quic::{DirectionalKeys, Keys, Suite};
@@ -14,7 +14,7 @@ const SAMPLE_AT: usize = 4;
 /// The Initial keys of one connection, in one version, for both directions.
 pub struct InitialKeys(Keys);
 
-/// Where in the buffer an opened packet's payload lies.
+/// Position of a decrypted packet's payload in the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opened<'a> {
     /// Its frames.
@@ -22,8 +22,8 @@ pub struct Opened<'a> {
 }
 
 impl InitialKeys {
-    /// The keys that follow from `dcid`: the destination connection ID of the client's first
-    /// Initial packet, or of the first one after a Retry.
+    /// The keys derived from `dcid`: the destination connection ID of the client's first Initial
+    /// packet, or of the first one after a Retry.
     pub fn new(version: Version, dcid: &ConnectionId) -> Option<Self> {
         let version = match version {
             Version::V1 => rustls::quic::Version::V1,
@@ -37,8 +37,8 @@ impl InitialKeys {
         )))
     }
 
-    /// The payload of a client's Initial packet, opened in `scratch`; `None` where the tag does
-    /// not verify, or not all of the packet was captured.
+    /// The payload of a client's Initial packet, decrypted in `scratch`; `None` if the tag does not
+    /// verify, or not all of the packet was captured.
     pub fn open_clients<'s>(
         &self,
         packet: &Long<'_>,
@@ -79,7 +79,7 @@ fn open<'s>(
     let first = header.first_mut()?;
     keys.header.decrypt_in_place(sample, first, number).ok()?;
     let number_len = usize::from(*first & 3) + 1;
-    // Initial packets are few and numbered from zero: what is left of their number is all of it.
+    // Initial packets are few and numbered from zero, so the truncated number is the whole number.
     let number = number[..number_len]
         .iter()
         .fold(0, |n, b| n << 8 | u64::from(*b));
@@ -125,7 +125,7 @@ mod tests {
             // An ACK, and a CRYPTO frame with a ServerHello.
             assert_eq!(opened.payload[..5], [2, 0, 0, 0, 0]);
             assert_eq!(opened.payload[5..10], [6, 0, 0x40, 0x5a, 2]);
-            // With other keys, or a bit turned, nothing opens.
+            // With other keys, or a flipped bit, nothing decrypts.
             assert!(keys.open_clients(&long, &mut scratch).is_none());
             let mut damaged = packet.clone();
             *damaged.last_mut().unwrap() ^= 1;

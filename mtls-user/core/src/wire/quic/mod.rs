@@ -1,5 +1,5 @@
-//! QUIC as it is visible without keys (RFC 8999, 9000, 9369), and what the Initial keys open, which
-//! everybody on the path can derive (RFC 9001 §5.2).
+//! QUIC as far as it is visible without keys (RFC 8999, 9000, 9369), and what the Initial keys
+//! decrypt, which everybody on the path can derive (RFC 9001 §5.2).
 
 pub mod frame;
 pub mod header;

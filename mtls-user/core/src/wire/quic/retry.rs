@@ -1,5 +1,5 @@
-//! The tag of a Retry packet (RFC 9001 §5.8, RFC 9369 §3.3.3): made with keys that everybody has, of the
-//! connection ID that the client chose, so that who sends one has seen the client's first packet.
+//! The tag of a Retry packet (RFC 9001 §5.8, RFC 9369 §3.3.3). It is computed with public keys over
+//! the connection ID that the client chose, so its sender must have seen the client's first packet.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
@@ -22,8 +22,8 @@ fn secrets(version: Version) -> ([u8; 16], [u8; 12]) {
     }
 }
 
-/// Whether a Retry answers a client whose first packet was for `dcid`. One that was not captured to its
-/// end does not.
+/// Whether a Retry answers a client whose first packet was for `dcid`. A Retry that was not
+/// completely captured does not count.
 pub fn is_authentic(retry: &Long<'_>, dcid: &ConnectionId) -> bool {
     if retry.kind != Kind::Retry {
         return false;

@@ -1,4 +1,5 @@
-//! What a visible certificate says, parsed once and shared between the flows that show it.
+//! The contents of a visible certificate, parsed once and shared between the flows in which it is
+//! sent.
 
 use sha2::{Digest, Sha256};
 use smol_str::{SmolStr, format_smolstr};
@@ -8,10 +9,10 @@ use x509_parser::public_key::PublicKey;
 use crate::record::{CertificateInfo, Time, Validity};
 use crate::wire::text;
 
-/// The most names that are kept of one certificate.
+/// The most names kept of one certificate.
 const MAX_NAMES: usize = 16;
 
-/// A certificate's words, without a judgement on its dates.
+/// A certificate's fields, without a judgement on its dates.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Certificate {
     info: CertificateInfo,
@@ -28,7 +29,7 @@ impl Certificate {
             not_before: Time::from_seconds(cert.validity().not_before.timestamp()),
             not_after: Time::from_seconds(cert.validity().not_after.timestamp()),
             key: key(&cert),
-            // RFC 5280 §4.1.2.2: at most 20 octets; what is longer is no number to look up.
+            // RFC 5280 §4.1.2.2: at most 20 octets; anything longer is not a valid serial number.
             serial: hex(&cert.raw_serial()[..cert.raw_serial().len().min(20)]),
             sha256: hex(&Sha256::digest(whole)),
             ..CertificateInfo::default()
@@ -64,7 +65,7 @@ impl Certificate {
         }
     }
 
-    /// Whose it is: SPIFFE id, else the first alternative name, else the subject.
+    /// Its identity: SPIFFE id, else the first alternative name, else the subject.
     pub fn identity(&self) -> SmolStr {
         let first = || {
             let san = self.info.sans.first()?;
@@ -88,7 +89,7 @@ fn hex(bytes: &[u8]) -> SmolStr {
     text.into()
 }
 
-/// Relative names from the most specific on, as RFC 4514 writes them.
+/// Relative names from the most specific on, in the order of RFC 4514.
 fn name(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
     for rdn in name.iter_rdn().take(MAX_NAMES) {

@@ -1,7 +1,7 @@
 //! `ClientHello` and `ServerHello` (RFC 8446 §4.1, RFC 5246 §7.4.1), in any version, borrowed.
 //!
-//! Lenient where endpoints are: a malformed extension is treated as absent, a hello whose own
-//! framing is broken is none.
+//! As lenient as endpoints: a malformed extension is treated as absent; a hello whose own framing
+//! is broken is rejected.
 
 use crate::wire::cursor::{Cursor, u16s};
 
@@ -24,7 +24,7 @@ pub mod extension {
     pub const POST_HANDSHAKE_AUTH: u16 = 49;
     pub const KEY_SHARE: u16 = 51;
     pub const CONNECTION_ID: u16 = 54;
-    /// Application settings (draft-vvv-tls-alps), as Chrome numbered it until 2024 and since.
+    /// Application settings (draft-vvv-tls-alps), with Chrome's numbers until 2024 and since.
     pub const APPLICATION_SETTINGS_OLD: u16 = 17513;
     pub const APPLICATION_SETTINGS: u16 = 17613;
     /// draft-balfanz-tls-channelid.
@@ -32,12 +32,12 @@ pub mod extension {
     pub const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 }
 
-/// Whether a value is one that clients send to keep servers tolerant (RFC 8701).
+/// Whether a value is one that clients send to keep servers tolerant (GREASE, RFC 8701).
 pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// The extensions that are read of a ClientHello.
+/// The ClientHello extensions that are parsed.
 const READ: [u16; 10] = [
     extension::SERVER_NAME,
     extension::ALPN,
@@ -56,7 +56,7 @@ const READ: [u16; 10] = [
 pub struct OfferedPsk {
     /// Length of its identity.
     pub identity_len: u16,
-    /// `obfuscated_ticket_age`: zero for keys that are no resumption.
+    /// `obfuscated_ticket_age`: zero for keys that are not resumptions.
     pub age: u32,
 }
 
@@ -71,9 +71,9 @@ pub struct ClientHello<'a> {
     pub ciphers: &'a [u8],
     /// All extensions, framing included.
     pub extensions: &'a [u8],
-    /// Host name asked for.
+    /// The requested host name.
     pub server_name: Option<&'a [u8]>,
-    /// The list of protocols, each behind its length.
+    /// The list of protocols, each with its length prefix.
     pub alpn: Option<&'a [u8]>,
     /// Signature algorithms, two bytes each.
     pub signature_algorithms: &'a [u8],
@@ -83,15 +83,15 @@ pub struct ClientHello<'a> {
     pub ticket: Option<&'a [u8]>,
     /// The first pre-shared key offered.
     pub psk: Option<OfferedPsk>,
-    /// Early data will follow at once.
+    /// Early data follows immediately.
     pub early_data: bool,
-    /// Authentication after the handshake is possible.
+    /// Whether post-handshake authentication is possible.
     pub post_handshake_auth: bool,
-    /// Encrypted ClientHello, or grease that looks like it.
+    /// Encrypted ClientHello, or GREASE that looks like it.
     pub ech: bool,
     /// Kinds of certificates the client may present, one byte each (RFC 7250 §3).
     pub client_certificate_types: &'a [u8],
-    /// An extension read here that came twice, which RFC 8446 §4.2 forbids: the first one counts.
+    /// A parsed extension that occurs twice, which RFC 8446 §4.2 forbids: the first one counts.
     pub duplicate: Option<u16>,
 }
 
@@ -101,7 +101,8 @@ impl<'a> ClientHello<'a> {
         Self::read(body, false)
     }
 
-    /// The same of DTLS, which has a cookie in it (RFC 6347 §4.2.1) and counts versions downwards.
+    /// The same for DTLS, whose hello contains a cookie (RFC 6347 §4.2.1) and whose version numbers
+    /// decrease.
     pub fn parse_dtls(body: &'a [u8]) -> Option<Self> {
         Self::read(body, true)
     }
@@ -116,7 +117,7 @@ impl<'a> ClientHello<'a> {
         }
         let ciphers = c.vec16().filter(|list| list.len() >= 2)?;
         c.vec8().filter(|methods| !methods.is_empty())?;
-        // Extensions came with TLS 1.0's successors; before, a hello ends here.
+        // Extensions came after TLS 1.0; before, a hello ends here.
         let extensions = if c.is_empty() { &[][..] } else { c.vec16()? };
         let mut hello = Self {
             version,
@@ -165,7 +166,7 @@ impl<'a> ClientHello<'a> {
             extension::SUPPORTED_VERSIONS => self.versions = c.vec8().unwrap_or_default(),
             extension::SESSION_TICKET => self.ticket = (!data.is_empty()).then_some(data),
             extension::PRE_SHARED_KEY => {
-                // A list that does not parse is still an offer.
+                // A list that cannot be parsed is still an offer.
                 self.psk = Some(first_psk(data).unwrap_or(OfferedPsk {
                     identity_len: u16::MAX,
                     age: u32::MAX,
@@ -181,7 +182,7 @@ impl<'a> ClientHello<'a> {
         }
     }
 
-    /// The extensions, each its number and its data, in order.
+    /// The extensions, each as its number and its data, in order.
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         Extensions(Cursor::new(self.extensions))
     }
@@ -191,7 +192,7 @@ impl<'a> ClientHello<'a> {
         protocols(self.alpn.unwrap_or_default())
     }
 
-    /// The highest version offered, grease aside.
+    /// The highest version offered, ignoring GREASE.
     pub fn highest_version(&self) -> u16 {
         let offered = u16s(self.versions).filter(|v| !is_grease(*v));
         let highest = if is_dtls(self.version) {
@@ -202,7 +203,7 @@ impl<'a> ClientHello<'a> {
         highest.unwrap_or(self.version)
     }
 
-    /// The groups offered for the key exchange, in order, grease aside (RFC 8446 §4.2.7).
+    /// The groups offered for the key exchange, in order, ignoring GREASE (RFC 8446 §4.2.7).
     pub fn groups(&self) -> impl Iterator<Item = u16> + use<'a> {
         let mut extensions = self.extensions();
         let data = extensions
@@ -260,7 +261,7 @@ const RETRY: [u8; 32] = [
 /// What a server chose.
 #[derive(Clone, Debug)]
 pub struct ServerHello<'a> {
-    /// The version in force: the one of `supported_versions`, else `legacy_version`.
+    /// The version in use: the one of `supported_versions`, else `legacy_version`.
     pub version: u16,
     /// Session id: a new one, or an echo.
     pub session_id: &'a [u8],
@@ -268,9 +269,9 @@ pub struct ServerHello<'a> {
     pub cipher: u16,
     /// Named group of the key exchange (1.3).
     pub group: Option<u16>,
-    /// Index of the pre-shared key that was accepted.
+    /// Index of the accepted pre-shared key.
     pub psk: Option<u16>,
-    /// The protocol chosen, where it is visible (≤ 1.2).
+    /// The protocol chosen, if it is visible (≤ 1.2).
     pub alpn: Option<&'a [u8]>,
     /// It asks for a second ClientHello.
     pub retry: bool,
@@ -284,7 +285,7 @@ impl<'a> ServerHello<'a> {
         Self::read(body).filter(|hello| matches!(hello.version >> 8, 3 | 0x7f))
     }
 
-    /// The same of DTLS.
+    /// The same for DTLS.
     pub fn parse_dtls(body: &'a [u8]) -> Option<Self> {
         Self::read(body).filter(|hello| is_dtls(hello.version))
     }
@@ -293,7 +294,7 @@ impl<'a> ServerHello<'a> {
         let mut c = Cursor::new(body);
         let version = c.u16()?;
         let random = c.take(32)?;
-        // Drafts of 1.3 before 22 said their number here and had no session id.
+        // Drafts of 1.3 before 22 had their number here and no session id.
         let early_draft = version >> 8 == 0x7f;
         let session_id = if early_draft { &[] } else { c.vec8()? };
         let cipher = c.u16()?;
@@ -324,7 +325,7 @@ impl<'a> ServerHello<'a> {
         (session_id.len() <= 32).then_some(hello)
     }
 
-    /// The extensions, each its number and its data, in order.
+    /// The extensions, each as its number and its data, in order.
     pub fn extensions(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
         Extensions(Cursor::new(self.extensions))
     }
@@ -335,17 +336,17 @@ impl<'a> ServerHello<'a> {
     }
 }
 
-/// Whether a version number is TLS 1.3's or one of its drafts', or DTLS 1.3's.
+/// Whether a version number is that of TLS 1.3, one of its drafts, or DTLS 1.3.
 pub fn is_13(version: u16) -> bool {
     matches!(version, 0x0304 | 0xfefc) || version >> 8 == 0x7f
 }
 
-/// Whether a version number is one of DTLS'.
+/// Whether a version number is one of DTLS.
 pub fn is_dtls(version: u16) -> bool {
     matches!(version, 0xfeff | 0xfefd | 0xfefc)
 }
 
-/// An SSL 2.0 framed ClientHello (RFC 5246 appendix E.2), which may offer any version.
+/// A ClientHello in SSL 2.0 framing (RFC 5246 appendix E.2), which may offer any version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct V2Hello {
     /// The version offered: 2 for SSL 2.0 itself.
@@ -355,7 +356,7 @@ pub struct V2Hello {
 }
 
 impl V2Hello {
-    /// The hello at the start of `bytes`: `Some(None)` while too few are there to tell.
+    /// The hello at the start of `bytes`: `Some(None)` while there are too few bytes to decide.
     pub fn at(bytes: &[u8]) -> Option<Option<Self>> {
         let mut c = Cursor::new(bytes);
         let Some(first) = c.u16() else {

@@ -8,7 +8,7 @@ use super::hello::{ClientHello, extension, is_grease};
 use crate::wire::cursor::u16s;
 use crate::wire::text::hex;
 
-/// What a ClientHello came over: the first letter of its fingerprint.
+/// The transport of a ClientHello: the first letter of its fingerprint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Carrier {
     /// TLS over TCP.
@@ -59,7 +59,7 @@ impl Ja4 {
         }
     }
 
-    /// The 36 characters by which it is known.
+    /// Its 36-character form.
     pub fn text(&self) -> SmolStr {
         let mut text = SmolStrBuilder::new();
         for b in self.head {
@@ -96,7 +96,8 @@ fn two_digits(n: usize) -> [u8; 2] {
     [b'0' + n / 10, b'0' + n % 10]
 }
 
-/// First and last character of the first protocol, in hexadecimal where they are no letters or digits.
+/// First and last character of the first protocol, in hexadecimal if they are not letters or
+/// digits.
 fn alpn(first: Option<&[u8]>) -> [u8; 2] {
     let (Some(&a), Some(&z)) = (first.and_then(<[u8]>::first), first.and_then(<[u8]>::last)) else {
         return *b"00";
@@ -108,8 +109,8 @@ fn alpn(first: Option<&[u8]>) -> [u8; 2] {
     }
 }
 
-/// The first six bytes of the SHA-256 of the numbers in hexadecimal, with commas between, the
-/// second list behind an underscore; zeros when the first is empty.
+/// The first six bytes of the SHA-256 of the numbers in hexadecimal, separated by commas, with the
+/// second list after an underscore; zeros if the first is empty.
 fn hash(first: &[u16], second: &[u16]) -> [u8; 6] {
     if first.is_empty() {
         return [0; 6];

@@ -1,4 +1,4 @@
-//! TLS as it is visible without keys: record headers, and the handshake messages in clear.
+//! TLS as far as it is visible without keys: record headers, and unencrypted handshake messages.
 
 pub mod certificate;
 pub mod hello;

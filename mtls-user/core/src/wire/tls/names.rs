@@ -1,4 +1,4 @@
-//! Numbers of TLS by their IANA names.
+//! IANA names of TLS numbers.
 
 use smol_str::{SmolStr, format_smolstr};
 use tls_parser::{TlsCipherAu, TlsCipherEnc, TlsCipherKx, TlsCipherSuite};
@@ -8,7 +8,7 @@ use super::hello::extension;
 /// `1.3`, `1.2`, …, `ssl3`, `ssl2`, `1.3-draft23`.
 pub fn version(version: u16) -> SmolStr {
     match version {
-        // DTLS counts downwards.
+        // DTLS version numbers decrease.
         0x0002 => "ssl2".into(),
         0x0300 => "ssl3".into(),
         0x0301 | 0xfeff => "1.0".into(),
@@ -20,7 +20,7 @@ pub fn version(version: u16) -> SmolStr {
     }
 }
 
-/// The IANA name of a cipher suite; its number where it has none.
+/// The IANA name of a cipher suite; its number if it has none.
 pub fn cipher(id: u16) -> SmolStr {
     TlsCipherSuite::from_id(id).map_or_else(
         || format_smolstr!("{id:#06x}"),
@@ -33,10 +33,10 @@ pub fn cipher_id(name: &str) -> Option<u16> {
     TlsCipherSuite::from_name(name).map(|suite| suite.id.0)
 }
 
-/// What a cipher suite means for the question who is authenticated and who can read.
+/// What a cipher suite implies about authentication and confidentiality.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CipherKind {
-    /// Encrypted, authenticated by certificates (or a suite unknown here).
+    /// Encrypted, authenticated by certificates (or an unknown suite).
     Ordinary,
     /// A pre-shared key authenticates.
     Psk,
@@ -55,7 +55,7 @@ pub fn hash_len(cipher: u16) -> Option<u16> {
     }
 }
 
-/// Whether a suite is one of TLS 1.3 that encrypts nothing (RFC 9150).
+/// Whether a suite is a TLS 1.3 suite without encryption (RFC 9150).
 pub fn is_integrity_only(cipher: u16) -> bool {
     matches!(cipher, 0xc0b4 | 0xc0b5)
 }
@@ -81,13 +81,13 @@ pub fn cipher_kind(id: u16) -> CipherKind {
     }
 }
 
-/// Whether a TLS 1.3 suite has a tag of eight bytes, where all others have sixteen:
+/// Whether a TLS 1.3 suite has an eight-byte tag, where all others have sixteen:
 /// `TLS_AES_128_CCM_8_SHA256`, and those of Magma (RFC 9367 §4.1).
 pub fn has_short_tag(cipher: u16) -> bool {
     matches!(cipher, 0x1305 | 0xc104 | 0xc106)
 }
 
-/// The IANA name of an extension that is read here.
+/// The IANA name of a parsed extension.
 pub fn extension(id: u16) -> SmolStr {
     match id {
         extension::SERVER_NAME => "server_name",
@@ -141,7 +141,7 @@ pub fn group(id: u16) -> SmolStr {
     .into()
 }
 
-/// Whether a group, by its name, withstands a quantum computer: ML-KEM (FIPS 203), alone or in a
+/// Whether a group, given by its name, resists a quantum computer: ML-KEM (FIPS 203), alone or in a
 /// hybrid, and its drafts.
 pub fn is_post_quantum(group: &str) -> bool {
     group.contains("MLKEM") || group.contains("Kyber")

@@ -1,6 +1,6 @@
 //! Record headers (RFC 8446 §5.1, RFC 5246 §6.2.1).
 
-/// What a record carries, as its header says.
+/// The content type of a record, according to its header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ContentType {
     /// `change_cipher_spec(20)`.
@@ -18,7 +18,7 @@ pub enum ContentType {
 /// The five bytes before a record's body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecordHeader {
-    /// What the record says it carries.
+    /// The content type.
     pub content: ContentType,
     /// `legacy_record_version`.
     pub version: u16,
@@ -33,7 +33,7 @@ impl RecordHeader {
     /// Bytes of a header.
     pub const LEN: usize = 5;
 
-    /// The header that `bytes` are; `None` when no version of TLS could have sent it.
+    /// Parses `bytes` as a header; `None` if no version of TLS could have sent it.
     pub fn parse(bytes: [u8; Self::LEN]) -> Option<Self> {
         let [content, major, minor, high, low] = bytes;
         let content = match content {
@@ -54,7 +54,7 @@ impl RecordHeader {
         })
     }
 
-    /// The header at the start of `bytes`: `None` when there are fewer than five.
+    /// The header at the start of `bytes`: `None` if there are fewer than five.
     pub fn at(bytes: &[u8]) -> Option<Result<Self, NotTls>> {
         bytes
             .first_chunk()
@@ -67,12 +67,12 @@ impl RecordHeader {
     }
 }
 
-/// The bytes are no TLS record header.
+/// The bytes are not a TLS record header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotTls;
 
 /// Whether `bytes` begin with a record that carries a handshake message of type `message`, as far
-/// as a hello shows at its start.
+/// as the start of a hello shows.
 pub fn is_handshake(bytes: &[u8], message: u8) -> bool {
     // Up to the hello's version, unless the record is shorter.
     let wanted = match bytes {
@@ -82,8 +82,8 @@ pub fn is_handshake(bytes: &[u8], message: u8) -> bool {
     bytes.len() >= RecordHeader::LEN + wanted && may_be_handshake(bytes, message)
 }
 
-/// Whether `bytes` may be the start of a record that carries a handshake message of type
-/// `message`: false as soon as one byte says otherwise.
+/// Whether `bytes` may be the start of a record that carries a handshake message of type `message`:
+/// false as soon as one byte contradicts it.
 pub fn may_be_handshake(bytes: &[u8], message: u8) -> bool {
     let end = match bytes {
         [_, _, _, high, low, ..] => {
@@ -91,8 +91,8 @@ pub fn may_be_handshake(bytes: &[u8], message: u8) -> bool {
         }
         _ => RecordHeader::LEN,
     };
-    // The message's length has three bytes, of which hellos use two; behind it stands the version,
-    // which drafts numbered as they liked in the ServerHello.
+    // The message's length has three bytes, of which hellos use two; it is followed by the version,
+    // which drafts numbered freely in the ServerHello.
     let fits = |(at, byte): (usize, u8)| match at {
         0 => byte == 22,
         1 => byte == 3,
@@ -149,13 +149,13 @@ mod tests {
         }
         assert!(!may_be_handshake(&hello, 2));
         assert!(!may_be_handshake(b"G", 1));
-        // A record header and noise.
+        // A record header followed by noise.
         for (at, byte) in [(6, 1), (9, 6), (10, 0x11)] {
             let mut noise = hello;
             noise[at] = byte;
             assert!(!may_be_handshake(&noise, 1), "{at}");
         }
-        // A hello in records of one byte.
+        // A hello in records of one byte each.
         let crumbs = [22, 3, 1, 0, 1, 1, 22, 3, 1, 0, 1, 0];
         assert!(is_handshake(&crumbs[..6], 1) && is_handshake(&crumbs, 1));
     }

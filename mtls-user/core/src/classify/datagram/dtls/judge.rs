@@ -1,4 +1,4 @@
-//! The verdict on a DTLS connection as a function of what it showed.
+//! The verdict on a DTLS connection as a function of what was seen.
 
 use super::Dtls;
 use crate::classify::call::{Call, Reason};
@@ -10,7 +10,7 @@ use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::tls::names::CipherKind;
 
 impl Dtls {
-    /// Settles what can be settled.
+    /// Decides what can be decided.
     pub(in crate::classify::datagram) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         self.evaluate(Some(lost), context);
     }
@@ -30,7 +30,7 @@ impl Dtls {
         }
     }
 
-    /// The verdict; `over`: nothing more will come, and whether samples were lost.
+    /// The verdict; `over`: whether nothing more will come, and whether samples were lost.
     fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
         if self.messages.iter().any(|side| side.conflict) {
             return over.map(|_| {
@@ -44,7 +44,7 @@ impl Dtls {
             self.handshake.completed = Some(true);
         }
         if let Some(alert) = self.alert.filter(|_| !self.accepted) {
-            // What is encrypted may be another message until nothing else comes.
+            // Until nothing else comes, an encrypted record may be another message.
             if alert.1.is_some() || over.is_some() {
                 return Some(self.ended_by(alert));
             }
@@ -71,13 +71,13 @@ impl Dtls {
             let names = std::mem::take(&mut self.names);
             self.handshake.remember_as(&names, call.verdict, context);
         } else if over.is_some() && call.verdict == Verdict::Mtls {
-            // Given is not accepted.
+            // That it was sent does not mean that it was accepted.
             return Some(unproven(Reason::Unanswered).with(call.certificate));
         }
         Some(call)
     }
 
-    /// DTLS 1.2 and before: by the messages, which are numbered.
+    /// DTLS 1.2 and earlier: decided by the messages, which are numbered.
     fn classic(&self, kind: CipherKind) -> Option<Call> {
         let of = |verdict, words| {
             let reason = Reason::Said(Cause::Certificates, words);
@@ -109,7 +109,7 @@ impl Dtls {
         })
     }
 
-    /// DTLS 1.3: by the lengths of records.
+    /// DTLS 1.3: decided by the lengths of records.
     fn modern(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
         let chosen = self.handshake.chosen?;
         if chosen.psk {

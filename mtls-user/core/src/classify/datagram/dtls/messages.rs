@@ -1,24 +1,24 @@
-//! One side's handshake messages in clear, put together from fragments in any order, sent again in
-//! other pieces or not (RFC 6347 §4.2.3).
+//! One side's unencrypted handshake messages, reassembled from fragments in any order, possibly
+//! retransmitted with other fragment boundaries (RFC 6347 §4.2.3).
 
 use smallvec::SmallVec;
 
 use crate::wire::dtls::Fragment;
 
-/// The longest message that is put together, in bytes.
+/// The longest message that is reassembled, in bytes.
 const MAX: u32 = 32 << 10;
-/// Messages under way at a time. A flight has at most five.
+/// Incomplete messages at a time. A flight has at most five.
 const UNDER_WAY: usize = 8;
-/// Numbers that are remembered: a handshake has fewer than ten messages a side.
+/// Message numbers that are tracked: a handshake has fewer than ten messages per side.
 const NUMBERS: u16 = 64;
 
 /// One side's messages.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     under_way: SmallVec<[Partial; 1]>,
-    /// The numbers of messages that were complete, as a set of bits.
+    /// The numbers of completed messages, as a bit set.
     done: u64,
-    /// The same place was sent twice with different bytes.
+    /// The same position was sent twice with different bytes.
     pub(super) conflict: bool,
 }
 
@@ -31,7 +31,7 @@ struct Partial {
 }
 
 impl Messages {
-    /// Adds a fragment; shows the message that is complete by it, its kind and number.
+    /// Adds a fragment; shows the message that it completes, with its type and number.
     pub(super) fn add(&mut self, fragment: Fragment<'_>, show: impl FnOnce(u8, u16, &[u8])) {
         if fragment.sequence >= NUMBERS || self.done >> fragment.sequence & 1 != 0 {
             return;
@@ -79,7 +79,7 @@ impl Messages {
 }
 
 impl Partial {
-    /// Adds bytes; false where others were there.
+    /// Adds bytes; false if they conflict with earlier ones.
     fn add(&mut self, start: usize, bytes: &[u8]) -> bool {
         let end = start + bytes.len();
         for &(from, to) in &self.have {

@@ -1,7 +1,7 @@
 //! DTLS between two addresses.
 //!
-//! Until 1.2 the messages are in clear and numbered, so what the client sent is known even where
-//! datagrams are missing; in 1.3 lengths tell ([`shape`]).
+//! Up to 1.2 the messages are unencrypted and numbered, so what the client sent is known even if
+//! datagrams are missing; in 1.3, lengths decide ([`shape`]).
 
 mod judge;
 mod messages;
@@ -20,11 +20,11 @@ use crate::wire::tls::{Carrier, ClientHello, ServerHello};
 use messages::Messages;
 use shape::Records;
 
-/// Bytes of a record's body that tell whether it is text.
+/// Bytes of a record's body that are needed to recognise text.
 const LOOK: usize = 32;
 /// An encrypted alert of DTLS 1.3.
 const ALERT_13: u16 = 19;
-/// Datagrams that are no DTLS, STUN or media, after which the flow is not DTLS alone.
+/// Number of datagrams that are not DTLS, STUN or media, after which the flow is not only DTLS.
 const FOREIGN: u8 = 2;
 
 mod kind {
@@ -39,7 +39,7 @@ mod kind {
     pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
 }
 
-/// What names of sessions are remembered under: those of TLS over TCP are not these.
+/// Prefix of session names: sessions of TLS over TCP are separate.
 const TICKET: u8 = 2;
 const SESSION_ID: u8 = 3;
 
@@ -48,31 +48,31 @@ const SESSION_ID: u8 = 3;
 pub(super) struct Dtls {
     handshake: Handshake,
     messages: [Messages; 2],
-    /// The number of the client's last ClientHello.
+    /// The number of the client's latest ClientHello.
     hello: u16,
     hellos: u8,
     cookie: bool,
-    /// The client's Certificate: whether its list has something in it.
+    /// The client's Certificate: whether its list is non-empty.
     certificate: Option<bool>,
     /// The number of the client's ClientKeyExchange.
     key_exchange: Option<u16>,
-    /// The server has sent messages that only a full handshake has.
+    /// The server has sent messages that occur only in a full handshake.
     full: bool,
     requested: bool,
-    /// Both sides have sent ChangeCipherSpec, or what is encrypted.
+    /// Both sides have sent ChangeCipherSpec, or encrypted records.
     changed: [bool; 2],
-    /// The server has sent handshake messages or data that are encrypted, after the client's flight.
+    /// The server has sent encrypted handshake messages or data after the client's flight.
     accepted: bool,
-    /// An alert; its side, and whether it is in clear.
+    /// An alert: its side, and whether it is unencrypted.
     alert: Option<(Side, Option<u8>)>,
     server_seen: bool,
     client_records: Records,
-    /// The lengths of connection IDs that the client and the server want to be called by.
+    /// The lengths of the connection IDs that the client and the server have chosen.
     ids: [Option<usize>; 2],
     srtp: bool,
     srtp_agreed: bool,
     foreign: u8,
-    /// The names by which it may be resumed, and by which it resumes.
+    /// The names under which it can be resumed, and those that it resumes.
     names: Vec<u64>,
     resumes: Vec<u64>,
     broken: Option<Broken>,
@@ -90,12 +90,12 @@ pub(super) fn begins(gram: &Gram<'_>) -> bool {
     else {
         return false;
     };
-    // A version stands at the start of its first fragment; others come with it in the record.
+    // The first fragment begins with a version; for others, the record has it.
     matches!(fragments(body).next(), Some(Fragment { kind: kind::CLIENT_HELLO, offset, data, .. })
         if offset > 0 || matches!(data, [0xfe, 0xff | 0xfd, ..]))
 }
 
-/// Whether every record of a datagram, to its last byte, is one of an encrypted epoch.
+/// Whether every record of a datagram, to its last byte, belongs to an encrypted epoch.
 pub(super) fn is_midstream(gram: &Gram<'_>) -> bool {
     gram.bytes.len() == gram.len
         && records(gram.bytes, gram.len, 0).all(|record| {
@@ -111,8 +111,8 @@ pub(super) fn is_midstream(gram: &Gram<'_>) -> bool {
         })
 }
 
-/// Whether the list in a Certificate message, of which this is the start, has something in it;
-/// `None` where its lengths contradict each other.
+/// Whether the list in a Certificate message that starts like this is non-empty; `None` if its
+/// lengths contradict each other.
 fn has_certificate(fragment: &Fragment<'_>) -> Option<bool> {
     let mut c = Cursor::new(fragment.data);
     let list = c.u24()?;
@@ -139,9 +139,9 @@ impl Dtls {
         }
     }
 
-    /// Takes in a datagram; true when the verdict is news.
+    /// Processes a datagram; true if the verdict has changed.
     pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, context: &mut Context<'_>) -> bool {
-        // What a side sends carries the ID that the other wants to be called by.
+        // Packets of a side carry the ID that the other side has chosen.
         let id = self.ids[side.other().index()].unwrap_or(0);
         for (at, record) in records(gram.bytes, gram.len, id).enumerate() {
             match record {
@@ -219,7 +219,7 @@ impl Dtls {
                         }
                     }
                     (Side::Server, _) => self.accepted |= self.flight_seen(),
-                    // In a resumption, the client's Finished is the last.
+                    // In a resumption, the client's Finished comes last.
                     (Side::Client, _) => self.accepted |= self.is_resumed(),
                 }
             }
@@ -256,13 +256,13 @@ impl Dtls {
         }
     }
 
-    /// The client has sent what answers the server's flight (≤ 1.2).
+    /// The client has sent its reply to the server's flight (≤ 1.2).
     fn flight_seen(&self) -> bool {
         self.key_exchange.is_some() || self.certificate.is_some() || self.changed[0]
     }
 
-    /// Neither side has sent what only a full handshake has, and both have gone on to what is
-    /// encrypted (≤ 1.2).
+    /// Neither side has sent a message of a full handshake, and both have switched to encryption (≤
+    /// 1.2).
     fn is_resumed(&self) -> bool {
         !self.full
             && self.key_exchange.is_none()
@@ -271,7 +271,7 @@ impl Dtls {
     }
 
     fn fragment(&mut self, side: Side, fragment: Fragment<'_>, context: &mut Context<'_>) {
-        // The start of a list is there before the message is complete.
+        // The start of a list is available before the message is complete.
         if side == Side::Client && fragment.kind == kind::CERTIFICATE && fragment.offset == 0 {
             self.certificate = self.certificate.or(has_certificate(&fragment));
         }
@@ -383,7 +383,7 @@ impl Dtls {
         self.call.as_ref()
     }
 
-    /// What is said of it beside the verdict.
+    /// Details besides the verdict.
     pub(super) fn part(&self) -> Part {
         let mut notes = Vec::new();
         if self.cookie {

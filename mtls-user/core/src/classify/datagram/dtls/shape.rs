@@ -1,35 +1,35 @@
-//! DTLS 1.3, mutual or not, by the lengths of the client's records in the handshake's epoch.
+//! DTLS 1.3, mutual or not, decided by the lengths of the client's records in the handshake epoch.
 //!
-//! A handshake message is 12 bytes of header and its body; its record adds a byte and a tag of 16.
-//! So a Finished is 61 or 77 bytes long, by the hash of the suite; with an empty Certificate in the
-//! same record, 16 more. An acknowledgement of n records is 19 + 16·n bytes (RFC 9147 §7). All else
-//! that is as long as a certificate is one, unless it may be padding.
+//! A handshake message is a 12-byte header and its body; its record adds one byte and a 16-byte
+//! tag. A Finished is therefore 61 or 77 bytes long, depending on the suite's hash; with an empty
+//! Certificate in the same record, 16 more. An acknowledgement of n records is 19 + 16·n bytes (RFC
+//! 9147 §7). Anything else that is as long as a certificate is one, unless it may be padding.
 
 use smallvec::SmallVec;
 
 use super::super::quic::Shape;
 
-/// Records that are remembered.
+/// Records that are kept.
 const RECORDS: usize = 64;
-/// The least length of a record with a certificate in it; the smallest seen is 339.
+/// The least length of a record with a certificate; the smallest seen is 339.
 const CERTIFICATE: u16 = 200;
-/// What a record's body has beside its message.
+/// What a record's body contains besides its message.
 const OVERHEAD: u16 = 17;
 
-/// The client's records of the handshake's epoch.
+/// The client's records of the handshake epoch.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     lens: SmallVec<[u16; 4]>,
     overflow: bool,
-    /// The client's shortest record, those of application data included: one that pads its records to
-    /// a block, of whatever size, has none shorter than that.
+    /// The client's shortest record, including application data: a client that pads its records to
+    /// a block, of any size, has none shorter than that.
     shortest: Option<u16>,
-    /// Encrypted handshake records of the server's, which is what can be acknowledged.
+    /// The server's encrypted handshake records, which the client can acknowledge.
     pub(super) servers: u16,
 }
 
 impl Records {
-    /// A record of the handshake's epoch.
+    /// A record of the handshake epoch.
     pub(super) fn add(&mut self, len: u16) {
         self.compare(len);
         if self.lens.len() < RECORDS {
@@ -48,7 +48,8 @@ impl Records {
         !self.lens.is_empty()
     }
 
-    /// It may acknowledge records: no more than the server has sent, and sent again.
+    /// Whether it may acknowledge records: no more than the server has sent, including
+    /// retransmissions.
     fn is_ack(&self, len: u16) -> bool {
         let ranges = len.saturating_sub(2 + OVERHEAD);
         len >= 2 + OVERHEAD
@@ -56,12 +57,12 @@ impl Records {
             && ranges / 16 <= self.servers.saturating_mul(2).saturating_add(8)
     }
 
-    /// A Finished may be as long, padded to a block.
+    /// Whether a Finished, padded to a block, may be this long.
     fn is_padded(&self, len: u16) -> bool {
         self.shortest.is_none_or(|least| least >= len)
     }
 
-    /// What the records seen so far say; `hash`: bytes of the suite's hash.
+    /// The conclusion from the records so far; `hash`: bytes of the suite's hash.
     pub(super) fn shape(&self, hash: u16) -> Shape {
         let finished = 12 + hash + OVERHEAD;
         let mut found = Shape::Nothing;
@@ -135,13 +136,13 @@ mod tests {
     fn padding_is_no_certificate() {
         for len in [200, 333, 512 + 16, 1171] {
             assert_eq!(shape(&[len], 5), Shape::Padded);
-            // Sent again, and application data of two blocks.
+            // Retransmissions, and application data of two blocks.
             let mut records = Records::default();
             records.add(len);
             records.add(len);
             records.compare(2 * len - 16);
             assert_eq!(records.shape(32), Shape::Padded);
-            // Longer than one block is no Finished.
+            // Anything longer than one block is not a Finished.
             assert_eq!(
                 shape(&[len, 2 * len - 16], 5),
                 Shape::Certificate(2 * len - 16)

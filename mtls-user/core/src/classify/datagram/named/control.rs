@@ -1,9 +1,9 @@
-//! What machines ask each other: time, settings, names of users, cluster membership.
+//! Control protocols: time, configuration, user names, cluster membership.
 
 use super::{Found, Nature, Talk, be16, be32};
 use crate::wire::cursor::Cursor;
 
-/// NTP (RFC 5905): an answer repeats when the client sent its question.
+/// NTP (RFC 5905): a response echoes when the client sent its request.
 pub(super) fn ntp(talk: &Talk<'_>) -> Found {
     let mode = |b: &[u8]| (b.len() >= 48 && (1..=4).contains(&(b[0] >> 3 & 7))).then(|| b[0] & 7);
     for (asked, answer) in talk.pairs() {
@@ -21,7 +21,7 @@ pub(super) fn ntp(talk: &Talk<'_>) -> Found {
     Found::No
 }
 
-/// A CoAP message (RFC 7252 §3): kind, code, message id, token, and whether OSCORE (RFC 8613)
+/// A CoAP message (RFC 7252 §3): type, code, message id, token, and whether OSCORE (RFC 8613)
 /// protects it.
 fn coap_message(bytes: &[u8]) -> Option<(u8, u8, u16, &[u8], bool)> {
     let mut c = Cursor::new(bytes);
@@ -51,7 +51,7 @@ fn coap_message(bytes: &[u8]) -> Option<(u8, u8, u16, &[u8], bool)> {
     Some((first >> 4 & 3, code, id, token, oscore))
 }
 
-/// CoAP: a request whose message is acknowledged, or whose token comes back.
+/// CoAP: a request whose message is acknowledged, or whose token is echoed.
 pub(super) fn coap(talk: &Talk<'_>) -> Found {
     for (asked, answer) in talk.pairs() {
         let (Some(a), Some(b)) = (coap_message(asked), coap_message(answer)) else {
@@ -68,7 +68,7 @@ pub(super) fn coap(talk: &Talk<'_>) -> Found {
     Found::No
 }
 
-/// The contents of a BER value of this tag, and what follows it.
+/// The contents of a BER value with this tag, and what follows it.
 fn ber(tag: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut c = Cursor::new(bytes);
     if c.u8()? != tag {
@@ -117,13 +117,14 @@ pub(super) fn snmp(talk: &Talk<'_>) -> Found {
     let all: Option<Vec<_>> = talk.all().map(|k| nature(k.whole()?)).collect();
     match all.as_deref() {
         None | Some([]) => Found::No,
-        // The engine's discovery comes in clear before what is encrypted.
+        // The unencrypted discovery of the engine precedes encrypted messages.
         Some(all) if all.contains(&Nature::Sealed) => Found::Sure("snmp", Nature::Sealed),
         Some(_) => Found::Likely("snmp", Nature::Plain),
     }
 }
 
-/// RADIUS (RFC 2865 §3): attributes that fill the datagram, and an answer to the same identifier.
+/// RADIUS (RFC 2865 §3): attributes that fill the datagram, and a response with the same
+/// identifier.
 pub(super) fn radius(talk: &Talk<'_>) -> Found {
     fn packet(bytes: &[u8]) -> Option<(u8, u8)> {
         if usize::from(be16(bytes, 2)?) != bytes.len() {
@@ -150,7 +151,7 @@ pub(super) fn radius(talk: &Talk<'_>) -> Found {
     Found::No
 }
 
-/// Kerberos (RFC 4120 §5.4): a message that fills the datagram and says version 5.
+/// Kerberos (RFC 4120 §5.4): a message with version 5 that fills the datagram.
 pub(super) fn kerberos(talk: &Talk<'_>) -> Found {
     let is = |bytes: &[u8]| {
         let tag = bytes.first().copied().unwrap_or_default();
@@ -179,8 +180,9 @@ pub(super) fn dhcp(talk: &Talk<'_>) -> Found {
     }
 }
 
-/// HashiCorp's memberlist, which Serf and Consul gossip by: its checksum, or a ping in MessagePack.
-/// With a key set, all is AES-GCM behind a byte of version, which nothing distinguishes from other bytes.
+/// HashiCorp's memberlist, the gossip protocol of Serf and Consul: its checksum, or a ping in
+/// MessagePack. If a key is set, everything is AES-GCM after a version byte, which cannot be
+/// distinguished from other data.
 pub(super) fn memberlist(talk: &Talk<'_>) -> Found {
     fn is(bytes: &[u8]) -> bool {
         match bytes {
@@ -190,7 +192,7 @@ pub(super) fn memberlist(talk: &Talk<'_>) -> Found {
                 crc.update(rest);
                 crc.sum() == u32::from_be_bytes([*a, *b, *c, *d])
             }
-            // Ping, its relatives, suspect, alive, dead: a map with these keys.
+            // Ping and related messages, suspect, alive, dead: a map with these keys.
             [0..=5, map, rest @ ..] if map >> 4 == 8 => [&b"SeqNo"[..], b"Incarnation"]
                 .iter()
                 .any(|key| rest.windows(key.len()).any(|at| at == *key)),
@@ -204,7 +206,7 @@ pub(super) fn memberlist(talk: &Talk<'_>) -> Found {
     }
 }
 
-/// memcached's frames: a request's id that the answer repeats, before text of its protocol.
+/// memcached's frames: a request id that the response echoes, followed by text of its protocol.
 pub(super) fn memcached(talk: &Talk<'_>) -> Found {
     fn frame(bytes: &[u8]) -> Option<(u16, &[u8])> {
         let fits = be16(bytes, 4)? >= 1 && be16(bytes, 6)? == 0;

@@ -5,16 +5,16 @@ use crate::wire::cursor::Cursor;
 
 /// Bytes of a header.
 const HEADER: usize = 12;
-/// Records of one message; more do not fit into one datagram.
+/// Records in one message; more do not fit into one datagram.
 const RECORDS: usize = 4096;
 
-/// What a whole message says.
+/// The contents of a whole message.
 struct Message<'a> {
     id: u16,
     response: bool,
     questions: u16,
     records: usize,
-    /// The first question, as it stands.
+    /// The first question, as it was sent.
     question: &'a [u8],
 }
 
@@ -54,7 +54,7 @@ fn message(bytes: &[u8]) -> Option<Message<'_>> {
     })
 }
 
-/// Passes over a name: labels, the last of them empty or a pointer.
+/// Skips a name: labels, the last of them empty or a pointer.
 fn name(c: &mut Cursor<'_>) -> Option<()> {
     loop {
         match c.u8()? {
@@ -66,7 +66,7 @@ fn name(c: &mut Cursor<'_>) -> Option<()> {
     }
 }
 
-/// A question that an answer repeats.
+/// Whether a response echoes a question.
 pub(super) fn dns(talk: &Talk<'_>) -> Found {
     let name = match () {
         () if talk.has_port(5353) => "mdns",
@@ -87,7 +87,7 @@ pub(super) fn dns(talk: &Talk<'_>) -> Found {
     if answered {
         return Found::Sure(name, Nature::Plain);
     }
-    // One question, or what multicast says unasked.
+    // One question, or an unsolicited multicast announcement.
     let alone = client.clone().all(|m| {
         !m.response && m.questions == 1 && m.question.len() > 5
             || name == "mdns" && (m.records > 0 || m.questions > 0)

@@ -5,7 +5,7 @@ use super::{Found, Nature, Talk, be16, be32};
 /// STUN's magic cookie (RFC 8489 §5).
 const COOKIE: u32 = 0x2112_a442;
 
-/// STUN and TURN: an answer repeats the transaction's id. DTLS and media may follow (RFC 7983).
+/// STUN and TURN: a response echoes the transaction id. DTLS and media may follow (RFC 7983).
 pub(super) fn stun(talk: &Talk<'_>) -> Found {
     fn message(bytes: &[u8]) -> Option<(u16, &[u8])> {
         let kind = be16(bytes, 0)?;
@@ -32,7 +32,7 @@ pub(super) fn stun(talk: &Talk<'_>) -> Found {
     }
 }
 
-/// The lines of a text's head.
+/// The header lines of a text message.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
         .split(|b| *b == b'\n')
@@ -40,7 +40,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .take(32)
 }
 
-/// SIP (RFC 3261 §7): a request or status line, and the header that every message has.
+/// SIP (RFC 3261 §7): a request or status line, and the header field that every message has.
 pub(super) fn sip(talk: &Talk<'_>) -> Found {
     let is = |bytes: &[u8]| {
         let mut all = lines(bytes);
@@ -74,15 +74,16 @@ pub(super) fn ssdp(talk: &Talk<'_>) -> Found {
     }
 }
 
-/// RTP (RFC 3550 §5.1): three packets of one source, numbered in a row. SRTP has the same header,
-/// so whether the payload is encrypted cannot be determined from it.
+/// RTP (RFC 3550 §5.1): three consecutively numbered packets of one source. SRTP has the same
+/// header, so it cannot be determined whether the payload is encrypted.
 pub(super) fn rtp(talk: &Talk<'_>) -> Found {
     for side in [talk.client, talk.server] {
         let headers: Option<Vec<_>> = side
             .iter()
             .map(|k| {
                 let first = *k.bytes.first()?;
-                // Padding, extension and sources aside; RTCP has 64 to 95 there (RFC 5761 §4).
+                // Ignoring padding, extension and source counts; RTCP has 64 to 95 there (RFC 5761
+                // §4).
                 let kind = k.bytes.get(1)? & 0x7f;
                 let fits = first >> 6 == 2 && k.len >= 12 && !(64..=95).contains(&kind);
                 fits.then_some((

@@ -1,8 +1,9 @@
-//! Protocols over UDP by what their datagrams must be: sealed by their own means, or in plaintext.
+//! Recognises protocols over UDP by the required form of their datagrams: with their own
+//! encryption, or in plaintext.
 //!
-//! *Sure* is what an answer repeats of its question, a magic number, or a grammar that fits to the
-//! last byte in all datagrams seen; what only looks like a protocol is believed when nothing else
-//! comes. A port is never evidence; it only chooses between names of one format (DNS, mDNS).
+//! *Sure* means a response that echoes its request, a magic number, or a grammar that matches to
+//! the last byte in all datagrams seen. What only looks like a protocol counts if nothing else is
+//! found. A port is never evidence; it only chooses between names of one format (DNS, mDNS).
 
 mod control;
 mod dns;
@@ -15,15 +16,15 @@ use super::opening::Kept;
 /// Whether others can read it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Nature {
-    /// Everybody on the path can.
+    /// Everybody on the path can read it.
     Plain,
-    /// It is encrypted by its own means.
+    /// It uses its own encryption.
     Sealed,
-    /// Its headers are in clear, and of its payload that cannot be determined.
+    /// Its headers are unencrypted, and it cannot be determined whether its payload is.
     Unknown,
 }
 
-/// What a recognizer says of the datagrams of both sides.
+/// A recogniser's answer for the datagrams of both sides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Found {
     /// It is not this protocol, or not known yet.
@@ -44,7 +45,7 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// Every pair of a whole datagram of the client's and one of the server's.
+    /// Every pair of a complete datagram of the client and one of the server.
     fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let (client, server) = (self.client, self.server);
         client
@@ -52,12 +53,12 @@ impl<'a> Talk<'a> {
             .flat_map(move |c| server.iter().map(move |s| (&*c.bytes, &*s.bytes)))
     }
 
-    /// All datagrams, and whether each was captured whole.
+    /// All datagrams, and whether each was completely captured.
     fn all(&self) -> impl Iterator<Item = &'a Kept> {
         self.client.iter().chain(self.server)
     }
 
-    /// Every datagram satisfies `is`, and there is one.
+    /// Whether there is a datagram, and all satisfy `is`.
     fn every(&self, is: impl Fn(&'a Kept) -> bool) -> bool {
         self.all().next().is_some() && self.all().all(is)
     }
@@ -69,7 +70,7 @@ impl<'a> Talk<'a> {
 
 type Recognizer = fn(&Talk<'_>) -> Found;
 
-/// All of them. No datagram is more than one's.
+/// All of them. No datagram matches more than one.
 const RECOGNIZERS: &[Recognizer] = &[
     dns::dns,
     vpn::wireguard,
@@ -97,8 +98,8 @@ const RECOGNIZERS: &[Recognizer] = &[
     telemetry::jaeger,
 ];
 
-/// Asks every recognizer, for both ideas of who the client is: what was found, and whether the
-/// sides are swapped.
+/// Asks every recogniser, for both assumptions about which side is the client; returns what was
+/// found, and whether the sides are swapped.
 pub(super) fn identify(talk: &Talk<'_>) -> (Found, bool) {
     let [a, b] = talk.ports;
     let swapped = Talk {

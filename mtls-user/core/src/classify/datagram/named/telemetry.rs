@@ -1,12 +1,12 @@
-//! What is only sent: metrics, logs, flows, spans. Nothing answers, so the grammar must fit to the
-//! last byte.
+//! One-way protocols: metrics, logs, flows, spans. There are no responses, so the grammar must
+//! match to the last byte.
 
 use std::io::Read;
 
 use super::{Found, Nature, Talk, be16, be32};
 use crate::wire::text;
 
-/// Bytes of a compressed message that are looked at.
+/// Bytes of a compressed message that are inspected.
 const INFLATED: u64 = 4096;
 
 fn every(talk: &Talk<'_>, name: &'static str, is: impl Fn(&[u8]) -> bool) -> Found {
@@ -17,7 +17,7 @@ fn every(talk: &Talk<'_>, name: &'static str, is: impl Fn(&[u8]) -> bool) -> Fou
     }
 }
 
-/// StatsD: lines of `name:value|kind`, with rates and tags behind it.
+/// StatsD: lines of `name:value|type`, followed by rates and tags.
 pub(super) fn statsd(talk: &Talk<'_>) -> Found {
     fn line(line: &[u8]) -> bool {
         // DogStatsD's events and service checks.
@@ -66,7 +66,7 @@ pub(super) fn syslog(talk: &Talk<'_>) -> Found {
     })
 }
 
-/// Graylog's GELF: JSON with its fields, maybe compressed, or chunks of it.
+/// Graylog's GELF: JSON with its fields, possibly compressed, or chunks of it.
 pub(super) fn gelf(talk: &Talk<'_>) -> Found {
     fn json(bytes: &[u8]) -> bool {
         let has = |key: &[u8]| bytes.windows(key.len()).any(|at| at == key);
@@ -74,7 +74,7 @@ pub(super) fn gelf(talk: &Talk<'_>) -> Found {
     }
     every(talk, "gelf", |bytes| match bytes {
         [b'{', ..] => json(bytes),
-        // Its number and how many there are, of 128 at most.
+        // The chunk's number and the number of chunks, at most 128.
         [0x1e, 0x0f, _, _, _, _, _, _, _, _, number, count, ..] => number < count && *count <= 128,
         [0x1f, 0x8b, ..] => json(&inflated(flate2::read::GzDecoder::new(bytes))),
         [0x78, ..] => json(&inflated(flate2::read::ZlibDecoder::new(bytes))),
@@ -84,12 +84,12 @@ pub(super) fn gelf(talk: &Talk<'_>) -> Found {
 
 fn inflated(from: impl Read) -> Vec<u8> {
     let mut out = Vec::new();
-    // What is damaged ends there.
+    // Damaged data ends there.
     let _ = from.take(INFLATED).read_to_end(&mut out);
     out
 }
 
-/// NetFlow versions 5 and 9, and IPFIX (RFC 7011 §3.1), whose headers say how long all is.
+/// NetFlow versions 5 and 9, and IPFIX (RFC 7011 §3.1), whose headers contain the total length.
 pub(super) fn netflow(talk: &Talk<'_>) -> Found {
     let name = match talk.client.first().and_then(|k| be16(&k.bytes, 0)) {
         Some(10) => "ipfix",
@@ -142,7 +142,7 @@ pub(super) fn sflow(talk: &Talk<'_>) -> Found {
     })
 }
 
-/// Jaeger's agents: Thrift's `emitBatch`, compact or binary.
+/// Jaeger agents: Thrift's `emitBatch`, compact or binary.
 pub(super) fn jaeger(talk: &Talk<'_>) -> Found {
     const NAME: &[u8] = b"emitBatch";
     every(talk, "jaeger", |bytes| {

@@ -1,11 +1,11 @@
-//! What is encrypted by its own means: WireGuard, Tailscale's discovery, IPsec, OpenVPN, and QUIC
-//! before its standard.
+//! Protocols with their own encryption: WireGuard, Tailscale's discovery, IPsec, OpenVPN, and
+//! pre-standard QUIC.
 
 use super::{Found, Nature, Talk, be32};
 use crate::wire::quic::{Packet, packets};
 
-/// WireGuard: an initiation of 148 bytes, a response of 92 that names it; later data with counters
-/// (<https://www.wireguard.com/protocol/>).
+/// WireGuard: an initiation of 148 bytes, and a response of 92 that refers to it; later, data with
+/// counters (<https://www.wireguard.com/protocol/>).
 pub(super) fn wireguard(talk: &Talk<'_>) -> Found {
     let sure = Found::Sure("wireguard", Nature::Sealed);
     let begins = |b: &[u8], kind, len| b.len() == len && b[..4] == [kind, 0, 0, 0];
@@ -17,7 +17,7 @@ pub(super) fn wireguard(talk: &Talk<'_>) -> Found {
             return sure;
         }
     }
-    // Data: the receiver's index stays, and the counter goes up.
+    // Data: the receiver's index is constant, and the counter increases.
     for side in [talk.client, talk.server] {
         let counters: Option<Vec<(&[u8], u64)>> = side
             .iter()
@@ -54,7 +54,7 @@ pub(super) fn disco(talk: &Talk<'_>) -> Found {
     }
 }
 
-/// IKE (RFC 7296 §3.1; before it RFC 2408 §3.1), on port 4500 behind four zeros (RFC 3948 §2.2).
+/// IKE (RFC 7296 §3.1; previously RFC 2408 §3.1), on port 4500 after four zeros (RFC 3948 §2.2).
 pub(super) fn ike(talk: &Talk<'_>) -> Found {
     fn header(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
         let bytes = bytes.strip_prefix(&[0; 4]).unwrap_or(bytes);
@@ -79,7 +79,7 @@ pub(super) fn ike(talk: &Talk<'_>) -> Found {
     Found::No
 }
 
-/// OpenVPN: a hard reset that is answered with a hard reset, which repeats the session's id.
+/// OpenVPN: a hard reset that is answered with a hard reset echoing the session id.
 pub(super) fn openvpn(talk: &Talk<'_>) -> Found {
     for (asked, answer) in talk.pairs() {
         let (Some(0x38 | 0x50), Some(0x40)) = (asked.first(), answer.first()) else {
@@ -95,10 +95,10 @@ pub(super) fn openvpn(talk: &Talk<'_>) -> Found {
     Found::No
 }
 
-/// Google's QUIC, and drafts of the standard: named, not judged.
+/// Google QUIC and drafts of the standard: named, but not judged.
 pub(super) fn old_quic(talk: &Talk<'_>) -> Found {
     for k in talk.client {
-        // Public header: a connection ID and a version (Q043 and before).
+        // Public header: a connection ID and a version (Q043 and earlier).
         if let [flags, id @ ..] = &*k.bytes
             && flags & 0x09 == 0x09
             && id.get(8..11).is_some_and(|v| v.starts_with(b"Q0"))
@@ -111,7 +111,7 @@ pub(super) fn old_quic(talk: &Talk<'_>) -> Found {
         };
         let name = match version {
             0xff00_0001..=0xff00_0022 => "quic-draft",
-            // "Q046", "T051" and the like.
+            // "Q046", "T051" and similar.
             _ if matches!(
                 version.to_be_bytes(),
                 [b'Q' | b'T', b'0', b'0'..=b'9', b'0'..=b'9']

@@ -1,4 +1,4 @@
-//! One QUIC connection: its hellos out of Initial packets, and the shape of its client's flight.
+//! One QUIC connection: its hellos from Initial packets, and the shape of its client's flight.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -13,10 +13,10 @@ use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames,
 use crate::wire::tls::names::CipherKind;
 use crate::wire::tls::{Carrier, ClientHello, ServerHello};
 
-/// Initial packets that are opened of one connection, so that nobody buys work with packets.
+/// Initial packets decrypted per connection, so that nobody can cause unlimited work.
 const OPENINGS: u8 = 64;
-/// Datagrams after the server's acceptance in which a length that tells may still come: of a
-/// retransmission, or late.
+/// Number of datagrams after the server's acceptance in which a deciding length may still arrive,
+/// retransmitted or late.
 const PATIENCE: u8 = 16;
 
 /// Why a certificate that the client sent proves nothing.
@@ -24,7 +24,7 @@ const CLIENT_ALONE: (Cause, &str) = (
     Cause::HandshakeNotSeen,
     "client sent a certificate, but the server's side was not seen",
 );
-/// A stateless reset is no longer than it needs to be (RFC 9000 §10.3.3 asks for that).
+/// A stateless reset is no longer than necessary (RFC 9000 §10.3.3 requires that).
 const LONGEST_RESET: usize = 42;
 
 /// One connection.
@@ -32,11 +32,11 @@ const LONGEST_RESET: usize = 42;
 pub(super) struct Connection {
     /// The client's connection ID.
     pub(super) client_id: ConnectionId,
-    /// The one that a server's datagram had last, which may be another by now.
+    /// The connection ID in the latest datagram of the server, which may have changed.
     next_client_id: Option<ConnectionId>,
-    /// The server's, once it has told it.
+    /// The server's connection ID, once it has sent it.
     pub(super) server_id: Option<ConnectionId>,
-    /// The one that the client made up for the server: the Initial keys follow from it.
+    /// The ID that the client invented for the server: the Initial keys are derived from it.
     keyed_by: ConnectionId,
     pub(super) version: Version,
     initials: Option<Box<Initials>>,
@@ -44,25 +44,25 @@ pub(super) struct Connection {
     pub(super) flight: Flight,
     pub(super) retry: bool,
     pub(super) negotiated: bool,
-    /// An Initial packet with CONNECTION_CLOSE: whose, and its code.
+    /// An Initial packet with CONNECTION_CLOSE: its side and code.
     closed: Option<(Side, u64)>,
-    /// The hellos contradict themselves.
+    /// The hellos contradict each other.
     conflict: bool,
     patience: u8,
     pub(super) call: Option<Call>,
 }
 
-/// What is needed while Initial packets come.
+/// State that is needed while Initial packets arrive.
 #[derive(Debug)]
 struct Initials {
     keys: SmallVec<[(Version, InitialKeys); 1]>,
     streams: [Crypto; 2],
-    /// Bytes of each stream that were read as messages.
+    /// Bytes of each stream that were parsed as messages.
     read: [usize; 2],
     openings: u8,
 }
 
-/// What an opened Initial packet held beside the hellos.
+/// The contents of a decrypted Initial packet besides the hellos.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Seen {
     /// Bytes of PADDING.
@@ -70,7 +70,7 @@ pub(super) struct Seen {
 }
 
 impl Connection {
-    /// The connection that `packet` begins, if it is a client's first Initial packet beyond doubt.
+    /// The connection that `packet` begins, if it is proven to be a client's first Initial packet.
     pub(super) fn begin(
         packet: &Long<'_>,
         time: u64,
@@ -106,17 +106,17 @@ impl Connection {
         Some((connection, seen))
     }
 
-    /// The client addresses this connection's server by that ID.
+    /// Whether the client addresses this connection's server by that ID.
     pub(super) fn is_addressed_by(&self, dcid: &ConnectionId) -> bool {
         *dcid == self.keyed_by || self.server_id.is_none_or(|id| id == *dcid)
     }
 
-    /// Nothing of the server's has confirmed it: a Retry or a Version Negotiation may begin it anew.
+    /// Nothing from the server has confirmed it: a Retry or a Version Negotiation may restart it.
     pub(super) fn is_young(&self) -> bool {
         self.handshake.chosen.is_none() && !self.flight.has_begun()
     }
 
-    /// Opens an Initial packet and takes in what it holds; `None` where it does not open.
+    /// Decrypts an Initial packet and processes its contents; `None` if it does not decrypt.
     pub(super) fn initial(
         &mut self,
         side: Side,
@@ -133,7 +133,7 @@ impl Connection {
         let known = if let Some(known) = known {
             known
         } else {
-            // Compatible negotiation goes on in the other version (RFC 9369 §4.1).
+            // Compatible negotiation continues in the other version (RFC 9369 §4.1).
             let keys = InitialKeys::new(packet.version, &self.keyed_by)?;
             initials.keys.push((packet.version, keys));
             initials.keys.len() - 1
@@ -166,7 +166,7 @@ impl Connection {
         Some(seen)
     }
 
-    /// Reads the messages that are complete.
+    /// Processes the messages that are complete.
     fn messages(&mut self, side: Side, context: &mut Context<'_>) {
         let Some(initials) = &mut self.initials else {
             return;
@@ -195,9 +195,9 @@ impl Connection {
         }
     }
 
-    /// Whether a server's datagram, which begins with a short header and none of the connection IDs
-    /// that are known, is of this connection. A server that has forgotten it answers with a
-    /// stateless reset, which has random bytes there (RFC 9000 §10.3).
+    /// Whether a server's datagram, which begins with a short header and none of the known
+    /// connection IDs, belongs to this connection. A server that has forgotten the connection sends
+    /// a stateless reset, which has random bytes there (RFC 9000 §10.3).
     pub(super) fn is_no_reset(&mut self, bytes: &[u8]) -> bool {
         if self.client_id.is_empty() {
             return bytes.len() > LONGEST_RESET;
@@ -209,14 +209,14 @@ impl Connection {
         again
     }
 
-    /// Another datagram of this connection was looked at.
+    /// Another datagram of this connection was processed.
     pub(super) fn looked_at(&mut self) {
         if self.flight.accepted {
             self.patience = self.patience.saturating_sub(1);
         }
     }
 
-    /// Decides, if that can be done. True when it is news.
+    /// Decides if possible. True if the verdict has changed.
     pub(super) fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
         let Some(call) = self.judge(over, context) else {
             return false;
@@ -234,7 +234,7 @@ impl Connection {
         news
     }
 
-    /// The verdict; `over`: nothing more will come, and whether samples were lost.
+    /// The verdict; `over`: whether nothing more will come, and whether samples were lost.
     fn judge(&mut self, over: Option<bool>, context: &mut Context<'_>) -> Option<Call> {
         let is_over = over.is_some();
         if self.conflict {
@@ -283,7 +283,7 @@ impl Connection {
         is_over.then(|| self.not_accepted(shape, over == Some(true)))
     }
 
-    /// What an accepted flight of that shape is.
+    /// The verdict for an accepted flight of that shape.
     fn by_shape(&self, shape: Shape, lost: bool) -> Call {
         match shape {
             Shape::Certificate(_) if !self.flight.client_went_on => unproven((
@@ -327,7 +327,7 @@ impl Connection {
     /// Over, and the server was not seen to accept the client's flight.
     fn not_accepted(&mut self, shape: Shape, lost: bool) -> Call {
         let flight = &self.flight;
-        // Acknowledgements, or a CONNECTION_CLOSE, are all that a client sends that gives up.
+        // A client that gives up sends only acknowledgements or a CONNECTION_CLOSE.
         let gave_up = flight.has_begun() && !flight.client_done;
         let refused = flight.client_done && flight.server_stayed
             || gave_up && (flight.answered || shape == Shape::Nothing);
@@ -363,7 +363,8 @@ impl Connection {
         unproven((cause, words))
     }
 
-    /// Over, and no ServerHello was seen: the client alone tells, unless it offered a pre-shared key.
+    /// Over, and no ServerHello was seen: only the client's packets can decide, unless it offered a
+    /// pre-shared key.
     fn without_answer(&self) -> Call {
         let alone = !self.flight.server_seen && !self.handshake.psk_offered;
         let shape = self.flight.shape(None);
@@ -372,7 +373,7 @@ impl Connection {
             if call.verdict != Verdict::Mtls {
                 return call;
             }
-            // What the server thought of the certificate, nobody has seen.
+            // Whether the server accepted the certificate was not seen.
             return unproven(CLIENT_ALONE).with(call.certificate);
         }
         unproven((Cause::HandshakeNotSeen, "no ServerHello was seen"))
@@ -384,7 +385,7 @@ impl Connection {
             Side::Client => "client",
             Side::Server => "server",
         };
-        // RFC 9001 §4.8: an alert of TLS.
+        // RFC 9001 §4.8: a TLS alert.
         let reason = match u8::try_from(code.wrapping_sub(0x100)) {
             Ok(alert) => {
                 self.handshake.alert = Some(alert);
@@ -401,17 +402,18 @@ impl Connection {
         Call::new(Verdict::Failed, Evidence::FirstBytes, reason)
     }
 
-    /// The client begins anew in another version, as the server asked it to.
+    /// The client restarts in another version, as the server requested.
     pub(super) fn is_renegotiated_by(&self, packet: &Long<'_>) -> bool {
         self.is_young() && self.negotiated && packet.version != self.version
     }
 
-    /// The server has had the client prove its address, if `packet` is a Retry that answers its first one.
+    /// The server made the client prove its address, if `packet` is a Retry that answers its first
+    /// packet.
     pub(super) fn retried(&mut self, packet: &Long<'_>) {
         self.retry |= retry::is_authentic(packet, &self.keyed_by);
     }
 
-    /// `packet` is this connection's that begins anew, and not that of another one on the same
+    /// Whether `packet` restarts this connection, and is not from another one between the same
     /// addresses.
     pub(super) fn restarts_by(&self, packet: &Long<'_>) -> bool {
         self.is_young() && (self.negotiated || self.retry && self.client_id == packet.scid)

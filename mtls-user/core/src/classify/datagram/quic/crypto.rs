@@ -1,25 +1,26 @@
-//! One direction's CRYPTO stream, put together from frames in any order (RFC 9000 §19.6).
+//! One direction's CRYPTO stream, reassembled from frames in any order (RFC 9000 §19.6).
 
 use smallvec::SmallVec;
 
-/// The longest stream that is put together, in bytes: two ClientHellos with post-quantum keys and a
-/// session ticket are some 6,000.
+/// The longest stream that is reassembled, in bytes: two ClientHellos with post-quantum keys and a
+/// session ticket take some 6,000.
 const MAX: usize = 32 << 10;
-/// Pieces that do not touch each other; Chrome cuts a hello into fewer than twenty.
+/// Non-adjacent pieces; Chrome splits a hello into fewer than twenty.
 const PIECES: usize = 64;
 
 /// One direction's stream.
 #[derive(Debug, Default)]
 pub(super) struct Crypto {
     data: Vec<u8>,
-    /// What is there, as ranges in order that do not touch.
+    /// The available ranges, in order and not touching.
     have: SmallVec<[(usize, usize); 4]>,
-    /// The same place was sent twice with different bytes: nobody knows which the peer has taken.
+    /// The same position was sent twice with different bytes: it is unknown which the peer
+    /// accepted.
     pub(super) conflict: bool,
 }
 
 impl Crypto {
-    /// Adds a frame; true when there is more at the start of the stream than before.
+    /// Adds a frame; true if more of the stream's start is available than before.
     pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) -> bool {
         let Some(start) = usize::try_from(offset).ok().filter(|at| *at <= MAX) else {
             return false;
@@ -55,7 +56,7 @@ impl Crypto {
         self.start().len() > before
     }
 
-    /// The bytes from the start of the stream up to the first hole.
+    /// The bytes from the start of the stream up to the first gap.
     pub(super) fn start(&self) -> &[u8] {
         match self.have.first() {
             Some((0, end)) => &self.data[..*end],

@@ -1,51 +1,51 @@
-//! Mutual or not, by the lengths of the client's Handshake packets.
+//! Mutual or not, decided by the lengths of the client's Handshake packets.
 //!
-//! The Length field of a Handshake packet is in clear, and what a client sends there before
-//! application data is its Finished (36 or 52 bytes), with or without a Certificate before it; so
-//! the length tells, except that a client fills a datagram that carries an Initial packet to 1,200
-//! bytes (RFC 9000 §14.1), and some fill it in the Handshake packet. A length that may be padding
-//! proves nothing, and so does one that is a certificate's while no packet of the client's was
-//! shorter: it may pad all of them.
+//! The Length field of a Handshake packet is unencrypted, and what a client sends there before
+//! application data is its Finished (36 or 52 bytes), with or without a Certificate before it. The
+//! length therefore decides, with one exception: a client fills a datagram that carries an Initial
+//! packet to 1,200 bytes (RFC 9000 §14.1), and some clients put the padding into the Handshake
+//! packet. A length that may include padding proves nothing. Neither does one that is as long as a
+//! certificate while no packet of the client was shorter: the client may pad all of them.
 
 use smallvec::SmallVec;
 
-/// Handshake packets that are remembered: a refused client sends its flight some twenty times.
+/// Handshake packets that are kept: a rejected client sends its flight some twenty times.
 const PACKETS: usize = 48;
-/// What a datagram with an Initial packet is filled to at least (RFC 9000 §14.1).
+/// The least size of a datagram with an Initial packet (RFC 9000 §14.1).
 const FILLED: usize = 1200;
-/// Padding inside an Initial packet, or bytes behind a Handshake packet, from which on the filling
-/// of a datagram went there and not into the Handshake packet.
+/// From this amount of padding inside an Initial packet, or of bytes after a Handshake packet, the
+/// padding of a datagram is there and not in the Handshake packet.
 const FILLING: usize = 64;
-/// The least Length of one packet with a certificate in it. The smallest seen is 443; frames
-/// without one were never longer than 90.
+/// The least Length of one packet with a certificate. The smallest seen is 443; frames without a
+/// certificate were never longer than 90.
 const CERTIFICATE: u16 = 300;
 
-/// What the length of a Handshake packet says of its frames.
+/// What the length of a Handshake packet says about its frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Room {
-    /// There is no padding in it.
+    /// It contains no padding.
     Exact,
     /// It fills a datagram of its own: one of several, or padded.
     Full,
-    /// Behind a small Initial packet in a datagram that had to be filled.
+    /// It follows a small Initial packet in a datagram that had to be filled.
     Open,
 }
 
-/// A Handshake packet of the client's.
+/// A Handshake packet of the client.
 #[derive(Clone, Copy, Debug)]
 struct Sized {
     length: u16,
     room: Room,
 }
 
-/// What a datagram holds beside its Handshake packets.
+/// The contents of a datagram besides its Handshake packets.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Around {
-    /// Bytes of the datagram.
+    /// Size of the datagram.
     pub(super) len: usize,
-    /// There is an Initial packet.
+    /// Whether there is an Initial packet.
     pub(super) initial: bool,
-    /// Bytes of PADDING in that; zero where it could not be opened.
+    /// Bytes of PADDING in it; zero if it could not be decrypted.
     pub(super) padding: usize,
 }
 
@@ -56,22 +56,22 @@ pub(super) enum Behind {
     Nothing,
     /// Another Handshake packet.
     Handshake,
-    /// So many bytes of something else.
+    /// This many bytes of something else.
     Bytes(usize),
 }
 
-/// What the client's flight holds.
+/// The contents of the client's flight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::classify::datagram) enum Shape {
-    /// A certificate; the length that shows it.
+    /// A certificate, and the length that shows it.
     Certificate(u16),
-    /// Finished, and no certificate; the length that shows it.
+    /// Finished without a certificate, and the length that shows it.
     Finished(u16),
     /// Padding may hide either.
     Padded,
     /// A length that neither explains.
     Strange(u16),
-    /// Nothing but acknowledgements yet.
+    /// Only acknowledgements so far.
     Nothing,
 }
 
@@ -79,27 +79,27 @@ pub(in crate::classify::datagram) enum Shape {
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     packets: SmallVec<[Sized; 4]>,
-    /// More came than are remembered.
+    /// There were more than are kept.
     overflow: bool,
-    /// The length of the client's shortest packet behind its Initial ones.
+    /// The length of the client's shortest packet after its Initial packets.
     shortest: Option<u16>,
     /// The client has sent a 1-RTT packet: it has accepted the server's flight.
     pub(super) client_done: bool,
-    /// A client's datagram began with a 1-RTT packet after the last Handshake packet of its.
+    /// A datagram of the client began with a 1-RTT packet after its last Handshake packet.
     pub(super) client_went_on: bool,
-    /// The server sends 1-RTT packets and no Handshake packets any more, and began so after the
-    /// client's flight: it accepted that.
+    /// The server sends 1-RTT packets and no more Handshake packets, and began to do so after the
+    /// client's flight: it has accepted it.
     pub(super) accepted: bool,
     /// The server sent a Handshake packet after the client's first 1-RTT packet.
     pub(super) server_stayed: bool,
-    /// The server said anything after the client's last Handshake packet.
+    /// The server sent anything after the client's last Handshake packet.
     pub(super) answered: bool,
-    /// The server said anything at all.
+    /// The server sent anything at all.
     pub(super) server_seen: bool,
 }
 
 impl Flight {
-    /// A client's Handshake packet with this Length field.
+    /// Records a client's Handshake packet with this Length field.
     pub(super) fn add(&mut self, length: usize, behind: Behind, around: Around) {
         let room = match behind {
             _ if around.len < FILLED => Room::Exact,
@@ -120,15 +120,15 @@ impl Flight {
         self.answered = false;
     }
 
-    /// Another packet of the client's, of this length, which shows whether it pads them all.
+    /// Records another packet of the client, whose length shows whether it pads all packets.
     pub(super) fn compare(&mut self, length: usize) {
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         self.shortest = Some(self.shortest.map_or(length, |least| least.min(length)));
     }
 
-    /// What a packet is that is as long as one with a certificate in it.
+    /// How to interpret a packet that is as long as one with a certificate.
     fn certificate(&self, length: u16) -> Shape {
-        // All of one length: padded, and the acknowledgements among them; or sent again.
+        // All have one length: padded, including acknowledgements; or retransmitted.
         let alike = self.packets.len() > 1 && self.packets.iter().all(|p| p.length == length);
         if !alike && self.shortest.is_some_and(|least| least < length) {
             Shape::Certificate(length)
@@ -137,13 +137,13 @@ impl Flight {
         }
     }
 
-    /// The client has sent Handshake packets.
+    /// Whether the client has sent Handshake packets.
     pub(super) fn has_begun(&self) -> bool {
         !self.packets.is_empty()
     }
 
-    /// What the packets seen so far say. `hash`: bytes of the cipher suite's hash, which a Finished
-    /// is as long as; `None` where the server's choice was not seen.
+    /// The conclusion from the packets so far. `hash`: bytes of the cipher suite's hash, which is
+    /// the length of a Finished; `None` if the server's choice was not seen.
     pub(super) fn shape(&self, hash: Option<u16>) -> Shape {
         let (least, most) = hash.map_or((32, 48), |h| (h, h));
         let exact = |p: &&Sized| p.room == Room::Exact;
@@ -155,7 +155,7 @@ impl Flight {
         {
             return self.certificate(p.length);
         }
-        // Of a flight in several packets, the rest: longer than any Finished.
+        // The rest of a flight in several packets: longer than any Finished.
         let mut rest = self
             .packets
             .iter()
@@ -167,7 +167,7 @@ impl Flight {
         if self.overflow || self.packets.iter().any(|p| p.room != Room::Exact) {
             return Shape::Padded;
         }
-        // Packet number 4, Finished 4 + hash, its frame 4, and the tag 16, less what is shorter.
+        // Packet number 4, Finished 4 + hash, its frame 4, and the tag 16; may be shorter.
         let mut finished = None;
         for p in &self.packets {
             match p.length {
@@ -184,7 +184,7 @@ impl Flight {
 mod tests {
     use super::*;
 
-    /// A datagram of its own, of that many bytes.
+    /// A datagram of its own, of this size.
     fn alone(len: usize) -> Around {
         Around {
             len,
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    /// A datagram filled to 1,200 bytes, with so much padding in its Initial packet.
+    /// A datagram filled to 1,200 bytes, with this much padding in its Initial packet.
     fn filled(padding: usize) -> Around {
         Around {
             len: 1200,
@@ -210,7 +210,7 @@ mod tests {
         flight.shape(Some(32))
     }
 
-    /// A client that fills every packet to one length, of whatever is in it.
+    /// A client that fills every packet to one length, whatever it contains.
     #[test]
     fn a_client_that_pads_all_its_packets_is_never_mutual() {
         for length in [300, 450, 800, 1150] {
@@ -222,7 +222,7 @@ mod tests {
                 flight.compare(length);
                 assert_eq!(flight.shape(Some(32)), Shape::Padded);
             }
-            // Application data that is shorter says nothing of how the handshake was padded.
+            // Shorter application data does not show how the handshake was padded.
             flight.compare(length - 1);
             assert_eq!(flight.shape(Some(32)), Shape::Padded);
             flight.add(40, LAST, alone(70));
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Where the filling of a datagram went is what makes a length tell.
+    /// A length decides only if the padding of its datagram is elsewhere.
     #[test]
     fn padding_hides() {
         let open = (1123, LAST, filled(0));
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(shape(&[(800, LAST, filled(40))]), Shape::Padded);
         assert_eq!(shape(&[(800, LAST, filled(300))]), Shape::Certificate(800));
         assert_eq!(shape(&[(70, LAST, filled(1000))]), Shape::Finished(70));
-        // A packet behind it, or zeros, take the filling; a short one need not.
+        // The padding may be in a following packet, or be zeros; a short packet does not need any.
         assert_eq!(
             shape(&[(800, Behind::Bytes(300), filled(0))]),
             Shape::Certificate(800)
@@ -276,7 +276,7 @@ mod tests {
             shape(&[(470, Behind::Handshake, filled(0)), open]),
             Shape::Certificate(470)
         );
-        // One that fills a datagram of its own may be padded, and so may every such one.
+        // A packet that fills a datagram of its own may be padded, and so may every such packet.
         let full = (1171, LAST, alone(1200));
         assert_eq!(shape(&[full, full]), Shape::Padded);
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(shape(&[full, (70, LAST, alone(100))]), Shape::Padded);
     }
 
-    /// What is sized as a Finished proves nothing beside what is not.
+    /// A packet as long as a Finished proves nothing together with packets that are not.
     #[test]
     fn a_split_flight_is_no_finished() {
         let part = |n| (n, LAST, alone(n + 30));
@@ -298,8 +298,8 @@ mod tests {
         assert_eq!(shape(&[part(60), part(400)]), Shape::Certificate(400));
     }
 
-    /// More packets never make a certificate of none, nor take one back, but for a second one of the
-    /// same length.
+    /// More packets never turn another result into a certificate, and never revoke one, except for
+    /// a second one of the same length.
     #[test]
     fn monotone() {
         let lengths = [20, 40, 62, 90, 120, 250, 310, 900, 1171];

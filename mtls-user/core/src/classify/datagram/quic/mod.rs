@@ -15,17 +15,17 @@ use connection::Connection;
 pub(super) use flight::Shape;
 use flight::{Around, Behind};
 
-/// Connections between the same addresses that are followed at a time.
+/// Connections between the same addresses that are followed at the same time.
 const CONNECTIONS: usize = 8;
-/// Keys that are derived for packets that then do not open, for each flow.
+/// Keys derived per flow for packets that then do not decrypt.
 const DERIVATIONS: u8 = 16;
 
 /// The connections of one flow.
 #[derive(Debug)]
 pub(super) struct Quic {
-    /// The youngest last. Never empty once it has begun.
+    /// The newest last. Never empty once it has begun.
     connections: SmallVec<[Connection; 1]>,
-    /// The worst of those that are not followed any more.
+    /// The worst verdict of connections that are no longer followed.
     past: Option<Box<(Call, Option<Box<TlsInfo>>)>>,
     count: u32,
     derivations: u8,
@@ -37,7 +37,7 @@ pub(super) fn begins(gram: &Gram<'_>) -> bool {
 }
 
 impl Quic {
-    /// The flow that `gram`, sent by a client, begins; `None` unless that is QUIC beyond doubt.
+    /// The flow that `gram`, sent by a client, begins; `None` unless it is proven to be QUIC.
     pub(super) fn begin(gram: &Gram<'_>, context: &mut Context<'_>) -> Option<Self> {
         let mut quic = Self {
             connections: SmallVec::new(),
@@ -49,7 +49,7 @@ impl Quic {
         (quic.count > 0).then_some(quic)
     }
 
-    /// Takes in a datagram; true when a verdict is news.
+    /// Processes a datagram; true if a verdict has changed.
     pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, context: &mut Context<'_>) -> bool {
         let mut around = Around {
             len: gram.len,
@@ -57,7 +57,7 @@ impl Quic {
         };
         let mut news = false;
         let mut touched = None;
-        // A datagram without a long header is the rule once the handshake is over.
+        // After the handshake, most datagrams have no long header.
         if gram.bytes.first().is_some_and(|b| b & 0x80 != 0) {
             let mut scratch = Vec::new();
             for packet in packets(gram.bytes, gram.len) {
@@ -157,7 +157,7 @@ impl Quic {
             Side::Server => !c.client_id.is_empty() && own(&c.client_id),
         };
         let known = self.connections.iter().rposition(addressed);
-        // Peers take new connection IDs once they are given some; and some have none.
+        // Peers use new connection IDs once they have received some; and some peers have none.
         let at = known
             .or(touched)
             .or(self.connections.len().checked_sub(1))?;
@@ -172,7 +172,7 @@ impl Quic {
                 if !flight.client_done && !flight.has_begun() && known.is_none() {
                     return None;
                 }
-                // Behind another packet, anything may follow.
+                // After another packet, anything may follow.
                 if first || known.is_some() || anonymous {
                     flight.client_done = true;
                 }
@@ -199,7 +199,7 @@ impl Quic {
                     .connections
                     .iter()
                     .rposition(|c| ours(&c) && c.is_addressed_by(&packet.dcid));
-                // Servers may give out more IDs before the handshake is over (quic-go does).
+                // Servers may issue more IDs before the handshake is complete (quic-go does).
                 exact.or_else(|| self.connections.iter().rposition(|c| ours(&c)))
             }
             Side::Server => {
@@ -217,7 +217,7 @@ impl Quic {
         }
     }
 
-    /// An Initial packet: bytes of padding in it, and whether a connection's end is news.
+    /// An Initial packet: returns bytes of padding in it, and whether it ended a connection.
     fn initial(
         &mut self,
         side: Side,
@@ -267,14 +267,14 @@ impl Quic {
         (seen.padding, news)
     }
 
-    /// Settles what can be settled.
+    /// Decides what can be decided.
     pub(super) fn finish(&mut self, lost: bool, context: &mut Context<'_>) {
         for connection in &mut self.connections {
             connection.evaluate(Some(lost), context);
         }
     }
 
-    /// The connection whose verdict is the worst, of those that have one; else the youngest.
+    /// The connection with the worst verdict, of those that have one; else the newest.
     fn worst(&self) -> &Connection {
         let decided = self.connections.iter().filter(|c| c.call.is_some());
         decided
@@ -302,7 +302,7 @@ impl Quic {
         self.connections.iter().all(|c| c.call.is_some())
     }
 
-    /// What is said of it beside the verdict.
+    /// Details besides the verdict.
     pub(super) fn part(&self) -> Part {
         let connection = self.worst();
         let tls = match self.past() {
@@ -340,15 +340,15 @@ impl Quic {
         }
     }
 
-    /// The ID by which the client of the youngest connection addresses its server, once that has
-    /// accepted the client's flight.
+    /// The ID by which the client of the newest connection addresses its server, once the server
+    /// has accepted the client's flight.
     pub(super) fn server_id(&self) -> Option<ConnectionId> {
         let last = self.connections.last()?;
         last.server_id.filter(|_| last.flight.accepted)
     }
 }
 
-/// The protocol inside, where the handshake went through and only one can have been agreed on: a
+/// The protocol inside, if the handshake completed and only one can have been negotiated: a
 /// connection without an agreement fails (RFC 9001 §8.1).
 fn protocol(tls: Option<&TlsInfo>) -> &'static str {
     let Some(tls) = tls.filter(|tls| tls.completed == Some(true)) else {

@@ -1,25 +1,26 @@
-//! Protocols whose messages have lengths, in the middle of a stream: one message may be anything, but
-//! several of both sides that fill their segments to the last byte, and answer each other, are not.
+//! Protocols with length-prefixed messages, in the middle of a stream: a single message may be
+//! anything, but several of both sides that fill their segments exactly and answer each other are
+//! not.
 
 use super::super::ldap::{self, Message};
 use crate::classify::Side;
 use crate::wire::cursor::Cursor;
 use crate::wire::text;
 
-/// How many segments of each side must be whole messages.
+/// How many segments of each side must consist of whole messages.
 const ENOUGH: u8 = 2;
-/// How many messages of one segment are walked.
+/// How many messages per segment are walked.
 const MAX_MESSAGES: usize = 64;
 
-/// What is walked of one protocol.
+/// The state for one protocol.
 struct Walk<'a> {
     side: Side,
     bytes: &'a [u8],
-    /// The last number of a request, that its answer repeats.
+    /// The number of the last request, which its response repeats.
     number: &'a mut Option<u32>,
 }
 
-/// A protocol by its messages: whether a segment is made of them.
+/// The message format of a protocol: whether a segment consists of such messages.
 struct Framed {
     name: &'static str,
     fits: fn(&mut Walk<'_>) -> bool,
@@ -68,7 +69,7 @@ const FRAMED: [Framed; 10] = [
     },
 ];
 
-/// What was seen of each protocol, in either order of the sides.
+/// What was seen of each protocol, for either order of the sides.
 #[derive(Debug, Default)]
 pub(in crate::classify) struct Frames {
     seen: [[Seen; FRAMED.len()]; 2],
@@ -82,8 +83,8 @@ struct Seen {
 }
 
 impl Frames {
-    /// Looks at a segment: the protocol, once it is sure, and whether the sides are the other way
-    /// round.
+    /// Processes a segment; returns the protocol, once it is certain, and whether the sides are
+    /// swapped.
     pub(in crate::classify) fn look(
         &mut self,
         side: Side,
@@ -110,7 +111,7 @@ impl Frames {
     }
 }
 
-/// Whether messages fill `bytes` to the end: `next` takes one, and says whether it is one.
+/// Whether messages fill `bytes` to the end: `next` consumes one, and says whether it is valid.
 fn fill(bytes: &[u8], mut next: impl FnMut(&mut Cursor<'_>) -> Option<bool>) -> bool {
     let mut c = Cursor::new(bytes);
     for _ in 0..MAX_MESSAGES {
@@ -124,7 +125,7 @@ fn fill(bytes: &[u8], mut next: impl FnMut(&mut Cursor<'_>) -> Option<bool>) -> 
     false
 }
 
-/// A type and a length that counts itself; an answer ends with "ready for query".
+/// A type and a length that includes itself; a response ends with "ready for query".
 fn postgresql(walk: &mut Walk<'_>) -> bool {
     let kinds: &[u8] = match walk.side {
         Side::Client => b"QPBEDSCXFHpdcf",
@@ -143,7 +144,7 @@ fn postgresql(walk: &mut Walk<'_>) -> bool {
     whole && ends
 }
 
-/// A length of three bytes and a number that counts from 0 with each command.
+/// A three-byte length and a sequence number that starts from 0 with each command.
 fn mysql(walk: &mut Walk<'_>) -> bool {
     let mut number = u8::from(walk.side == Side::Server);
     let is_answer = walk.side == Side::Server;
@@ -159,7 +160,7 @@ fn mysql(walk: &mut Walk<'_>) -> bool {
     })
 }
 
-/// Length, API key, version, a number that the answer repeats, the client's name.
+/// Length, API key, version, a number that the response repeats, the client's name.
 fn kafka(walk: &mut Walk<'_>) -> bool {
     let mut c = Cursor::new(walk.bytes);
     let len = c.u32();
@@ -178,7 +179,7 @@ fn kafka(walk: &mut Walk<'_>) -> bool {
             }
             fits
         }
-        // An answer may be long.
+        // A response may be long.
         Side::Server => {
             let begins = len.is_some_and(|len| len as usize >= c.len());
             begins && c.u32().is_some_and(|number| *walk.number == Some(number))
@@ -186,7 +187,7 @@ fn kafka(walk: &mut Walk<'_>) -> bool {
     }
 }
 
-/// Length, a number, the number that is answered, an opcode.
+/// Length, a number, the number of the request that is answered, an opcode.
 fn mongodb(walk: &mut Walk<'_>) -> bool {
     let mut c = Cursor::new(walk.bytes);
     let (Some(len), Some(number), Some(answers), Some(code)) =
@@ -207,8 +208,8 @@ fn mongodb(walk: &mut Walk<'_>) -> bool {
     }
 }
 
-/// AMQP 0-9-1's frames end with a byte of their own (§4.2.3); 1.0's carry a described list (§2.3, part
-/// 1 §1.1.2).
+/// AMQP 0-9-1's frames end with a fixed byte (§4.2.3); those of 1.0 carry a described list (§2.3,
+/// part 1 §1.1.2).
 fn amqp(walk: &mut Walk<'_>) -> bool {
     let old = fill(walk.bytes, |c| {
         let kind = c.u8()?;
@@ -227,7 +228,7 @@ fn amqp(walk: &mut Walk<'_>) -> bool {
     })
 }
 
-/// Requests of one side, and answers with their numbers from the other.
+/// Requests of one side, and responses with the same numbers from the other.
 fn ldap(walk: &mut Walk<'_>) -> bool {
     let mut rest = walk.bytes;
     let mut last = None;
@@ -268,7 +269,7 @@ fn tds(walk: &mut Walk<'_>) -> bool {
     })
 }
 
-/// A type with its flags, and a length of seven bits a byte (MQTT 5 §2.1).
+/// A type with its flags, and a length with seven bits per byte (MQTT 5 §2.1).
 fn mqtt(walk: &mut Walk<'_>) -> bool {
     fill(walk.bytes, |c| {
         let head = c.u8()?;
@@ -297,7 +298,7 @@ fn mqtt(walk: &mut Walk<'_>) -> bool {
     })
 }
 
-/// Lines that begin with one of a few words.
+/// Lines that begin with one of a few keywords.
 fn nats(walk: &mut Walk<'_>) -> bool {
     let words: &[&[u8]] = match walk.side {
         Side::Client => &[
@@ -320,7 +321,7 @@ fn nats(walk: &mut Walk<'_>) -> bool {
     walk.bytes.ends_with(b"\r\n") && words.iter().any(|word| walk.bytes.starts_with(word))
 }
 
-/// Requests in arrays, and answers that begin with their type and end with a line.
+/// Requests as arrays, and responses that begin with their type and end with a line end.
 fn redis(walk: &mut Walk<'_>) -> bool {
     use super::super::{Shape, redis};
     match walk.side {
