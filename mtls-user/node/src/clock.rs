@@ -1,14 +1,14 @@
 //! Time.
 //!
-//! Everything inside the daemon is timed by the boot clock, which nobody sets and which goes on
-//! while the machine sleeps: ages, windows and time-outs do not care when the wall clock jumps. Only
-//! what leaves the daemon is stamped by the wall clock, with [`wall`].
+//! Everything inside the daemon uses the boot clock, which nobody sets and which advances while the
+//! machine sleeps, so that ages, windows and timeouts are independent of jumps of the wall clock.
+//! Only what leaves the daemon has wall-clock times, from [`wall`].
 
 use std::sync::OnceLock;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since boot, in which the kernel program stamps its events too.
+/// Nanoseconds since boot, the clock of the kernel program's time stamps.
 fn boot() -> u64 {
     read(ClockId::CLOCK_BOOTTIME)
 }
@@ -19,24 +19,25 @@ fn read(clock: ClockId) -> u64 {
     })
 }
 
-/// The wall-clock time of boot, in nanoseconds since the Unix epoch, by the wall clock of now.
+/// The wall-clock time of boot according to the current wall clock, in nanoseconds since the Unix
+/// epoch.
 fn boot_by_wall() -> u64 {
     read(ClockId::CLOCK_REALTIME).saturating_sub(boot())
 }
 
-/// What turns nanoseconds since boot into the daemon's time: the wall-clock time of boot as it was
-/// when this process first asked, and the same from then on.
+/// The offset from nanoseconds since boot to the daemon's time: the wall-clock time of boot, as
+/// determined by this process's first call and constant after that.
 pub fn epoch() -> u64 {
     static EPOCH: OnceLock<u64> = OnceLock::new();
     *EPOCH.get_or_init(boot_by_wall)
 }
 
-/// Nanoseconds since the Unix epoch, going on evenly whatever happens to the wall clock.
+/// Nanoseconds since the Unix epoch, advancing steadily whatever happens to the wall clock.
 pub fn now() -> u64 {
     epoch() + boot()
 }
 
-/// A time as [`now`] gives it, by the wall clock of this moment. Zero stands for "never", and stays.
+/// Converts a time from [`now`] to the current wall clock. Zero means "never", and stays zero.
 pub fn wall(time: u64) -> u64 {
     if time == 0 {
         return 0;

@@ -1,8 +1,8 @@
 //! One node: the kernel programs that sample its pods' flows, the names of those pods, the edges
-//! between them, and the daemon that keeps all of it running and answers questions.
+//! between them, and the daemon that runs all of it and answers queries.
 //!
-//! The rooms, each knowing only those above it: [`clock`], [`netlink`], [`kernel`], [`pods`],
-//! [`edges`], [`metrics`], [`otlp`], [`evidence`], [`api`], [`daemon`].
+//! The modules, each depending only on those before it: [`clock`], [`netlink`], [`kernel`],
+//! [`pods`], [`edges`], [`metrics`], [`otlp`], [`evidence`], [`api`], [`daemon`].
 
 pub mod clock;
 

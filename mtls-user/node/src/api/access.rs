@@ -1,4 +1,4 @@
-//! What a token lets its owner see, as the Kubernetes API says.
+//! What a token's owner may see, according to the Kubernetes API.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -20,35 +20,35 @@ use tokio::time::{Instant, timeout};
 
 use super::{AUDIENCE, GROUP};
 
-/// How long an answer of the API server counts.
+/// How long an answer of the API server is cached.
 const FRESH: Duration = Duration::from_secs(10);
-/// How long it may take to give one.
+/// Timeout for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Answers remembered.
+/// Answers cached.
 const MAX_ANSWERS: usize = 1_024;
-/// Questions to the API server at a time.
+/// Concurrent requests to the API server.
 const AT_A_TIME: usize = 4;
-/// Questions per second that strangers can have asked, and how many at once: whoever sends made-up
-/// tokens gets no more of the API server than this.
+/// Requests to the API server per second for unknown tokens, and the burst limit: a client that
+/// sends made-up tokens cannot use more of the API server than this.
 const RATE: (f64, f64) = (20.0, 40.0);
-/// Longest token that is looked at, in bytes.
+/// Longest token that is processed, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
 
-/// What may be got.
+/// A resource that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Resource {
     /// Edges.
     Edges,
-    /// The connections that are remembered.
+    /// The remembered connections.
     Flows,
     /// Flows as they are classified.
     Taps,
-    /// How the daemon is.
+    /// The state of the daemon.
     Status,
 }
 
 impl Resource {
-    /// As roles name it.
+    /// Its name in RBAC roles.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Edges => "edges",
@@ -59,31 +59,32 @@ impl Resource {
     }
 }
 
-/// How much of it.
+/// The permitted scope.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// All of it.
+    /// Everything.
     Cluster,
     /// What has an end in this namespace.
     Namespace(SmolStr),
 }
 
-/// Why nothing is shown.
+/// Why access is denied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// There is no token, or it is nobody's, or not for us.
+    /// There is no token, or it is invalid, or for another audience.
     Unauthenticated,
     /// Its owner may not see this.
     Forbidden,
-    /// The API server cannot be asked now.
+    /// The API server cannot be reached at the moment.
     Unknown,
-    /// Too many ask.
+    /// Too many requests.
     Busy,
 }
 
-/// A token's digest: tokens themselves are not kept.
+/// A token's digest: tokens themselves are not stored.
 type Key = [u8; 32];
-/// What was asked: who it is, or whether they may get something (everywhere, or in a namespace).
+/// What was asked: the token's owner, or whether they may read something (everywhere, or in a
+/// namespace).
 type Question = Option<(Resource, Option<SmolStr>)>;
 
 #[derive(Clone)]
@@ -93,24 +94,24 @@ enum Answer {
     May(bool),
 }
 
-/// Asks the Kubernetes API, and remembers its answers for a moment.
+/// Queries the Kubernetes API, and caches its answers for a short time.
 pub struct Access {
     client: Client,
-    /// How long an answer counts.
+    /// How long an answer is cached.
     fresh: Duration,
     answers: Mutex<HashMap<(Key, Question), (Instant, Answer)>>,
     turn: Semaphore,
-    /// Questions left, and when that was counted.
+    /// Remaining requests, and when that was computed.
     left: Mutex<(f64, Instant)>,
 }
 
 impl Access {
-    /// By the API that a kubeconfig leads to; without one, that of the pod's own service account.
+    /// Uses the API of a kubeconfig; without one, that of the pod's own service account.
     pub async fn new(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
         Ok(Self::of(crate::pods::kubernetes::client(kubeconfig).await?))
     }
 
-    /// By this client.
+    /// Uses this client.
     pub fn of(client: Client) -> Self {
         Self {
             client,
@@ -126,7 +127,7 @@ impl Access {
         self.user(token).await.map(drop)
     }
 
-    /// How much of `resource` the token's owner may see: all of it, else what is in `namespace`.
+    /// How much of `resource` the token's owner may see: all of it, or else what is in `namespace`.
     pub async fn scope(
         &self,
         token: &str,
@@ -134,7 +135,7 @@ impl Access {
         namespace: Option<&str>,
     ) -> Result<Scope, Refused> {
         let (key, user) = self.user(token).await?;
-        // An empty namespace would ask for all of them.
+        // An empty namespace would mean all of them.
         if namespace.is_some_and(|name| !is_label(name)) {
             return Err(Refused::Forbidden);
         }
@@ -213,7 +214,7 @@ impl Access {
         Ok(matches!(answer.await?, Answer::May(true)))
     }
 
-    /// What was answered a moment ago, else what is answered now.
+    /// The cached answer, or else a new one.
     async fn ask(
         &self,
         key: Key,
@@ -255,7 +256,7 @@ impl Access {
         if answers.len() >= MAX_ANSWERS {
             answers.retain(|_, (since, _)| since.elapsed() < self.fresh);
         }
-        // Strangers come and go; those who are known are not forgotten for them.
+        // Entries of unknown tokens do not displace those of known ones.
         if answers.len() < MAX_ANSWERS {
             answers.insert(at, (Instant::now(), answer));
         }
@@ -274,8 +275,8 @@ impl Access {
     }
 }
 
-/// Whose token it is, if it is for us. An API server that does not know of audiences names none: to it
-/// the token was its own.
+/// The owner of the token, if it is meant for us. An API server without support for audiences
+/// returns none: it treats the token as its own.
 fn owner(status: TokenReviewStatus) -> Option<UserInfo> {
     let ours = status
         .audiences
@@ -290,7 +291,7 @@ fn owner(status: TokenReviewStatus) -> Option<UserInfo> {
         .flatten()
 }
 
-/// A name as namespaces have (RFC 1123 label).
+/// Whether a string is a valid namespace name (RFC 1123 label).
 fn is_label(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     matches!(name.len(), 1..=63)

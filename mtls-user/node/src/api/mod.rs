@@ -1,7 +1,8 @@
-//! Who may ask a daemon from outside its node, and what they are shown.
+//! Access control for queries from outside the node, and what each caller may see.
 //!
-//! The Kubernetes API decides: a TokenReview says whose token it is, a SubjectAccessReview what its
-//! owner may `get` of the group `mtls.internal`. Nothing is decided without it.
+//! The Kubernetes API decides: a TokenReview returns the owner of a token, a SubjectAccessReview
+//! whether the owner may `get` resources of the group `mtls.internal`. Without it, access is
+//! denied.
 
 mod access;
 mod view;
@@ -9,8 +10,8 @@ mod view;
 pub use access::{Access, Refused, Resource, Scope};
 pub use view::{edge, edges, flow, watched};
 
-/// The audience that a token has to be for: one for anything else, the API server itself above all,
-/// is not taken, so that it is worth nothing to send it here by mistake.
+/// The required audience of tokens: one for anything else, in particular for the API server itself,
+/// is rejected, so that a token sent here by mistake gives no access.
 pub const AUDIENCE: &str = "mtls";
-/// The API group of what may be got. No such resources exist: they are names to grant by.
+/// The API group of the resources. No such resources exist: they are only names for RBAC rules.
 pub const GROUP: &str = "mtls.internal";

@@ -1,4 +1,5 @@
-//! What the owner of one namespace sees: what has an end in it; the other end is its name alone.
+//! What the owner of one namespace sees: everything with an end in it, but only the name of the
+//! other end.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use mtls_core::record::{
     Word, Workload,
 };
 
-/// The edge as the owner of `namespace` sees it; `None`: not at all.
+/// The edge as the owner of `namespace` sees it; `None` if not at all.
 pub fn edge(edge: &EdgeRecord, namespace: &str) -> Option<EdgeRecord> {
     let (own_src, own_dst) = ends(&edge.src, &edge.dst, namespace)?;
     let mut seen = edge.clone();
@@ -29,18 +30,18 @@ pub fn edge(edge: &EdgeRecord, namespace: &str) -> Option<EdgeRecord> {
     Some(seen)
 }
 
-/// The flow as the owner of `namespace` sees it; `None`: not at all.
+/// The flow as the owner of `namespace` sees it; `None` if not at all.
 pub fn flow(flow: &FlowRecord, namespace: &str) -> Option<FlowRecord> {
     let (own_src, own_dst) = ends(&flow.src, &flow.dst, namespace)?;
     let mut seen = FlowRecord {
-        // Of the node, and of nobody's namespace.
+        // Belongs to the node, not to any namespace.
         links: Vec::new(),
         ..flow.clone()
     };
     if own_src && own_dst {
         return Some(seen);
     }
-    // Names and addresses can be in any sentence, and addresses in these.
+    // Any sentence may contain names and addresses; these fields contain addresses.
     seen.notes = Vec::new();
     seen.halves = Vec::new();
     seen.expectation = seen.expectation.map(wordless);
@@ -70,7 +71,7 @@ pub fn flow(flow: &FlowRecord, namespace: &str) -> Option<FlowRecord> {
     Some(seen)
 }
 
-/// The edges that `see` lets through, as it shows them, with their connections and no others'.
+/// The edges that `see` returns, with their connections and no others.
 pub fn edges(all: NodeEdges, see: impl Fn(&EdgeRecord) -> Option<EdgeRecord>) -> NodeEdges {
     let mut items = Vec::new();
     let mut places = Vec::new();
@@ -96,8 +97,8 @@ pub fn edges(all: NodeEdges, see: impl Fn(&EdgeRecord) -> Option<EdgeRecord>) ->
     }
 }
 
-/// How much could be seen. How many pods the node has is nobody's who does not see them; what was lost is
-/// told to everybody, as without it an empty list would look like a clean one.
+/// How much could be seen. Only a caller who may see pods sees how many the node has. Everybody
+/// sees how many samples were lost: without that, an empty list would look like a clean one.
 pub fn watched(all: Watched) -> Watched {
     Watched {
         pods: None,
@@ -106,14 +107,14 @@ pub fn watched(all: Watched) -> Watched {
     }
 }
 
-/// Which ends are in the namespace; `None` when neither is.
+/// Which ends are in the namespace; `None` if neither is.
 fn ends(src: &Peer, dst: &Peer, namespace: &str) -> Option<(bool, bool)> {
     let own = |peer: &Peer| peer.namespace() == Some(namespace);
     let ends = (own(src), own(dst));
     (ends.0 || ends.1).then_some(ends)
 }
 
-/// An end in another namespace: what it is called and of which kind it is.
+/// An end in another namespace: only its name and kind.
 fn foreign(peer: &Peer, port: Option<u16>) -> Peer {
     let kind = peer.workload.as_ref().map(|who| who.kind.clone());
     Peer {
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
     use mtls_core::record::{CertificateInfo, Ends, HttpInfo, Kind, Mismatch, Reporter, Verdict};
 
-    /// An end with a mark in everything that a foreign namespace's has.
+    /// An end with a marker in every field that the other namespace's end has.
     fn peer(namespace: &str) -> Peer {
         let secret = |what: &str| SmolStr::from(format!("{namespace}-{what}"));
         Peer {
@@ -251,7 +252,7 @@ mod tests {
             }
         }
         assert_eq!(flow(&whole("theirs", "others"), "mine"), None);
-        // Not by part of its name either.
+        // Not by a part of its name either.
         assert_eq!(flow(&whole("mine2", "min"), "mine"), None);
     }
 

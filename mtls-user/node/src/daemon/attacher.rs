@@ -1,7 +1,7 @@
 //! The thread that owns the kernel programs, and attaches them.
 //!
-//! Attaching waits for the kernel, so it has a thread of its own: nobody else waits with it. Work is
-//! done in small pieces, and questions are answered in between.
+//! Attaching waits for the kernel, so it has a thread of its own and delays nothing else. Work is
+//! done in small steps, and queries are answered between them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use super::status;
 use crate::kernel::{self, Change, Kernel, Link};
 use mtls_core::record::{KernelStatus, NotAttached, Time, Uplink};
 
-/// How long the programs' runs are measured after the start.
+/// How long program runs are measured after start-up.
 const MEASURE_FIRST: Duration = Duration::from_secs(10);
-/// How long later, and how often.
+/// How long they are measured later, and how often.
 const MEASURE: Duration = Duration::from_secs(1);
 const MEASURE_EVERY: Duration = Duration::from_mins(1);
-/// So many that wait are a burst: all of them are watched by filters first.
+/// This many waiting interfaces are a burst: all of them are first watched with filters.
 const BURST: usize = 4;
-/// What failed is tried again after so long, then after twice as long, and so on up to the second.
+/// First and longest delay before a retry; the delay doubles each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
-/// How often the programs ahead of ours are looked for.
+/// How often the daemon checks for programs that run before ours.
 const LOOK_AHEAD: Duration = Duration::from_secs(10);
 
-/// What the thread is asked for.
+/// Requests to the thread.
 pub(super) enum Command {
-    /// An interface came or went.
+    /// An interface appeared or disappeared.
     Change(Change),
-    /// These are all there are: the answer says how many of them are watched.
+    /// The complete list of interfaces: the answer is how many of them are watched.
     Listed(
         Vec<Link>,
         Vec<Uplink>,
         oneshot::Sender<anyhow::Result<usize>>,
     ),
     Status(oneshot::Sender<KernelStatus>),
-    /// Let go of everything; dropped when that is done.
+    /// Detach from everything; the sender is dropped when that is done.
     Stop(oneshot::Sender<()>),
 }
 
@@ -54,24 +54,24 @@ struct Failure {
 
 pub(super) struct Attacher {
     kernel: Kernel,
-    /// Names to attach to; empty: every veth that leads to another namespace.
+    /// Names of interfaces to attach to; if empty, every veth that leads to another namespace.
     wanted: Vec<String>,
     refresher: Arc<Notify>,
     latency: Latency,
-    /// What was there before is late by no more than this.
+    /// Interfaces that existed before are late by at most this.
     started: Instant,
-    /// All interfaces have been listed once.
+    /// Whether all interfaces have been listed once.
     has_listed: bool,
-    /// To be attached to, and since when that is known.
+    /// Interfaces waiting to be attached, with the time when that was known.
     pending: VecDeque<(Link, Instant)>,
-    /// Watched by filters until there is time for links.
+    /// Watched with filters until there is time for links.
     unsettled: VecDeque<u32>,
     failed: HashMap<u32, Failure>,
     /// Veths that lead to the network, and are not watched.
     uplinks: Vec<Uplink>,
-    /// Programs of others that run ahead of ours, by interface.
+    /// Other programs that run before ours, by interface.
     ahead: HashMap<u32, Vec<String>>,
-    /// Interfaces whose hooks are to be looked at in this round.
+    /// Interfaces whose hooks are still to be checked in this round.
     to_look_at: Vec<u32>,
 }
 
@@ -93,14 +93,14 @@ impl Attacher {
         }
     }
 
-    /// Works until it is told to stop, or nobody is left to do so.
+    /// Runs until it is told to stop, or no requester is left.
     pub(super) fn run(
         mut self,
         look_again: Duration,
         commands: &Receiver<Command>,
     ) -> anyhow::Result<()> {
-        // Measuring costs every BPF program of the node two readings of the clock per run: it is
-        // done for a while at the start, and then for a second a minute.
+        // Measuring makes every BPF program of the node read the clock twice per run. It is
+        // therefore done only for a while at start-up, and then for one second per minute.
         self.kernel.measure(true);
         let mut measuring = true;
         let start = Instant::now();
@@ -155,18 +155,18 @@ impl Attacher {
         match command {
             Command::Change(Change::Added(link)) => self.expect(link),
             Command::Change(Change::Removed(ifindex)) => self.forget(ifindex),
-            // Whoever follows the interfaces lists them anew.
+            // The follower lists the interfaces again.
             Command::Change(Change::Resync) | Command::Stop(_) => {}
             Command::Listed(links, uplinks, reply) => {
                 self.uplinks = uplinks;
                 let _ = reply.send(self.listed(links));
             }
-            // Whoever asked may have gone.
+            // The requester may be gone.
             Command::Status(reply) => drop(reply.send(self.status())),
         }
     }
 
-    /// One small piece of work.
+    /// One small step of work.
     fn work(&mut self) {
         if let Some((link, known)) = self.pending.pop_front() {
             let burst = self.pending.len() >= BURST || !self.unsettled.is_empty();
@@ -191,7 +191,7 @@ impl Attacher {
         self.pending.extend(due.into_iter().map(|link| (link, now)));
     }
 
-    /// Takes in the list of all interfaces; so many are watched in the end.
+    /// Processes the list of all interfaces; answers how many are watched in the end.
     fn listed(&mut self, links: Vec<Link>) -> anyhow::Result<usize> {
         for ifindex in self.kernel.indexes() {
             if !links.iter().any(|link| link.ifindex == ifindex) {
@@ -200,7 +200,7 @@ impl Attacher {
         }
         let is_first = !std::mem::replace(&mut self.has_listed, true);
         for link in links {
-            // What a killed daemon left is on interfaces that were there before this one.
+            // Remains of a killed daemon are on interfaces that existed before this one started.
             if is_first {
                 kernel::remove_stale(&link.name);
             }
@@ -280,17 +280,17 @@ impl Attacher {
         self.pending.retain(|(link, _)| link.ifindex != ifindex);
         self.unsettled.retain(|unsettled| *unsettled != ifindex);
         if let Err(error) = self.kernel.detach(ifindex) {
-            // The usual reason: the interface took its programs with it.
+            // The usual reason: the interface is gone, and its programs with it.
             tracing::debug!(ifindex, "detach: {error:#}");
         }
     }
 
-    /// Notices a program that was put in front of ours after we attached.
+    /// Detects a program that was placed before ours after we attached.
     fn look_ahead(&mut self, ifindex: u32) {
         let Some(name) = self.kernel.name(ifindex) else {
             return;
         };
-        // Kernels without tcx have nothing to be asked for.
+        // Kernels without tcx cannot be queried.
         let ahead = kernel::programs_ahead(name).unwrap_or_default();
         let known = self.ahead.get(&ifindex).map_or(&[][..], Vec::as_slice);
         if ahead != known && !ahead.is_empty() {
@@ -345,7 +345,7 @@ impl Attacher {
     }
 }
 
-/// Why an interface is not watched, with the error's own name and what helps.
+/// Why an interface is not watched, with the error's name and advice.
 fn reason(error: &anyhow::Error) -> String {
     let hint = match kernel::errno(error.as_ref()) {
         Some(Errno::EMFILE) => {

@@ -1,4 +1,4 @@
-//! The clients of the socket and of the metrics: bounded in number, and in what each of them can hold.
+//! The clients of the socket and of the metrics endpoint: bounded in number and in memory.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::task::AbortHandle;
 
-/// Clients at a time. Beyond it, whoever has asked for nothing longest is hung up on.
+/// Clients at a time. Beyond this, the one that has been idle longest is disconnected.
 const MAX: usize = 64;
-/// How long a request may take to come in.
+/// Timeout for receiving a request.
 const REQUEST: Duration = Duration::from_secs(5);
-/// How long an answer may take to be read; a tap is read for as long as its reader likes.
+/// Timeout for sending an answer; a tap lasts as long as its reader wants.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// What a client is doing.
+/// The state of a client.
 #[derive(Clone, Default)]
 pub(super) struct Activity(Arc<AtomicU8>);
 
@@ -33,7 +33,7 @@ impl Activity {
         self.0.store(ANSWERED, Ordering::Relaxed);
     }
 
-    /// Its answer has no end.
+    /// Its answer is unbounded.
     pub(super) fn streaming(&self) {
         self.0.store(STREAMING, Ordering::Relaxed);
     }
@@ -43,7 +43,7 @@ impl Activity {
     }
 }
 
-/// Accepts and serves, for ever.
+/// Accepts and serves connections, indefinitely.
 pub(super) async fn serve(listener: UnixListener, app: Router) {
     let mut clients = Clients::default();
     loop {
@@ -54,18 +54,18 @@ pub(super) async fn serve(listener: UnixListener, app: Router) {
     }
 }
 
-/// No descriptors, mostly: they come back.
+/// Usually a lack of file descriptors, which will be available again.
 pub(super) async fn wait_after(what: &str, error: &std::io::Error) {
     tracing::warn!("{what}: {error}");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// Those who are served.
+/// The connected clients.
 #[derive(Default)]
 pub(super) struct Clients(VecDeque<(AbortHandle, Activity)>);
 
 impl Clients {
-    /// Serves one more, once `stream` is there.
+    /// Serves one more client, once `stream` is available.
     pub(super) fn add<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &mut self,
         stream: impl Future<Output = std::io::Result<S>> + Send + 'static,
@@ -75,7 +75,7 @@ impl Clients {
         clients.retain(|(task, _)| !task.is_finished());
         if clients.len() >= MAX {
             let idle = clients.iter().position(|(_, activity)| activity.is(ASKING));
-            // All of them read answers: this one comes too many.
+            // All others are reading answers: the new one is rejected.
             let Some((task, _)) = idle.and_then(|at| clients.remove(at)) else {
                 return;
             };

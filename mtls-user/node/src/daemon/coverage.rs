@@ -1,16 +1,16 @@
-//! How much of the node's pods is watched.
+//! How many of the node's pods are watched.
 
 use std::collections::BTreeMap;
 
 use crate::pods::LocalPod;
 use mtls_core::record::{KernelStatus, NamespaceCoverage, PodCoverage, UnwatchedPod};
 
-/// Most pods that are named one by one.
+/// Most pods that are listed individually.
 const NAMED: usize = 100;
 /// Most namespaces that are told apart.
 const NAMESPACES: usize = 1_000;
 
-/// Holds the pods that have interfaces here against the interfaces that are watched.
+/// Compares the pods that have interfaces here with the watched interfaces.
 pub(super) fn coverage(pods: &[LocalPod], kernel: &KernelStatus, samples_lost: u64) -> PodCoverage {
     // Since when a pod has been watched; of several interfaces, the first.
     let since = |pod: &LocalPod| {

@@ -1,8 +1,8 @@
-//! The thread that reads samples and owns what is made of them: flows and edges.
+//! The thread that reads samples and owns the flows and edges derived from them.
 //!
-//! It never waits for anybody: names come from a snapshot, answers leave by channels that are not
-//! waited for, whoever listens to events takes them as they are and falls behind alone. Whatever
-//! takes long is done in pieces, with samples read in between.
+//! It never waits for another task: names come from a snapshot, answers go out over channels
+//! without waiting, and a slow event subscriber falls behind alone. Long work is done in steps,
+//! with samples read between them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,35 +29,35 @@ use mtls_core::record::{
     Verdict,
 };
 
-/// Events a slow `mtls tap` may fall behind by before it is told how many it missed.
+/// How many events a slow `mtls tap` may lag behind before it skips events and reports how many.
 const TAP_BACKLOG: usize = 8_192;
-/// A flow of a pod whose name is not known yet is reported so much later, in nanoseconds.
+/// A flow of a pod without a known name yet is reported this much later, in nanoseconds.
 const PATIENCE: u64 = 1_000_000_000;
-/// Open flows without a name that are asked after again.
+/// Open flows without a name that are looked up again.
 const MAX_UNNAMED: usize = 16_384;
-/// Flows that are named again at a time, so that samples are read in between.
+/// Flows named again per step, so that samples are read in between.
 const RENAMED_AT_ONCE: usize = 1_024;
-/// Which interface lost samples is looked into at most so often, in nanoseconds.
+/// Least time between two checks of which interface lost samples, in nanoseconds.
 const LOOK_INTO_LOSSES: u64 = 100_000_000;
 
-/// What the server asks.
+/// Requests of the server.
 pub(super) enum Query {
     Edges(oneshot::Sender<Vec<EdgeRecord>>),
-    /// Times are the daemon's, as there are many of them: the asker stamps them.
+    /// With many times in them, in the daemon's time: the requester converts them.
     Flows(oneshot::Sender<Remembered>),
-    /// The edges, and at most so many of their connections.
+    /// The edges, and at most this many of their connections.
     Connections(usize, oneshot::Sender<(Vec<EdgeRecord>, Identities)>),
     Stats(oneshot::Sender<Stats>),
-    /// What was counted for Prometheus; `None` where nothing is.
+    /// The counts for Prometheus; `None` if nothing is counted.
     Metrics(oneshot::Sender<Option<metrics::Snapshot>>),
 }
 
-/// The connections that are remembered.
+/// The remembered connections.
 pub(super) type Remembered = (Vec<Arc<FlowRecord>>, mtls_core::record::History);
 
 /// Sizes and counts.
 pub(super) struct Stats {
-    /// Connections, and flows of datagrams.
+    /// Of TCP connections, and of UDP flows.
     pub(super) flows: [FlowStats; 2],
     pub(super) edges: EdgeStats,
     pub(super) engine: EngineStats,
@@ -65,11 +65,11 @@ pub(super) struct Stats {
     pub(super) lost: u64,
 }
 
-/// How the engine is asked to end.
+/// How the engine is told to end.
 pub(super) enum Stop {
-    /// The interfaces are let go of: read what is left, and go on answering.
+    /// The interfaces are detached: read what is left, and continue answering.
     Drain(oneshot::Sender<()>),
-    /// Nobody asks any more.
+    /// There will be no more requests.
     End,
 }
 
@@ -77,41 +77,42 @@ pub(super) struct Engine {
     flows: Flows,
     losses: Losses,
     ledger: Ledger,
-    /// More connections are due to be closed than were at once.
+    /// More connections are due to be closed than were closed in one step.
     overdue: bool,
-    /// The longest time between two readings for which there was something to do.
+    /// The longest time between two reads when there was something to read.
     longest: Duration,
 }
 
-/// What the kernel could not deliver.
+/// Samples that the kernel could not deliver.
 struct Losses {
     reader: LossReader,
-    /// Lost, and not looked into yet.
+    /// Lost samples that have not been attributed yet.
     pending: u64,
     looked: u64,
     total: Lost,
 }
 
-/// What is written of flows.
+/// Subscribers to events of flows.
 struct Ledger {
     edges: EdgeTable,
     history: History,
-    /// Where metrics are asked for.
+    /// The counts, if metrics are enabled.
     meter: Option<Meter>,
     node: SmolStr,
     directory: Arc<Directory>,
     tap: broadcast::Sender<Arc<FlowRecord>>,
-    /// Samples, and what becomes of them, for whoever records.
+    /// Samples and outcomes of connections, for recording clients.
     recording: broadcast::Sender<Recorded>,
     refresher: Arc<Notify>,
     waiting: Waiting,
-    /// Open flows reported although an end has no name yet.
+    /// Open flows that were reported although an end has no name yet.
     unnamed: HashMap<u64, Which>,
-    /// Those of them that are to be named again.
+    /// Those of them that are to be looked up again.
     renaming: Vec<(u64, Which)>,
-    /// The directory's, when names were last looked up again.
+    /// The directory's version when names were last looked up again.
     generation: u64,
-    /// Connections that opened since the last batch: most have more to tell before it is over.
+    /// Connections that opened since the last batch: most have another event before the batch is
+    /// complete.
     opened: Vec<Which>,
 }
 
@@ -234,7 +235,7 @@ impl Engine {
         ledger.tell_waiting(u64::MAX);
     }
 
-    /// Takes in what the last batch said of others than its segments.
+    /// Processes what the last batch reported besides segments.
     fn settle(&mut self, events: &mut Events) {
         let (flows, ledger) = (&mut self.flows, &mut self.ledger);
         flows.unread(&events.take_unread());
@@ -243,7 +244,7 @@ impl Engine {
         }
     }
 
-    /// Reports connections that opened, and of which nothing else was reported in the same batch.
+    /// Reports connections that opened and had no other event in the same batch.
     fn announce(&mut self) {
         let mut opened = std::mem::take(&mut self.ledger.opened);
         for handle in opened.drain(..) {
@@ -257,7 +258,7 @@ impl Engine {
     }
 
     fn answer(&mut self, query: Query, events: &Events) {
-        // Whoever asked may have gone.
+        // The requester may be gone.
         match query {
             Query::Edges(reply) => {
                 self.rename();
@@ -312,7 +313,7 @@ impl Engine {
             .expire(now, &mut |event, view| ledger.note(event, view));
     }
 
-    /// Gives names to flows that were met before their pod was.
+    /// Names flows that were seen before their pod was known.
     fn rename(&mut self) {
         let ledger = &mut self.ledger;
         let generation = ledger.directory.generation();
@@ -338,7 +339,7 @@ impl Engine {
 }
 
 impl Losses {
-    /// Samples that the kernel could not deliver reach the flows that they may be of.
+    /// Passes lost samples to the flows that they may have belonged to.
     fn look(&mut self, flows: &mut Flows) {
         self.pending += self.reader.moved();
         let now = now();
@@ -361,7 +362,7 @@ impl Losses {
 }
 
 impl Ledger {
-    /// Samples are copied only while somebody records. What is foreign is of no connection.
+    /// Samples are copied only while somebody records. Foreign ones belong to no connection.
     fn copy(&self, sample: Sample<'_>) {
         if self.recording.receiver_count() == 0 {
             return;
@@ -413,12 +414,12 @@ impl Ledger {
         });
     }
 
-    /// There is somebody to look for names for: an idle daemon need not wake up for it.
+    /// Whether any name is still missing: an idle daemon does not need to wake up for it.
     fn lacks_names(&self) -> bool {
         !self.waiting.is_empty() || !self.unnamed.is_empty() || !self.renaming.is_empty()
     }
 
-    /// Reports what has been given a name meanwhile, and what has waited long enough.
+    /// Reports events whose names are known by now, and those that have waited long enough.
     fn tell_waiting(&mut self, now: u64) {
         for mut pending in self.waiting.take() {
             if is_unnamed(&pending.record) {
@@ -426,7 +427,7 @@ impl Ledger {
             }
             let wait = is_unnamed(&pending.record) && now < pending.deadline;
             if wait || self.waiting.holds(pending.serial) {
-                // It came out of the queue, so it fits in again.
+                // It came out of the queue, so there is room for it.
                 self.waiting.push(pending);
             } else {
                 self.tell(pending);
@@ -442,7 +443,7 @@ impl Ledger {
             &flow,
             event == Event::Closed,
         );
-        // Nothing is made for nobody.
+        // Nothing is created without a subscriber.
         let listeners = self.tap.receiver_count() + self.recording.receiver_count();
         if event != Event::Opened && listeners > 0 {
             let mut flow = flow.clone();
@@ -471,7 +472,7 @@ impl Ledger {
     }
 }
 
-/// Every time of an edge.
+/// Converts every time in an edge.
 fn stamp_all(edge: &mut EdgeRecord) {
     edge.first_seen = stamp(edge.first_seen);
     edge.last_seen = stamp(edge.last_seen);
@@ -481,7 +482,7 @@ fn stamp_all(edge: &mut EdgeRecord) {
     }
 }
 
-/// A time of the daemon's by the wall clock.
+/// Converts one of the daemon's times to the wall clock.
 fn stamp(time: Time) -> Time {
     Time::from_nanos(wall(time.as_nanos()))
 }

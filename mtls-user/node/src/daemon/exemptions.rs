@@ -1,4 +1,4 @@
-//! Reads the file of exemptions again when it changes.
+//! Reloads the file of exemptions when it changes.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -7,16 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::pods::{Declarations, Directory};
 
-/// How often the file is looked at.
+/// How often the file is checked.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// The file, as it was when it was last read.
+/// The file as it was last read.
 pub(super) struct Exemptions {
     path: PathBuf,
     seen: Option<Stamp>,
 }
 
-/// What differs between two versions of a file: a volume of Kubernetes swaps a symbolic link.
+/// What distinguishes two versions of a file: a Kubernetes volume swaps a symbolic link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -25,14 +25,14 @@ struct Stamp {
 }
 
 impl Exemptions {
-    /// Reads it for the first time, when an error is the end.
+    /// Reads it for the first time; an error is fatal.
     pub(super) fn read(path: PathBuf) -> anyhow::Result<(Self, Declarations)> {
         let seen = stamp(&path);
         let declared = Declarations::read(&path)?;
         Ok((Self { path, seen }, declared))
     }
 
-    /// What it says now, if it has changed.
+    /// Its new contents, if it has changed.
     fn news(&mut self) -> Option<anyhow::Result<Declarations>> {
         let now = stamp(&self.path);
         if now == self.seen {
@@ -42,7 +42,8 @@ impl Exemptions {
         Some(Declarations::read(&self.path))
     }
 
-    /// Goes on for ever. What cannot be read changes nothing, and is said.
+    /// Runs indefinitely. If the file cannot be read, the old exemptions stay in force, and the
+    /// error is logged.
     pub(super) async fn follow(mut self, directory: Arc<Directory>) -> anyhow::Result<()> {
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -76,7 +77,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let (path, next) = (dir.path().join("exemptions"), dir.path().join("next"));
         let write = |text: &str| -> anyhow::Result<()> {
-            // As an editor does, and a volume of Kubernetes.
+            // As an editor or a Kubernetes volume does.
             std::fs::write(&next, text)?;
             Ok(std::fs::rename(&next, &path)?)
         };

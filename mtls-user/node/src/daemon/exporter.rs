@@ -1,4 +1,4 @@
-//! What leaves the node by itself: records of what happens to edges, and metrics, for OpenTelemetry.
+//! Exports records of edge changes, and metrics, for OpenTelemetry.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use crate::clock::{now, wall};
 use crate::metrics::{Outlet, points};
 use crate::otlp::{self, Changes, Protocol, Queue, Resource, Sender};
 
-/// What leaves the node, and where to.
+/// What is exported, and where to.
 #[derive(Clone, Debug)]
 pub struct Export {
     /// The Collector's URL.
     pub url: Option<String>,
-    /// How it is spoken to.
+    /// The protocol.
     pub protocol: Protocol,
     /// Headers, lines of `NAME: VALUE`.
     pub headers: Vec<String>,
-    /// Send metrics too.
+    /// Whether to send metrics too.
     pub metrics: bool,
-    /// A file of records, a line each; `-` is standard output.
+    /// A file for records, one per line; `-` is standard output.
     pub lines: Option<PathBuf>,
-    /// How often edges are summed up, and metrics sent.
+    /// How often edges are summarised, and metrics sent.
     pub interval: Duration,
-    /// Most records that wait for each.
+    /// Most records queued per output.
     pub queue: usize,
     /// The cluster's name.
     pub cluster: Option<String>,
 }
 
-/// Where records wait.
+/// The queues of records.
 #[derive(Clone, Default)]
 pub(super) struct Queues {
     otlp: Option<Arc<Queue>>,
@@ -42,7 +42,7 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// One for each way that is asked for.
+    /// One for each enabled output.
     pub(super) fn new(export: &Export) -> Self {
         let queue = |name| Arc::new(Queue::new(name, export.queue));
         Self {
@@ -67,7 +67,7 @@ impl Queues {
     }
 }
 
-/// Starts what was asked for.
+/// Starts the enabled outputs.
 pub(super) fn start(
     parts: &mut Parts,
     export: &Export,
@@ -100,7 +100,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Finds what is to be reported, and lets it wait for whoever tells it.
+/// Finds reportable changes, and queues records of them.
 async fn news(state: Arc<server::State>, interval: Duration) -> anyhow::Result<()> {
     let mut events = state.tap.subscribe();
     let mut changes = Changes::default();
@@ -114,7 +114,7 @@ async fn news(state: Arc<server::State>, interval: Duration) -> anyhow::Result<(
                 Ok(flow) => for notice in changes.observe(&flow) {
                     state.queues.push(notice);
                 },
-                // The summaries have what was missed, and this says that something was.
+                // The summaries contain what was missed, and this says that something was.
                 Err(RecvError::Lagged(missed)) => for queue in state.queues.each() {
                     queue.missed(missed);
                 },
@@ -155,7 +155,7 @@ async fn metrics(
             let points = points(snapshot, status, outlets);
             otlp::metrics_request(&points, &resource, start, wall(now()))
         });
-        // They are counters: what does not arrive is in the next ones.
+        // They are counters: values that do not arrive are included in the next ones.
         if let Err(error) = sender.metrics(request.await?).await {
             tracing::debug!("OTLP: metrics: {error:#}");
         }

@@ -1,4 +1,4 @@
-//! The connections and the flows of datagrams of the node, as one.
+//! The TCP connections and the UDP flows of the node, combined.
 
 use crate::kernel::Sample;
 use mtls_core::flow::{
@@ -7,7 +7,7 @@ use mtls_core::flow::{
 use mtls_core::record::{FlowRecord, Verdict};
 use mtls_core::wire::{Endpoint, Unread};
 
-/// Connections that are closed in a row, so that samples are read in between.
+/// Connections closed per step, so that samples are read in between.
 const EXPIRED_AT_ONCE: usize = 1_024;
 
 /// All of them.
@@ -23,7 +23,7 @@ pub(super) enum Seen<'a> {
     Datagrams(DatagramView<'a>),
 }
 
-/// Stands for one that may be gone by now.
+/// Identifies one that may no longer exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Which {
     Connection(Handle),
@@ -61,13 +61,13 @@ impl Flows {
         self.datagrams.lost(loss);
     }
 
-    /// A connection of which samples were lost is over.
+    /// A connection that lost samples has ended.
     pub(super) fn ended(&mut self, [a, b]: [Endpoint; 2], sink: &mut impl FnMut(Event, Seen<'_>)) {
         let sink = &mut |event, view: View<'_>| sink(event, Seen::Connection(view));
         self.connections.ended(&a, &b, sink);
     }
 
-    /// Closes and forgets what is due, some of it at a time; whether there is more.
+    /// Closes and forgets what is due, in steps; returns whether there is more.
     pub(super) fn expire(&mut self, now: u64, sink: &mut impl FnMut(Event, Seen<'_>)) -> bool {
         let connections = &mut |event, view: View<'_>| sink(event, Seen::Connection(view));
         let more = self
@@ -92,14 +92,14 @@ impl Flows {
         }
     }
 
-    /// Sizes and counts of the connections, and of the flows of datagrams.
+    /// Sizes and counts of the TCP connections, and of the UDP flows.
     pub(super) fn stats(&self) -> [FlowStats; 2] {
         [self.connections.stats(), self.datagrams.stats()]
     }
 }
 
 impl Seen<'_> {
-    /// Its own among all.
+    /// A unique number among all.
     pub(super) fn number(&self) -> u64 {
         match self {
             Self::Connection(view) => view.number(),

@@ -1,4 +1,4 @@
-//! The task that hears of interfaces, and passes it on.
+//! The task that follows changes of interfaces and forwards them.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -25,7 +25,7 @@ impl Follower {
         }
     }
 
-    /// Has what is there attached to; how many interfaces are watched then.
+    /// Has all existing interfaces attached; returns how many are watched then.
     pub(super) async fn list(&mut self) -> anyhow::Result<usize> {
         let links = self.links.list().await.context("list interfaces")?;
         for link in &links {
@@ -43,7 +43,8 @@ impl Follower {
         loop {
             match self.links.next().await? {
                 Change::Resync => {
-                    // An interface that was asked for may be gone by now, which is no end.
+                    // An interface that was requested may be gone by now, which is no reason to
+                    // end.
                     if let Err(error) = self.list().await {
                         tracing::warn!("interfaces: {error:#}");
                     }
@@ -58,7 +59,7 @@ impl Follower {
         }
     }
 
-    /// Notes about interfaces have their names from here.
+    /// Notes about interfaces get their names from here.
     fn name(&self, change: &Change) {
         match change {
             Change::Added(link) => self

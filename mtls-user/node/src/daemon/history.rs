@@ -1,5 +1,5 @@
-//! The connections of the window, remembered one by one for `mtls flows`: as many as there is room
-//! for, open ones before ended ones, of either the latest.
+//! The individual connections of the window, for `mtls flows`: as many as there is room for. Open
+//! ones are preferred to ended ones, and recent ones to older ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use mtls_core::record::{Event, FlowRecord, History as Told, Time};
 
 use super::lost::Lost;
 
-/// What is remembered. Times are the daemon's.
+/// The remembered connections. Times are the daemon's.
 pub(super) struct History {
     capacity: usize,
     window: u64,
     /// By the order of their latest events.
     open: BTreeMap<u64, Arc<FlowRecord>>,
     ended: BTreeMap<u64, Arc<FlowRecord>>,
-    /// Where in `open` a connection is.
+    /// The position of a connection in `open`.
     places: HashMap<u64, u64>,
     next: u64,
-    /// What was forgotten for want of room.
+    /// What was dropped for lack of space.
     forgotten: Lost,
     /// The end of the latest of those.
     since: u64,
@@ -39,7 +39,7 @@ impl History {
         }
     }
 
-    /// Takes in what is now known of a connection.
+    /// Records what is now known about a connection.
     pub(super) fn note(&mut self, flow: Arc<FlowRecord>, now: u64) {
         let Some(number) = flow.connection.filter(|_| self.capacity > 0) else {
             return;
@@ -59,7 +59,7 @@ impl History {
         }
     }
 
-    /// Gives up the oldest of those that ended, or of the open ones where none has.
+    /// Drops the oldest ended connection, or the oldest open one if none has ended.
     fn forget(&mut self, now: u64) {
         let gone = self.ended.pop_first().or_else(|| self.open.pop_first());
         let Some((_, flow)) = gone else { return };
@@ -70,7 +70,7 @@ impl History {
         self.since = self.since.max(flow.last_seen.as_nanos());
     }
 
-    /// Lets go of what the window has passed over.
+    /// Drops connections that have left the window.
     pub(super) fn expire(&mut self, now: u64) {
         let oldest = now.saturating_sub(self.window);
         while let Some(first) = self.ended.first_entry() {
@@ -81,7 +81,7 @@ impl History {
         }
     }
 
-    /// All of them, the latest last, and how far back that goes.
+    /// All of them, the latest last, and how far back they reach.
     pub(super) fn told(&mut self, now: u64) -> (Vec<Arc<FlowRecord>>, Told) {
         self.expire(now);
         let all = self.ended.values().chain(self.open.values()).cloned();
@@ -124,7 +124,7 @@ mod tests {
         history.note(flow(2, Event::Classified, 2), 2 * S);
         history.note(flow(1, Event::Closed, 3), 3 * S);
         assert_eq!(numbers(&mut history, 3), [1, 2]);
-        // The window passes over what ended; what is open stays.
+        // Ended connections leave the window; open ones stay.
         assert_eq!(numbers(&mut history, 64), [2]);
         assert_eq!(history.told(64 * S).1.forgotten, 0);
     }

@@ -1,4 +1,4 @@
-//! How long it took from the news of an interface to samples from it.
+//! The time from learning about an interface to receiving samples from it.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Samples that were lost, added up over the window.
+//! Lost samples, summed over the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Lost {
         self.forget(now);
     }
 
-    /// Those of the window that ends now.
+    /// The number in the window that ends now.
     pub(super) fn within(&mut self, now: u64) -> u64 {
         self.forget(now);
         self.counts.iter().map(|(_, count)| count).sum()

@@ -1,9 +1,9 @@
-//! `mtls daemon`: the parts put together, from start to a clean stop.
+//! `mtls daemon`: its parts, from start-up to a clean shutdown.
 //!
-//! What runs at the same time shares nothing but channels: the `engine`, on a thread of its own,
-//! reads samples and owns flows and edges; the `attacher`, on another, owns the kernel programs; the
-//! `follower` hears of interfaces; `names` keeps the directory fresh; the `server` answers. Each is
-//! watched over: if one ends, the daemon does, and says which and why.
+//! The parts communicate only through channels: the `engine`, on a thread of its own, reads samples
+//! and owns flows and edges; the `attacher`, on another, owns the kernel programs; the `follower`
+//! follows interfaces; `names` keeps the directory up to date; the `server` answers queries. Each
+//! is supervised: if one ends, the daemon ends, and says which one and why.
 
 mod attacher;
 mod connections;
@@ -43,66 +43,66 @@ use mtls_core::flow::Limits;
 pub use exporter::Export;
 pub use witness::Witness;
 
-/// Where the socket is unless told otherwise.
+/// The default path of the socket.
 pub const SOCKET: &str = "/run/mtls/mtls.sock";
 
-/// What the daemon is told on its command line.
+/// The daemon's command-line options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The socket that it answers on.
+    /// The path of its socket.
     pub socket: PathBuf,
-    /// Where network namespaces have names; an error where it was named and is not there. `None`:
+    /// A directory of named network namespaces; an error if it is given and does not exist. `None`:
     /// `/var/run/netns`, which may be missing.
     pub netns_dir: Option<PathBuf>,
     /// A file of pod names.
     pub pods: Option<PathBuf>,
     /// A file of exemptions.
     pub exemptions: Option<PathBuf>,
-    /// Plaintext DNS counts as any other plaintext.
+    /// Whether plaintext DNS counts as any other plaintext.
     pub judge_dns: bool,
-    /// Ask the container runtime for names.
+    /// Whether to get names from the container runtime.
     pub cri: bool,
-    /// The container runtime's socket; without one, those that runtimes use are tried.
+    /// The container runtime's socket; without one, the usual paths are tried.
     pub cri_endpoint: Option<PathBuf>,
     /// Names from the Kubernetes API.
     pub kubernetes: crate::pods::kubernetes::Options,
     /// How long a closed connection stays listed.
     pub window: Duration,
-    /// Most connections remembered one by one.
+    /// Most connections remembered individually.
     pub history: usize,
     /// Which interfaces are watched.
     pub interfaces: Choice,
-    /// What the kernel's side is given.
+    /// Configuration of the kernel program.
     pub kernel: Config,
-    /// Bounds of the flow table.
+    /// Limits of the flow table.
     pub limits: Limits,
-    /// Where callers from outside the node are answered, as the Kubernetes API lets them; `None`:
-    /// nowhere. An address of the loopback interface.
+    /// Address for callers from outside the node, who are authorised by the Kubernetes API; `None`
+    /// disables it. An address of the loopback interface.
     pub api: Option<std::net::SocketAddr>,
-    /// Where Prometheus finds metrics; `None`: nowhere.
+    /// Address of the metrics endpoint; `None` disables it.
     pub metrics: Option<Metrics>,
     /// Most edges that have series of their own.
     pub metrics_edges: usize,
-    /// What leaves the node by itself.
+    /// What is exported.
     pub export: Export,
-    /// What is written into the Kubernetes API.
+    /// What is written to the Kubernetes API.
     pub witness: Witness,
 }
 
-/// How metrics are reported.
+/// Configuration of metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Where they are served.
+    /// The address.
     pub address: std::net::SocketAddr,
-    /// A certificate with its chain, and its key: PEM files. `None`: HTTP in clear.
+    /// PEM files with a certificate chain and its key. `None`: plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// A file with a token; whoever scrapes has to show it.
+    /// A file with the token that clients must send.
     pub token: Option<PathBuf>,
 }
 
-/// Waits until the daemon is to stop.
+/// Waits until the daemon is told to stop.
 async fn told(stopped: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left to say so.
+    // An error means that no sender is left.
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
@@ -117,7 +117,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
-    // Signals first: one that comes during the start is honoured too.
+    // Signals first: one that arrives during start-up is honoured too.
     let mut stop = signals()?;
     let started = Instant::now();
     check(&options)?;
@@ -162,7 +162,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     );
     let tap = engine.tap();
     let recording = engine.recording();
-    // Its own reactor too: it waits with nobody else.
+    // It has a reactor of its own, so that it waits for nothing else.
     let reactor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -232,9 +232,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         error = parts.ended() => Err(error),
     };
     notify("STOPPING=1");
-    // Interfaces are let go of first, so that what is in the ring after that is all there is. Only
-    // then are the last events told, and nobody is asked any more. A part that is gone answers by
-    // its channel's end.
+    // Interfaces are detached first, so that nothing is added to the ring buffer afterwards. Only
+    // then are the last events sent, and the requests end. If a part is gone, its closed channel is
+    // the answer.
     let (done, detached) = oneshot::channel();
     let _ = attacher_tx.send(attacher::Command::Stop(done));
     let _ = detached.await;
@@ -250,7 +250,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     outcome
 }
 
-/// What was asked for by name has to be there.
+/// What is explicitly configured has to exist.
 fn check(options: &Options) -> anyhow::Result<()> {
     use std::os::unix::fs::FileTypeExt;
     if let Some(path) = &options.cri_endpoint {
@@ -268,7 +268,7 @@ fn check(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each interface takes two descriptors, each client one: the limit is raised as far as it goes.
+/// Each interface takes two descriptors, each client one: the limit is raised as far as possible.
 fn raise_descriptors() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
@@ -299,7 +299,7 @@ fn signals() -> anyhow::Result<Signals> {
     })
 }
 
-/// Tells a service manager that asked for it (`sd_notify(3)`); nobody asks in a pod.
+/// Notifies a service manager that requested it (`sd_notify(3)`); in a pod there is none.
 fn notify(state: &str) {
     if let Some(path) = std::env::var_os("NOTIFY_SOCKET")
         && let Ok(socket) = std::os::unix::net::UnixDatagram::unbound()

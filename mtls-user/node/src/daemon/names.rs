@@ -1,4 +1,4 @@
-//! Keeps the pod directory fresh: starts its sources, and passes on when a name is missed.
+//! Keeps the pod directory up to date: starts its sources, and forwards requests for missing names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,22 +13,23 @@ use crate::netlink::Netlink;
 use crate::pods::cri::Cri;
 use crate::pods::{self, Directory, Source, kubernetes};
 
-/// Without news, names are looked at so often.
+/// How often names are checked without a trigger.
 const PERIOD: Duration = Duration::from_secs(5);
-/// After news, again so much later: an interface comes before its address does.
+/// After a trigger, they are checked again this much later: an interface exists before it has its
+/// address.
 const AFTER: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
     Duration::from_millis(500),
 ];
-/// Where `ip netns` gives namespaces their names.
+/// The directory where `ip netns` names namespaces.
 const NETNS_DIR: &str = "/var/run/netns";
-/// News within this time is one.
+/// Triggers within this time are combined.
 const BURST: Duration = Duration::from_millis(10);
-/// How long the start may wait for the container runtime, so that the first flow finds names.
+/// How long start-up may wait for the container runtime, so that the first flow finds names.
 const FIRST: Duration = Duration::from_secs(3);
 
-/// First and longest pause before a source that ended is started again.
+/// First and longest pause before restarting a source that ended.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 pub(super) struct Names {
@@ -36,7 +37,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Looks once before it returns, so that the first flow finds names; then goes on by itself.
+    /// Checks once before it returns, so that the first flow finds names; then continues in the
+    /// background.
     pub(super) async fn start(
         parts: &mut Parts,
         netlink: Netlink,
@@ -57,7 +59,7 @@ impl Names {
                 directory.clone(),
                 options.cri_endpoint.clone(),
             );
-            // One that takes longer goes on with it in the background.
+            // If one takes longer, it continues in the background.
             let _ = tokio::time::timeout(FIRST, cri.look()).await;
             parts.task("asking the container runtime", async move {
                 cri.run(missing).await;
@@ -79,13 +81,13 @@ impl Names {
         Ok(Self { wanted })
     }
 
-    /// Whoever met an address without a name, or a new interface, asks by this.
+    /// Signalled on an address without a name, or a new interface.
     pub(super) fn refresher(&self) -> Arc<Notify> {
         self.wanted.clone()
     }
 }
 
-/// Does it again whenever it ends, after a pause that grows.
+/// Restarts it whenever it ends, after an increasing pause.
 async fn again<F: Future<Output = ()>>(work: impl Fn() -> F) -> anyhow::Result<()> {
     let mut pause = PAUSE.0;
     loop {
@@ -113,7 +115,7 @@ async fn follow(
         let wait = after.next().copied().unwrap_or(PERIOD);
         if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
             missed.send_modify(|count| *count += 1);
-            // News comes in bursts, as pods do.
+            // Triggers come in bursts, as pods do.
             tokio::time::sleep(BURST).await;
             after = AFTER.iter();
         }
@@ -130,7 +132,7 @@ async fn look(netlink: &Netlink, directory: &Directory, netns_dir: &Path, node: 
         Ok(entry) => directory.publish(Source::Node, [entry], now()),
         Err(error) => directory.fail(Source::Node, format!("{error:#}")),
     }
-    // Where the runtime says which interface is whose, nobody else need be asked.
+    // If the runtime says which interface belongs to which pod, no other source is needed.
     let is_unplaced = |node| {
         let pods = directory.local_pods(node);
         pods.iter().any(|pod| pod.links.is_empty())

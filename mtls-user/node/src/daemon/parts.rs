@@ -1,4 +1,4 @@
-//! The parts of the daemon that run for as long as it does, and the end of the first that ends.
+//! The long-running parts of the daemon, and which one ends first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,9 +6,9 @@ use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError};
 
-/// Everything that has to go on.
+/// All parts that must keep running.
 pub(super) struct Parts {
-    /// Where each part says that it has ended, and why.
+    /// Each part reports here that it has ended, and why.
     ends: (
         mpsc::UnboundedSender<anyhow::Error>,
         mpsc::UnboundedReceiver<anyhow::Error>,
@@ -37,7 +37,7 @@ impl Parts {
         std::thread::Builder::new()
             .name(name.into())
             .spawn(move || {
-                // The panic itself has been printed by then.
+                // The panic message has already been printed.
                 let outcome = catch_unwind(AssertUnwindSafe(work))
                     .unwrap_or_else(|_| Err(anyhow!("it panicked")));
                 let _ = end.send(ended(what, outcome));
@@ -63,16 +63,16 @@ impl Parts {
         });
     }
 
-    /// Waits until one of them ends, which none of them should.
+    /// Waits until one of them ends, which should not happen.
     pub(super) async fn ended(&mut self) -> anyhow::Error {
         match self.ends.1.recv().await {
             Some(error) => error,
-            // The sender is here.
+            // The sender exists here.
             None => std::future::pending().await,
         }
     }
 
-    /// Ends the tasks. Threads end by themselves when they are told to.
+    /// Aborts the tasks. Threads end when they are told to.
     pub(super) fn stop(self) {
         for task in self.tasks {
             task.abort();

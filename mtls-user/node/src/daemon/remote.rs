@@ -1,8 +1,8 @@
-//! What is answered to callers from outside the node: the same records as on the socket, to whom the
-//! Kubernetes API lets see them.
+//! Answers callers from outside the node: the same records as on the socket, as far as the
+//! Kubernetes API permits.
 //!
-//! On the loopback of the node alone, which `pods/portforward` leads to: in clear, as the API server
-//! encrypts all the way to the kubelet.
+//! It listens only on the node's loopback interface, which `pods/portforward` reaches. The
+//! connection is unencrypted, because the API server encrypts the way to the kubelet.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use super::connections::{Activity, Clients, wait_after};
 use super::server::{self, stopping};
 use crate::api::{self, Access, Refused, Resource, Scope};
 
-/// How often it is tried to listen, where somebody else does.
+/// How often listening is retried if the port is in use.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How often it is asked whether a tap's reader still may.
+/// How often the permission of a tap's reader is checked again.
 const STILL: Duration = Duration::from_secs(10);
 
 struct Shared {
@@ -35,7 +35,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// What the caller may see of a list, and a turn at making one; else what is answered instead.
+    /// What the caller may see of a list, with permission to create one; or else the error
+    /// response.
     async fn admit(
         &self,
         token: &Token,
@@ -51,20 +52,20 @@ impl Shared {
     }
 }
 
-/// The token of a caller whom the API server knows.
+/// The caller's token, if the API server accepts it.
 #[derive(Clone)]
 struct Token(Arc<str>);
 
-/// What may be said in the path.
+/// Parameters of the query string.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     namespace: Option<SmolStr>,
-    /// How many connections may be reported, with the edges or one by one.
+    /// How many connections may be reported, with the edges or individually.
     connections: Option<u32>,
 }
 
-/// Answers until it is aborted.
+/// Serves until it is aborted.
 pub(super) async fn serve(
     address: SocketAddr,
     access: Access,
@@ -77,7 +78,7 @@ pub(super) async fn serve(
         .route("/v1/tap", get(tap))
         .route("/v1/status", get(status))
         .fallback(|| async { StatusCode::NOT_FOUND })
-        // Before anything is looked at: a stranger does not even learn what there is.
+        // Before anything else: an unauthorised caller does not even learn which paths exist.
         .layer(from_fn_with_state(shared.clone(), authenticated))
         .with_state(shared);
     let listener = listen(address).await;
@@ -90,7 +91,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Whoever has the port already does not keep the daemon from its work.
+/// If another process has the port, the daemon continues to work.
 async fn listen(address: SocketAddr) -> TcpListener {
     loop {
         match TcpListener::bind(address).await {

@@ -1,4 +1,4 @@
-//! Where Prometheus finds the daemon's metrics: `GET /metrics`.
+//! The metrics endpoint for Prometheus: `GET /metrics`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::connections::{Activity, Clients, wait_after};
 use super::{Metrics, server};
 use crate::metrics::{self, Format};
 
-/// Shorter tokens can be guessed.
+/// Shorter tokens could be guessed.
 const MIN_TOKEN: usize = 16;
 
 pub(super) struct Scraper {
@@ -34,7 +34,7 @@ pub(super) struct Scraper {
 struct Shared {
     state: Arc<server::State>,
     token: Option<PathBuf>,
-    /// One page is made at a time.
+    /// One page is created at a time.
     making: Mutex<()>,
 }
 
@@ -90,7 +90,7 @@ async fn page(
 ) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(path) = &shared.token {
-        // Read anew: a token may be exchanged while the daemon runs.
+        // Read each time: the token may be replaced while the daemon runs.
         let shown = text(header::AUTHORIZATION).and_then(bearer);
         let is_right = read_token(path).is_ok_and(|token| shown.is_some_and(|s| same(s, &token)));
         if !is_right {
@@ -125,7 +125,7 @@ fn read_token(path: &Path) -> anyhow::Result<String> {
     Ok(token.into())
 }
 
-/// RFC 6750 §2.1; the scheme's name may be written in any case.
+/// RFC 6750 §2.1; the scheme's name is case-insensitive.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme
@@ -133,13 +133,13 @@ fn bearer(value: &str) -> Option<&str> {
         .then(|| token.trim_start())
 }
 
-/// Compares in a time that tells nothing but the length.
+/// Compares in a time that depends only on the length.
 fn same(a: &str, b: &str) -> bool {
     let differ = a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | a ^ b);
     a.len() == b.len() && std::hint::black_box(differ) == 0
 }
 
-/// A certificate that is read again when its files change.
+/// A certificate that is reloaded when its files change.
 struct Tls {
     files: (PathBuf, PathBuf),
     changed: [Option<SystemTime>; 2],
@@ -164,7 +164,7 @@ impl Tls {
                     self.acceptor = acceptor;
                     self.changed = changed;
                 }
-                // Half of them may be written: the old ones still hold.
+                // They may be half written: keep using the old ones.
                 Err(error) => tracing::warn!("metrics: {error:#}"),
             }
         }

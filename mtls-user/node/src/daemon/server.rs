@@ -1,7 +1,7 @@
 //! The node's API on its socket: HTTP/1.1 and JSON.
 //!
-//! `GET /v1/edges`: an [`EdgeList`]. `GET /v1/flows`: a [`FlowList`]. `GET /v1/tap`: a [`TapLine`] a line for as long as the client
-//! listens. `GET /v1/status`: [`Status`].
+//! `GET /v1/edges`: an [`EdgeList`]. `GET /v1/flows`: a [`FlowList`]. `GET /v1/tap`: one
+//! [`TapLine`] per line for as long as the client listens. `GET /v1/status`: [`Status`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,12 +36,12 @@ use mtls_core::record::{
     Status, TapLine, Time, Watched,
 };
 
-/// Bytes of answers that clients have still to read, all together.
+/// Bytes of answers that clients have not read yet, in total.
 const UNREAD: usize = 64 << 20;
-/// Bytes of an answer that are written at a time.
+/// Bytes of an answer written at a time.
 const CHUNK: usize = 64 << 10;
 
-/// What a request needs.
+/// What a request handler needs.
 pub(super) struct State {
     pub(super) engine: mpsc::Sender<engine::Query>,
     pub(super) attacher: Sender<attacher::Command>,
@@ -58,7 +58,7 @@ pub(super) struct State {
     pub(super) tallies: Tallies,
 }
 
-/// Room for answers. One is made at a time, and only as many are kept as fit in.
+/// Memory for answers. One is created at a time, and only as many are kept as fit.
 pub(super) struct Room {
     bytes: Arc<Semaphore>,
     making: Semaphore,
@@ -74,7 +74,7 @@ impl Default for Room {
 }
 
 impl State {
-    /// The turn that is held while an answer is made; `None` when the daemon is on its way out.
+    /// Exclusive permission to create an answer; `None` if the daemon is shutting down.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         self.room.making.acquire().await.ok()
     }
@@ -100,7 +100,7 @@ impl State {
         coverage(&self.directory.local_pods(&self.node), kernel, samples_lost)
     }
 
-    /// Edges with what is around them.
+    /// Edges with their envelope.
     async fn list(&self, items: Vec<EdgeRecord>) -> Option<EdgeList> {
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);
         let coverage = self.coverage(&kernel, stats.lost);
@@ -115,8 +115,8 @@ impl State {
         })
     }
 
-    /// The connections that are remembered, the latest last and at most so many; `None` on the way
-    /// out.
+    /// The remembered connections, at most this many, the latest last; `None` if the daemon is
+    /// shutting down.
     pub(super) async fn flows(&self, most: usize) -> Option<FlowList> {
         let (reply, answer) = oneshot::channel();
         let _ = self.engine.send(engine::Query::Flows(reply)).await;
@@ -153,21 +153,21 @@ impl State {
         })
     }
 
-    /// What metrics are made of; `None` where nothing is counted, or on the way out.
+    /// The counts for metrics; `None` if nothing is counted, or the daemon is shutting down.
     pub(super) async fn metrics(&self) -> Option<(metrics::Snapshot, Status)> {
         let (reply, answer) = oneshot::channel();
         let _ = self.engine.send(engine::Query::Metrics(reply)).await;
         Some((answer.await.ok()??, self.status().await?))
     }
 
-    /// How what leaves the node by itself fares.
+    /// The state of the exports.
     pub(super) fn outlets(&self) -> Vec<Outlet> {
         let mut outlets = self.queues.outlets();
         outlets.extend(self.tallies.outlets());
         outlets
     }
 
-    /// How the daemon is; `None` when it is on its way out.
+    /// The daemon's state; `None` if it is shutting down.
     pub(super) async fn status(&self) -> Option<Status> {
         let (stats, kernel) = (stats(self).await?, kernel(self).await?);
         let mut sources = self.directory.health();
@@ -196,7 +196,7 @@ impl State {
         })
     }
 
-    /// A line for each event that `see` lets through, as it shows it, and until `until`.
+    /// One line for each event that `see` lets through, in the form that it returns, until `until`.
     pub(super) fn stream(
         &self,
         see: impl Fn(Arc<FlowRecord>) -> Option<Arc<FlowRecord>> + Send + 'static,
@@ -210,14 +210,14 @@ impl State {
         self.lines(self.tap.subscribe(), line, until)
     }
 
-    /// Samples, and what becomes of them, a line each. Socket's callers alone are let near: there is
-    /// payload in it.
+    /// Samples and outcomes of connections, one per line. Only for callers on the socket, because
+    /// they contain payload.
     fn record(&self) -> Response {
         let line = |event: Result<_, _>| Some(event.unwrap_or_else(Recorded::Missed));
         self.lines(self.recording.subscribe(), line, std::future::pending())
     }
 
-    /// What `line` makes of each event, or of how many were missed, as lines of JSON.
+    /// The result of `line` for each event, or for the number of missed ones, as JSON lines.
     fn lines<T: Clone + Send + 'static, L: serde::Serialize + Send>(
         &self,
         mut events: broadcast::Receiver<T>,
@@ -225,7 +225,8 @@ impl State {
         until: impl Future<Output = ()> + Send + 'static,
     ) -> Response {
         let mut stopped = self.stopped.clone();
-        // The body's own little queue: a client that does not read holds up nobody else.
+        // The body has a small queue of its own, so that a client that does not read blocks nobody
+        // else.
         let (lines, body) = mpsc::channel::<Bytes>(64);
         tokio::spawn(async move {
             let mut until = std::pin::pin!(until);
@@ -262,7 +263,7 @@ impl State {
 
 type Shared = extract::State<Arc<State>>;
 
-/// Answers until it is aborted.
+/// Serves until it is aborted.
 pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
     let app = Router::new()
         .route("/v1/edges", get(edges))
@@ -274,13 +275,13 @@ pub(super) async fn serve(listener: UnixListener, state: Arc<State>) {
     connections::serve(listener, app).await;
 }
 
-/// The daemon is on its way out.
+/// The daemon is shutting down.
 pub(super) fn stopping() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping\n").into_response()
 }
 
 impl Room {
-    /// Writes an answer, without holding up the other tasks of this thread.
+    /// Writes an answer without blocking the other tasks of this thread.
     pub(super) async fn answer<T: serde::Serialize + Send + 'static>(&self, value: T) -> Response {
         let json = tokio::task::spawn_blocking(move || serde_json::to_vec(&value));
         let json: Bytes = match json.await {
@@ -288,7 +289,7 @@ impl Room {
             Ok(Err(error)) => return failed(&error),
             Err(error) => return failed(&error),
         };
-        // An answer of any size fits in when there are no others.
+        // An answer of any size is admitted if there are no others.
         let size = json.len().clamp(1, UNREAD) as u32;
         let Ok(Ok(room)) = tokio::time::timeout(
             Duration::from_secs(5),
@@ -299,7 +300,7 @@ impl Room {
             let text = "others do not read their answers: ask again later\n";
             return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
         };
-        // The room is given back when the answer has been read, or its reader is gone.
+        // The memory is released when the answer has been read, or its reader is gone.
         let chunks = (0..json.len()).step_by(CHUNK).map(move |at| {
             let _room = &room;
             Ok::<_, std::io::Error>(json.slice(at..(at + CHUNK).min(json.len())))
@@ -356,7 +357,7 @@ async fn stats(state: &State) -> Option<engine::Stats> {
     answer.await.ok()
 }
 
-/// The attacher's part of the answer; `None` when it has stopped.
+/// The attacher's part of the answer; `None` if it has stopped.
 async fn kernel(state: &State) -> Option<KernelStatus> {
     let (reply, answer) = oneshot::channel();
     let _ = state.attacher.send(attacher::Command::Status(reply));

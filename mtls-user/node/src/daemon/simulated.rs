@@ -1,7 +1,7 @@
-//! The API of daemons that watch nothing: `cargo xtask bench cluster` asks many of them.
+//! The API of daemons that watch nothing: `cargo xtask bench cluster` queries many of them.
 //!
-//! Callers are let in, and answers are written and sent, by the same code as a real daemon's; only what the
-//! engine and the attacher would say comes from elsewhere.
+//! Callers are authorised, and answers are written and sent, by the same code as in a real daemon;
+//! only the answers of the engine and the attacher come from elsewhere.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use super::{attacher, engine, exporter, remote, server, witness};
 use crate::api::Access;
 use crate::pods::Directory;
 
-/// Edges, and at most so many of their connections.
+/// Edges, and at most this many of their connections.
 pub type Edges = Box<dyn Fn(usize) -> (Vec<EdgeRecord>, Identities) + Send>;
 
 /// Daemons that share a stand-in for their attachers.
@@ -41,7 +41,7 @@ impl Default for Daemons {
 }
 
 impl Daemons {
-    /// One more, which answers on `address` as `node` until it is aborted.
+    /// Adds a daemon, which answers on `address` as `node` until it is aborted.
     pub fn serve(
         &self,
         address: SocketAddr,
@@ -79,7 +79,7 @@ impl Daemons {
     }
 }
 
-/// What the engine would say; whoever asked may have gone.
+/// The engine's answer; the requester may be gone.
 fn answer(query: engine::Query, edges: &Edges) {
     match query {
         engine::Query::Edges(reply) => drop(reply.send(edges(0).0)),

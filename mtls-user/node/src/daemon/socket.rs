@@ -1,4 +1,4 @@
-//! The node's socket: one daemon at a time, for its owner alone.
+//! The node's socket: one daemon at a time, accessible only to its owner.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,16 +9,17 @@ use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 
-/// How long a lock is waited for whose holder seems to answer, and how long for one that does not:
-/// the kernel takes some 30 ms for each interface that a killed daemon watched.
+/// How long to wait for a lock whose holder seems to answer, and for one that does not: the kernel
+/// takes some 30 ms for each interface that a killed daemon watched.
 const DYING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
-/// The socket's path, held by a lock beside it: whoever has the lock may replace a stale socket.
+/// The socket's path, protected by a lock file next to it: the holder of the lock may replace a
+/// stale socket.
 #[derive(Debug)]
 pub(super) struct Bound {
     path: PathBuf,
     listening: std::cell::Cell<bool>,
-    /// The directory that was made for it.
+    /// The directory that was created for it.
     made: Option<PathBuf>,
     lock_path: PathBuf,
     _lock: Flock<File>,
@@ -26,7 +27,7 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
-        // Before anything is made: a wrong path leaves nothing behind.
+        // Before anything is created: a wrong path leaves nothing behind.
         check(path)?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         let made = parent.filter(|parent| !parent.exists()).map(Into::into);
@@ -50,7 +51,7 @@ impl Bound {
         })
     }
 
-    /// Listens, in place of a socket that a killed daemon left.
+    /// Listens, replacing a socket that a killed daemon left.
     pub(super) fn listener(&self) -> anyhow::Result<UnixListener> {
         let path = &self.path;
         check(path)?;
@@ -61,7 +62,7 @@ impl Bound {
             }
             _ => {}
         }
-        // Bound in a directory that only the owner can enter, and moved when its mode is right.
+        // Bound in a directory that only the owner can enter, and moved once its mode is right.
         let mut private = path.as_os_str().to_owned();
         private.push(".new");
         let private = PathBuf::from(private);
@@ -83,8 +84,8 @@ impl Bound {
     }
 }
 
-/// Opens the lock's file and takes the lock. A predecessor removes its file when it goes: a lock on a
-/// file that is not at the path any more keeps nobody out, and is taken anew.
+/// Opens the lock file and takes the lock. A predecessor removes its file when it ends: a lock on a
+/// file that is no longer at the path protects nothing, so it is taken again.
 fn lock(lock_path: &Path, socket: &Path) -> anyhow::Result<Flock<File>> {
     let shown = lock_path.display();
     loop {
@@ -106,8 +107,7 @@ fn lock(lock_path: &Path, socket: &Path) -> anyhow::Result<Flock<File>> {
     }
 }
 
-/// Takes the lock; from a daemon that was just killed, as soon as the kernel has taken down what it
-/// held.
+/// Takes the lock; if a daemon was just killed, as soon as the kernel has released its resources.
 fn acquire(mut file: File, path: &Path) -> anyhow::Result<Flock<File>> {
     let begun = Instant::now();
     loop {
@@ -116,7 +116,7 @@ fn acquire(mut file: File, path: &Path) -> anyhow::Result<Flock<File>> {
             Err((file, nix::Error::EWOULDBLOCK)) => file,
             Err((_, error)) => return Err(error.into()),
         };
-        // What is dying may still seem to listen for a moment.
+        // A dying process may still seem to listen for a moment.
         let answers = std::os::unix::net::UnixStream::connect(path).is_ok();
         let patience = if answers { DYING.0 } else { DYING.1 };
         if begun.elapsed() > patience {
@@ -150,7 +150,7 @@ impl Drop for Bound {
         if self.listening.get() {
             let _ = std::fs::remove_file(&self.path);
         }
-        // While it is still held: whoever waits for it finds that its file is gone.
+        // While the lock is still held: a waiting process then finds that the file is gone.
         let _ = std::fs::remove_file(&self.lock_path);
         if let Some(made) = &self.made {
             // Unless somebody else has put something into it.
@@ -169,7 +169,7 @@ mod tests {
         let socket = dir.path().join("made/mtls.sock");
         drop(Bound::new(&socket).unwrap());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        // The lock keeps a second one out for as long as the first is there.
+        // The lock excludes a second daemon for as long as the first one exists.
         let first = Bound::new(&socket).unwrap();
         let file = OpenOptions::new()
             .write(true)

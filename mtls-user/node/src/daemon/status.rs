@@ -1,4 +1,4 @@
-//! The kernel's side of `mtls status`, in the words of the record.
+//! The kernel's part of `mtls status`, as record types.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn losses(lost: Losses) -> BTreeMap<Word<Loss>, u64> {
     ])
 }
 
-/// What running a program has cost.
+/// The cost of running a program.
 pub(super) fn program(stats: kernel::ProgramStats) -> ProgramStats {
     ProgramStats {
         name: stats.name,
@@ -41,7 +41,7 @@ pub(super) fn program(stats: kernel::ProgramStats) -> ProgramStats {
     }
 }
 
-/// The counters by their names: a new one appears in `mtls status` by itself.
+/// The counters by name: a new one appears in `mtls status` automatically.
 pub(super) fn counters(counters: Counters) -> BTreeMap<SmolStr, u64> {
     let named = serde_json::to_value(counters).and_then(serde_json::from_value);
     named.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Events of flows whose pods are so new that their names are still on the way.
+//! Events of flows whose pods are so new that their names are not known yet.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,10 +6,10 @@ use super::flows::Which;
 use mtls_core::flow::Event;
 use mtls_core::record::{FlowRecord, Kind, Workload};
 
-/// Events held at a time; beyond it, the oldest goes without a name.
+/// Events held at a time; beyond this, the oldest is reported without a name.
 const MAX: usize = 4_096;
 
-/// An event, and until when (nanoseconds of the daemon's time) it waits for a name.
+/// An event, and the time until which it waits for a name (nanoseconds of the daemon's time).
 pub(super) struct Pending {
     pub(super) serial: u64,
     pub(super) handle: Which,
@@ -18,7 +18,7 @@ pub(super) struct Pending {
     pub(super) record: FlowRecord,
 }
 
-/// Of one end nothing is known but its address.
+/// Whether only an end's address is known.
 pub(super) fn is_unnamed(record: &FlowRecord) -> bool {
     let is_nameless = |workload: &Workload| workload.kind == Kind::Unknown;
     [&record.src, &record.dst]
@@ -26,11 +26,11 @@ pub(super) fn is_unnamed(record: &FlowRecord) -> bool {
         .any(|peer| peer.workload.as_ref().is_none_or(is_nameless))
 }
 
-/// The events, in the order in which they came.
+/// The events, in order of arrival.
 #[derive(Default)]
 pub(super) struct Waiting {
     queue: VecDeque<Pending>,
-    /// How many events of each flow wait: those that come after them wait too.
+    /// How many events of each flow are waiting: later ones wait too.
     flows: HashMap<u64, u32>,
 }
 
@@ -43,7 +43,7 @@ impl Waiting {
         self.flows.contains_key(&serial)
     }
 
-    /// Lets an event wait; the oldest comes back when there are too many.
+    /// Adds an event; returns the oldest if there are too many.
     pub(super) fn push(&mut self, pending: Pending) -> Option<Pending> {
         let oldest = if self.queue.len() >= MAX {
             self.queue.pop_front()
@@ -63,14 +63,14 @@ impl Waiting {
         oldest
     }
 
-    /// Whether one has waited long enough. They come in about the order of their deadlines.
+    /// Whether one has waited long enough. They are roughly in the order of their deadlines.
     pub(super) fn is_due(&self, now: u64) -> bool {
         self.queue
             .front()
             .is_some_and(|first| first.deadline <= now)
     }
 
-    /// Takes all out, to be reported or to be put back.
+    /// Removes all, to be reported or added again.
     pub(super) fn take(&mut self) -> VecDeque<Pending> {
         self.flows.clear();
         std::mem::take(&mut self.queue)

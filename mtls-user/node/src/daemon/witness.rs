@@ -1,4 +1,4 @@
-//! What is written into the Kubernetes API: Events and policy reports.
+//! Writes to the Kubernetes API: Events and policy reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::metrics::Outlet;
 use crate::pods::kubernetes;
 use mtls_core::record::FlowRecord;
 
-/// Most reports that are written per interval.
+/// Most reports written per interval.
 const REPORTS: usize = 20;
-/// What the API refuses is tried again after this time.
+/// When the API rejects something, it is retried after this time.
 const REFUSED: Duration = Duration::from_mins(10);
-/// Series of Events are looked at so often.
+/// How often series of Events are checked.
 const SERIES: Duration = Duration::from_secs(10);
 
 /// What is written.
 #[derive(Clone, Debug, Default)]
 pub struct Witness {
-    /// Events on pods.
+    /// Whether to write Events on pods.
     pub events: bool,
     /// Policy reports, of this kind.
     pub reports: Option<Flavour>,
-    /// How often reports are compared with what was written.
+    /// How often reports are compared with the written ones.
     pub interval: Duration,
 }
 
-/// What became of what was to be written.
+/// The outcomes of writes.
 #[derive(Clone, Default)]
 pub(super) struct Tallies {
     events: Option<Arc<Written>>,
@@ -56,7 +56,7 @@ impl Tallies {
     }
 }
 
-/// Starts what was asked for.
+/// Starts the enabled features.
 pub(super) async fn start(
     parts: &mut Parts,
     options: &super::Options,
@@ -111,7 +111,7 @@ async fn events(
                         tell(&mut recorder, &mut limiter, &written, pod, finding, &flow).await;
                     }
                 },
-                // What was missed is not known to have been worth an Event.
+                // It is unknown whether missed events were worth a Kubernetes Event.
                 Err(RecvError::Lagged(missed)) => written.dropped(missed),
                 Err(RecvError::Closed) => std::future::pending().await,
             },
@@ -182,7 +182,7 @@ async fn reports(
     }
 }
 
-/// The pods of this node, looked for only when names have changed.
+/// The pods of this node, looked up only when names have changed.
 #[derive(Default)]
 struct Own {
     generation: Option<u64>,

@@ -1,4 +1,4 @@
-//! The connections of an edge that are alike in everything that is reported of them.
+//! Connections of an edge that are identical in everything that is reported about them.
 
 use smol_str::SmolStr;
 
@@ -16,7 +16,7 @@ pub(super) enum Seen {
     Unobserved,
 }
 
-/// What is reported of a connection, as far as connections are distinguished by it.
+/// What is reported about a connection, as far as connections are distinguished by it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Profile {
     pub(super) verdict: Word<Verdict>,
@@ -25,11 +25,11 @@ pub(super) struct Profile {
     pub(super) outcome: Option<Word<Outcome>>,
     pub(super) seen: Seen,
     pub(super) mismatch: bool,
-    /// `None` where there are too many of them.
+    /// `None` if there are too many different values.
     pub(super) details: Option<Details>,
 }
 
-/// What there can be any number of.
+/// Values that can occur in any number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Details {
     pub(super) protocol: SmolStr,
@@ -67,7 +67,7 @@ impl Profile {
         }
     }
 
-    /// The mark of the connections; `None` where they are exempt or exposed nothing.
+    /// The mark of the connections; `None` if they are exempt or exposed nothing.
     pub(super) fn mark(&self) -> Option<Mark> {
         match self.exempt {
             Some(_) => None,
@@ -82,7 +82,7 @@ pub(super) struct Class {
     pub(super) profile: Profile,
     pub(super) window: Window,
     pub(super) span: Span,
-    /// In the words of the latest.
+    /// The sentence of the latest one.
     pub(super) reason: SmolStr,
     pub(super) expectation: Option<Expectation>,
 }
@@ -98,7 +98,7 @@ impl Class {
         }
     }
 
-    /// Takes over what is new of a connection.
+    /// Adds what is new about a connection.
     pub(super) fn renew(&mut self, flow: &FlowRecord) {
         self.span.widen(span(flow));
         super::renew(&mut self.reason, &flow.reason);

@@ -1,4 +1,4 @@
-//! Which connections the edges are made of, so that those of several nodes can be counted once.
+//! Which connections the edges consist of, so that those of several nodes can be counted once.
 
 use hashbrown::HashMap;
 
@@ -9,14 +9,14 @@ use mtls_core::record::identities::{Alike, Identities, number};
 use slab::Slab;
 use smol_str::SmolStr;
 
-/// Most connections remembered. Beyond it, those with the larger ids are not.
+/// Most connections remembered. Beyond this, those with larger ids are dropped.
 const MOST: usize = 65_536;
 
 /// A connection.
 #[derive(Debug)]
 struct Seen {
     edge: usize,
-    /// Tells the edge from one that had its place before.
+    /// Distinguishes the edge from a previous one in the same slot.
     serial: u64,
     exempt: bool,
     what: SmolStr,
@@ -30,11 +30,11 @@ struct Seen {
 pub(super) struct Ids {
     all: HashMap<u64, Seen>,
     window: u64,
-    /// Connections with a smaller id are taken in; `None`: all.
+    /// Connections with a smaller id are recorded; `None`: all.
     taken: Option<u64>,
-    /// Those with a smaller id are all here, for as long as the window reaches back.
+    /// Those with a smaller id are complete, for the whole window.
     told: Option<u64>,
-    /// Since when so many are taken in.
+    /// Since when this bound applies.
     since: u64,
 }
 
@@ -49,7 +49,7 @@ impl Ids {
         }
     }
 
-    /// A connection is counted with this edge now.
+    /// A connection is now counted for this edge.
     pub(super) fn put(&mut self, flow: &FlowRecord, edge: usize, serial: u64, closed: bool) {
         let Some(id) = flow.id.as_deref().map(number) else {
             return;
@@ -81,7 +81,7 @@ impl Ids {
         }
     }
 
-    /// Forgets what the window has passed over. `now` in nanoseconds since the Unix epoch.
+    /// Drops what has left the window. `now` in nanoseconds since the Unix epoch.
     pub(super) fn expire(&mut self, now: u64, edges: &Slab<Edge>) {
         let oldest = now.saturating_sub(self.window);
         self.all.retain(|_, seen| {
@@ -92,7 +92,7 @@ impl Ids {
         if self.told.is_some() && self.since < oldest {
             self.told = self.taken;
             if self.all.len() < MOST / 4 {
-                // Halves were rounded down: twice the largest of them is everything.
+                // Because halves are rounded down, doubling the largest bound covers everything.
                 let more = |below: &u64| *below < u64::MAX / 2 - u64::from(u64::BITS);
                 self.taken = self.taken.filter(more).map(|below| below * 2);
                 self.since = now;
@@ -100,7 +100,7 @@ impl Ids {
         }
     }
 
-    /// At most `most` of them, by the place that `place` gives their edge.
+    /// At most `most` of them, with the index that `place` returns for their edge.
     pub(super) fn told(&self, most: usize, place: &HashMap<usize, u32>) -> Identities {
         let mut ids: Vec<u64> = self.all.keys().copied().collect();
         if let Some(below) = self.told {

@@ -1,8 +1,8 @@
-//! Who talks to whom, and how: flows added up to edges between workloads over a window of time.
+//! Who talks to whom, and how: flows aggregated into edges between workloads over a window of time.
 //!
-//! An open connection counts for as long as it is open; a closed one stays counted until the window
-//! has passed over its end. The worst one decides what an edge is called, so one connection in clear
-//! is not hidden by a thousand that were not.
+//! An open connection counts for as long as it is open; a closed one until its end has left the
+//! window. The worst one determines the edge's verdict, so that one plaintext connection is not
+//! hidden by a thousand others.
 
 mod class;
 mod ids;
@@ -28,14 +28,14 @@ use mtls_core::record::{
 };
 use window::Step;
 
-/// Most edges kept; beyond it, one of little worth goes.
+/// Most edges kept; beyond this, one of low value is evicted.
 const MAX_EDGES: usize = 65_536;
-/// Edges that are looked at to find one that can go.
+/// Edges that are checked to find one to evict.
 const LOOKED_AT: usize = 64;
-/// Most classes of connections of one edge that are distinguished by all that is known of them.
+/// Most classes of connections per edge that are distinguished by everything known about them.
 const MAX_CLASSES: usize = 64;
 
-/// What makes an edge beside its two ends.
+/// The identity of an edge besides its two ends.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Key {
     reporter: Option<Word<Reporter>>,
@@ -45,7 +45,7 @@ struct Key {
 
 #[derive(Debug)]
 struct Edge {
-    /// Tells it from one that had its place before.
+    /// Distinguishes it from a previous one in the same slot.
     serial: u64,
     key: Key,
     src: Workload,
@@ -55,7 +55,7 @@ struct Edge {
     last_seen: u64,
 }
 
-/// Where an open connection is counted.
+/// The place where an open connection is counted.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     edge: usize,
@@ -70,20 +70,20 @@ pub struct EdgeTable {
     node: Option<SmolStr>,
     edges: Slab<Edge>,
     hasher: RandomState,
-    /// Where in `edges` each key's edge is.
+    /// The index in `edges` of each key's edge.
     index: HashTable<usize>,
     /// Open connections by their number.
     open: HashMap<u64, Place>,
     ids: ids::Ids,
     strangers: strangers::Strangers,
     serial: u64,
-    /// Where the search for an edge that can go was last.
+    /// The last position of the search for an edge to evict.
     hand: usize,
     evicted: u64,
 }
 
 impl EdgeTable {
-    /// An empty table over `window`, of `node`.
+    /// An empty table of `node`, covering `window`.
     pub fn new(window: Duration, node: Option<SmolStr>) -> Self {
         Self {
             step: Step::of(window),
@@ -100,7 +100,7 @@ impl EdgeTable {
         }
     }
 
-    /// Takes in what is now known of a flow that both ends have names in: new, revised, or closed.
+    /// Records what is now known about a flow whose ends are both named: new, revised, or closed.
     pub fn observe(&mut self, flow: &FlowRecord) {
         let (Some(src), Some(dst)) = (&flow.src.workload, &flow.dst.workload) else {
             return;
@@ -146,10 +146,10 @@ impl EdgeTable {
         }
     }
 
-    /// An open connection is counted elsewhere from now on.
+    /// From now on, an open connection is counted elsewhere.
     fn leave(&mut self, place: Place, next: Ends<'_>) {
         let edge = self.edges.get_mut(place.edge);
-        // The edge may have been given up meanwhile.
+        // The edge may have been evicted meanwhile.
         let Some(edge) = edge.filter(|edge| edge.serial == place.serial) else {
             return;
         };
@@ -158,13 +158,13 @@ impl EdgeTable {
         if class.window.is_empty() {
             edge.classes.remove(place.class);
         }
-        // A flow that turned out to be between others leaves no empty edge behind.
+        // A flow that turned out to be between other workloads leaves no empty edge behind.
         if edge.classes.is_empty() && !edge.is_of(next) {
             self.remove(place.edge);
         }
     }
 
-    /// The edge in whose place it is counted, if it has none of its own and gets none.
+    /// The edge that counts it instead, if it has none of its own and gets none.
     fn fold(&self, ends: Ends<'_>) -> Option<(Key, Workload, Workload)> {
         let folded = self.strangers.fold(ends)?;
         let hash = hash_of(&self.hasher, ends);
@@ -172,7 +172,7 @@ impl EdgeTable {
         own.is_none().then_some(folded)
     }
 
-    /// Where the edge is, made when there is none.
+    /// The index of the edge, which is created if there is none.
     fn find(&mut self, ends: Ends<'_>) -> usize {
         let hash = hash_of(&self.hasher, ends);
         let edges = &self.edges;
@@ -207,7 +207,7 @@ impl EdgeTable {
         }
     }
 
-    /// Lets go of what the window has passed over. `now` in nanoseconds since the Unix epoch.
+    /// Drops what has left the window. `now` in nanoseconds since the Unix epoch.
     pub fn expire(&mut self, now: u64) {
         let step = self.step;
         let mut empty = Vec::new();
@@ -253,10 +253,10 @@ impl EdgeTable {
         }
     }
 
-    /// Gives up the edge of least worth among some, of those the one that was quiet longest. Its
-    /// open connections are counted anew when they next speak.
+    /// Evicts the edge with the lowest value among some, and the longest idle one of those. Its
+    /// open connections are counted again at their next event.
     fn evict(&mut self) {
-        // Full as it is, the table has no holes to speak of.
+        // The table is full, so it has few unused slots.
         let some = (0..LOOKED_AT).map(|n| (self.hand + n) % MAX_EDGES);
         let worthless = some
             .filter_map(|at| self.edges.get(at).map(|edge| (at, edge)))
@@ -270,7 +270,7 @@ impl EdgeTable {
     }
 }
 
-/// What an edge is known by.
+/// The key of an edge.
 type Ends<'a> = (&'a Key, &'a Workload, &'a Workload);
 
 impl Edge {
@@ -285,7 +285,7 @@ impl Edge {
         self.key == *key && is(&self.src, src) && is(&self.dst, dst)
     }
 
-    /// Where the connections are counted that are as `flow` is.
+    /// The class in which connections like `flow` are counted.
     fn class_of(&mut self, flow: &FlowRecord) -> usize {
         let mut profile = Profile::of(flow);
         let find = |classes: &Slab<Class>, profile: &Profile| {
@@ -315,7 +315,7 @@ fn hash_of(hasher: &RandomState, (key, src, dst): Ends<'_>) -> u64 {
     state.finish()
 }
 
-/// What is known is seldom new.
+/// Most of it is already known.
 fn renew<T: Clone + PartialEq>(known: &mut T, now: &T) {
     if known != now {
         known.clone_from(now);

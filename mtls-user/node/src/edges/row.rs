@@ -50,7 +50,7 @@ impl Edge {
             record.verdict = Some(worst.profile.verdict.clone());
             record.cause = Some(worst.profile.cause.clone());
             record.reason = Some(worst.reason.clone());
-            // Failed handshakes alone show nothing good either.
+            // Failed handshakes alone are not a good sign either.
             record.mark = Some(exposed.unwrap_or(Mark::Unknown).into());
         }
         record.expectation = least.cloned();
@@ -104,7 +104,7 @@ fn tally(record: &mut EdgeRecord, details: Option<&Details>, n: u64) {
     }
 }
 
-/// Whether `class` names the edge rather than `worst`.
+/// Whether `class`, rather than `worst`, determines the edge's verdict.
 fn precedes(class: &Class, worst: &Class) -> bool {
     let this = severity(&class.profile.verdict);
     let that = severity(&worst.profile.verdict);
@@ -115,7 +115,7 @@ fn rank(expectation: &Expectation) -> Outcome {
     expectation.outcome.known().unwrap_or(Outcome::Worse)
 }
 
-/// An end of an edge. Its address is reported where that is its name.
+/// An end of an edge. Its address is reported if it has no other name.
 fn peer(workload: &Workload, port: Option<u16>) -> Peer {
     let is_address = matches!(workload.kind, Word::Known(Kind::External | Kind::Unknown));
     Peer {
@@ -125,8 +125,8 @@ fn peer(workload: &Workload, port: Option<u16>) -> Peer {
     }
 }
 
-/// How readily an edge is given up when the table is full: the lowest first. What is in clear goes
-/// last, so that nobody can push it out with edges that are not.
+/// Eviction order when the table is full: the lowest first. Edges with plaintext are evicted last,
+/// so that they cannot be displaced by edges without.
 pub(super) fn worth(edge: &Edge) -> u8 {
     let marks = edge.classes.iter().map(|(_, class)| class.profile.mark());
     let is_external = [&edge.src, &edge.dst]

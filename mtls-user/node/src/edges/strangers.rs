@@ -1,4 +1,4 @@
-//! Ends that no source of names knows: there are as many as anybody cares to invent.
+//! Ends that no source of names knows: a pod can invent any number of them.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -8,11 +8,11 @@ use mtls_core::record::{Kind, Word, Workload};
 
 use super::{Ends, Key};
 
-/// Edges of one workload with strangers that are kept apart. What is beyond is one edge, with all
-/// strangers of a kind and all ports, which the worst connection names like any other.
+/// Edges of one workload with unknown ends that are kept apart. The rest become one edge for all
+/// unknown ends of a kind and all ports, whose worst connection determines its verdict as usual.
 pub(super) const MOST: u32 = 1_024;
 
-/// How many edges with strangers each workload has.
+/// The number of edges with unknown ends of each workload.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     hasher: RandomState,
@@ -20,8 +20,8 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// The edge that is counted in place of a new one between these, where their workload has as many
-    /// as are kept apart.
+    /// The edge that is counted instead of a new one between these ends, if their workload has
+    /// reached the limit.
     pub(super) fn fold(&self, ends: Ends<'_>) -> Option<(Key, Workload, Workload)> {
         let own = self.own(ends)?;
         if self.of.get(&own).is_none_or(|count| *count < MOST) {
@@ -53,8 +53,8 @@ impl Strangers {
         }
     }
 
-    /// Which workload an edge with a stranger belongs to, as a number. Those between two strangers
-    /// belong to nobody, and are counted together.
+    /// The workload to which an edge with an unknown end belongs, as a number. Edges between two
+    /// unknown ends belong to none, and are counted together.
     fn own(&self, (_, src, dst): Ends<'_>) -> Option<u64> {
         let own = match (is_stranger(src), is_stranger(dst)) {
             (false, false) => return None,
@@ -73,7 +73,7 @@ fn is_stranger(end: &Workload) -> bool {
     matches!(end.kind, Word::Known(Kind::External | Kind::Unknown))
 }
 
-/// All strangers of a kind; a workload stays what it is.
+/// Merges all unknown ends of a kind; a workload is unchanged.
 fn all_like(end: &Workload) -> Workload {
     if !is_stranger(end) {
         return end.clone();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The window moves in this many steps: a closed connection is forgotten at most one step late.
+/// The window advances in this many steps: a closed connection is dropped at most one step late.
 const STEPS: u64 = 30;
 
 /// How long the window is.
@@ -11,7 +11,7 @@ const STEPS: u64 = 30;
 pub(super) struct Step(u64);
 
 impl Step {
-    /// Of a window of `span`.
+    /// A window of length `span`.
     pub(super) fn of(span: Duration) -> Self {
         Self((span.as_nanos() as u64 / STEPS).max(1))
     }
@@ -26,11 +26,11 @@ impl Step {
     }
 }
 
-/// How many connections there are: the open ones, and those that closed within the window.
+/// The number of connections: the open ones, and those that closed within the window.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     open: u64,
-    /// Closed ones by step of the clock, oldest first; at most `STEPS + 1` of them.
+    /// Closed ones per clock step, oldest first; at most `STEPS + 1` entries.
     closed: VecDeque<(u64, u64)>,
 }
 
@@ -43,11 +43,12 @@ impl Window {
         self.open = self.open.saturating_sub(1);
     }
 
-    /// A connection that is not among the open ones closed at `time` (nanoseconds since the Unix
+    /// A connection that is not counted as open closed at `time` (nanoseconds since the Unix
     /// epoch).
     pub(super) fn close(&mut self, time: u64, step: Step) {
         let at = step.at(time);
-        // Events of several interfaces arrive a little out of order: an older one joins the newest step.
+        // Events of several interfaces arrive slightly out of order: an older one is added to the
+        // newest step.
         match self.closed.back_mut() {
             Some((last, count)) if *last >= at => *count += 1,
             _ => self.closed.push_back((at, 1)),
@@ -55,7 +56,7 @@ impl Window {
         self.advance(time, step);
     }
 
-    /// Forgets what the window has passed over.
+    /// Drops what has left the window.
     pub(super) fn advance(&mut self, now: u64, step: Step) {
         let oldest = step.at(now).saturating_sub(STEPS);
         while self.closed.front().is_some_and(|(at, _)| *at < oldest) {

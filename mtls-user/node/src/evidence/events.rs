@@ -1,5 +1,5 @@
-//! Events (`events.k8s.io/v1`) on pods, as client-go makes them: what happens again is a series of one
-//! Event, and of one pod there are but few.
+//! Events (`events.k8s.io/v1`) on pods, with the conventions of client-go: repetitions are a series
+//! of one Event, and the number per pod is limited.
 
 use std::collections::HashMap;
 
@@ -19,23 +19,24 @@ use mtls_core::record::{
     EdgeKey, Event as Happening, Expected, FlowRecord, Mark, Outcome, Verdict, Word,
 };
 
-/// Most edges that are known; when there are more, all are new again.
+/// Most edges remembered; when there are more, all are treated as new again.
 const MAX_EDGES: usize = 65_536;
-/// Most series that go on at a time.
+/// Most concurrent series.
 const MAX_SERIES: usize = 512;
-/// What did not happen again for so long, in nanoseconds, is another series when it does: client-go's.
+/// After this long without a repetition, in nanoseconds, the next one is a new series: client-go's
+/// value.
 const QUIET: u64 = 360_000_000_000;
-/// A series is written anew at most so often.
+/// Least time between two updates of a series.
 const PAUSE: u64 = 60_000_000_000;
-/// Longest note, in bytes; the API takes 1,024.
+/// Longest note, in bytes; the API allows 1,024.
 const MAX_NOTE: usize = 1_000;
 
-/// What is worth an Event.
+/// A reason for an Event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Finding {
-    /// An edge that was mutual TLS carries plaintext, or TLS with the server alone authenticated.
+    /// An edge that was mutual TLS carries plaintext or server-only TLS.
     Downgrade,
-    /// The first plaintext of an edge that is to be mutual TLS.
+    /// The first plaintext of an edge that is expected to be mutual TLS.
     Plaintext,
 }
 
@@ -66,7 +67,7 @@ impl Finding {
     }
 }
 
-/// Finds what is worth an Event in what happens to flows.
+/// Detects reasons for Events in the events of flows.
 #[derive(Default)]
 pub struct Find {
     edges: HashMap<EdgeKey, State>,
@@ -79,7 +80,7 @@ struct State {
 }
 
 impl Find {
-    /// What an event of a flow is worth.
+    /// The reason for an Event in an event of a flow, if there is one.
     pub fn observe(&mut self, flow: &FlowRecord) -> Option<Finding> {
         let closed = flow.event == Some(Happening::Closed.into());
         let open_question = flow.verdict == Verdict::Unobserved || flow.verdict == Verdict::NoData;
@@ -116,7 +117,7 @@ impl Find {
     }
 }
 
-/// What makes a series.
+/// The identity of a series.
 type Key = (Pod, Finding, Option<(SmolStr, SmolStr)>);
 
 struct Series {
@@ -124,7 +125,7 @@ struct Series {
     count: i32,
     seen: u64,
     written: u64,
-    /// Something happened that is not written yet.
+    /// Whether something happened that is not written yet.
     is_behind: bool,
 }
 
@@ -136,7 +137,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// One that writes as the daemon of `node`.
+    /// Writes as the daemon of `node`.
     pub fn new(client: Client, node: SmolStr) -> Self {
         Self {
             client,
@@ -145,7 +146,7 @@ impl Recorder {
         }
     }
 
-    /// Counts what happened with the series that goes on, if there is one; whether there is.
+    /// Counts a repetition in the current series, if there is one; returns whether there is.
     pub fn again(&mut self, pod: &Pod, finding: Finding, flow: &FlowRecord, now: u64) -> bool {
         let Some(series) = self.series.get_mut(&key(pod, finding, flow)) else {
             return false;
@@ -213,7 +214,8 @@ impl Recorder {
         }
     }
 
-    /// Writes how series have gone on since; how many were written, and how many could not be.
+    /// Updates series that have continued; returns how many were written, and how many could not
+    /// be.
     pub async fn catch_up(&mut self, now: u64) -> (u64, u64) {
         let (mut sent, mut failed) = (0, 0);
         let mut gone = Vec::new();
@@ -239,7 +241,7 @@ impl Recorder {
                 Err(error) => {
                     failed += 1;
                     tracing::debug!("an Event's series: {error}");
-                    // It may have expired; what happens next is a new one.
+                    // It may have expired; the next repetition is a new one.
                     gone.push(key.clone());
                 }
             }
@@ -251,7 +253,7 @@ impl Recorder {
     }
 }
 
-/// The other end, where that is a pod.
+/// The other end, if it is a pod.
 fn other(pod: &Pod, flow: &FlowRecord) -> Option<ObjectReference> {
     related(if pod.is(&flow.src) {
         &flow.dst

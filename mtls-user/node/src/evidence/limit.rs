@@ -1,20 +1,20 @@
-//! How much is written at most, as client-go limits Events: of one pod a burst and then a few an
-//! hour, and of all pods together a bound that the API server does not feel.
+//! Rate limits, like client-go's for Events: per pod, a burst and then a few per hour; and for all
+//! pods together, a limit that does not burden the API server.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Of one pod at once, and one more in so many nanoseconds: client-go's defaults.
+/// Burst per pod, and the time in nanoseconds until one more is allowed: client-go's defaults.
 const EACH: Rate = Rate {
     burst: 25.0,
     every: 300_000_000_000,
 };
-/// Of all pods of a node.
+/// The same for all pods of a node.
 const ALL: Rate = Rate {
     burst: 100.0,
     every: 6_000_000_000,
 };
-/// Most pods that are told apart; more than any node runs.
+/// Most pods that are distinguished; more than any node runs.
 const MAX: usize = 4_096;
 
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +44,7 @@ impl Bucket {
     }
 }
 
-/// Says of each that is to be written whether it may.
+/// Decides whether each write is permitted.
 #[derive(Debug)]
 pub struct Limiter<K> {
     each: HashMap<K, Bucket>,
@@ -52,7 +52,7 @@ pub struct Limiter<K> {
 }
 
 impl<K: Eq + Hash> Limiter<K> {
-    /// All there is room for at `now`, in nanoseconds.
+    /// The total number permitted at `now`, in nanoseconds.
     pub fn new(now: u64) -> Self {
         Self {
             each: HashMap::new(),
@@ -60,11 +60,11 @@ impl<K: Eq + Hash> Limiter<K> {
         }
     }
 
-    /// Whether one more of `key` may be written; if so, it counts.
+    /// Whether one more write for `key` is permitted; if so, it is counted.
     pub fn allows(&mut self, key: K, now: u64) -> bool {
         self.all.fill(ALL, now);
         if self.each.len() >= MAX && !self.each.contains_key(&key) {
-            // One that is full again is as one that was never met.
+            // A bucket that is full again is like a new one.
             self.each.retain(|_, bucket| {
                 bucket.fill(EACH, now);
                 bucket.left < EACH.burst
@@ -93,7 +93,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// How many are written in an hour when there is something to write a hundred times a second.
+    /// How many are written per hour if there is something to write a hundred times per second.
     fn of_an_hour(pods: u64) -> u64 {
         let mut limiter = Limiter::new(0);
         (0..360_000)

@@ -1,7 +1,7 @@
-//! What is written into the Kubernetes API about the pods of this node: Events when something is
-//! worse than it was or is to be, and policy reports of how each pod's edges are.
+//! What the daemon writes to the Kubernetes API about the pods of this node: Events when something
+//! became worse than before or than expected, and policy reports on the edges of each pod.
 //!
-//! Each daemon writes of its own node's pods alone, so that no two write the same.
+//! Each daemon writes only about its own node's pods, so that no two write the same.
 
 mod events;
 mod limit;
@@ -28,12 +28,12 @@ pub struct Pod {
     pub namespace: SmolStr,
     /// Its name.
     pub name: SmolStr,
-    /// Tells it from others of the same name.
+    /// Distinguishes it from others with the same name.
     pub uid: SmolStr,
 }
 
 impl Pod {
-    /// The pod that an entry of the Kubernetes API is, where it has a network of its own.
+    /// The pod of a directory entry from the Kubernetes API, if it has a network of its own.
     pub fn of(entry: &Entry) -> Option<Self> {
         let name = entry.workload.pod.clone()?;
         let is_its_own = !entry.facts.host_network && !entry.uid.is_empty();
@@ -53,7 +53,7 @@ impl Pod {
     }
 }
 
-/// What became of what was to be written.
+/// Outcome counts of writes.
 #[derive(Debug)]
 pub struct Written {
     name: &'static str,
@@ -62,7 +62,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// Nothing yet, of what `name` stands for.
+    /// Zero counts for the output `name`.
     pub fn new(name: &'static str) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -71,17 +71,17 @@ impl Written {
         })
     }
 
-    /// So many were written.
+    /// This many were written.
     pub fn sent(&self, n: u64) {
         self.sent.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// So many were not, as they were too many or the API refused them.
+    /// This many were not, because they exceeded a limit or the API rejected them.
     pub fn dropped(&self, n: u64) {
         self.dropped.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// For the metrics.
+    /// The counts for the metrics.
     pub fn outlet(&self) -> Outlet {
         Outlet {
             name: self.name,

@@ -1,4 +1,4 @@
-//! Objects of the API as they are written.
+//! API objects in the form that is written.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use mtls_core::record::Peer;
@@ -19,7 +19,7 @@ impl Pod {
     }
 }
 
-/// A reference to an end of a flow, where that is a pod.
+/// A reference to an end of a flow, if it is a pod.
 pub(super) fn related(peer: &Peer) -> Option<ObjectReference> {
     let who = peer.workload.as_ref()?;
     Some(ObjectReference {

@@ -1,6 +1,7 @@
-//! Policy reports: one of each pod of this node, owned by it, with a result of each of its edges.
+//! Policy reports: one for each pod of this node, owned by it, with one result for each of its
+//! edges.
 //!
-//! `openreports.io/v1alpha1` and its predecessor `wgpolicyk8s.io/v1alpha2` have the same shape.
+//! `openreports.io/v1alpha1` and its predecessor `wgpolicyk8s.io/v1alpha2` have the same structure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::object::title;
 use mtls_core::escape::escape;
 use mtls_core::record::{EdgeKey, FlowRecord, Mark, Outcome, Time, Word};
 
-/// Most results of one report; those that are left out are the best, and are counted.
+/// Most results in one report; omitted ones are the best, and are counted.
 const MAX_RESULTS: usize = 100;
 /// Longest message of a result, in bytes.
 const MAX_MESSAGE: usize = 512;
@@ -50,7 +51,7 @@ impl Flavour {
     }
 }
 
-/// A result, the worst first.
+/// A result; ordered with the worst first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
     Fail,
@@ -69,8 +70,8 @@ impl Verdict {
         (Self::Skip, "skip"),
     ];
 
-    /// What a flow comes to: `fail` is worse than expected, `warn` not mutual TLS where nobody expects
-    /// it, `error` not known, `skip` exempt.
+    /// The result for a flow: `fail` is worse than expected, `warn` is not mutual TLS without an
+    /// expectation, `error` is unknown, `skip` is exempt.
     fn of(flow: &FlowRecord) -> Self {
         let outcome = flow.expectation.as_ref().and_then(|it| it.outcome.known());
         match (flow.mark(), outcome) {
@@ -99,7 +100,7 @@ impl Verdict {
     }
 }
 
-/// The reports that were written, so that only what is different is written again.
+/// The reports that were written, so that only changed ones are written again.
 pub struct Book {
     flavour: Flavour,
     client: Client,
@@ -108,7 +109,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// Nothing was written yet.
+    /// Nothing has been written yet.
     pub fn new(client: Client, flavour: Flavour, node: SmolStr) -> Self {
         Self {
             flavour,
@@ -118,7 +119,7 @@ impl Book {
         }
     }
 
-    /// The reports that are to be written: those of `pods` that are not as they were written.
+    /// The reports to write: those of `pods` that differ from the written ones.
     pub fn due(&mut self, pods: &[Pod], flows: &[Arc<FlowRecord>]) -> Vec<(Pod, Value)> {
         self.written.retain(|pod, _| pods.contains(pod));
         let mut by_pod: HashMap<(&str, &str), Vec<&FlowRecord>> = HashMap::new();
@@ -140,7 +141,7 @@ impl Book {
         .collect()
     }
 
-    /// Writes one, and remembers that it was.
+    /// Writes one, and remembers that it was written.
     pub async fn write(&mut self, pod: Pod, report: Value) -> Result<(), Error> {
         let resource = self.flavour.resource();
         let reports: Api<DynamicObject> =
@@ -168,7 +169,7 @@ impl Book {
             }
         }
         let mut sorted: Vec<_> = edges.into_values().collect();
-        // Among equals they stay in the order of their names.
+        // Equal ones remain in the order of their names.
         sorted.sort_by_key(|(verdict, _)| *verdict);
         let count = |one| sorted.iter().filter(|(verdict, _)| *verdict == one).count();
         let summary: BTreeMap<_, _> = Verdict::ALL
@@ -233,7 +234,7 @@ fn result(pod: &Pod, verdict: Verdict, flow: &FlowRecord) -> Value {
     })
 }
 
-/// When it was found so. It is no part of what is compared.
+/// The time of the result, which is not part of the comparison.
 fn stamp(report: &mut Value, time: Time) {
     let seconds = time.as_nanos() / 1_000_000_000;
     for result in report["results"].as_array_mut().into_iter().flatten() {
@@ -245,8 +246,8 @@ fn name(pod: &Pod) -> String {
     format!("mtls-{}", pod.uid)
 }
 
-/// Whether the API has a pod by this id: what the runtime runs from a file has another there, and what
-/// was owned by an unknown one would be deleted at once.
+/// Whether the API has a pod with this id: a static pod has a different id there, and an object
+/// owned by an unknown id would be deleted immediately.
 fn is_uid(uid: &str) -> bool {
     uid.len() == 36 && uid.bytes().filter(|byte| *byte == b'-').count() == 4
 }

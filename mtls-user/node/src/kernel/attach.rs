@@ -1,4 +1,4 @@
-//! Attaching to an interface, and leaving it.
+//! Attaching to an interface, and detaching.
 
 use std::fs::File;
 
@@ -18,9 +18,9 @@ use super::{EGRESS, INGRESS, Kernel, Losses, nothing, program};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// By tcx links (Linux 6.6 and later), which go when the daemon goes, however it goes.
+    /// With tcx links (Linux 6.6 and later), which disappear with the daemon, however it ends.
     Tcx,
-    /// By filters of a clsact qdisc.
+    /// With filters of a clsact qdisc.
     Clsact,
 }
 
@@ -40,12 +40,12 @@ pub struct Attached {
     pub ifindex: u32,
     /// Its name at the time.
     pub name: String,
-    /// How.
+    /// The attachment method.
     pub mode: Mode,
-    /// Since when, in the daemon's time ([`crate::clock`]).
+    /// Attachment time, in the daemon's time ([`crate::clock`]).
     #[serde(default)]
     pub since: u64,
-    /// What was not seen of it.
+    /// Samples that were lost on it.
     #[serde(default)]
     pub lost: Losses,
 }
@@ -58,7 +58,7 @@ pub(super) struct Pair {
 
 impl Kernel {
     /// Attaches to both directions of an interface (a veth's host end), and removes what a killed
-    /// daemon left there. Attaching twice is no error, and does nothing.
+    /// daemon left there. Attaching twice is not an error and does nothing.
     pub fn attach(&mut self, ifindex: u32) -> anyhow::Result<Attached> {
         if let Some(pair) = self.links.get(&ifindex) {
             return Ok(pair.attached.clone());
@@ -70,9 +70,9 @@ impl Kernel {
         outcome.map_err(for_want_of_descriptors)
     }
 
-    /// As [`Self::attach`], for one interface of many, all new. The kernel waits for a grace period
-    /// of RCU, under the lock of all interfaces, for each tcx link that it makes: some 15 ms, twice
-    /// an interface. Filters take a fraction of a millisecond, so they come first, and
+    /// Like [`Self::attach`], for one of many new interfaces. For each tcx link, the kernel waits
+    /// for an RCU grace period while it holds the lock of all interfaces: some 15 ms, twice per
+    /// interface. Filters take a fraction of a millisecond, so they are attached first, and
     /// [`Self::settle`] replaces them.
     pub fn attach_quickly(&mut self, ifindex: u32) -> anyhow::Result<Attached> {
         if let Some(pair) = self.links.get(&ifindex) {
@@ -81,7 +81,7 @@ impl Kernel {
         let outcome = name_of(ifindex).and_then(|name| {
             match self.attach_as(ifindex, &name, Mode::Clsact) {
                 Ok(attached) => Ok(attached),
-                // A kernel without filters of that kind has tcx.
+                // A kernel without such filters has tcx.
                 Err(_) if !self.clsact => self.attach_by(ifindex, &name),
                 Err(error) => Err(error),
             }
@@ -89,8 +89,8 @@ impl Kernel {
         outcome.map_err(for_want_of_descriptors)
     }
 
-    /// Puts tcx links in the place of the filters of [`Self::attach_quickly`], where the kernel has
-    /// them; whether there was anything to do.
+    /// Replaces the filters of [`Self::attach_quickly`] with tcx links, if the kernel supports
+    /// them; returns whether there was anything to do.
     pub fn settle(&mut self, ifindex: u32) -> anyhow::Result<bool> {
         let Some(pair) = self.links.get(&ifindex) else {
             return Ok(false);
@@ -99,7 +99,8 @@ impl Kernel {
             return Ok(false);
         }
         let name = pair.attached.name.clone();
-        // For a moment both are there. The second look at a packet finds that it was seen.
+        // For a moment, both are attached. The second program run recognises that the packet was
+        // already seen.
         let (filters, since) = match self.links.remove(&ifindex) {
             Some(pair) => (pair.links, pair.attached.since),
             None => return Ok(false),
@@ -109,14 +110,14 @@ impl Kernel {
             (Ok(attached), Some(pair)) if attached.mode == Mode::Tcx => {
                 pair.attached.since = since;
                 for filter in filters {
-                    // A filter that is left is one look too many, no more.
+                    // A filter that remains only means one redundant run.
                     if let Err(error) = filter.detach() {
                         tracing::debug!(interface = name, "remove a filter: {error}");
                     }
                 }
                 Ok(true)
             }
-            // Filters go with the pair that has just been made of the same kind.
+            // Filters are removed together with the new pair of the same kind.
             (Ok(_), _) => Ok(false),
             (Err(_), _) => {
                 self.links.insert(
@@ -137,7 +138,7 @@ impl Kernel {
         }
     }
 
-    /// By tcx if the kernel has it.
+    /// With tcx if the kernel supports it.
     fn attach_by(&mut self, ifindex: u32, name: &str) -> anyhow::Result<Attached> {
         if !self.clsact {
             match self.attach_as(ifindex, name, Mode::Tcx) {
@@ -149,7 +150,7 @@ impl Kernel {
     }
 
     fn attach_as(&mut self, ifindex: u32, name: &str, mode: Mode) -> anyhow::Result<Attached> {
-        // What was counted under other programs of ours still counts.
+        // Counts from other programs of ours still apply.
         if self.interfaces.get(&ifindex, 0).is_err() {
             self.interfaces
                 .insert(ifindex, nothing()?, 0)
@@ -158,15 +159,15 @@ impl Kernel {
         let mut attach = |program| {
             self.attach_one(name, program, mode)
                 .with_context(|| format!("attach {program} to {name}"))
-                // At once: a link that is given up again makes room for the look.
+                // Immediately: releasing a link again frees the descriptor for the query.
                 .map_err(for_want_of_descriptors)
         };
-        // Whatever fails after the first drops, and so detaches, what stands already.
+        // If anything fails after the first, dropping it detaches what was already attached.
         let links = [attach(EGRESS)?, attach(INGRESS)?];
-        // Attaching goes by name, and names can change hands in between.
+        // Attaching uses the name, and names may be reassigned in the meantime.
         let now = if_nametoindex(name);
         if now != Ok(ifindex) {
-            // Without a descriptor it cannot be asked for, which is not to say that it is gone.
+            // Without a descriptor it cannot be queried, which does not mean that it is gone.
             let why = now.err().unwrap_or(Errno::ENODEV);
             let why = anyhow::Error::new(why).context(format!(
                 "interface {ifindex} ({name}) is not there any more, or cannot be asked for"
@@ -204,12 +205,14 @@ impl Kernel {
         self.links.keys().copied().collect()
     }
 
-    /// Leaves an interface; whether it was attached. One that vanished is left without error.
+    /// Detaches from an interface; returns whether it was attached. A vanished interface is not an
+    /// error.
     pub fn detach(&mut self, ifindex: u32) -> anyhow::Result<bool> {
         let Some(Pair { attached, links }) = self.links.remove(&ifindex) else {
             return Ok(false);
         };
-        // Filters may go before their interface's counters, which are interface 0's from now on.
+        // Filters may be removed before their interface's counters; from then on, these are those
+        // of interface 0.
         let _ = self.interfaces.remove(&ifindex);
         let mut failure = None;
         for link in links {
@@ -218,7 +221,7 @@ impl Kernel {
             }
         }
         match failure {
-            // Filters go with their interface.
+            // Filters disappear with their interface.
             Some(error) if name_of(ifindex).is_ok_and(|name| name == attached.name) => {
                 Err(error).with_context(|| format!("detach from {}", attached.name))
             }
@@ -248,13 +251,13 @@ impl Kernel {
     ) -> Result<SchedClassifierLink, ProgramError> {
         let program = program(&mut self.ebpf, name).map_err(|_| ProgramError::NotLoaded)?;
         let hook = hook(name);
-        // Ahead of the others, as one of them may end the packet's way through the hook.
+        // Before the others, because one of them may end the packet's path through the hook.
         let options = match mode {
             Mode::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
             Mode::Clsact => {
                 match tc::qdisc_add_clsact(interface) {
                     Ok(()) | Err(TcError::AlreadyAttached) => {}
-                    // Somebody else's is as good; if there is none, attaching says so.
+                    // An existing one is fine; if there is none, attaching reports an error.
                     Err(error) => tracing::debug!(interface, %error, "add clsact"),
                 }
                 TcAttachOptions::Netlink(NlOptions::default())
@@ -265,7 +268,7 @@ impl Kernel {
     }
 }
 
-/// What the pod sends comes in at the host end.
+/// What the pod sends is ingress of the host end.
 fn hook(program: &str) -> TcAttachType {
     if program == EGRESS {
         TcAttachType::Ingress
@@ -274,8 +277,8 @@ fn hook(program: &str) -> TcAttachType {
     }
 }
 
-/// The C library asks for interfaces by a socket, and if it gets none says that there is no such
-/// file (ENOENT), or no such interface: the reason proper is looked for.
+/// The C library queries interfaces through a socket. If it cannot create one, it reports that
+/// there is no such file (ENOENT) or no such interface, so the real reason is determined here.
 fn for_want_of_descriptors(error: anyhow::Error) -> anyhow::Error {
     match super::errno(error.as_ref()) {
         None | Some(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {}
@@ -296,7 +299,7 @@ fn name_of(ifindex: u32) -> anyhow::Result<String> {
         .context("an interface's name that is not UTF-8")
 }
 
-/// Removes the filters of a daemon that was killed; tcx links do not outlive it.
+/// Removes the filters of a killed daemon; tcx links do not outlive it.
 pub fn remove_stale(interface: &str) {
     for name in [EGRESS, INGRESS] {
         // "Not found" and "no clsact" are the normal cases.
@@ -304,7 +307,7 @@ pub fn remove_stale(interface: &str) {
     }
 }
 
-/// The kernel does not know tcx.
+/// The kernel does not support tcx.
 fn is_unsupported(error: &anyhow::Error) -> bool {
     matches!(
         super::errno(error.as_ref()),
@@ -312,8 +315,8 @@ fn is_unsupported(error: &anyhow::Error) -> bool {
     )
 }
 
-/// The programs of others that run ahead of ours on an interface's tcx hooks, by name: one of them
-/// may end a packet's way before we see it.
+/// The other programs that run before ours on an interface's tcx hooks, by name: one of them may
+/// drop or redirect a packet before we see it.
 pub fn programs_ahead(interface: &str) -> anyhow::Result<Vec<String>> {
     let mut ahead = Vec::new();
     for name in [EGRESS, INGRESS] {
@@ -332,8 +335,8 @@ pub fn programs_ahead(interface: &str) -> anyhow::Result<Vec<String>> {
     Ok(ahead)
 }
 
-/// How many of `mtls`'s programs are on an interface by tcx, whoever attached them: what the pod
-/// sends, what it gets. More than one per direction would mean a second daemon.
+/// How many of `mtls`'s programs are attached to an interface with tcx, by any process: for what
+/// the pod sends, and for what it receives. More than one per direction would mean a second daemon.
 pub fn programs_on(interface: &str) -> anyhow::Result<[usize; 2]> {
     let mut found = [0; 2];
     for (count, name) in found.iter_mut().zip([EGRESS, INGRESS]) {

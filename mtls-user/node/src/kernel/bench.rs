@@ -1,4 +1,4 @@
-//! The programs with their benchmark's companions, run on packets of the caller's.
+//! The programs together with the benchmark's own ones, run on the caller's packets.
 
 use anyhow::Context;
 use aya::{
@@ -10,7 +10,7 @@ use mtls_ebpf_common::bench::Rotation;
 
 use super::{Config, Counters, Kernel, Mode, ProgramStats, program};
 
-/// A loaded kernel program to measure; attached to nothing.
+/// A loaded kernel program to measure; not attached to anything.
 pub struct Bench {
     kernel: Kernel,
 }
@@ -32,8 +32,8 @@ impl Bench {
         Ok(Self { kernel })
     }
 
-    /// From now on the benchmark's programs count a port up from 0 to `mask` and begin anew. `ports`:
-    /// where in the packet they are.
+    /// From now on, the benchmark's programs increment a port from 0 to `mask` and start again.
+    /// `ports`: the ports' offset in the packet.
     pub fn rotate(&mut self, ports: u32, mask: u32) -> anyhow::Result<()> {
         let map = self
             .kernel
@@ -48,7 +48,7 @@ impl Bench {
         Ok(Array::try_from(map)?.set(0, rotation, 0)?)
     }
 
-    /// Runs a program `repeat` times over on one packet; nanoseconds per run.
+    /// Runs a program `repeat` times on one packet; returns nanoseconds per run.
     pub fn run(&self, name: &str, packet: &[u8], repeat: u32) -> anyhow::Result<f64> {
         let program: &SchedClassifier = self
             .kernel
@@ -64,18 +64,18 @@ impl Bench {
         Ok(result.duration.as_nanos() as f64)
     }
 
-    /// Attaches a program to what leaves an interface, for as long as the link is kept.
+    /// Attaches a program to an interface's egress, for as long as the link is kept.
     pub fn attach(&mut self, name: &str, interface: &str) -> anyhow::Result<SchedClassifierLink> {
         let link = self.kernel.attach_one(interface, name, Mode::Tcx);
         link.with_context(|| format!("attach {name} to {interface}"))
     }
 
-    /// Has the kernel measure every run, or stop it.
+    /// Starts or stops the kernel's measurement of every run.
     pub fn measure(&mut self, on: bool) {
         self.kernel.measure(on);
     }
 
-    /// Runs of a program that were measured, and the nanoseconds that they took.
+    /// Measured runs of a program, and their total nanoseconds.
     pub fn spent(&self, name: &str) -> anyhow::Result<(u64, u64)> {
         let program = self.kernel.ebpf.program(name);
         let stats = program.and_then(|program| ProgramStats::read(name, program));
@@ -91,7 +91,7 @@ impl Bench {
         }
     }
 
-    /// What the programs have counted.
+    /// The programs' counters.
     pub fn counters(&self) -> Counters {
         self.kernel.counters()
     }

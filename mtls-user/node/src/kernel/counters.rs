@@ -1,4 +1,4 @@
-//! What the kernel program counts, and what it costs.
+//! The kernel program's counters and cost.
 
 use aya::{
     maps::{MapData, PerCpuArray, PerCpuHashMap},
@@ -12,7 +12,7 @@ macro_rules! define {
         node { $($(#[doc = $node_doc:literal])* $node:ident $node_field:ident,)* }
         interface { $($(#[doc = $doc:literal])* $variant:ident $field:ident,)* }
     ) => {
-        /// What the kernel program has counted since it was loaded, all CPUs together.
+        /// The kernel program's counters since it was loaded, summed over all CPUs.
         ///
         /// When nothing is in flight, `segments` is the sum of `sampled`, `skipped` and
         /// [`Self::lost`].
@@ -32,7 +32,7 @@ macro_rules! define {
             }
         }
 
-        /// What was not seen of one interface's packets, by reason.
+        /// Samples lost on one interface, by reason.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Losses {
@@ -51,7 +51,7 @@ mtls_ebpf_common::counters!(define);
 
 impl Counters {
     pub(super) fn read(map: &PerCpuArray<MapData, u64>) -> Self {
-        // A slot that cannot be read has counted nothing that could be determined.
+        // An unreadable entry counts as zero.
         Self::of(|counter| {
             map.get(&(counter as u32), 0)
                 .map_or(0, |values| values.iter().sum())
@@ -66,7 +66,7 @@ impl Counters {
 
 impl Losses {
     pub(super) fn read(map: &PerCpuHashMap<MapData, u32, Interface>, ifindex: u32) -> Self {
-        // An interface that is not watched has lost nothing.
+        // An interface that is not watched has no losses.
         let Ok(values) = map.get(&ifindex, 0) else {
             return Self::default();
         };
@@ -82,20 +82,20 @@ impl Losses {
     }
 }
 
-/// What running one program has cost.
+/// The cost of running one program.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProgramStats {
     /// Its name.
     pub name: String,
-    /// The kernel's number for it.
+    /// The kernel's ID of the program.
     pub id: u32,
-    /// Times it ran since measuring began.
+    /// Number of runs since measuring began.
     pub run_count: u64,
-    /// Nanoseconds that took.
+    /// Their total nanoseconds.
     pub run_time_ns: u64,
-    /// Its length, once translated by the kernel.
+    /// Its length after translation by the kernel.
     pub instructions: u32,
-    /// Instructions that the verifier walked through; Linux 5.16 and later.
+    /// Instructions that the verifier processed; Linux 5.16 and later.
     pub verified_instructions: Option<u32>,
 }
 

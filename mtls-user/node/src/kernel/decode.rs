@@ -1,4 +1,4 @@
-//! From an event of the kernel program to the [`Segment`]s or [`Datagram`]s that it stands for.
+//! Converts an event of the kernel program to the [`Segment`]s or [`Datagram`]s that it represents.
 
 use mtls_core::wire::{Checksum, Datagram, Direction, Endpoint, Segment, TcpFlags, Unread, What};
 use mtls_ebpf_common::{
@@ -68,8 +68,8 @@ fn back<'a>(segment: &Segment<'a>) -> Segment<'a> {
     }
 }
 
-/// The SYNs that are known of `segment`'s connection, met at `opened`. `alone`: of the side that sent
-/// `segment` only, as nothing of the other was ever seen.
+/// The known SYNs of `segment`'s connection, which was first seen at `opened`. `alone`: only those
+/// of the side that sent `segment`, because nothing of the other was ever seen.
 fn opening(
     segment: &Segment<'_>,
     sender_is_client: bool,
@@ -110,8 +110,8 @@ fn opening(
     }
 }
 
-/// The segments that an event stands for: what opened the connection where that is news, the other
-/// side's FIN, the captured pieces, and the sender's own end.
+/// The segments that an event represents: the SYNs if they were not reported before, the other
+/// side's FIN, the captured pieces, and the sender's own FIN or RST.
 pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let head = &view.head;
     let has = |bit| head.bits & bit != 0;
@@ -149,8 +149,8 @@ pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'
     }
 }
 
-/// The datagrams that an event stands for: one, or as many as segmentation offload has put into one
-/// packet.
+/// The datagrams that an event represents: one, or as many as segmentation offload has merged into
+/// one packet.
 pub(super) fn datagrams(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Datagram<'_>)) {
     let head = &view.head;
     let has = |bit| head.bits & bit != 0;
@@ -175,14 +175,14 @@ pub(super) fn datagrams(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Datagram
         });
         rest = behind;
         left -= len;
-        // A size of zero would be a fault of the kernel program.
+        // A size of zero would be a bug in the kernel program.
         if left == 0 || size == 0 {
             return;
         }
     }
 }
 
-/// What the table knows of a connection of which something was not delivered: how it began.
+/// What the table knows about a connection with an undelivered event: how it began.
 pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>)) {
     let [first, second] = &flow.halves;
     let known = |half: &Half| (half.bits & HALF_ISN != 0).then_some(half.isn);
@@ -218,7 +218,7 @@ pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>
             (_, other) => opening(&segment, is_client, other == 0, segment.time, f),
         };
     }
-    // It was met with its first payload, of which at least a byte went this way.
+    // It was first seen with its first payload, of which at least a byte went in this direction.
     for (half, segment) in [(first, segment), (second, back(&segment))] {
         if half.link != 0 {
             f(&Segment {
@@ -230,7 +230,7 @@ pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>
     }
 }
 
-/// What the table knows of a flow of datagrams of which samples were lost: that there is one.
+/// What the table knows about a UDP flow that lost samples: that it exists.
 pub(super) fn unreported_datagram<'a>(flow: &Flow, boot: u64) -> Datagram<'a> {
     let [first, second] = &flow.halves;
     let mut ends = ends(flow);
@@ -255,7 +255,7 @@ pub(super) fn unreported_datagram<'a>(flow: &Flow, boot: u64) -> Datagram<'a> {
     }
 }
 
-/// Whether a connection of which samples were lost is over.
+/// Whether a connection that lost samples has ended.
 pub(super) fn is_over(flow: &Flow) -> bool {
     let [first, second] = flow.halves.map(|half| half.bits);
     flow.lost != 0 && (first & second & HALF_FIN != 0 || (first | second) & HALF_RST != 0)
@@ -271,7 +271,7 @@ pub(super) fn ends(flow: &Flow) -> [Endpoint; 2] {
     })
 }
 
-/// What an event says that is of no segment; `None` when it is of one.
+/// What an event reports that is not about a segment; `None` if it is about one.
 pub(super) fn unread(head: &Head, boot: u64) -> Option<Unread> {
     let counter = Counter::ALL.get(usize::from(head.unread))?;
     let what = match counter {

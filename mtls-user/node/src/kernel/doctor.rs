@@ -1,4 +1,4 @@
-//! What the daemon needs of this machine, and the command that mends what is missing.
+//! The daemon's requirements on this machine, and the command that fixes what is missing.
 
 mod bpf;
 
@@ -6,7 +6,7 @@ use std::fs;
 
 use mtls_core::record::{Check, CheckState as State};
 
-/// Looks at everything.
+/// Runs all checks.
 pub fn checks() -> Vec<Check> {
     let release = read("/proc/sys/kernel/osrelease");
     let version = version(&release);
@@ -40,7 +40,7 @@ fn read(path: &str) -> String {
         .to_owned()
 }
 
-/// Major and minor of a release such as `6.1.0-18-amd64`.
+/// Major and minor version of a release such as `6.1.0-18-amd64`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -106,7 +106,7 @@ fn capabilities() -> Check {
     const SYS_ADMIN: u32 = 21;
     let missing: Vec<_> = NEEDED
         .iter()
-        // CAP_SYS_ADMIN implies the two that were split off it.
+        // CAP_SYS_ADMIN implies the two that were split off from it.
         .filter(|(bit, _)| !effective(*bit) && (*bit == 12 || !effective(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
@@ -138,7 +138,7 @@ fn effective(bit: u32) -> bool {
 fn jit() -> Check {
     match read("/proc/sys/net/core/bpf_jit_enable").as_str() {
         "1" | "2" => check("JIT", State::Ok, "on", None),
-        // Kernels that always compile may hide the switch.
+        // Kernels that always JIT-compile may hide the switch.
         "" => check("JIT", State::Ok, "not switchable here", None),
         _ => {
             let fix = "sysctl net.core.bpf_jit_enable=1";
@@ -181,13 +181,13 @@ fn bpffs() -> Check {
     if mounted {
         check("bpffs", State::Ok, "mounted", None)
     } else {
-        // Nothing is pinned: only other tools, such as bpftool, want it.
+        // Nothing is pinned: only other tools, such as bpftool, need it.
         let fix = "mount -t bpf bpf /sys/fs/bpf";
         check("bpffs", State::Ok, "not mounted, and not needed", Some(fix))
     }
 }
 
-/// Programs of others that see packets before ours do, where a daemon runs.
+/// Other programs that see packets before ours do, on a node with a running daemon.
 fn chain() -> Check {
     let interfaces = nix::net::if_::if_nameindex();
     let mut ahead = Vec::new();
@@ -195,7 +195,7 @@ fn chain() -> Check {
         let Ok(name) = interface.name().to_str() else {
             continue;
         };
-        // Kernels without tcx have nothing to be asked for.
+        // Kernels without tcx cannot be queried.
         for program in super::programs_ahead(name).unwrap_or_default() {
             ahead.push(format!("{program} on {name}"));
         }

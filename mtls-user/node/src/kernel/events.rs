@@ -15,53 +15,54 @@ use tokio::{
 use super::{decode, occupancy::Occupancy, unreported::Unreported};
 use crate::clock;
 
-/// Most events handled in a row, so that a flood cannot keep the task from everything else.
+/// Most events handled in one batch, so that a flood does not keep the task from everything else.
 const BATCH: usize = 1024;
 
-/// Shortest time between two drains, unless there is a backlog: a busy node wakes the reader up at
-/// most 100 times a second.
+/// Shortest time between two reads, unless there is a backlog: a busy node wakes the reader at most
+/// 100 times per second.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often the flow table is looked through for what no sample told, and how long a connection is
-/// silent before it is reported.
+/// How often the flow table is scanned for connections without a reported sample, and how long a
+/// connection must be silent before it is reported.
 const WALK: Duration = Duration::from_secs(2);
 const SILENCE: u64 = 1_000_000_000;
 
-/// Longest time spent on what is there when the daemon ends.
+/// Longest time spent on remaining events when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What was not read and waits to be asked for; more is counted as [`Events::take_unread`] says.
+/// Unread packets waiting to be taken; more are counted as described at [`Events::take_unread`].
 const UNREAD: usize = 4096;
 
-/// What the kernel program has sampled.
+/// A sample from the kernel program.
 #[derive(Clone, Copy, Debug)]
 pub enum Sample<'a> {
-    /// Of a connection.
+    /// Of a TCP connection.
     Segment(&'a Segment<'a>),
-    /// Of a flow of datagrams.
+    /// Of a UDP flow.
     Datagram(&'a Datagram<'a>),
 }
 
 /// The reader of the ring buffer.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
-    /// Most events that the ring buffer can hold.
+    /// Most events that fit in the ring buffer.
     capacity: usize,
     occupancy: Occupancy,
     unreported: Unreported,
-    /// Found in the flow table. They are reported when everything is read that was delivered before
-    /// they were found …
+    /// Connections found in the flow table. They are reported after everything that was delivered
+    /// before they were found has been read …
     found: Vec<Flow>,
-    /// How many of them were reported: a flood leaves many, and nobody is to wait for all.
+    /// How many of them were reported: a flood leaves many, and other work should not wait for all
+    /// of them.
     reported: usize,
-    /// … which is so after this many events, or when there is none left.
+    /// … which is the case after this many events, or when there are none left.
     ahead: usize,
-    /// When the next drain may begin, and the next walk through the flow table.
+    /// When the next read may begin, and the next scan of the flow table.
     next: Instant,
     walk: Instant,
     unread: Vec<Unread>,
     ended: Vec<[Endpoint; 2]>,
-    /// Events that could not be understood, or found no room in `unread`.
+    /// Events that could not be decoded, or did not fit into `unread`.
     malformed: u64,
 }
 
@@ -72,8 +73,8 @@ impl Events {
         unreported: Unreported,
     ) -> io::Result<Self> {
         let occupancy = Occupancy::new(&ring, bytes)?;
-        // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives, and
-        // is never exchanged.
+        // SAFETY: the map behind the ring owns its descriptor, keeps it open as long as it lives,
+        // and is never replaced.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         Ok(Self {
             ring: ring?,
@@ -91,11 +92,11 @@ impl Events {
         })
     }
 
-    /// Waits for samples and calls `f` for each; how many events there were, at least one.
+    /// Waits for samples and calls `f` for each; returns the number of events, at least one.
     ///
-    /// One event may yield several samples: the connection's SYNs, a run of payload, headers of
-    /// records further on; the datagrams that segmentation offload has put into one packet. What ended
-    /// without a sample is in [`Self::take_ended`] afterwards.
+    /// One event may yield several samples: the connection's SYNs, contiguous payload, later record
+    /// headers, or the datagrams that segmentation offload has merged into one packet. Connections
+    /// that ended without a sample are returned by [`Self::take_ended`] afterwards.
     pub async fn next(&mut self, mut f: impl FnMut(Sample<'_>)) -> io::Result<usize> {
         loop {
             let mut count = 0;
@@ -107,7 +108,7 @@ impl Events {
                         self.occupancy.look();
                         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
                         count = reader.batch(guard.get_inner_mut(), &mut f);
-                        // A full batch leaves the readiness as it is: there may be more.
+                        // After a full batch, the readiness is kept: there may be more.
                         if count < BATCH {
                             guard.clear_ready();
                             self.next = Instant::now() + PAUSE;
@@ -129,9 +130,9 @@ impl Events {
         }
     }
 
-    /// Like [`Self::next`], without waiting: takes what is there, connections that are silent
-    /// included. It takes no longer than a second, so that the daemon ends in time: what
-    /// is not read by then is lost.
+    /// Like [`Self::next`], but without waiting: reads what is available, including silent
+    /// connections. It takes no longer than a second, so that the daemon ends in time; what is not
+    /// read by then is lost.
     pub fn drain(&mut self, mut f: impl FnMut(Sample<'_>)) -> usize {
         if self.found.is_empty() {
             self.find(u64::MAX);
@@ -147,13 +148,13 @@ impl Events {
         }
     }
 
-    /// Looks through the flow table.
+    /// Scans the flow table.
     fn find(&mut self, before: u64) {
         self.found = self.unreported.take(before);
         self.ahead = self.capacity;
     }
 
-    /// Reads what was delivered before `found` was, and then reports that, some at a time.
+    /// Reads what was delivered before `found`, and then reports `found`, in steps.
     fn read_ahead(&mut self, f: &mut impl FnMut(Sample<'_>)) -> usize {
         let mut reader = Reader::new(&mut self.unread, &mut self.malformed);
         let count = reader.batch(self.ring.get_mut(), f);
@@ -174,7 +175,7 @@ impl Events {
         let count = count + some.len();
         self.reported += some.len();
         if self.reported == self.found.len() {
-            // Once all have been opened: of two halves, one is not to be over before the other is
+            // After all have been opened: of two halves, one must not end before the other is
             // known.
             let ended = self.found.iter().filter(|flow| decode::is_over(flow));
             self.ended.extend(ended.map(decode::ends));
@@ -183,24 +184,24 @@ impl Events {
         count
     }
 
-    /// The ends of connections, of which samples were lost, that are over since the last call.
+    /// The ends of connections that lost samples and have ended since the last call.
     pub fn take_ended(&mut self) -> Vec<[Endpoint; 2]> {
         std::mem::take(&mut self.ended)
     }
 
-    /// What was seen and could not be read since the last call, at most once for a pair of addresses,
-    /// a kind and a recheck interval.
+    /// Packets that were seen but could not be read since the last call, at most once per pair of
+    /// addresses, kind and recheck interval.
     pub fn take_unread(&mut self) -> Vec<Unread> {
         std::mem::take(&mut self.unread)
     }
 
-    /// How full the ring buffer is, and was at most when it was about to be read.
+    /// The ring buffer's current fill level, and its maximum at the start of a read.
     pub fn ring(&self) -> RingStats {
         self.occupancy.stats()
     }
 
-    /// Events that were not understood, which would be a fault of the kernel program, or of which
-    /// there were more than [`Self::take_unread`] was asked for.
+    /// Events that could not be decoded, which would be a bug in the kernel program, or that
+    /// exceeded the limit of [`Self::take_unread`].
     pub fn malformed(&self) -> u64 {
         self.malformed
     }

@@ -1,5 +1,5 @@
-//! The veths of this network namespace whose other end is in another one: the pods' host ends, and
-//! in a node that is a container itself, the way out.
+//! The veths of this network namespace whose other end is in another one: the host ends of pods
+//! and, on a node that is itself a container, the uplink.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,49 +24,49 @@ pub struct Link {
     pub ifindex: u32,
     /// Its name.
     pub name: String,
-    /// The peer's namespace, by the id that this namespace knows it by.
+    /// The peer's namespace, by its id in this namespace.
     pub peer_netnsid: Option<i32>,
     /// The peer's index there.
     pub peer_ifindex: Option<u32>,
-    /// When it was made, or changed last before this was heard: hundredths of a second since boot,
-    /// as the kernel counts them.
+    /// When it was created, or last changed before we learned about it: hundredths of a second
+    /// since boot, as counted by the kernel.
     pub created: Option<u32>,
 }
 
-/// What happened to the links.
+/// A change of the links.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// A link is there (again).
+    /// A link exists (again).
     Added(Link),
-    /// The link of that index is gone.
+    /// The link with that index is gone.
     Removed(u32),
     /// Events were lost: list the links anew.
     Resync,
 }
 
-/// Follows links by netlink.
+/// Follows links through netlink.
 pub struct Links {
     netlink: Netlink,
     events: Events,
-    /// Every veth by index, also those whose peer is (still) here.
+    /// Every veth by index, including those whose peer is (still) here.
     known: HashMap<u32, Link>,
     choice: Choice,
-    /// The interfaces that routes lead out by, whatever they are.
+    /// The interfaces of outgoing routes, of any kind.
     ways_out: HashSet<u32>,
-    /// What was heard of and is being looked into: a caller may give up on that, and ask again.
+    /// A change that is being examined: a caller may cancel that, and ask again.
     unfinished: Option<Heard>,
 }
 
-/// What an operator says of interfaces.
+/// The operator's configuration of interfaces.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Watch these alone, whatever they lead to; empty: all that lead to a pod.
+    /// Watch only these, whatever they lead to; if empty, all that lead to a pod.
     pub watched: Vec<String>,
-    /// These lead to the network and not to a pod; `None`: the routes tell.
+    /// These lead to the network and not to a pod; `None`: determined from the routes.
     pub uplinks: Option<Vec<String>>,
 }
 
-/// An event that takes asking.
+/// An event that requires a query.
 #[derive(Clone, Copy, Debug)]
 enum Heard {
     Left(u32),
@@ -74,8 +74,8 @@ enum Heard {
 }
 
 impl Links {
-    /// Subscribes to the events of this thread's network namespace. Call [`Self::list`] after, so
-    /// that nothing falls in between. Must be called within a tokio runtime.
+    /// Subscribes to the events of this thread's network namespace. Call [`Self::list`] afterwards,
+    /// so that nothing is missed in between. Must be called within a tokio runtime.
     #[expect(
         clippy::unused_async,
         reason = "must run within the runtime that it spawns into"
@@ -96,7 +96,7 @@ impl Links {
         })
     }
 
-    /// The socket, for others to ask by.
+    /// The socket, for other queries.
     pub fn netlink(&self) -> Netlink {
         self.netlink.clone()
     }
@@ -165,7 +165,7 @@ impl Links {
         }
     }
 
-    /// The next change. A caller may stop waiting for it and lose none.
+    /// The next change. A caller may stop waiting without losing one.
     pub async fn next(&mut self) -> anyhow::Result<Change> {
         loop {
             if let Some(heard) = self.unfinished {
@@ -213,14 +213,14 @@ impl Links {
             .await;
         match links {
             Ok(links) => uplinks::find(self.netlink.handle(), &links).await != self.ways_out,
-            // Whoever lists anew will meet the same error, and say so.
+            // The caller that lists again gets the same error, and reports it.
             Err(_) => true,
         }
     }
 
-    /// A veth showed up or changed.
+    /// A veth appeared or changed.
     fn met(&mut self, mut link: Link) -> Option<Change> {
-        // Each change is stamped anew, and the first stamp is the one that counts.
+        // Each change has a new stamp, and the first stamp is the one that counts.
         if let Some(known) = self.known.get(&link.ifindex) {
             link.created = known.created;
         }
@@ -229,7 +229,7 @@ impl Links {
         match (was, self.is_pod(&link)) {
             (false, true) => Some(Change::Added(link)),
             (true, false) => Some(Change::Removed(link.ifindex)),
-            // The index may have passed to another veth, if its end was missed.
+            // The index may belong to another veth, if the end of the first was missed.
             (true, true) if before.is_some_and(|before| before != link) => {
                 Some(Change::Added(link))
             }
@@ -237,8 +237,8 @@ impl Links {
         }
     }
 
-    /// An interface left this namespace, by deletion or into a pod. The kernel does not report the
-    /// end that stays behind when its peer moves, so that is asked for.
+    /// An interface left this namespace, by deletion or into a pod. The kernel does not report that
+    /// the remaining end's peer has moved, so that is queried.
     async fn left(&mut self, ifindex: u32) -> Option<Change> {
         if let Some(link) = self.known.remove(&ifindex)
             && self.is_pod(&link)
@@ -259,7 +259,7 @@ impl Links {
             .execute()
             .try_next()
             .await;
-        // An error means that it is gone as well, which its own event will say.
+        // An error also means that it is gone, which has its own event.
         let link = veth(&message.ok()??)?;
         self.met(link)
     }
@@ -270,7 +270,7 @@ fn leads_elsewhere(link: &Link) -> bool {
     link.peer_netnsid.is_some()
 }
 
-/// Reads a link; `None` when it is no veth.
+/// Parses a link; `None` if it is not a veth.
 fn veth(message: &LinkMessage) -> Option<Link> {
     let mut link = Link {
         ifindex: message.header.index,
@@ -297,7 +297,7 @@ fn veth(message: &LinkMessage) -> Option<Link> {
     is_veth.then_some(link)
 }
 
-/// When the IPv6 half of a link was made, which is when the link was.
+/// When the IPv6 part of a link was created, which is when the link was created.
 fn stamp(families: &[AfSpecUnspec]) -> Option<u32> {
     let of_family = |family: &AfSpecUnspec| match family {
         AfSpecUnspec::Inet6(attributes) => {

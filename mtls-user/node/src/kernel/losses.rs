@@ -1,4 +1,4 @@
-//! Which interfaces have lost samples since somebody last asked.
+//! Which interfaces have lost samples since the last query.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -9,14 +9,14 @@ use mtls_ebpf_common::Interface;
 
 use super::{Counters, Losses};
 
-/// Reads the kernel program's counters of lost samples, by descriptors of its own: whoever reads
-/// samples asks before each batch, and waits for nobody.
+/// Reads the kernel program's counters of lost samples through descriptors of its own, so that the
+/// reader of samples can query them before each batch without waiting.
 pub struct LossReader {
     counters: PerCpuArray<MapData, u64>,
     interfaces: PerCpuHashMap<MapData, u32, Interface>,
-    /// All of them at the last look.
+    /// All counts at the last query.
     total: u64,
-    /// Those of which the connection is not known.
+    /// Those whose connection is unknown.
     by_interface: HashMap<u32, u64>,
 }
 
@@ -39,10 +39,10 @@ impl LossReader {
         moved
     }
 
-    /// The interfaces on which samples were lost since the last call of connections that the kernel
-    /// program could not name: all others it marks itself.
+    /// The interfaces on which samples were lost since the last call whose connection the kernel
+    /// program could not identify; it marks all other connections itself.
     pub fn unnamed(&mut self) -> Vec<u32> {
-        // Interfaces that are gone are forgotten.
+        // Interfaces that no longer exist are dropped.
         let before = std::mem::take(&mut self.by_interface);
         let mut moved = Vec::new();
         for ifindex in self.interfaces.keys().flatten() {

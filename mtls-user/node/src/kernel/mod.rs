@@ -1,4 +1,4 @@
-//! The kernel's side of the house: the program that samples, the interfaces it is attached to, and
+//! The kernel's side: the program that takes samples, the interfaces that it is attached to, and
 //! what it delivers.
 
 mod attach;
@@ -49,34 +49,34 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use mtls_core::wire::Direction;
 
-/// The object file; empty where the build had no toolchain for it (see `build.rs`).
+/// The object file; empty if the build had no toolchain for it (see `build.rs`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/mtls-ebpf.o"));
 
-/// The programs, as the pod sees it: what it sends, what it gets.
+/// The programs, from the pod's point of view: for what it sends, and for what it receives.
 const EGRESS: &str = "mtls_egress";
 const INGRESS: &str = "mtls_ingress";
 
-/// How the kernel program is set up.
+/// Configuration of the kernel program.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How often a flow that is done is looked at again; zero is never.
+    /// How often a flow that is done is rechecked; zero means never.
     pub look_again: Duration,
     /// Size of the ring buffer; rounded up to a power of two of at least a page.
     pub ring_bytes: u32,
-    /// Connections followed at a time, in buckets of eight, rounded up to a power of two of them. In
-    /// a full bucket a new connection takes the place of a finished one, else of one without an
-    /// answer, else of the one that was quiet longest.
+    /// Connections followed at a time, in buckets of eight, whose number is rounded up to a power
+    /// of two. In a full bucket, a new connection replaces a finished one, else an unanswered one,
+    /// else the one that has been idle longest.
     pub flows: u32,
     /// Directions of flows that the fast path remembers as done; rounded up to a power of two.
     pub cache: u32,
-    /// Let the kernel program log what is unusual, for `aya-log` to print.
+    /// Whether the kernel program logs unusual events, for `aya-log` to print.
     pub log: bool,
-    /// Have the kernel measure run counts and times from the start, see [`Kernel::measure`].
+    /// Whether the kernel measures run counts and times from the start, see [`Kernel::measure`].
     pub stats: bool,
-    /// Attach by clsact even where there is tcx.
+    /// Attach with clsact even if tcx is available.
     pub clsact: bool,
-    /// Follow datagrams. Where the verifier refuses that, as those of old kernels may, they are counted
-    /// as they are without.
+    /// Whether to follow datagrams. If the verifier rejects that, as it may on old kernels, they
+    /// are only counted.
     pub datagrams: bool,
 }
 
@@ -100,13 +100,13 @@ pub struct Kernel {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
     interfaces: PerCpuHashMap<MapData, u32, Interface>,
-    /// The state of connections, for [`Events`] to walk through.
+    /// The state of connections, which [`Events`] scans.
     flows: Option<MapData>,
     ring: Option<RingBuf<MapData>>,
     ring_bytes: u32,
     generation: Array<MapData, u32>,
-    /// Descriptors of the maps of counters, and of losses per interface. By their numbers they could
-    /// be opened by nobody without CAP_SYS_ADMIN.
+    /// Descriptors of the maps with counters and with losses per interface. Opening them by ID
+    /// would require CAP_SYS_ADMIN.
     counted: [OwnedFd; 2],
     links: HashMap<u32, attach::Pair>,
     clsact: bool,
@@ -115,7 +115,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the programs; nothing is attached yet.
+    /// Loads the programs without attaching them.
     pub fn load(config: &Config) -> anyhow::Result<Self> {
         if is_stub() {
             bail!(
@@ -135,7 +135,8 @@ impl Kernel {
             ring_size(config.ring_bytes),
         );
         let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))? as u32;
-        // A quarter of the ring for one interface, however many processors its packets come from.
+        // A quarter of the ring buffer for one interface, however many CPUs its packets are
+        // processed on.
         let share = (ring / 4 / cpus).max(16 << 10);
         let half = ring.ilog2() - 1;
         let seed = seed()?;
@@ -220,19 +221,19 @@ impl Kernel {
         Events::new(ring, self.ring_bytes, unreported).context("watch the ring buffer")
     }
 
-    /// What tells the reader of samples that some were lost, and where.
+    /// Reports to the reader of samples that some were lost, and where.
     pub fn losses(&self) -> anyhow::Result<LossReader> {
         let [counters, interfaces] = &self.counted;
         LossReader::new(counters.try_clone()?, interfaces.try_clone()?)
     }
 
-    /// Hands what the kernel program logs to the `log` crate, on a task of its own. There is
-    /// something to hand over only with [`Config::log`].
+    /// Forwards the kernel program's log to the `log` crate, in a task of its own. There is
+    /// something to forward only with [`Config::log`].
     ///
     /// Must be called within a tokio runtime.
     pub fn log(&mut self) -> anyhow::Result<()> {
         let logger = aya_log::EbpfLogger::init(&mut self.ebpf).context("read the kernel's log")?;
-        // SAFETY: the logger's map owns its descriptor, and is never exchanged.
+        // SAFETY: the logger's map owns its descriptor, and is never replaced.
         let mut logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) }
             .map_err(std::io::Error::from)
             .context("watch the kernel's log")?;
@@ -245,18 +246,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Begins the next look-again interval: each flow that is done is sampled once more, with its
-    /// next segment. To be called every [`Config::look_again`].
+    /// Begins the next recheck interval: each flow that is done is sampled again, from its next
+    /// segment on. To be called every [`Config::look_again`].
     pub fn tick(&mut self) -> anyhow::Result<()> {
         let now = self.generation.get(&0, 0).context("read the generation")?;
-        // 1 to 255: zero stands for an empty slot.
+        // 1 to 255: zero marks an empty entry.
         self.generation
             .set(0, now % 255 + 1, 0)
             .context("set the generation")
     }
 
-    /// Runs a program on a packet of the caller's, `repeat` times over (`BPF_PROG_TEST_RUN`), as if
-    /// the pod had sent or received it: for tests and benchmarks. The mean duration of a run.
+    /// Runs a program on the caller's packet, `repeat` times (`BPF_PROG_TEST_RUN`), as if the pod
+    /// had sent or received it: for tests and benchmarks. Returns the mean duration of a run.
     pub fn run(
         &self,
         direction: Direction,
@@ -289,19 +290,20 @@ impl Kernel {
         Ok(result.duration)
     }
 
-    /// What the kernel program has counted so far.
+    /// The kernel program's counters.
     pub fn counters(&self) -> Counters {
         Counters::read(&self.counters)
     }
 
-    /// Has the kernel measure run counts and times, or stop it. Measuring costs every BPF program of
-    /// the node two readings of the clock per run, which is more than the fast path itself: better
-    /// measure for a second when somebody asks. Kernels that cannot leave the numbers at zero.
+    /// Starts or stops the kernel's measurement of run counts and times. Measuring makes every BPF
+    /// program of the node read the clock twice per run, which costs more than the fast path
+    /// itself: measure only for a second on demand. On kernels without support, the numbers stay
+    /// zero.
     pub fn measure(&mut self, on: bool) {
         self.stats = on.then(|| enable_stats(Stats::RunTime).ok()).flatten();
     }
 
-    /// What running the programs has cost while it was measured.
+    /// The measured cost of running the programs.
     pub fn programs(&self) -> Vec<ProgramStats> {
         [EGRESS, INGRESS]
             .into_iter()
@@ -310,14 +312,13 @@ impl Kernel {
     }
 }
 
-/// What `load` makes of the whole program, or, where that is refused, of the one that follows no
-/// datagrams.
+/// Loads the whole program or, if that is rejected, the one that does not follow datagrams.
 fn or_less<T>(load: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let refused = match load(1) {
         Ok(loaded) => return Ok(loaded),
         Err(error) => error,
     };
-    // Where both are refused, the reason is not in the datagrams.
+    // If both are rejected, datagrams are not the reason.
     let Ok(loaded) = load(0) else {
         return Err(refused);
     };
@@ -325,7 +326,7 @@ fn or_less<T>(load: impl Fn(u32) -> anyhow::Result<T>) -> anyhow::Result<T> {
     Ok(loaded)
 }
 
-/// The counters of an interface that has counted nothing yet.
+/// The counters of an interface without counts.
 fn nothing() -> anyhow::Result<PerCpuValues<Interface>> {
     let cpus = nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
     Ok(PerCpuValues::try_from(vec![Interface::NEW; cpus])?)
@@ -348,7 +349,7 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
         .with_context(|| format!("the kernel object has no map {name}: build it again"))
 }
 
-/// Another descriptor of a map.
+/// Duplicates the descriptor of a map.
 fn descriptor(map: &Map) -> anyhow::Result<OwnedFd> {
     let (Map::PerCpuArray(data) | Map::PerCpuHashMap(data) | Map::PerCpuLruHashMap(data)) = map
     else {
@@ -369,7 +370,7 @@ fn seed() -> anyhow::Result<[u64; 4]> {
     Ok([word(0), word(1) | 1, word(2), word(3) | 1])
 }
 
-/// The kernel takes powers of two of at least a page.
+/// The kernel requires powers of two of at least a page.
 fn ring_size(wanted: u32) -> u32 {
     wanted.clamp(64 << 10, 1 << 30).next_power_of_two()
 }

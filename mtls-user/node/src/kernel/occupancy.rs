@@ -1,4 +1,4 @@
-//! How full the ring buffer is, by the positions that the kernel shares with its reader.
+//! The ring buffer's fill level, from the positions that the kernel shares with its reader.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ pub(super) struct Occupancy {
     pages: NonNull<u8>,
     page: usize,
     bytes: u64,
-    /// The most that was found waiting.
+    /// The maximum so far.
     peak: u64,
 }
 
@@ -26,12 +26,12 @@ pub(super) struct Occupancy {
 unsafe impl Send for Occupancy {}
 
 impl Occupancy {
-    /// Maps the positions of a ring of so many bytes.
+    /// Maps the positions of a ring of this many bytes.
     pub(super) fn new(ring: &RingBuf<MapData>, bytes: u32) -> io::Result<Self> {
         let page = sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4_096) as usize;
         let both = NonZeroUsize::new(2 * page).ok_or_else(|| io::Error::other("no pages"))?;
         let (access, shared) = (ProtFlags::PROT_READ, MapFlags::MAP_SHARED);
-        // SAFETY: new memory, which nothing else refers to.
+        // SAFETY: a new mapping, which nothing else refers to.
         let pages = unsafe { mmap(None, both, access, shared, ring, 0) }?;
         Ok(Self {
             pages: pages.cast(),
@@ -41,24 +41,24 @@ impl Occupancy {
         })
     }
 
-    /// Bytes that wait to be read. Both positions only go up.
+    /// Bytes waiting to be read. Both positions only increase.
     fn waiting(&self) -> u64 {
         // SAFETY: each page begins with its position, and is mapped as long as `self` lives.
         let position = |page: usize| unsafe {
             let word = self.pages.add(page * self.page).cast::<AtomicUsize>();
             word.as_ref().load(Ordering::Acquire)
         };
-        // The reader's first: what it reads meanwhile does not count twice.
+        // The reader's position first: what it reads in the meantime is not counted twice.
         let read = position(0);
         position(1).wrapping_sub(read) as u64
     }
 
-    /// Takes note of what waits now.
+    /// Updates the maximum.
     pub(super) fn look(&mut self) {
         self.peak = self.peak.max(self.waiting());
     }
 
-    /// How full it is, and was at most.
+    /// The current fill level and the maximum.
     pub(super) fn stats(&self) -> RingStats {
         let waiting = self.waiting();
         RingStats {
@@ -71,7 +71,7 @@ impl Occupancy {
 
 impl Drop for Occupancy {
     fn drop(&mut self) {
-        // SAFETY: what `mmap` gave, once.
+        // SAFETY: the result of `mmap`, unmapped once.
         let _ = unsafe { munmap(self.pages.cast(), 2 * self.page) };
     }
 }

@@ -1,15 +1,15 @@
-//! Why the kernel said no, in words that lead on.
+//! Explains why the kernel refused an operation, with advice.
 
 use aya::EbpfError;
 use aya::programs::ProgramError;
 use nix::errno::Errno;
 
-/// What to do about a missing privilege.
+/// Advice for a missing privilege.
 const PRIVILEGE: &str = "run as root or give CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON";
-/// Where to read on.
+/// Where to find more information.
 const DOCTOR: &str = "`mtls doctor` says what is missing";
 
-/// The error number at the bottom of an error.
+/// The error number at the root of an error.
 pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
     let mut inner = Some(error);
     let mut found = None;
@@ -23,7 +23,7 @@ pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
     found
 }
 
-/// The interface went away in the meantime.
+/// The interface disappeared in the meantime.
 pub fn is_gone(error: &anyhow::Error) -> bool {
     matches!(errno(error.as_ref()), Some(Errno::ENODEV | Errno::ENXIO))
 }
@@ -36,7 +36,7 @@ pub(super) fn explain(error: EbpfError, what: &str) -> anyhow::Error {
     }
 }
 
-/// A program was refused: of what the verifier wrote, only the end says why.
+/// A program was rejected: only the end of the verifier's log says why.
 pub(super) fn program(error: ProgramError, name: &str) -> anyhow::Error {
     const LINES: usize = 3;
     let what = format!("load the kernel program {name}");
@@ -56,7 +56,7 @@ pub(super) fn program(error: ProgramError, name: &str) -> anyhow::Error {
         .filter(|line| !line.is_empty() && !is_statistic(line))
         .take(LINES)
         .collect();
-    // Whoever lacks the privilege is turned away before the verifier begins.
+    // Without the privilege, the call is rejected before the verifier runs.
     if last.is_empty() && matches!(code, Some(Errno::EPERM | Errno::EACCES)) {
         return anyhow::anyhow!("{what}: {PRIVILEGE} ({DOCTOR})");
     }
@@ -67,7 +67,7 @@ pub(super) fn program(error: ProgramError, name: &str) -> anyhow::Error {
     )
 }
 
-/// What the verifier writes below the reason.
+/// Lines that the verifier writes after the reason.
 fn is_statistic(line: &str) -> bool {
     ["verification time", "stack depth", "processed "]
         .iter()

@@ -1,5 +1,5 @@
-//! Connections of which something was not delivered, looked up in the kernel's table: those that are
-//! open and say nothing, and those of which samples were lost, perhaps their end among them.
+//! Connections with undelivered events, looked up in the kernel's table: those that are open and
+//! silent, and those that lost samples, possibly including their end.
 
 use std::{
     io,
@@ -12,14 +12,14 @@ use aya::maps::{MapData, MapInfo};
 use mtls_ebpf_common::Flow;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-/// The kernel's flow table, as this process sees it.
+/// The kernel's flow table, mapped into this process.
 #[derive(Debug)]
 pub(super) struct Unreported {
     flows: NonNull<Flow>,
     count: usize,
 }
 
-// SAFETY: the memory is shared with the kernel and with nobody else here.
+// SAFETY: the memory is shared only with the kernel.
 unsafe impl Send for Unreported {}
 
 impl Unreported {
@@ -30,7 +30,7 @@ impl Unreported {
         let bytes = NonZeroUsize::new(count * size_of::<Flow>())
             .ok_or_else(|| io::Error::other("an empty flow table"))?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: new memory, which nothing else refers to.
+        // SAFETY: a new mapping, which nothing else refers to.
         let flows = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, map.fd(), 0) }?;
         Ok(Self {
             flows: flows.cast(),
@@ -38,8 +38,8 @@ impl Unreported {
         })
     }
 
-    /// The connections of which samples were lost since the last call, and those met before `before`
-    /// (nanoseconds since boot) of which nothing was delivered yet; each once.
+    /// The connections that lost samples since the last call, and those first seen before `before`
+    /// (nanoseconds since boot) about which nothing has been delivered yet; each once.
     pub(super) fn take(&self, before: u64) -> Vec<Flow> {
         // SAFETY: within the mapped memory, which lives as long as `self`.
         let place = |at| unsafe { self.flows.add(at) };
@@ -51,13 +51,13 @@ impl Unreported {
 
 impl Drop for Unreported {
     fn drop(&mut self) {
-        // SAFETY: what `mmap` gave, once.
+        // SAFETY: the result of `mmap`, unmapped once.
         let _ = unsafe { munmap(self.flows.cast(), self.count * size_of::<Flow>()) };
     }
 }
 
-/// A connection's state as it was at one moment, once; `None` while a processor is at work on it, and
-/// when there is nothing to report.
+/// A consistent copy of a connection's state, once; `None` while a CPU is working on it, and if
+/// there is nothing to report.
 fn take(flow: NonNull<Flow>, before: u64) -> Option<Flow> {
     let at = flow.as_ptr();
     // SAFETY: within the mapped memory, and aligned.
@@ -75,14 +75,14 @@ fn take(flow: NonNull<Flow>, before: u64) -> Option<Flow> {
     }
     // Before the copy: what is lost from here on is reported the next time.
     told.store(serial, Ordering::SeqCst);
-    // SAFETY: as above; plain numbers, whatever the kernel writes meanwhile.
+    // SAFETY: as above; plain numbers, whatever the kernel writes in the meantime.
     let (first, second) = unsafe { (ptr::read_volatile(at), ptr::read_volatile(at)) };
     let is_free = lock.load(Ordering::Acquire) == 0;
     let is_due = first.opened != 0 && (first.lost != 0 || first.opened < before);
     if is_free && first == second && first.serial == serial && is_due {
         return Some(first);
     }
-    // A place that has changed hands meanwhile has another number.
+    // An entry that was reused in the meantime has another number.
     told.store(old, Ordering::Relaxed);
     None
 }

@@ -1,9 +1,10 @@
-//! Which interfaces lead to the network although they are veths.
+//! Which veths lead to the network.
 //!
-//! In a node that is a container itself (kind; nested nodes), the way out is a veth whose other end
-//! is in another namespace, just as a pod's. It carries what all pods and the node itself say to the
-//! rest of the world, and is no pod's. What tells it from a pod's: the node's default route leaves by
-//! it, and no single address is routed to it, as the plug-ins do that route to each pod.
+//! On a node that is itself a container (kind; nested nodes), the uplink is a veth whose other end
+//! is in another namespace, just like a pod's. It carries the traffic of all pods and of the node
+//! itself with the rest of the world, and belongs to no pod. Two things distinguish it from a pod's
+//! veth: the node's default route uses it, and no single address is routed to it, as plug-ins do
+//! for each pod.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -14,11 +15,11 @@ use rtnetlink::Handle;
 
 use crate::netlink::routes::{self, Route};
 
-/// The interfaces by which the node reaches the network, and below them the ones that those stand
-/// on: a VLAN's, a bond's.
+/// The interfaces through which the node reaches the network, and those below them: a VLAN's, a
+/// bond's.
 pub(super) async fn find(handle: &Handle, links: &[LinkMessage]) -> HashSet<u32> {
     let mut found = by_routes(&routes::main(handle).await);
-    // A bond of VLANs of a bond is as deep as it gets.
+    // A bond of VLANs of a bond is the deepest nesting.
     for _ in 0..4 {
         let below: Vec<_> = links
             .iter()
@@ -29,12 +30,12 @@ pub(super) async fn find(handle: &Handle, links: &[LinkMessage]) -> HashSet<u32>
     found
 }
 
-/// The default routes changed, perhaps.
+/// The default routes may have changed.
 pub(super) fn concerns(message: &RouteMessage) -> bool {
     message.header.destination_prefix_length == 0 && routes::is_main(message)
 }
 
-/// The interfaces of default routes, without those that a single address is behind.
+/// The interfaces of default routes, except those with a single address behind them.
 fn by_routes(routes: &[Route]) -> HashSet<u32> {
     let gateways: HashSet<(u32, IpAddr)> = routes
         .iter()
@@ -45,7 +46,8 @@ fn by_routes(routes: &[Route]) -> HashSet<u32> {
         .iter()
         .filter_map(|route| Some((route.single()?, &route.hops)))
         .flat_map(|(ip, hops)| hops.iter().map(move |hop| (ip, *hop)))
-        // Some networks give a router an address of no net of the node's, and so a route of its own.
+        // Some networks give a router an address outside the node's networks, and therefore a route
+        // of its own.
         .filter(|(ip, (ifindex, gateway))| {
             gateway.is_none() && !is_link_local(*ip) && !gateways.contains(&(*ifindex, *ip))
         })
@@ -67,7 +69,7 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// One of `uppers` stands on `link`. A bridge does not count: pods are among its ports, too.
+/// Whether one of `uppers` is on top of `link`. A bridge does not count: its ports include pods.
 fn carries(link: &LinkMessage, uppers: &HashSet<u32>, all: &[LinkMessage]) -> bool {
     let is = |kinds: &[InfoKind], upper: &LinkMessage| {
         upper.attributes.iter().any(|attribute| match attribute {
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_default_route_leaves_by_the_uplink() {
-        // kind: eth0 is a veth, the other node's pods are behind it, too.
+        // kind: eth0 is a veth, and the other node's pods are behind it, too.
         let kind = [
             route(None, 2, Some("172.18.0.1")),
             route(Some(("172.18.0.0", 16)), 2, None),
@@ -140,7 +142,7 @@ mod tests {
             route(Some(("fd00::5", 128)), 9, None),
         ];
         assert!(by_routes(&vpn6).is_empty());
-        // Without a default route nothing is known to lead out.
+        // Without a default route, no interface is known to lead out.
         assert!(by_routes(&[route(Some(("10.0.0.0", 8)), 3, None)]).is_empty());
     }
 }

@@ -1,16 +1,16 @@
 //! Every metric: its name, its labels, and what it means. `docs/metrics.md` is generated from this list.
 
-/// What kind of number a metric is.
+/// The type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Goes up, from 0 when the daemon starts.
+    /// Increases, from 0 when the daemon starts.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
 }
 
 impl Kind {
-    /// The word that Prometheus has for it.
+    /// Prometheus' name for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -24,11 +24,11 @@ impl Kind {
 pub struct Metric {
     /// Its name, without the `_total` of a counter.
     pub name: &'static str,
-    /// What kind of number it is.
+    /// Its type.
     pub kind: Kind,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it means, on one line.
+    /// Its help text, on one line.
     pub help: &'static str,
 }
 

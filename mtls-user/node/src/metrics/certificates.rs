@@ -1,4 +1,4 @@
-//! Until when the certificates are valid that workloads were seen to present.
+//! The expiry dates of the certificates that workloads were seen to present.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,21 @@ use mtls_core::record::{FlowRecord, Side};
 
 /// Most workloads.
 const MAX: usize = 4_096;
-/// Most certificates of one workload at a time: its replicas, and one that takes another's place.
+/// Most certificates per workload at a time: those of its replicas, and one that is replacing
+/// another.
 const EACH: usize = 8;
-/// One that was last presented so long before another has been replaced by it, in nanoseconds.
+/// A certificate that was last presented this long before another has been replaced by it, in
+/// nanoseconds.
 const REPLACED: u64 = 3_600_000_000_000;
-/// One is forgotten after so long in any case.
+/// A certificate is forgotten after this long in any case.
 const FORGOTTEN: u64 = 7 * 24 * 3_600_000_000_000;
 
-/// Until when a certificate is valid.
+/// The validity of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Expiry {
     /// Seconds since the Unix epoch.
     pub(super) not_after: i64,
-    /// Seconds from the beginning of its validity to its end.
+    /// Seconds from the start of its validity to its end.
     pub(super) lifetime: i64,
 }
 
@@ -30,11 +32,11 @@ struct Presented {
     seen: u64,
 }
 
-/// Certificates by workload, and by the side that presented them.
+/// Certificates by workload and presenting side.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     known: HashMap<(End, Side), Vec<Presented>>,
-    /// Workloads that found no room.
+    /// Workloads for which there was no room.
     pub(super) overflow: u64,
 }
 
@@ -71,7 +73,7 @@ impl Certificates {
                 same.seen = same.seen.max(seen);
             } else {
                 if known.len() >= EACH {
-                    // The one that was not seen for longest is the likeliest to have been replaced.
+                    // The one that was not seen for longest has most likely been replaced.
                     known.sort_unstable_by_key(|one| std::cmp::Reverse(one.seen));
                     known.truncate(EACH - 1);
                 }
@@ -91,7 +93,7 @@ impl Certificates {
         });
     }
 
-    /// The nearest expiry of each.
+    /// The earliest expiry of each.
     pub(super) fn nearest(&self) -> Vec<(End, Side, Expiry)> {
         let nearest = |known: &[Presented]| known.iter().map(|one| one.expiry).min();
         self.known

@@ -1,4 +1,4 @@
-//! A page of metrics, in the format that whoever scrapes it reads.
+//! Renders a page of metrics in the format that the client reads.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use super::rows::{Edge, Happened, Happenings};
 use super::series::seconds;
 use mtls_core::record::{Status, Time};
 
-/// How the page is written.
+/// The format of the page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// OpenMetrics 1.0.
@@ -27,7 +27,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the `Accept` of a request.
+    /// Chosen by the `Accept` header of a request.
     pub fn of(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// The page's type.
+    /// The page's content type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -45,20 +45,20 @@ impl Format {
     }
 }
 
-/// How a queue is.
+/// The state of an export queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Outlet {
-    /// What it leads to.
+    /// The output's name.
     pub name: &'static str,
     /// Records that arrived.
     pub sent: u64,
-    /// Records that found no room, or were missed by whoever fills it.
+    /// Records that did not fit, or were missed before they could be queued.
     pub dropped: u64,
-    /// Records that wait.
+    /// Records waiting.
     pub queued: u64,
 }
 
-/// The page of what was counted, and of how the daemon is.
+/// Renders the page of the counts and the daemon's state.
 pub fn encode(
     snapshot: Snapshot,
     status: Status,
@@ -81,7 +81,7 @@ pub fn encode(
     Ok(page)
 }
 
-/// The same as [`encode`], for those who write it otherwise.
+/// The same as [`encode`], for other output formats.
 pub fn points(snapshot: Snapshot, status: Status, outlets: Vec<Outlet>) -> Vec<Points> {
     let page = Page {
         snapshot,
@@ -90,7 +90,7 @@ pub fn points(snapshot: Snapshot, status: Status, outlets: Vec<Outlet>) -> Vec<P
         usage: Usage::now(),
     };
     let mut points = Vec::new();
-    // Nothing of it can fail where nothing is written.
+    // It cannot fail, because nothing is written.
     let _ = page.write(&mut Out::Points(&mut points));
     points
 }
@@ -157,7 +157,7 @@ impl Page {
                 snapshot.each_happening(what, add)
             })?;
         }
-        // The one that stands for the others is no edge.
+        // The edge that stands for the others does not count.
         out.one(&c::EDGES, snapshot.edges.len() as u64 - 1)?;
         out.one(&c::EDGES_LIMIT, snapshot.limit as u64)?;
         out.one(&c::OVERFLOW, snapshot.totals.overflow)?;

@@ -1,12 +1,12 @@
-//! What series are distinguished by. Nothing of it grows with what strangers send: addresses outside
-//! the cluster and addresses without a name are one value each.
+//! The labels of series. Their number does not grow with what hostile peers send: all addresses
+//! outside the cluster are one value, and so are all addresses without a name.
 
 use smol_str::SmolStr;
 
 use mtls_core::escape::escape;
 use mtls_core::record::{FlowRecord, Kind, Peer, Reporter, Transport, Vocabulary, Word};
 
-/// Longest value of a label in bytes; no name of Kubernetes' is longer.
+/// Longest label value in bytes; no Kubernetes name is longer.
 const MAX: usize = 253;
 
 /// One end of an edge.
@@ -14,7 +14,7 @@ const MAX: usize = 253;
 pub(super) struct End {
     pub(super) namespace: SmolStr,
     pub(super) workload: SmolStr,
-    /// It is a workload, and not one of the words that stand for many addresses.
+    /// Whether it is a workload, and not one of the words that stand for many addresses.
     pub(super) is_named: bool,
 }
 
@@ -43,12 +43,12 @@ impl End {
     }
 }
 
-/// Both ends, the port and what carries it.
+/// Both ends, the port and the transport.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Labels {
     pub(super) source: End,
     pub(super) destination: End,
-    /// `None` of the edge that stands for all that found no room.
+    /// `None` for the edge that stands for all those beyond the limit.
     pub(super) port: Option<u16>,
     pub(super) transport: SmolStr,
 }
@@ -63,7 +63,7 @@ impl Labels {
         }
     }
 
-    /// Those of the edges that found no room.
+    /// The labels of the edges beyond the limit.
     pub(super) fn other() -> Self {
         Self {
             source: End::word("other"),
@@ -81,7 +81,7 @@ fn word(transport: &Word<Transport>) -> SmolStr {
     }
 }
 
-/// Text of others' as the value of a label.
+/// Foreign text as a label value.
 pub(super) fn value(text: &SmolStr) -> SmolStr {
     match escape(text, MAX) {
         std::borrow::Cow::Borrowed(_) => text.clone(),
@@ -89,13 +89,13 @@ pub(super) fn value(text: &SmolStr) -> SmolStr {
     }
 }
 
-/// A word of a vocabulary, or the one for what this version does not know.
+/// A word of a vocabulary, or the one for words that this version does not know.
 pub(super) fn known<T: Vocabulary>(word: &Word<T>, unknown: T) -> T {
     word.known().unwrap_or(unknown)
 }
 
-/// At which ends a connection is counted, as Istio's `reporter` has it: one whose ends are both on
-/// this node is counted at both, so each value by itself has every connection at most once.
+/// The ends at which a connection is counted, as in Istio's `reporter`: one with both ends on this
+/// node is counted at both, so that each value by itself includes every connection at most once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Sides(u8);
 

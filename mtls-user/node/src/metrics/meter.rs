@@ -1,4 +1,4 @@
-//! What is counted, connection by connection.
+//! Counts connection by connection.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -14,26 +14,26 @@ use super::labels::{End, Labels, Sides, known, value};
 use super::rows::{Edge, Likeness, note};
 use mtls_core::record::{Cause, Event, FlowRecord, Mark, Side, Verdict};
 
-/// An edge on which nothing happened for so long gives its place up, in nanoseconds. A counter that
-/// ends and begins again has lost what came between two scrapes.
+/// An edge without activity for this long loses its series, in nanoseconds. A counter that ends and
+/// begins again has lost what happened between two scrapes.
 const RETAINED: u64 = 24 * 3_600_000_000_000;
-/// How often such edges are looked for.
+/// How often such edges are searched for.
 const LOOK: u64 = 60_000_000_000;
-/// One workload has at most this share of all edges: it cannot crowd the others out.
+/// Largest share of all edges for one workload, so that it cannot displace the others.
 const SHARE: usize = 8;
 /// Most combinations of TLS version, group and cipher.
 const MAX_HANDSHAKES: usize = 256;
 
-/// Where an open connection is counted, and what was counted of it.
+/// Where an open connection is counted, and as what.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     edge: usize,
     row: usize,
-    /// Where it is counted as open.
+    /// The row that counts it as open.
     open: Sides,
-    /// Where this row has counted it.
+    /// Ends at which this row has counted it.
     here: Sides,
-    /// Where any row has.
+    /// Ends at which any row has counted it.
     ever: Sides,
     handshake: bool,
     mismatch: bool,
@@ -41,17 +41,17 @@ struct Counted {
 
 type Handshake = [SmolStr; 3];
 
-/// Counts connections for Prometheus; see [`Snapshot`] for what.
+/// Counts connections for Prometheus; [`Snapshot`] describes what.
 #[derive(Debug)]
 pub struct Meter {
     limit: usize,
     edges: Slab<Edge>,
     hasher: RandomState,
-    /// Where in `edges` the edge with these labels is.
+    /// The index in `edges` of the edge with these labels.
     index: HashTable<usize>,
-    /// How many edges each workload has.
+    /// Number of edges per workload.
     shares: HashMap<End, usize>,
-    /// The edge that stands for those that found no room.
+    /// The edge that stands for those beyond the limit.
     other: usize,
     open: HashMap<u64, Counted>,
     looked: u64,
@@ -61,16 +61,16 @@ pub struct Meter {
     certificates: Certificates,
 }
 
-/// What there is one of.
+/// Counters that exist only once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     /// Connections counted under `other`.
     pub(super) overflow: u64,
-    /// Connections counted again, as their labels changed after they had been counted.
+    /// Connections counted again because their labels changed after they had been counted.
     pub(super) again: [u64; Sides::NAMES.len()],
 }
 
-/// What was counted until now.
+/// The counts so far.
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) edges: Vec<Edge>,
@@ -83,10 +83,10 @@ pub struct Snapshot {
 }
 
 impl Meter {
-    /// Counts at most `limit` edges one by one.
+    /// Counts at most `limit` edges individually.
     pub fn new(limit: usize) -> Self {
         let mut edges = Slab::new();
-        // In no index, so nothing finds it but whoever looks for it.
+        // It is in no index, so only direct access finds it.
         let other = edges.insert(Edge::new(Labels::other()));
         Self {
             limit: limit.max(1),
@@ -104,7 +104,7 @@ impl Meter {
         }
     }
 
-    /// Takes in what is now known of a flow that both ends have names in.
+    /// Records what is now known about a flow whose ends are both named.
     pub fn observe(&mut self, flow: &FlowRecord) {
         if flow.src.workload.is_none() || flow.dst.workload.is_none() {
             return;
@@ -158,7 +158,8 @@ impl Meter {
         }
     }
 
-    /// Counts a connection at those of `sides` where it was not counted as what it is now.
+    /// Counts a connection at those of `sides` where it was not yet counted with its current
+    /// labels.
     fn count(&mut self, flow: &FlowRecord, like: Likeness, sides: Sides, counted: &mut Counted) {
         let time = flow.last_seen.as_nanos();
         let edge = &mut self.edges[counted.edge];
@@ -209,7 +210,7 @@ impl Meter {
         self.certificates.observe(flow);
     }
 
-    /// A connection is over, and remains what it is.
+    /// A connection has ended with its current labels.
     fn ended(&mut self, flow: &FlowRecord, like: Likeness) {
         let undecided = matches!(
             like.verdict,
@@ -221,7 +222,7 @@ impl Meter {
         }
     }
 
-    /// Where a connection like this is counted.
+    /// The row in which a connection like this is counted.
     fn place(&mut self, labels: Labels, like: Likeness) -> (usize, usize) {
         let edge = self.find(labels);
         if edge != self.other
@@ -232,7 +233,7 @@ impl Meter {
         (self.other, self.edges[self.other].any_row(like))
     }
 
-    /// The edge with these labels, made when there is none; the one for all others when it finds no
+    /// The edge with these labels, created if there is none; the one for all others if there is no
     /// room.
     fn find(&mut self, labels: Labels) -> usize {
         let hash = self.hasher.hash_one(&labels);
@@ -260,7 +261,7 @@ impl Meter {
         at
     }
 
-    /// Lets go of edges on which nothing happens any more. `now` is the daemon's time.
+    /// Drops edges without activity. `now` is the daemon's time.
     pub fn expire(&mut self, now: u64) {
         if now < self.looked.saturating_add(LOOK) {
             return;
@@ -286,7 +287,7 @@ impl Meter {
         });
     }
 
-    /// What was counted until now.
+    /// The counts so far.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             edges: self.edges.iter().map(|(_, edge)| edge.clone()).collect(),

@@ -1,9 +1,9 @@
-//! What a daemon tells Prometheus: connections counted per pair of workloads, and how the daemon
-//! itself is. `docs/metrics.md` is made of [`CATALOG`].
+//! The daemon's metrics for Prometheus: connections per pair of workloads, and the daemon's own
+//! state. `docs/metrics.md` is generated from [`CATALOG`].
 //!
-//! [`Meter`] counts on the engine's thread, in bounded memory and without waiting for anybody, so no
-//! connection is missed however slow a scrape is. [`Snapshot`] is what it has counted; [`encode`]
-//! makes a page of that elsewhere.
+//! [`Meter`] counts on the engine's thread, with bounded memory and without waiting, so that no
+//! connection is missed however slow a scrape is. [`Snapshot`] contains its counts; [`encode`]
+//! renders a page from them elsewhere.
 
 mod catalog;
 mod certificates;

@@ -1,4 +1,4 @@
-//! Where samples go: onto a page, or into a list for those who write them otherwise.
+//! Destinations of metric samples: a page, or a list for other formats.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use super::catalog::{Kind, Metric};
 
-/// A metric's samples, each with the values of its labels.
+/// A metric's samples, each with its label values.
 #[derive(Debug)]
 pub struct Points {
     /// The metric.
@@ -38,7 +38,7 @@ impl From<f64> for Value {
     }
 }
 
-/// Where samples go.
+/// A destination of samples.
 pub(super) enum Out<'a> {
     Text(DescriptorEncoder<'a>),
     Points(&'a mut Vec<Points>),

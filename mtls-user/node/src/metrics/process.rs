@@ -1,8 +1,8 @@
-//! What this process uses, by the names that Prometheus' own libraries give it.
+//! This process's resource usage, with the names of Prometheus' own libraries.
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// What the kernel says of this process; zero where it does not.
+/// The kernel's values for this process; zero if unavailable.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
     pub(super) cpu_seconds: f64,
@@ -30,13 +30,13 @@ impl Usage {
         let ticks = setting(SysconfVar::CLK_TCK)? as f64;
         let page = setting(SysconfVar::PAGE_SIZE)? as u64;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // proc_pid_stat(5): the name may have anything in it, and ends at the last parenthesis.
+        // proc_pid_stat(5): the name may contain anything, and ends at the last parenthesis.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<u64> = rest
             .split_whitespace()
             .map(|field| field.parse().unwrap_or_default())
             .collect();
-        // Numbered from 3 on.
+        // Numbered from 3.
         let field = |number: usize| fields.get(number - 3).copied();
         self.cpu_seconds = (field(14)? + field(15)?) as f64 / ticks;
         self.threads = field(20)?;

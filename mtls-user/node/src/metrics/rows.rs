@@ -1,4 +1,4 @@
-//! The connections of an edge that have the same labels, counted at each end.
+//! The connections of an edge with the same labels, counted at each end.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use smallvec::SmallVec;
 use super::labels::{Labels, Sides, known};
 use mtls_core::record::{Exempt, FlowRecord, Mark, Outcome, Verdict, Word};
 
-/// Most rows of one edge: beyond it, what an edge's connections are like is not distinguished.
+/// Most rows per edge: beyond this, an edge's connections are not distinguished.
 pub(super) const MAX_ROWS: usize = 32;
 
-/// What the connections of a row have in common.
+/// The labels that the connections of a row share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Likeness {
     pub(super) verdict: Verdict,
     pub(super) exempt: Option<Exempt>,
     pub(super) outcome: Outcome,
-    /// What it comes to by itself; none where it is exempt or exposed nothing.
+    /// Its mark; none if it is exempt or exposed nothing.
     pub(super) mark: Option<Mark>,
 }
 
@@ -25,8 +25,8 @@ impl Likeness {
         let exempt = flow.exempt.as_ref().map(|exempt| &exempt.class);
         let outcome = flow.expectation.as_ref().map(|e| &e.outcome);
         Self {
-            // The daemon's own records have no words of later versions. If one came, nothing would be
-            // claimed of it, and it would be exempt from nothing.
+            // The daemon's own records have no words of later versions. If there were one, nothing
+            // would be claimed about it, and it would not be exempt.
             verdict: known(&flow.verdict, Verdict::Unobserved),
             exempt: exempt.and_then(Word::known),
             outcome: outcome.map_or(Outcome::NothingExpected, |o| known(o, Outcome::Worse)),
@@ -35,12 +35,12 @@ impl Likeness {
     }
 }
 
-/// What was counted at one end.
+/// The counts at one end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Count {
     pub(super) connections: u64,
     pub(super) open: u64,
-    /// The daemon's time; 0 where there was none.
+    /// The daemon's time; 0 if there was none.
     pub(super) last_seen: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Row {
     pub(super) at: [Count; Sides::NAMES.len()],
 }
 
-/// Something that happened on an edge, at one end.
+/// An event on an edge, at one end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Happened {
     pub(super) count: u64,
@@ -74,7 +74,7 @@ pub(super) struct Edge {
     pub(super) is_mutual: bool,
     pub(super) downgrades: Happenings,
     pub(super) mismatches: Happenings,
-    /// Handshakes of TLS 1.1 and before.
+    /// Handshakes of TLS 1.1 and earlier.
     pub(super) old_tls: Happenings,
     pub(super) last_seen: u64,
 }
@@ -92,13 +92,13 @@ impl Edge {
         }
     }
 
-    /// Where connections like this are counted; `None` where there is no room.
+    /// The row in which connections like this are counted; `None` if there is no room.
     pub(super) fn row(&mut self, like: Likeness) -> Option<usize> {
         let is_there = self.rows.iter().any(|row| row.like == like);
         (is_there || self.rows.len() < MAX_ROWS).then(|| self.any_row(like))
     }
 
-    /// The same without a bound but that of the vocabularies: some 200 rows.
+    /// The same, limited only by the vocabularies: some 200 rows.
     pub(super) fn any_row(&mut self, like: Likeness) -> usize {
         if let Some(at) = self.rows.iter().position(|row| row.like == like) {
             return at;

@@ -1,4 +1,4 @@
-//! What was counted, series by series, with the values of their labels.
+//! The counts, per series, with their label values.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::rows::{Count, Edge, Happened, Happenings, Likeness};
 use crate::clock::wall;
 
 impl Snapshot {
-    /// What was counted, with the values of its labels.
+    /// The counts with their label values.
     pub(super) fn each_count(
         &self,
         mut add: impl FnMut(&[&str], Count) -> fmt::Result,
@@ -38,7 +38,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// What happened on edges, with the values of its labels.
+    /// Events on edges with their label values.
     pub(super) fn each_happening(
         &self,
         what: impl Fn(&Edge) -> &Happenings,
@@ -56,7 +56,7 @@ impl Snapshot {
     }
 }
 
-/// The values of an edge's labels.
+/// The label values of an edge.
 struct Ends<'a> {
     labels: &'a Labels,
     port: SmolStr,
@@ -84,7 +84,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// By the wall clock, in seconds.
+/// In seconds of the wall clock.
 pub(super) fn seconds(time: u64) -> f64 {
     wall(time) as f64 / 1e9
 }

@@ -1,7 +1,7 @@
-//! The node's one netlink socket: questions and their answers, and what the kernel announces by itself.
+//! The node's one netlink socket: requests and answers, and the kernel's notifications.
 //!
-//! The kernel knows every other namespace by an id, which it names with the host's end of each
-//! veth, and which it tells for an open namespace when asked (`RTM_GETNSID`).
+//! The kernel identifies every other namespace by an id. It reports the id with the host's end of
+//! each veth, and for an open namespace on request (`RTM_GETNSID`).
 
 mod neighbours;
 pub(crate) mod routes;
@@ -23,14 +23,15 @@ use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-/// Bytes of events that may wait for the daemon: some 10,000 interfaces that come or go at once.
-/// Beyond it the kernel says that events were lost, and everything is listed anew.
+/// Bytes of events that may be queued for the daemon: some 10,000 interfaces that appear or
+/// disappear at once. Beyond this, the kernel reports that events were lost, and everything is
+/// listed again.
 const BACKLOG: usize = 16 << 20;
 
-/// What the kernel tells by itself, and by which socket.
+/// The kernel's notifications, with the socket that they come from.
 pub type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// The socket, for as many askers as there are clones of this; closed with the last.
+/// The socket, shared by all clones of this; closed with the last one.
 #[derive(Clone)]
 pub struct Netlink {
     handle: Handle,
@@ -47,13 +48,13 @@ impl Drop for Reader {
 }
 
 impl Netlink {
-    /// Opens a socket in this thread's network namespace, that listens to `groups`. Must be called
+    /// Opens a socket in this thread's network namespace that listens to `groups`. Must be called
     /// within a tokio runtime.
     pub fn open(groups: &[MulticastGroup]) -> anyhow::Result<(Self, Events)> {
         let (mut connection, handle, events) =
             rtnetlink::new_multicast_connection(groups).context("open a netlink socket")?;
         let socket = connection.socket_mut().socket_mut();
-        // Without CAP_NET_ADMIN the usual size has to do.
+        // Without CAP_NET_ADMIN, the default size has to do.
         if let Err(error) = socket.set_rx_buf_sz(BACKLOG as i32) {
             tracing::debug!("the netlink socket's buffer stays small: {error}");
         }
@@ -106,7 +107,7 @@ async fn ask(handle: &Handle, namespaces: &[Option<File>]) -> anyhow::Result<Vec
     Ok(found)
 }
 
-/// The interfaces whose other end is elsewhere, by the id of where that is.
+/// The interfaces whose other end is in another namespace, by the id of that namespace.
 async fn by_id(handle: &Handle) -> Result<HashMap<i32, Vec<u32>>, rtnetlink::Error> {
     let mut by_id: HashMap<i32, Vec<u32>> = HashMap::new();
     let mut links = handle.link().get().execute();
@@ -120,7 +121,7 @@ async fn by_id(handle: &Handle) -> Result<HashMap<i32, Vec<u32>>, rtnetlink::Err
     Ok(by_id)
 }
 
-/// The id by which this namespace knows `namespace`, if it knows it at all.
+/// The id of `namespace` in this namespace, if it has one.
 async fn id(mut handle: Handle, namespace: &File) -> Option<i32> {
     let mut message = NsidMessage::default();
     message.attributes = vec![NsidAttribute::Fd(

@@ -1,5 +1,5 @@
-//! Which addresses are directly behind which interface, as the node's own tables have it: its routes
-//! to single addresses, its neighbours, and the ports at which its bridges have met those.
+//! Which addresses are directly behind which interface, according to the node's own tables: its
+//! routes to single addresses, its neighbours, and the bridge ports where these were seen.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use super::routes::{self, Route};
 /// Most addresses taken from the node's tables.
 const MAX: usize = 65_536;
 
-/// The address of an interface on its wire.
+/// The link-layer address of an interface.
 type Hardware = Vec<u8>;
 
-/// Somebody the node has exchanged packets with.
+/// A host with which the node has exchanged packets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Neighbour {
     ip: IpAddr,
@@ -27,11 +27,11 @@ struct Neighbour {
     link: u32,
 }
 
-/// For each address that is directly behind an interface of this node, that interface: of a bridge, its
-/// port.
+/// For each address that is directly behind an interface of this node, that interface; for a
+/// bridge, its port.
 pub(crate) async fn behind(handle: &Handle) -> anyhow::Result<HashMap<IpAddr, u32>> {
     let neighbours = list(handle, AddressFamily::Unspec).await?;
-    // A kernel without bridges has no ports of them.
+    // A kernel without bridges has no bridge ports.
     let ports = list(handle, AddressFamily::Bridge)
         .await
         .unwrap_or_default();
@@ -53,7 +53,7 @@ async fn list(
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    // Nobody answers at those.
+    // Nobody answers at these addresses.
     if matches!(
         message.header.state,
         NeighbourState::Incomplete | NeighbourState::Failed
@@ -75,7 +75,7 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     })
 }
 
-/// The bridge and who was met on it, and the port at which.
+/// A link-layer address that was seen on a bridge, and its port.
 fn port(message: &NeighbourMessage) -> Option<((u32, Hardware), u32)> {
     let bridge = message
         .attributes
@@ -111,7 +111,7 @@ fn by_tables(
             (neighbour.ip, port.unwrap_or(at.0))
         })
         .collect();
-    // A route is the node's own word, and a neighbour's claim is not.
+    // A route is the node's own configuration; a neighbour entry is only a claim.
     behind.extend(routes.iter().take(MAX).filter_map(|route| {
         let ip = route.single()?;
         let direct = route.hops.iter().find(|(_, gateway)| gateway.is_none())?;
@@ -148,7 +148,8 @@ mod tests {
             route("10.244.1.0", 24, 5, None),
         ];
         let neighbours = [
-            // A pod on the bridge 5, one that the bridge has not met, and one that claims another's.
+            // A pod on bridge 5, one that the bridge has not seen, and one that claims another's
+            // address.
             neighbour("10.244.1.3", 3, 5),
             neighbour("10.244.1.4", 4, 5),
             neighbour("10.244.0.2", 6, 8),

@@ -7,29 +7,30 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::Handle;
 
-/// A route, as far as it matters here.
+/// A route, as far as it is needed here.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// Where to, and how many bits of that count; `None` for all addresses.
+    /// The destination and its prefix length; `None` for all addresses.
     pub(crate) to: Option<(IpAddr, u8)>,
-    /// Next hops: the interface, and the router behind it, if it is not all behind it directly.
+    /// Next hops: the interface, and the router behind it, unless the destination is directly
+    /// behind it.
     pub(crate) hops: Vec<(u32, Option<IpAddr>)>,
 }
 
 impl Route {
-    /// The address, where the route leads to a single one.
+    /// The address, if the route leads to a single one.
     pub(crate) fn single(&self) -> Option<IpAddr> {
         let (ip, bits) = self.to?;
         (bits == if ip.is_ipv4() { 32 } else { 128 }).then_some(ip)
     }
 }
 
-/// The routes of the main table. Other tables are for some of the traffic only: a VPN's, an egress
-/// gateway's, which is a pod.
+/// The routes of the main table. Other tables apply only to some of the traffic: that of a VPN, or
+/// of an egress gateway, which is a pod.
 pub(crate) async fn main(handle: &Handle) -> Vec<Route> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        // A kernel without IPv6 has no routes of it.
+        // A kernel without IPv6 has no IPv6 routes.
         routes.extend(of_family(handle, family).await.unwrap_or_default());
     }
     routes
@@ -45,7 +46,7 @@ async fn of_family(handle: &Handle, family: AddressFamily) -> Result<Vec<Route>,
         .await
 }
 
-/// The route is one of the main table.
+/// Whether the route is in the main table.
 pub(crate) fn is_main(message: &RouteMessage) -> bool {
     let table = message
         .attributes

@@ -1,4 +1,4 @@
-//! What is news about an edge.
+//! Detects reportable changes of edges.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use mtls_core::record::{EdgeKey, Event, FlowRecord, Mark, Verdict, Word};
 
 use super::Notice;
 
-/// Most edges that are known; when there are more, all are new again.
+/// Most edges remembered; when there are more, all are treated as new again.
 const MAX: usize = 65_536;
-/// One edge is news of one kind at most so often, in nanoseconds.
+/// Least time between two records of one kind for one edge, in nanoseconds.
 const PAUSE: u64 = 1_000_000_000;
 
-/// What was last reported of an edge.
+/// What was last reported about an edge.
 struct State {
     mark: Option<Mark>,
     verdict: Word<Verdict>,
@@ -22,16 +22,16 @@ struct State {
     mismatch: Option<u64>,
 }
 
-/// Finds news in what happens to flows.
+/// Detects changes in the events of flows.
 #[derive(Default)]
 pub struct Changes {
     edges: HashMap<EdgeKey, State>,
-    /// News that came too soon after others of their kind.
+    /// Changes that followed others of their kind too quickly.
     suppressed: u64,
 }
 
 impl Changes {
-    /// The news in an event. `flow` is stamped by the wall clock.
+    /// The changes in an event. `flow` has wall-clock times.
     pub fn observe(&mut self, flow: &FlowRecord) -> Vec<Notice> {
         let mut news = Vec::new();
         let closed = flow.event == Some(Event::Closed.into());
@@ -89,7 +89,7 @@ impl Changes {
         news
     }
 
-    /// News that were left out, as they came too soon after others of their kind.
+    /// Changes that were omitted because they followed others of their kind too quickly.
     pub fn suppressed(&self) -> u64 {
         self.suppressed
     }

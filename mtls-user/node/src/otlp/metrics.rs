@@ -1,4 +1,4 @@
-//! The daemon's metrics as OTLP has them.
+//! The daemon's metrics in OTLP form.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -13,7 +13,7 @@ use super::Resource;
 use super::notice::scope;
 use crate::metrics::{Kind, Points};
 
-/// What is sent of some metrics: counters count from `start`; both times are nanoseconds since the
+/// The request for some metrics: counters count from `start`; both times are nanoseconds since the
 /// Unix epoch.
 pub fn request(
     points: &[Points],

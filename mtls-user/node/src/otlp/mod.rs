@@ -1,8 +1,8 @@
-//! What a daemon tells OpenTelemetry: a record at each new edge, change, downgrade and mismatch, a
-//! summary of each edge in every interval, and its metrics (`docs/otlp.md`).
+//! The daemon's OpenTelemetry output: a record for each new edge, change, downgrade and mismatch, a
+//! summary of each edge per interval, and its metrics (`docs/otlp.md`).
 //!
-//! Everything waits in a bounded queue of its own ([`Queue`]) and nothing waits for it: a Collector
-//! that is away or hangs costs the queue, and what no longer fits in is counted.
+//! Everything waits in a bounded queue ([`Queue`]) and nothing waits for it: a Collector that is
+//! unavailable or hangs costs only the queue, and what no longer fits is counted.
 
 mod changes;
 mod metrics;

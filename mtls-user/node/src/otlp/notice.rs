@@ -1,4 +1,4 @@
-//! A record as OpenTelemetry has it: attributes by its semantic conventions where it has some.
+//! A record in OpenTelemetry's form: attributes follow its semantic conventions where these exist.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -35,12 +35,12 @@ pub struct Notice {
     attributes: Vec<(SmolStr, Value)>,
 }
 
-/// Who tells it.
+/// The reporting daemon.
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// The node.
     pub node: SmolStr,
-    /// The cluster, where it has a name.
+    /// The cluster's name, if it has one.
     pub cluster: Option<SmolStr>,
 }
 
@@ -146,7 +146,7 @@ fn severity(mark: Option<Mark>) -> SeverityNumber {
 }
 
 impl Notice {
-    /// Something that happened to a flow, which is stamped by the wall clock.
+    /// Something that happened to a flow, which has wall-clock times.
     pub(super) fn of_flow(event: &'static str, flow: &FlowRecord) -> Self {
         let mut list = List::default();
         list.peer("source", &flow.src);
@@ -199,7 +199,7 @@ impl Notice {
         }
     }
 
-    /// One line of JSON, with who tells it.
+    /// One line of JSON, with the reporting daemon.
     pub(super) fn line(&self, resource: &Resource) -> String {
         let mut object = Map::new();
         object.insert("time".into(), json!(Time::from_nanos(self.time)));
@@ -217,7 +217,7 @@ impl Notice {
     }
 }
 
-/// What an edge has come to within the window; stamped by the wall clock.
+/// Summary of an edge over the window; with wall-clock times.
 pub fn summary(edge: &EdgeRecord) -> Notice {
     let mut list = List::default();
     list.peer("source", &edge.src);
@@ -248,7 +248,7 @@ pub fn summary(edge: &EdgeRecord) -> Notice {
     }
 }
 
-/// What is sent of some records.
+/// The request for some records.
 pub(super) fn request<'a>(
     notices: impl Iterator<Item = &'a Notice>,
     resource: &Resource,

@@ -1,4 +1,4 @@
-//! Where records wait for whoever takes them.
+//! The queue of records for an output.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use super::Notice;
 use crate::metrics::Outlet;
 
-/// A bounded queue. What is taken stays in it until it has arrived; when it is full, the oldest go.
+/// A bounded queue. Records stay in it until they have arrived; when it is full, the oldest are
+/// dropped.
 #[derive(Debug)]
 pub struct Queue {
     name: &'static str,
@@ -23,7 +24,7 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     notices: VecDeque<Arc<Notice>>,
-    /// How many were ever taken off the front.
+    /// How many were ever removed from the front.
     passed: u64,
 }
 
@@ -44,7 +45,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a record wait.
+    /// Adds a record.
     pub fn push(&self, notice: Arc<Notice>) {
         let mut waiting = self.lock();
         if waiting.notices.len() >= self.limit {
@@ -57,13 +58,13 @@ impl Queue {
         self.news.notify_one();
     }
 
-    /// So many were lost on the way to it.
+    /// This many were lost before they could be queued.
     pub fn missed(&self, n: u64) {
         self.dropped.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Waits for some records; they stay in the queue. With them comes what [`Queue::arrived`] wants
-    /// to know.
+    /// Waits for some records, which stay in the queue. Returns them with the number that
+    /// [`Queue::arrived`] needs.
     pub(super) async fn some(&self, most: usize) -> (Vec<Arc<Notice>>, u64) {
         loop {
             {
@@ -77,13 +78,13 @@ impl Queue {
         }
     }
 
-    /// The `n` records that were taken when `passed` had gone have arrived.
+    /// The `n` records that were taken when `passed` had been removed have arrived.
     pub(super) fn arrived(&self, n: usize, passed: u64) {
         self.skip(n, passed);
         self.sent.fetch_add(n as u64, Ordering::Relaxed);
     }
 
-    /// They are not to be taken again.
+    /// They must not be sent again.
     pub(super) fn skip(&self, n: usize, passed: u64) {
         let mut waiting = self.lock();
         let end = passed + n as u64;
@@ -92,7 +93,7 @@ impl Queue {
         }
     }
 
-    /// How it is.
+    /// Its state.
     pub fn outlet(&self) -> Outlet {
         Outlet {
             name: self.name,
@@ -120,7 +121,8 @@ mod tests {
         // It did not arrive: the same ones are taken again.
         let (again, passed_again) = queue.some(2).await;
         assert_eq!((again.len(), passed_again), (2, passed));
-        // Meanwhile four more come, and three go unsent: two of them are on their way.
+        // Meanwhile four more are added, and three are dropped unsent: two of them are in
+        // transmission.
         for _ in 0..4 {
             queue.push(notice());
         }

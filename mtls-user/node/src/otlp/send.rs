@@ -1,4 +1,4 @@
-//! The way of records and metrics to a Collector, and of records into a file.
+//! Sends records and metrics to a Collector, and writes records to a file.
 
 use std::io::Write;
 use std::path::Path;
@@ -25,16 +25,16 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use super::notice::request;
 use super::{Queue, Resource};
 
-/// How long one attempt may take.
+/// Timeout of one attempt.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Records sent at a time.
 const BATCH: usize = 512;
-/// What failed is tried again after so long, then after twice as long, and so on up to the second.
+/// First and longest delay before a retry; the delay doubles each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Bytes of an answer that are looked at.
+/// Bytes of a response that are read.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// How a Collector is spoken to.
+/// The protocol for a Collector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocol {
     /// OTLP over gRPC.
@@ -60,8 +60,8 @@ enum Way {
 }
 
 impl Sender {
-    /// To the Collector at `url`, with these headers (lines of `NAME: VALUE`). It need not be there
-    /// yet. Must be called within a tokio runtime.
+    /// Sends to the Collector at `url`, with these headers (lines of `NAME: VALUE`). It does not
+    /// have to be reachable yet. Must be called within a tokio runtime.
     pub fn new(url: &str, protocol: Protocol, headers: &[String]) -> anyhow::Result<Self> {
         let what = || format!("--otlp {url}");
         let uri: Uri = url.parse().with_context(what)?;
@@ -109,7 +109,7 @@ impl Sender {
         })))
     }
 
-    /// Sends records; an error where they may not have arrived.
+    /// Sends records; an error if they may not have arrived.
     pub(super) async fn logs(&self, logs: ExportLogsServiceRequest) -> anyhow::Result<()> {
         let sending = async {
             match &*self.0 {
@@ -126,7 +126,7 @@ impl Sender {
             .context("no answer in 10 s")?
     }
 
-    /// Sends metrics. Those that do not arrive are in the next ones.
+    /// Sends metrics. If they do not arrive, the next ones include them.
     pub async fn metrics(&self, metrics: ExportMetricsServiceRequest) -> anyhow::Result<()> {
         let sending = async {
             match &*self.0 {
@@ -172,7 +172,7 @@ impl Sender {
         }
         let response = client.request(request.body(Full::from(body))?).await?;
         let status = response.status();
-        // Read, so that the connection is used again.
+        // Read completely, so that the connection is reused.
         let _ = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await;
@@ -181,8 +181,8 @@ impl Sender {
     }
 }
 
-/// Sends what waits, for ever. What does not arrive is tried again with growing pauses, and stays in
-/// the queue meanwhile.
+/// Sends queued records, indefinitely. Failed transmissions are retried with increasing pauses; the
+/// records stay in the queue meanwhile.
 pub async fn export(queue: Arc<Queue>, sender: Sender, resource: Resource) -> anyhow::Result<()> {
     let mut pause = RETRY.0;
     loop {
@@ -204,8 +204,8 @@ pub async fn export(queue: Arc<Queue>, sender: Sender, resource: Resource) -> an
     }
 }
 
-/// Writes what waits to a file, or to standard output where its name is `-`, a line each, for ever.
-/// For a thread of its own: whoever reads the other end of a pipe may be slow.
+/// Writes queued records to a file, or to standard output if its name is `-`, one per line,
+/// indefinitely. It needs a thread of its own: the reader of a pipe may be slow.
 pub fn write_lines(
     queue: &Queue,
     path: &Path,

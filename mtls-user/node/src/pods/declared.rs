@@ -9,8 +9,9 @@
 //!     until: 2027-03-31
 //! ```
 //!
-//! `namespace`, `workload` and `port` are the server's; what is left out is any. A declaration holds
-//! to the end of the day `until`, in UTC, or to that moment; without one it has no end.
+//! `namespace`, `workload` and `port` refer to the server; omitted fields match anything. An
+//! exemption is valid until the end of the day `until`, in UTC, or until that time; without it, it
+//! does not expire.
 
 use std::path::Path;
 
@@ -20,12 +21,12 @@ use smol_str::SmolStr;
 
 use mtls_core::record::{Declared, FlowRecord, Time};
 
-/// Most declarations taken, each looked at for every flow that has no other excuse.
+/// Most exemptions accepted; each is checked for every flow that is not otherwise exempt.
 const MAX: usize = 1_000;
-/// Largest file read, in bytes.
+/// Largest file accepted, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// All of them.
+/// All exemptions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Declarations(Vec<Declared>);
 
@@ -46,7 +47,7 @@ struct Line {
 }
 
 impl Declarations {
-    /// Reads a file of them.
+    /// Reads a file of exemptions.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let size = std::fs::metadata(path)
@@ -76,19 +77,19 @@ impl Declarations {
         declared.collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// The one that holds for `record` at `now`.
+    /// The one that applies to `record` at `now`.
     pub(super) fn find(&self, record: &FlowRecord, now: Time) -> Option<&Declared> {
         let mut all = self.0.iter();
         all.find(|one| covers(one, record) && !is_over(one, now))
     }
 
-    /// One that would hold if it were not past its date.
+    /// One that would apply if it had not expired.
     pub(super) fn find_expired(&self, record: &FlowRecord, now: Time) -> Option<&Declared> {
         let mut all = self.0.iter();
         all.find(|one| covers(one, record) && is_over(one, now))
     }
 
-    /// All of them, and which are past their date at `now`.
+    /// All of them, with whether they have expired at `now`.
     pub fn list(&self, now: Time) -> Vec<Declared> {
         let all = self.0.iter().cloned();
         all.map(|one| Declared {

@@ -1,4 +1,4 @@
-//! What a source knows of whoever owns an address.
+//! What a source knows about the owner of an address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,48 +9,48 @@ use super::inbound::Inbound;
 use super::mesh::Mesh;
 use mtls_core::record::{Kind, Workload};
 
-/// Longest name taken; Kubernetes allows 253.
+/// Longest name accepted; Kubernetes allows 253.
 pub(super) const MAX_NAME: usize = 253;
-/// Most labels kept of a pod.
+/// Most labels kept per pod.
 const MAX_LABELS: usize = 16;
-/// Longest label kept, its key and its value each: keys have a prefix of up to 253 and 64 more.
+/// Longest label key and value kept: keys have a prefix of up to 253 and 64 more.
 const MAX_LABEL: usize = 128;
 
-/// Stands for every address of the node in [`Entry::addresses`], where a port comes with it.
+/// Represents every address of the node in [`Entry::addresses`], together with a port.
 pub const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// One pod, or anything else that owns addresses.
+/// One pod, or another owner of addresses.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Entry {
     /// Its name.
     pub workload: Workload,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
-    /// Only these ports of its addresses are its own, as those are shared; empty: all of them.
+    /// Only these ports of its shared addresses belong to it; if empty, all do.
     pub ports: Vec<u16>,
     /// Its interfaces on the host's side.
     pub links: Vec<u32>,
-    /// Since when it has its addresses, in nanoseconds since the Unix epoch, where that is known
-    /// better than by when it was heard of.
+    /// Since when it has its addresses, in nanoseconds since the Unix epoch, if that is known more
+    /// precisely than when it was first reported.
     pub since: Option<u64>,
-    /// Tells it from others that have had its name; empty where the source has no such thing.
+    /// Distinguishes it from others with the same name; empty if the source has no such id.
     pub uid: SmolStr,
-    /// What else is known of it.
+    /// Further information about it.
     pub facts: Facts,
 }
 
-/// What else is known of a pod.
+/// Further information about a pod.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Facts {
-    /// Its labels, by key; those that a controller sets to tell one pod from another left out.
+    /// Its labels, without those that a controller uses to distinguish pods.
     pub labels: Vec<(String, String)>,
-    /// The node it runs on; of another node, that node.
+    /// The node it runs on; for another node's entry, that node.
     pub node: Option<SmolStr>,
-    /// It shares the node's network, and with it the node's addresses.
+    /// It uses the host network, and therefore the node's addresses.
     pub host_network: bool,
-    /// The mesh it belongs to, or was meant to.
+    /// The mesh that it belongs to, or should.
     pub mesh: Option<Mesh>,
-    /// What connections to it are to be, as far as anybody has said.
+    /// What is expected of connections to it, as far as anything was configured.
     pub inbound: Inbound,
 }
 
@@ -75,7 +75,7 @@ impl Entry {
     }
 }
 
-/// A name as it may go to outputs: bounded, and with nothing hidden in it.
+/// A name in a form safe for output: bounded, and without hidden characters.
 pub(super) fn clean(text: &str) -> SmolStr {
     bounded(text, MAX_NAME).into()
 }

@@ -1,18 +1,18 @@
-//! Flows that are left out of what names their edge: a connection that carried nothing, a refused
-//! port, the kubelet's probes, the scraping of metrics, DNS, and what the operator has declared.
+//! Flows that do not count towards their edge: connections without data, refused ports, kubelet
+//! probes, metrics scrapes, DNS, and what the operator has declared.
 
 use super::Entry;
 use super::declared::Declarations;
 use mtls_core::record::{Cause, Exempt, Exemption, FlowRecord, Verdict};
 
-/// What collectors of metrics call themselves.
+/// User agents of metrics collectors.
 const COLLECTORS: [&str; 3] = ["Prometheus", "vmagent", "Grafana"];
-/// Most bytes of a server's greeting: an SSH server sends its key exchange with it.
+/// Longest greeting of a server: an SSH server sends its key exchange with it.
 const GREETING: u64 = 4_096;
 
-/// Writes down whether the flow is exempt, and which declaration of the operator's is past its date.
+/// Records whether the flow is exempt, and which of the operator's exemptions has expired.
 ///
-/// `dns`: DNS is exempt.
+/// `dns`: whether DNS is exempt.
 pub(super) fn annotate(
     record: &mut FlowRecord,
     src: Option<&Entry>,
@@ -23,7 +23,7 @@ pub(super) fn annotate(
     record.exempt = nature
         .filter(|nature| dns || *nature != Exempt::Dns)
         .map(Exemption::from);
-    // What is mutual needs no excuse.
+    // Mutual TLS needs no exemption.
     if record.exempt.is_some() || record.verdict == Verdict::Mtls {
         return;
     }
@@ -42,30 +42,31 @@ pub(super) fn annotate(
     }
 }
 
-/// How the note begins that a declaration is past its date.
+/// The prefix of the note about an expired exemption.
 pub(super) const EXPIRED: &str = "exemption-expired: ";
 
 fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
     let is_kubelet = src.is_some_and(Entry::is_this_node);
-    // `tcpSocket`: the connection is made, and left. The client has ended its stream, and said nothing.
+    // `tcpSocket`: the connection is opened and closed. The client has ended its stream without
+    // sending anything.
     let is_left = is_kubelet && record.bytes.client == Some(0);
     match record.verdict.known()? {
         Verdict::NoData if record.cause == Cause::ConnectionRefused => Some(Exempt::Refused),
         Verdict::NoData if is_kubelet && record.closed => Some(Exempt::KubeletProbe),
         Verdict::NoData => Some(Exempt::NoData),
-        // What a TLS server says by an alert, as it misses a ClientHello; until the connection is
-        // closed that is no answer to anything.
+        // A TLS server sends an alert because no ClientHello came. While the connection is open, the
+        // verdict does not say so yet.
         Verdict::Failed if is_left => Some(Exempt::KubeletProbe),
         Verdict::Unobserved if is_left && !record.closed => Some(Exempt::KubeletProbe),
-        // Open, seen from its start, and nothing was said so far.
+        // Open, seen from its start, and without data so far.
         Verdict::Unobserved if record.cause == Cause::NoPayload && !record.closed => {
             Some(Exempt::NoData)
         }
-        // What others greet with whoever connects.
+        // Other servers greet every client.
         Verdict::Plaintext if is_left && record.bytes.server.is_none_or(|n| n <= GREETING) => {
             Some(Exempt::KubeletProbe)
         }
-        // `httpGet`. Anybody can claim to be the kubelet, and the node has other things to say.
+        // `httpGet`. Anybody can claim to be the kubelet, and the node has other traffic.
         Verdict::Plaintext if is_kubelet && asked_by(record, &["kube-probe"]) => {
             Some(Exempt::KubeletProbe)
         }
@@ -84,7 +85,7 @@ fn asked_by(record: &FlowRecord, agents: &[&str]) -> bool {
     product.is_some_and(|product| agents.iter().any(|known| product.starts_with(known)))
 }
 
-/// A collector of metrics asks for metrics.
+/// A metrics collector's request for metrics.
 fn is_scrape(record: &FlowRecord) -> bool {
     let Some(http) = &record.http else {
         return false;
@@ -161,7 +162,7 @@ mod tests {
         let mut handshake = flow(Verdict::Failed);
         handshake.bytes.client = Some(517);
         assert_eq!(class(handshake, Some(&node)), None);
-        // A server that greets whoever connects.
+        // A server that greets every client.
         let mut greeted = flow(Verdict::Plaintext);
         assert_eq!(
             class(greeted.clone(), Some(&node)),
@@ -187,13 +188,13 @@ mod tests {
             },
             ..flow(Verdict::Unobserved)
         };
-        // The kubelet has left, and the server's alert was answered by a reset.
+        // The kubelet has closed, and the server's alert was answered by a RST.
         let left = open(Cause::NotDecided, Some(0));
         assert_eq!(class(left.clone(), Some(&node)), Some(Exempt::KubeletProbe));
         assert_eq!(class(left.clone(), None), None);
         let silent = open(Cause::NoPayload, None);
         assert_eq!(class(silent.clone(), None), Some(Exempt::NoData));
-        // What is over, or was not seen from its start, may have carried anything.
+        // A connection that has ended, or was not seen from its start, may have carried anything.
         for (unknown, src) in [
             (
                 FlowRecord {

@@ -1,5 +1,5 @@
-//! What was to be expected of a flow between two pods, against what was seen: identities that are
-//! not the pod's, and plaintext where a mesh should be.
+//! Compares a flow between two pods with what was expected: identities that do not match the pod,
+//! and plaintext where a mesh should be.
 
 use std::cmp::Ordering;
 
@@ -15,15 +15,15 @@ use mtls_core::record::{
     Verdict,
 };
 
-/// What is known of the mesh that a pod is in.
+/// What is known about a pod's mesh.
 fn sidecar(mesh: &Mesh) -> Option<&'static Sidecar> {
     known::Mesh::with_sidecars()
         .find(|(known, _)| known.name == mesh.name)
         .map(|(_, sidecar)| sidecar)
 }
 
-/// Writes down what of `record` is not as it should be between `src` and `dst`. What the flow is, and
-/// why, stays as the classifier said.
+/// Records how `record`, between `src` and `dst`, differs from what is expected. The verdict and
+/// reason of the classifier are unchanged.
 pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) {
     let tls = record.tls.as_deref();
     let seen = |named: fn(&mtls_core::record::TlsInfo) -> Option<&str>| tls.and_then(named);
@@ -38,11 +38,11 @@ pub fn annotate(record: &mut FlowRecord, src: Option<&Entry>, dst: Option<&Entry
     record.expectation = Some(expectation(record, src, dst));
 }
 
-/// An identity that is not that of the pod it was met at.
+/// An identity that does not match the pod where it was seen.
 fn mismatch(side: Side, identity: Option<&str>, pod: Option<&Entry>) -> Option<Mismatch> {
     let seen = identity::account(identity?)?;
     let pod = pod?;
-    // Behind an address of a Service or of a node can be any pod.
+    // Any pod can be behind an address of a Service or a node.
     pod.workload.pod.as_ref()?;
     if pod.facts.host_network {
         return None;
@@ -53,7 +53,7 @@ fn mismatch(side: Side, identity: Option<&str>, pod: Option<&Entry>) -> Option<M
             let expected = Account { namespace, name };
             (seen != expected).then(|| format_smolstr!("{expected}"))
         }
-        // Its namespace is known all the same.
+        // Its namespace is known nevertheless.
         None => (seen.namespace != namespace).then(|| format_smolstr!("an account of {namespace}")),
     };
     Some(Mismatch {
@@ -64,18 +64,18 @@ fn mismatch(side: Side, identity: Option<&str>, pod: Option<&Entry>) -> Option<M
     })
 }
 
-/// Why it was expected so, or was not met: in a word and in a sentence.
+/// Why it was expected, or not met: as a word and as a sentence.
 type Why = (Unmet, SmolStr);
 
-/// What is expected of the flow, by the server's annotation, else by the mesh of either end and its
-/// policies, and what came of it.
+/// What is expected of the flow, by the server's annotation, or else by the mesh of either end and
+/// its policies, and the outcome.
 fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) -> Expectation {
     let port = record.dst.port.unwrap_or_default();
     let rule = dst.and_then(|entry| entry.facts.inbound.at(port));
     if let Some(rule) = rule.filter(|rule| rule.by == By::Annotation) {
         return annotated(record, rule);
     }
-    // No mesh carries datagrams.
+    // No mesh carries UDP.
     let udp = record.transport == Transport::Udp;
     let (from, to) = (mesh(src), mesh(dst));
     if udp || from.is_none() && to.is_none() {
@@ -92,7 +92,7 @@ fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) ->
     let expected = match (&unreached, demanded) {
         (None, _) | (_, Some(Level::Mtls)) => Expected::Mtls,
         (Some(_), Some(Level::Tls)) => Expected::Tls,
-        // The server's mesh lets in who cannot be in it, as it was told to.
+        // The server's mesh accepts clients outside the mesh, as configured.
         (Some((cause, _)), Some(Level::Any)) if *cause != Unmet::StartedBeforeInjection => {
             return nothing(rule);
         }
@@ -105,7 +105,7 @@ fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) ->
         Outcome::Worse => Some(unreached.unwrap_or_else(|| unexplained(port, to))),
         _ => None,
     };
-    // Who demands it is worth telling.
+    // The origin of the requirement is worth reporting.
     let demands = rule.filter(|rule| matches!(rule.level, Level::Mtls | Level::Tls));
     let why = match (why, demands) {
         (Some((cause, why)), Some(rule)) => Some((cause, format_smolstr!("{why}; {}", rule.words))),
@@ -115,7 +115,7 @@ fn expectation(record: &FlowRecord, src: Option<&Entry>, dst: Option<&Entry>) ->
     told(expected, outcome, why)
 }
 
-/// The operator's word, whatever the mesh's is.
+/// The operator's annotation, whatever the mesh's policy.
 fn annotated(record: &FlowRecord, rule: &Rule) -> Expectation {
     if let Some(why) = by_nature(record) {
         return held(record, Expected::Plaintext, Some(why));
@@ -133,7 +133,7 @@ fn annotated(record: &FlowRecord, rule: &Rule) -> Expectation {
     )
 }
 
-/// Nothing is expected, as somebody has said.
+/// Nothing is expected, according to an explicit configuration.
 fn nothing(rule: Option<&Rule>) -> Expectation {
     let cause = |rule: &Rule| match rule.by {
         By::Annotation => Unmet::Annotated,
@@ -146,7 +146,7 @@ fn nothing(rule: Option<&Rule>) -> Expectation {
     }
 }
 
-/// What was seen, held against what was expected.
+/// Compares what was seen with what was expected.
 fn held(record: &FlowRecord, expected: Expected, why: Option<Why>) -> Expectation {
     told(expected, outcome(record, expected), why)
 }
@@ -182,13 +182,13 @@ fn outcome(record: &FlowRecord, expected: Expected) -> Outcome {
     }
 }
 
-/// The mesh is told to speak plaintext.
+/// The mesh is configured to use plaintext.
 fn disabled(rule: Option<&Rule>) -> Option<Why> {
     let rule = rule.filter(|rule| rule.level == Level::Plaintext)?;
     Some((Unmet::Policy, rule.words.clone()))
 }
 
-/// Probes and scrapes are in clear in a mesh as well.
+/// Probes and scrapes are plaintext in a mesh as well.
 fn by_nature(record: &FlowRecord) -> Option<Why> {
     match record.exempt.as_ref()?.class.known()? {
         Exempt::KubeletProbe => Some((Unmet::KubeletProbe, "a probe of the kubelet".into())),
@@ -197,8 +197,8 @@ fn by_nature(record: &FlowRecord) -> Option<Why> {
     }
 }
 
-/// Both ends are in the mesh. An opaque port is carried in the mesh's TLS all the same, unless the
-/// client's side was not told that it is one.
+/// Both ends are in the mesh. An opaque port is still carried in the mesh's TLS, unless the
+/// client's side does not know that the port is opaque.
 fn unexplained(port: u16, to: Option<&Mesh>) -> Why {
     let opaque = to.is_some_and(|mesh| {
         let by_default = |sidecar: &Sidecar| sidecar.opaque_by_default.contains(&port);
@@ -218,7 +218,7 @@ fn mesh(end: Option<&Entry>) -> Option<&Mesh> {
     end?.facts.mesh.as_ref()
 }
 
-/// A port that a mesh was told to leave alone, or uses in clear itself.
+/// A port that bypasses the mesh, or on which the mesh itself uses plaintext.
 fn ports(port: u16, from: Option<&Mesh>, to: Option<&Mesh>) -> Option<Why> {
     let skipped = |side| {
         let why = format_smolstr!("the mesh leaves port {port} alone, {side}");
@@ -242,7 +242,7 @@ fn ports(port: u16, from: Option<&Mesh>, to: Option<&Mesh>) -> Option<Why> {
     None
 }
 
-/// What the ends are that a mesh cannot reach, or has not reached yet.
+/// Properties of the ends that prevent a mesh from covering them.
 fn ends(src: Option<&Entry>, dst: Option<&Entry>) -> Option<Why> {
     for (side, end) in [(Side::Client, src), (Side::Server, dst)] {
         let Some(entry) = end else {

@@ -1,6 +1,6 @@
-//! A static file of names, for where nothing else knows them.
+//! A static file of names, for environments without another source.
 //!
-//! One entry a line, `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`; `#` begins a comment.
+//! One entry per line, `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`; `#` begins a comment.
 
 use std::net::IpAddr;
 use std::path::Path;

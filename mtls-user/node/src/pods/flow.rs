@@ -1,15 +1,15 @@
-//! Names for both ends of a flow.
+//! Names both ends of a flow.
 
 use std::net::IpAddr;
 
 use super::{Directory, Found, exempt, expect, snapshot};
 use mtls_core::record::{FlowRecord, Peer};
 
-/// How notes begin that are written here.
+/// The prefixes of the notes that are written here.
 const OWN_NOTES: [&str; 2] = ["unknown-pod: ", exempt::EXPIRED];
 
-/// Names both ends, and notes what is not as it should be between them. A flow may be named again,
-/// when more names are known.
+/// Names both ends, and notes what is unexpected between them. A flow may be named again when more
+/// names are known.
 pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     let own = |note: &str| OWN_NOTES.iter().any(|own| note.starts_with(own));
     record.notes.retain(|note| !own(note));
@@ -38,9 +38,9 @@ pub fn name_flow(directory: &Directory, record: &mut FlowRecord) {
     expect::annotate(record, src.as_deref(), dst.as_deref());
 }
 
-/// Holds the name that an address has against the interfaces that its flow crossed. An address
-/// without a name may be behind an interface that somebody has; and one that was seen behind
-/// another interface than its owner's is its owner's no more, or not its to use.
+/// Compares the owner of an address with the interfaces that its flow crossed. An address without a
+/// name may be behind a known pod's interface. One that was seen behind another interface than its
+/// owner's no longer belongs to that owner, or is used without permission.
 fn behind(
     directory: &Directory,
     ip: IpAddr,
@@ -53,7 +53,7 @@ fn behind(
         let own = &found.entry.links;
         own.is_empty() || links.iter().any(|link| own.contains(link))
     };
-    // The world's addresses are behind whatever leads there.
+    // External addresses are behind whatever interface leads to them.
     let foreign = named.is_none() && !snapshot::is_private(ip.to_canonical());
     let Some(link) = other_link(links, other) else {
         return (named, None);
@@ -72,11 +72,12 @@ fn behind(
     (found, note)
 }
 
-/// The only interface that a flow was seen on beside those of its other end. `None` where that
-/// end's are not known, as it cannot then be determined whose an interface is.
+/// The only interface on which a flow was seen besides those of its other end. `None` if the other
+/// end's interfaces are unknown, because then it cannot be determined which end an interface
+/// belongs to.
 fn other_link(links: &[u32], other: Option<&Found>) -> Option<u32> {
     let own = other.map_or(&[][..], |found| found.entry.links.as_slice());
-    // What is not a pod of this node has none.
+    // An end that is not a pod of this node has none.
     if own.is_empty() && other.is_none_or(|found| found.entry.workload.pod.is_some()) {
         return None;
     }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     fn names(directory: &Directory, mut record: FlowRecord) -> (SmolStr, SmolStr, Vec<String>) {
-        // Twice is as good as once.
+        // Twice has the same result as once.
         name_flow(directory, &mut record);
         name_flow(directory, &mut record);
         let name = |peer: Peer| peer.workload.unwrap().name;
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn an_address_behind_anothers_interface_is_not_its_owners() {
         let directory = directory();
-        // A pod too new to be known has got the address of one that is gone.
+        // A pod that is too new to be known has the address of one that is gone.
         let (src, _, notes) = names(&directory, flow("10.0.0.1", "10.0.0.2", &[2, 3]));
         assert_eq!((&*src, notes.len()), ("10.0.0.1", 1));
         // Or a known one uses it.

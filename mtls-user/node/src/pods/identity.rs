@@ -1,6 +1,6 @@
-//! Identities as certificates and server names spell them, read back as Kubernetes has them.
+//! Parses identities in certificates and server names into Kubernetes terms.
 
-/// A service account, as an identity names it.
+/// A service account named by an identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Account<'a> {
     pub(super) namespace: &'a str,

@@ -1,5 +1,5 @@
-//! What connections to a pod are to be, by what its operator has said: an annotation of ours, or a
-//! policy of the mesh that the pod is in.
+//! What the operator expects of connections to a pod: from our annotation, or from a policy of the
+//! pod's mesh.
 
 use std::collections::BTreeMap;
 
@@ -7,54 +7,54 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::entry::clean;
 
-/// The annotation of a pod or a namespace: what connections to it are to be.
+/// The annotation of a pod or a namespace: what connections to it should be.
 pub const EXPECT: &str = "mtls.internal/expect";
 /// Most ports that one annotation or policy distinguishes.
 const MAX_PORTS: usize = 64;
 
-/// What a connection has to be at least.
+/// The least that a connection must be.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Level {
-    /// Anything is accepted, plaintext too.
+    /// Anything is accepted, including plaintext.
     Any,
-    /// Plaintext, as the mesh is told to leave it so.
+    /// Plaintext, as configured in the mesh.
     Plaintext,
-    /// TLS, with the server alone authenticated or both.
+    /// TLS, with only the server or both sides authenticated.
     Tls,
     /// Mutual TLS.
     Mtls,
 }
 
-/// Who said so.
+/// The source of the expectation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum By {
-    /// The annotation [`EXPECT`]: it holds whatever the mesh says.
+    /// The annotation [`EXPECT`]: it applies whatever the mesh's policy is.
     Annotation,
     /// A policy of the pod's mesh.
     Policy,
 }
 
-/// One thing that was said.
+/// One expectation.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
-    /// What is to be.
+    /// What is expected.
     pub level: Level,
-    /// By whom.
+    /// Its source.
     pub by: By,
-    /// Where it stands, and its words: `PeerAuthentication shop/default is STRICT`.
+    /// The object and its setting: `PeerAuthentication shop/default is STRICT`.
     pub words: SmolStr,
 }
 
-/// What one object says, of all ports and of some.
+/// The expectations of one object, for all ports and for some.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Layer {
-    /// Of every port that is not among `ports`.
+    /// For every port that is not in `ports`.
     pub whole: Option<Rule>,
-    /// Of single ports.
+    /// For single ports.
     pub ports: Vec<(u16, Rule)>,
 }
 
-/// What was said of connections to a pod. The first that has a say decides.
+/// The expectations of connections to a pod. The first that applies is used.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Inbound(Box<[Layer]>);
 
@@ -64,7 +64,7 @@ impl Layer {
         single.map(|(_, rule)| rule).or(self.whole.as_ref())
     }
 
-    /// Whether it says nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.whole.is_none() && self.ports.is_empty()
     }
@@ -77,19 +77,19 @@ impl FromIterator<Layer> for Inbound {
 }
 
 impl Inbound {
-    /// What holds for connections to `port`.
+    /// What applies to connections to `port`.
     pub fn at(&self, port: u16) -> Option<&Rule> {
         self.0.iter().find_map(|layer| layer.at(port))
     }
 
-    /// Whether nothing was said.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// What the annotation among `annotations` says, if it is there: `mtls`, `tls`, `plaintext` or `any`,
-/// and `PORT=…` of single ports, separated by commas. `whose` is the object that it stands on.
+/// The contents of the annotation in `annotations`, if it exists: `mtls`, `tls`, `plaintext` or
+/// `any`, and `PORT=…` for single ports, separated by commas. `whose` is the object that has it.
 pub(super) fn annotated(annotations: &BTreeMap<String, String>, whose: &str) -> Option<Layer> {
     let text = annotations.get(EXPECT)?;
     let mut layer = Layer::default();
@@ -109,7 +109,7 @@ pub(super) fn annotated(annotations: &BTreeMap<String, String>, whose: &str) -> 
             )
         };
         let rule = Rule {
-            // Whoever wrote it did expect something.
+            // The author did expect something.
             level: level.unwrap_or(Level::Mtls),
             by: By::Annotation,
             words: clean(&words),

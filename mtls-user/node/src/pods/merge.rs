@@ -1,10 +1,10 @@
-//! One pod as several sources know it: the container runtime has its address first, Kubernetes
-//! knows its owner and its service account.
+//! Merges what several sources know about one pod: the container runtime has its address first,
+//! Kubernetes knows its owner and its service account.
 
 use super::{Entry, Source};
 use mtls_core::record::Kind;
 
-/// Whether both are about the same pod, and not about one of the same name later on.
+/// Whether both are about the same pod, and not about a later one with the same name.
 pub(super) fn same_pod(a: &Entry, b: &Entry) -> bool {
     a.workload.pod.is_some()
         && a.workload.pod == b.workload.pod
@@ -12,7 +12,7 @@ pub(super) fn same_pod(a: &Entry, b: &Entry) -> bool {
         && (a.uid.is_empty() || b.uid.is_empty() || a.uid == b.uid)
 }
 
-/// `claim` with its addresses as they are, and everything else from whoever knows it best.
+/// `claim` with its own addresses, and everything else from the source that knows it best.
 pub(super) fn merged(claim: &Entry, source: Source, others: &[(Source, &Entry)]) -> Entry {
     let mut known: Vec<_> = [(source, claim)]
         .into_iter()
@@ -32,7 +32,7 @@ pub(super) fn merged(claim: &Entry, source: Source, others: &[(Source, &Entry)])
     best
 }
 
-/// The lower, the more it knows of a pod beside its address.
+/// Lower values for sources that know more about a pod besides its address.
 fn authority(source: Source) -> u8 {
     match source {
         Source::Kubernetes => 0,
@@ -46,7 +46,7 @@ fn authority(source: Source) -> u8 {
     }
 }
 
-/// Gives `best` what it lacks and `other` has.
+/// Fills in what `best` lacks from `other`.
 fn fill(best: &mut Entry, other: &Entry) {
     if best.workload.kind == Kind::Pod && other.workload.kind != Kind::Pod {
         best.workload.kind.clone_from(&other.workload.kind);

@@ -1,45 +1,45 @@
-//! Whether a pod belongs to a mesh, by what its injector leaves on it.
+//! Whether a pod belongs to a mesh, from what the injector leaves on it.
 
 use std::collections::BTreeMap;
 
 use mtls_core::mesh::{self as known, Sidecar};
 
-/// Most port ranges read from one annotation.
+/// Most port ranges parsed from one annotation.
 const MAX_RANGES: usize = 64;
 
-/// A pod's part in a mesh.
+/// A pod's membership in a mesh.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Mesh {
     /// Its name.
     pub name: &'static str,
-    /// How it takes part.
+    /// The kind of membership.
     pub membership: Membership,
-    /// Ports on which the proxy leaves what comes in alone.
+    /// Ports whose incoming connections bypass the proxy.
     pub skip_inbound: Ports,
-    /// Ports to which the proxy leaves what goes out alone.
+    /// Ports whose outgoing connections bypass the proxy.
     pub skip_outbound: Ports,
-    /// Ports whose protocol the proxy doesn't look at.
+    /// Ports whose protocol the proxy does not inspect.
     pub opaque: Ports,
 }
 
-/// How a pod takes part in its mesh.
+/// How a pod is a member of its mesh.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Membership {
-    /// By a proxy among its containers.
+    /// Through a proxy among its containers.
     Sidecar,
-    /// By the node's proxy.
+    /// Through the node's proxy.
     Ambient,
-    /// Its labels, or its namespace's, ask for a proxy that it doesn't have: it started before
-    /// they did, or the injector was away.
+    /// Its labels, or its namespace's, request a proxy that it does not have: it was created before
+    /// them, or the injector was not available.
     Requested,
 }
 
-/// Ranges of ports, both ends within.
+/// Ranges of ports, inclusive.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Ports(Box<[(u16, u16)]>);
 
 impl Ports {
-    /// Reads `25,4190-4191,…`; `*` is all. What is no port is passed over.
+    /// Parses `25,4190-4191,…`; `*` means all. Invalid ports are skipped.
     fn read(text: &str) -> Self {
         text.split(',')
             .filter_map(|part| {
@@ -70,13 +70,13 @@ impl From<Box<[(u16, u16)]>> for Ports {
     }
 }
 
-/// What a mesh leaves its traces on.
+/// The objects on which a mesh leaves its marks.
 pub(super) struct Signs<'a> {
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) annotations: &'a BTreeMap<String, String>,
-    /// The namespace's, where they are known.
+    /// The namespace's, if known.
     pub(super) namespace: Option<&'a Scope>,
-    /// Names of all containers, initial ones too; `None` where they are not known.
+    /// Names of all containers, including init containers; `None` if unknown.
     pub(super) containers: Option<&'a [String]>,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Scope {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// Whether a label or an annotation is one that some mesh may have written, or its operator for us.
+/// Whether a label or an annotation may have been written by a mesh, or by its operator for us.
 pub(super) fn is_mark(key: &str) -> bool {
     let of_mesh = known::Mesh::with_sidecars()
         .flat_map(|(_, sidecar)| sidecar.domains)
@@ -95,12 +95,12 @@ pub(super) fn is_mark(key: &str) -> bool {
     of_mesh || key == super::inbound::EXPECT
 }
 
-/// Whether a container of that name is a mesh's proxy.
+/// Whether a container with that name is a mesh's proxy.
 pub(super) fn is_proxy(container: &str) -> bool {
     known::Mesh::with_sidecars().any(|(_, sidecar)| sidecar.containers.contains(&container))
 }
 
-/// The mesh of a pod, if it has one.
+/// The mesh of a pod, if it is in one.
 pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
     let mut meshes = known::Mesh::with_sidecars();
     if let Some((mesh, sidecar)) = meshes.find(|(_, sidecar)| injected(sidecar, signs)) {
@@ -120,7 +120,7 @@ pub(super) fn of(signs: &Signs<'_>) -> Option<Mesh> {
         .map(|(mesh, sidecar)| member(mesh.name, sidecar, signs, Membership::Requested))
 }
 
-/// `istio.io/dataplane-mode`, of the pod before that of its namespace.
+/// `istio.io/dataplane-mode`; the pod's comes before that of its namespace.
 fn ambient(signs: &Signs<'_>) -> bool {
     const MODE: &str = "istio.io/dataplane-mode";
     let redirected = signs.annotations.get("ambient.istio.io/redirection");
@@ -131,7 +131,7 @@ fn ambient(signs: &Signs<'_>) -> bool {
 
 fn injected(sidecar: &Sidecar, signs: &Signs<'_>) -> bool {
     match signs.containers {
-        // A mark without the container was copied from elsewhere.
+        // Marks without the container were copied from elsewhere.
         Some(containers) => containers
             .iter()
             .any(|name| sidecar.containers.contains(&name.as_str())),
@@ -144,7 +144,7 @@ fn injected(sidecar: &Sidecar, signs: &Signs<'_>) -> bool {
 
 fn requested(sidecar: &Sidecar, signs: &Signs<'_>) -> bool {
     let asks = |labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>| {
-        // The first that has a say: a `disabled` is one too.
+        // The first that is set is used; `disabled` counts too.
         sidecar.requests.iter().find_map(|(key, values)| {
             let value = labels.get(*key).or_else(|| annotations.get(*key))?;
             Some(values.contains(&value.as_str()))

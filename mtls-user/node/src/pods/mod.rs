@@ -1,7 +1,7 @@
-//! Who an address belongs to: a directory fed by any number of sources.
+//! Maps addresses to their owners: a directory fed by any number of sources.
 //!
-//! A source publishes everything it knows at once; the directory remembers for a while what went
-//! away, as the last events of a pod come after its end. Looking a name up takes no lock.
+//! A source publishes everything it knows at once. The directory remembers removed entries for a
+//! while, because the last events of a pod arrive after its end. Lookups take no lock.
 
 pub mod cri;
 mod declared;
@@ -44,24 +44,24 @@ pub use node::{addresses as node_addresses, name as node_name};
 pub use snapshot::Found;
 use snapshot::{Claim, Snapshot};
 
-/// How long a pod's name outlives it.
+/// How long a pod's name is kept after its end.
 const GRACE: Duration = Duration::from_mins(5);
-/// Most entries taken from one source; a cluster of the largest size has 150,000 pods.
+/// Most entries per source; the largest clusters have 150,000 pods.
 const MAX_ENTRIES: usize = 200_000;
-/// Most entries remembered after their end, of one source.
+/// Most ended entries remembered per source.
 const MAX_ENDED: usize = 65_536;
 
 /// A source is one line: the variant, and its name in `mtls status` and in `docs/names.md`.
 macro_rules! sources {
     ($($(#[doc = $doc:literal])* $variant:ident $name:literal,)*) => {
-        /// Where names come from; of two that claim one address, the first here is believed.
+        /// Sources of names, in order of precedence for the same address.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Source {
             $($(#[doc = $doc])* $variant,)*
         }
 
         impl Source {
-            /// All of them, the most believed first.
+            /// All of them, by precedence.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Its name in `mtls status`.
@@ -75,7 +75,7 @@ macro_rules! sources {
 }
 
 sources! {
-    /// The container runtime: whoever really has the address on this node.
+    /// The container runtime, which assigned the addresses on this node.
     Cri "cri",
     /// The Kubernetes API: pods.
     Kubernetes "kubernetes",
@@ -87,7 +87,7 @@ sources! {
     Services "services",
     /// The node itself.
     Node "node",
-    /// The Kubernetes API: namespaces, which have no addresses but a say in meshes.
+    /// The Kubernetes API: namespaces, which have no addresses but influence meshes.
     Namespaces "namespaces",
     /// The Kubernetes API: policies of meshes, which have no addresses either.
     Policies "policies",
@@ -95,21 +95,21 @@ sources! {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What holds now, and since when.
+    /// The current entries, and since when.
     holding: HashMap<Arc<Entry>, u64>,
     ended: Vec<Ended>,
     updated: u64,
     error: Option<String>,
 }
 
-/// A pod of this node that has a network of its own.
+/// A pod of this node with a network of its own.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LocalPod {
     /// Its namespace.
     pub namespace: SmolStr,
     /// Its name.
     pub name: SmolStr,
-    /// The host's ends of its interfaces, as far as they are known.
+    /// The host's ends of its interfaces, as far as known.
     pub links: Vec<u32>,
 }
 
@@ -126,14 +126,14 @@ pub struct Directory {
     sources: Mutex<BTreeMap<Source, Known>>,
     snapshot: ArcSwap<Snapshot>,
     declared: ArcSwap<Declarations>,
-    /// Plaintext DNS counts as any other plaintext.
+    /// Whether plaintext DNS counts as any other plaintext.
     judges_dns: AtomicBool,
-    /// The last but one. Whoever looks a name up holds a snapshot for a moment, and must not be the
-    /// last to do so: freeing one of a large cluster takes milliseconds.
+    /// The previous snapshot. A lookup holds a snapshot for a moment, and must not be the last
+    /// holder: freeing the snapshot of a large cluster takes milliseconds.
     retired: Mutex<Arc<Snapshot>>,
-    /// Interfaces of the host by index, for notes about those that nobody has.
+    /// Interfaces of the host by index, for notes about those without an owner.
     interfaces: RwLock<HashMap<u32, SmolStr>>,
-    /// Behind which of them an address is, as far as the node's own tables say.
+    /// Which of them an address is behind, according to the node's own tables.
     behind: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -143,27 +143,27 @@ impl Directory {
         Self::default()
     }
 
-    /// What the operator has declared to be exempt.
+    /// The operator's exemptions.
     pub fn declared(&self) -> Arc<Declarations> {
         self.declared.load_full()
     }
 
-    /// The operator declares these, and nothing else, to be exempt.
+    /// Replaces the operator's exemptions.
     pub fn declare(&self, declared: Declarations) {
         self.declared.store(Arc::new(declared));
     }
 
-    /// Plaintext DNS is exempt, as it is unless [`Self::judge_dns`] was called.
+    /// Whether plaintext DNS is exempt, which is the default unless [`Self::judge_dns`] was called.
     pub fn exempts_dns(&self) -> bool {
         !self.judges_dns.load(Ordering::Relaxed)
     }
 
-    /// The operator demands of DNS what is demanded of everything else.
+    /// Makes DNS count like all other traffic.
     pub fn judge_dns(&self) {
         self.judges_dns.store(true, Ordering::Relaxed);
     }
 
-    /// `source` knows exactly these entries as of `now` (nanoseconds since the Unix epoch).
+    /// `source` has exactly these entries as of `now` (nanoseconds since the Unix epoch).
     pub fn publish<E: Into<Arc<Entry>>>(
         &self,
         source: Source,
@@ -185,7 +185,7 @@ impl Directory {
         }
     }
 
-    /// `source` was asked and had nothing new to say.
+    /// `source` was queried and had nothing new.
     pub fn confirm(&self, source: Source, now: u64) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sources.entry(source).or_default();
@@ -195,7 +195,7 @@ impl Directory {
         }
     }
 
-    /// `source` cannot be asked: what it said before still stands, and is said to be stale.
+    /// `source` cannot be reached: its previous entries remain, marked as stale.
     pub fn fail(&self, source: Source, error: String) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sources.entry(source).or_default();
@@ -223,7 +223,7 @@ impl Directory {
         *retired = old;
     }
 
-    /// An interface of the host is called so from now on, or is gone.
+    /// An interface of the host has this name from now on, or is gone.
     pub fn name_interface(&self, link: u32, name: Option<&str>) {
         let mut names = self
             .interfaces
@@ -235,13 +235,13 @@ impl Directory {
         }
     }
 
-    /// The name of an interface, unless one is being changed just now: nobody waits for it.
+    /// The name of an interface, unless the map is locked at the moment: nothing waits for it.
     fn interface(&self, link: u32) -> Option<SmolStr> {
         self.interfaces.try_read().ok()?.get(&link).cloned()
     }
 
-    /// These addresses are behind these interfaces of the node. What was said before holds as long as
-    /// its interface is there: neighbours are forgotten sooner.
+    /// Sets which addresses are behind which interfaces of the node. Earlier entries remain as long
+    /// as their interface exists: neighbours are forgotten sooner.
     pub fn place(&self, behind: impl IntoIterator<Item = (IpAddr, u32)>) {
         let interfaces = self.interfaces.read();
         let interfaces = interfaces.unwrap_or_else(PoisonError::into_inner);
@@ -251,9 +251,9 @@ impl Directory {
         known.extend(new.filter(|(_, link)| interfaces.contains_key(link)));
     }
 
-    /// The pods of `node` that have a network of their own, and which of the node's interfaces are
-    /// theirs. Which pods there are, the runtime and the Kubernetes API say; where only the API does,
-    /// the node's own tables say which interface is whose.
+    /// The pods of `node` with a network of their own, and which of the node's interfaces belong to
+    /// them. The runtime and the Kubernetes API list the pods; if only the API does, the node's own
+    /// tables provide the interfaces.
     pub fn local_pods(&self, node: &str) -> Vec<LocalPod> {
         let mut pods: HashMap<(SmolStr, SmolStr), Vec<u32>> = HashMap::new();
         {
@@ -288,7 +288,7 @@ impl Directory {
         pods.into_iter().map(pod).collect()
     }
 
-    /// The pods of a node, as the Kubernetes API has them.
+    /// The pods of a node, according to the Kubernetes API.
     pub fn pods_of(&self, node: &str) -> Vec<Arc<Entry>> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sources.get(&Source::Kubernetes);
@@ -299,23 +299,23 @@ impl Directory {
         entries.filter(own).cloned().collect()
     }
 
-    /// Who has `ip`, or `port` of it, at `time` (nanoseconds since the Unix epoch).
+    /// The owner of `ip`, or of `port` on it, at `time` (nanoseconds since the Unix epoch).
     pub fn find(&self, ip: IpAddr, port: u16, time: u64) -> Option<Found> {
         self.snapshot.load().find(ip, port, time)
     }
 
-    /// Who is behind an interface of the host.
+    /// The owner of an interface of the host.
     pub fn find_link(&self, link: u32, time: u64) -> Option<Found> {
         self.snapshot.load().find_link(link, time)
     }
 
-    /// As [`Self::find`]; what nobody is known to have is named by its address.
+    /// Like [`Self::find`]; an address without an owner is named by itself.
     pub fn name(&self, ip: IpAddr, port: u16, time: u64) -> Workload {
         self.find(ip, port, time)
             .map_or_else(|| snapshot::nameless(ip), |found| found.workload(time))
     }
 
-    /// Goes up whenever a name may have changed.
+    /// Increases whenever a name may have changed.
     pub fn generation(&self) -> u64 {
         self.snapshot.load().generation()
     }
@@ -336,7 +336,7 @@ impl Directory {
 }
 
 impl Known {
-    /// Takes in what holds now; whether that makes a difference.
+    /// Sets the current entries; returns whether anything changed.
     fn replace(&mut self, entries: HashSet<Arc<Entry>>, now: u64) -> bool {
         let ended = &mut self.ended;
         let before = ended.len();
@@ -394,7 +394,8 @@ fn of(entry: &Entry) -> (SmolStr, SmolStr) {
 
 type ByPod<'a> = HashMap<(&'a str, &'a str), SmallVec<[(Source, &'a Entry); 2]>>;
 
-/// What is known of each pod, and after that what was; empty where there is but one source, and nothing to merge.
+/// What is known about each current pod, followed by ended ones; empty if there is only one source,
+/// so that there is nothing to merge.
 fn by_pod(sources: &BTreeMap<Source, Known>) -> ByPod<'_> {
     let mut map = ByPod::new();
     let has_pods = |known: &Known| known.holding.keys().any(|e| e.workload.pod.is_some());
@@ -413,7 +414,7 @@ fn by_pod(sources: &BTreeMap<Source, Known>) -> ByPod<'_> {
     map
 }
 
-/// What other sources know of the pod of a claim.
+/// What other sources know about the pod of a claim.
 fn others<'a>(claim: &Claim, by_pod: &ByPod<'a>) -> SmallVec<[(Source, &'a Entry); 2]> {
     let Some(pod) = &claim.entry.workload.pod else {
         return SmallVec::new();

@@ -11,14 +11,14 @@ use super::Entry;
 use crate::netlink::Netlink;
 use mtls_core::record::Workload;
 
-/// Most namespaces looked into.
+/// Most namespaces inspected.
 const MAX: usize = 4_096;
 
-/// Every namespace that has a name in `directory`, with its addresses. A directory that does not
-/// exist has none.
+/// Every named namespace in `directory`, with its addresses. A directory that does not exist
+/// contains none.
 pub async fn scan(netlink: &Netlink, directory: &Path) -> anyhow::Result<Vec<Entry>> {
     let path = directory.to_owned();
-    // A directory may be on a file system that takes its time.
+    // A directory may be on a slow file system.
     let listed = tokio::task::spawn_blocking(move || list(&path)).await??;
     let (names, files): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
     if names.is_empty() {
@@ -45,7 +45,7 @@ fn list(directory: &Path) -> anyhow::Result<Vec<(String, Option<File>)>> {
     let mut found = Vec::new();
     for name in names.take(MAX) {
         let name = name.with_context(|| format!("list {}", directory.display()))?;
-        // Names that are no text, and files that are no namespace, are somebody else's.
+        // Names that are not text, and files that are not namespaces, are not ours.
         if let Ok(text) = name.file_name().into_string()
             && !text.chars().any(char::is_control)
             && !is_made_up(&text)
@@ -57,15 +57,15 @@ fn list(directory: &Path) -> anyhow::Result<Vec<(String, Option<File>)>> {
     Ok(found)
 }
 
-/// Opens a namespace's file. Whatever else has a name there is never waited for: a FIFO without a
-/// writer would hold up whoever opens it, and opening a device may do anything.
+/// Opens a namespace's file without waiting for any other kind of file with such a name: opening a
+/// FIFO without a writer would block, and opening a device may do anything.
 fn open(path: &Path) -> Option<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let kind = std::fs::metadata(path).ok()?.file_type();
     if !kind.is_file() {
         return None;
     }
-    // What it is may have changed since.
+    // The file may have been replaced since.
     let flags = nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
     OpenOptions::new()
         .read(true)
@@ -74,7 +74,7 @@ fn open(path: &Path) -> Option<File> {
         .ok()
 }
 
-/// Container runtimes call a namespace `cni-UUID`, or by a UUID alone: no name to show anybody.
+/// Container runtimes name a namespace `cni-UUID`, or only by a UUID: not a name to display.
 fn is_made_up(name: &str) -> bool {
     let id = name.strip_prefix("cni-").unwrap_or(name);
     id.len() == 36
@@ -84,13 +84,13 @@ fn is_made_up(name: &str) -> bool {
         })
 }
 
-/// The addresses that others can reach each namespace by; `None` where it cannot be entered. The
-/// files are given back.
+/// The addresses by which others can reach each namespace; `None` if it cannot be entered. The
+/// files are returned.
 pub(super) async fn look_into(
     files: Vec<Option<File>>,
 ) -> anyhow::Result<(Vec<Option<Vec<IpAddr>>>, Vec<Option<File>>)> {
     let look = move || {
-        // A thread enters a namespace for good: one that ends afterwards does it for all of them.
+        // A thread cannot leave a namespace again: one temporary thread enters all of them.
         let thread = std::thread::spawn(move || {
             let look = |file: &Option<File>| {
                 setns(file.as_ref()?, CloneFlags::CLONE_NEWNET).ok()?;
@@ -105,7 +105,7 @@ pub(super) async fn look_into(
         .map_err(|_| anyhow!("looking into network namespaces failed"))
 }
 
-/// The addresses that others can reach this thread's namespace by.
+/// The addresses by which others can reach this thread's namespace.
 fn addresses() -> Option<Vec<IpAddr>> {
     let mut addresses = Vec::new();
     for interface in nix::ifaddrs::getifaddrs().ok()? {

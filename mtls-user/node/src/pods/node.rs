@@ -1,4 +1,4 @@
-//! The node itself: whatever has an address of its own here, the kubelet among it.
+//! The node itself: every process with one of its addresses, including the kubelet.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use super::Entry;
 use mtls_core::record::{Kind, Workload};
 
-/// This node's name: as Kubernetes calls it, else the host's.
+/// This node's name: its Kubernetes name, or else the host's.
 pub fn name(kubernetes: Option<&str>) -> SmolStr {
     let host = || nix::unistd::gethostname().ok()?.into_string().ok();
     kubernetes
@@ -18,7 +18,7 @@ pub fn name(kubernetes: Option<&str>) -> SmolStr {
         .map_or_else(|| SmolStr::new_static("node"), Into::into)
 }
 
-/// The addresses of the namespace this process runs in, as one entry.
+/// The addresses of this process's network namespace, as one entry.
 pub fn addresses(kubernetes: Option<&str>) -> anyhow::Result<Entry> {
     let interfaces = nix::ifaddrs::getifaddrs().context("list this node's addresses")?;
     let addresses = interfaces

@@ -1,5 +1,5 @@
-//! Which workload a pod belongs to, without asking for it: controllers name what they make after
-//! themselves, and write the part that they add into a label or onto the end.
+//! Determines a pod's workload without a request: controllers derive the names of their objects
+//! from their own, and put the added part into a label or at the end.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ impl Owner {
     }
 }
 
-/// The owner of a pod of which only name and labels are known (the container runtime's view).
+/// The owner of a pod of which only the name and labels are known (the container runtime's view).
 /// `created` is in seconds since the Unix epoch.
 pub(super) fn from_labels(
     pod: &str,
@@ -56,8 +56,8 @@ pub(super) fn from_labels(
     None
 }
 
-/// The owner of a pod whose controller is known by its `ownerReferences`. Deployments and CronJobs
-/// own their pods through a ReplicaSet or a Job that is named after them.
+/// The owner of a pod whose controller is known from its `ownerReferences`. Deployments and
+/// CronJobs own their pods through a ReplicaSet or a Job that is named after them.
 pub(super) fn from_reference(
     kind: &str,
     name: &str,
@@ -75,7 +75,7 @@ pub(super) fn from_reference(
                 .or_else(|| Owner::new("replicaset", name))
         }
         "Job" => of_job(name, created),
-        // A static pod, whose mirror the node owns, is its own workload.
+        // A static pod, whose mirror pod the node owns, is its own workload.
         "Node" => None,
         _ => Owner::new(&super::entry::clean(kind).to_lowercase(), name),
     }
@@ -86,9 +86,9 @@ fn without_hash<'a>(name: &'a str, hash: &str) -> Option<&'a str> {
     name.strip_suffix(hash)?.strip_suffix('-')
 }
 
-/// A CronJob names its Job after itself and the minute for which that was scheduled, counted from
-/// the Unix epoch. A Job that merely ends in digits is distinguished from it by its age: those digits are
-/// the time at which it was made, give or take a schedule that was caught up with.
+/// A CronJob names its Job after itself and the minute for which it was scheduled, counted from the
+/// Unix epoch. A Job whose name merely ends in digits is distinguished by its age: the digits must
+/// match its creation time, except for a schedule that was delayed.
 fn of_job(job: &str, created: Option<u64>) -> Option<Owner> {
     const LATE: u64 = 7 * 24 * 60;
     const EARLY: u64 = 60;

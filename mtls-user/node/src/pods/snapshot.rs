@@ -1,4 +1,4 @@
-//! The directory at one moment, never changed once made.
+//! An immutable snapshot of the directory.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -11,33 +11,33 @@ use smol_str::ToSmolStr;
 use super::{ANY, Entry, Source};
 use mtls_core::record::{Kind, Workload};
 
-/// That an entry held an address, or a part of it, for a time.
+/// A claim: an entry had an address, or a part of it, for a time.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) entry: Arc<Entry>,
     /// Nanoseconds since the Unix epoch.
     pub(super) from: u64,
-    /// `u64::MAX` while it holds.
+    /// `u64::MAX` while it is current.
     pub(super) until: u64,
     pub(super) source: Source,
-    /// When its source was last right, if it is out of reach.
+    /// When its source was last correct, if it cannot be reached.
     pub(super) stale: Option<u64>,
 }
 
 type Claims<K> = HashMap<K, SmallVec<[Claim; 1]>>;
 
-/// Whoever an address belongs to.
+/// The owner of an address.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What is known of it.
+    /// What is known about it.
     pub entry: Arc<Entry>,
-    /// When that was last known to be right (nanoseconds since the Unix epoch), where its source
-    /// is out of reach.
+    /// When that was last known to be correct (nanoseconds since the Unix epoch), if its source
+    /// cannot be reached.
     pub stale: Option<u64>,
 }
 
 impl Found {
-    /// As flows at `time` name it.
+    /// The name for flows at `time`.
     pub fn workload(&self, time: u64) -> Workload {
         Workload {
             stale: self
@@ -52,7 +52,7 @@ impl Found {
 pub(super) struct Snapshot {
     generation: u64,
     addresses: Claims<IpAddr>,
-    /// Addresses that are shared: a node's, a load balancer's.
+    /// Shared addresses: a node's, a load balancer's.
     ports: Claims<(IpAddr, u16)>,
     links: Claims<u32>,
 }
@@ -90,7 +90,7 @@ impl Snapshot {
     pub(super) fn find(&self, ip: IpAddr, port: u16, time: u64) -> Option<Found> {
         let ip = ip.to_canonical();
         let owner = self.addresses.get(&ip).and_then(|list| at(list, time));
-        // Only an address of nobody or of a node is worth a second look, at its port.
+        // Only for an address of nobody or of a node, its port is checked as well.
         if let Some(owner) = owner
             && !owner.entry.is_node()
         {
@@ -108,7 +108,7 @@ impl Snapshot {
     }
 }
 
-/// An address as its own name, where nobody is known to have it.
+/// An address as its own name, if it has no known owner.
 pub(super) fn nameless(ip: IpAddr) -> Workload {
     let ip = ip.to_canonical();
     Workload {
@@ -131,11 +131,11 @@ impl Claim {
         }
     }
 
-    /// The lower, the better a claim for `time`: one that held then, before one that was not heard
-    /// of yet (a flow can be older than the news of its pod), before one that had ended (a flow's
-    /// last events come after the end of its pod). Of those, one whose source can be asked; then by
-    /// how well the source knows; then the nearest; then the one that held longest, as the same pod
-    /// with something changed succeeds itself.
+    /// Lower values for better claims at `time`: one that was valid then, before one that was not
+    /// known yet (a flow can be older than the report of its pod), before one that had ended (a
+    /// flow's last events arrive after the end of its pod). Among those, one whose source can be
+    /// reached; then by the source's precedence; then the nearest; then the one that was valid
+    /// longest, because a changed pod replaces its own earlier entry.
     fn distance(&self, time: u64) -> (u8, bool, Source, u64, Reverse<u64>) {
         let (class, nearness) = if time < self.from {
             (1, self.from - time)
@@ -149,7 +149,7 @@ impl Claim {
     }
 }
 
-/// Who held the address at `time`.
+/// The owner of the address at `time`.
 fn at(list: &[Claim], time: u64) -> Option<&Claim> {
     match list {
         [only] => Some(only),
@@ -157,7 +157,7 @@ fn at(list: &[Claim], time: u64) -> Option<&Claim> {
     }
 }
 
-/// Whether only a network of one's own has such addresses (RFC 1918, 6598, 3927, 4193, 4291).
+/// Whether such addresses are used only in private networks (RFC 1918, 6598, 3927, 4193, 4291).
 pub(super) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => {

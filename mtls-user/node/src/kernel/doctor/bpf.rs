@@ -1,4 +1,4 @@
-//! Whether this process may use the bpf system call, and who forbids it if not.
+//! Whether this process may use the bpf system call, and otherwise what forbids it.
 
 use mtls_core::record::{Check, CheckState as State};
 use nix::{errno::Errno, libc};
@@ -9,15 +9,15 @@ use super::{check, effective, read};
 struct Limits {
     /// CAP_BPF, or CAP_SYS_ADMIN, is effective.
     is_capable: bool,
-    /// `kernel.unprivileged_bpf_disabled`; empty where there is none.
+    /// `kernel.unprivileged_bpf_disabled`; empty if it does not exist.
     unprivileged: String,
     /// A seccomp filter applies to this thread.
     is_filtered: bool,
-    /// The kernel's lockdown mode; empty or `none` where it is not locked.
+    /// The kernel's lockdown mode; empty or `none` if there is no lockdown.
     lockdown: String,
 }
 
-/// Tries it: a map of one element, which is gone at once.
+/// Tries it: creates a map of one element and drops it immediately.
 pub(super) fn bpf() -> Check {
     let status = read("/proc/thread-self/status");
     let limits = Limits {
@@ -77,10 +77,10 @@ fn lockdown(modes: &str) -> String {
 fn try_it() -> Result<(), Errno> {
     const BPF_MAP_CREATE: libc::c_int = 0;
     const BPF_MAP_TYPE_ARRAY: u32 = 2;
-    // The beginning of `union bpf_attr`: type, size of a key and of a value, elements. The kernel takes
-    // what is not passed for zeros.
+    // The beginning of `union bpf_attr`: type, key size, value size, number of elements. The kernel
+    // treats omitted bytes as zeros.
     let attributes: [u32; 4] = [BPF_MAP_TYPE_ARRAY, 4, 8, 1];
-    // SAFETY: the attributes are as long as is said, and outlive the call.
+    // SAFETY: the attributes have the stated length, and outlive the call.
     let map = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -90,7 +90,7 @@ fn try_it() -> Result<(), Errno> {
         )
     };
     let map = Errno::result(map)?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new and has no other owner.
     unsafe { libc::close(map as libc::c_int) };
     Ok(())
 }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(lockdown(""), "");
     }
 
-    /// A filter holds for the thread that installs it, and for no other.
+    /// A filter applies to the thread that installs it, and to no other.
     #[test]
     fn a_seccomp_profile_without_bpf_is_seen() {
         let profile = || -> io::Result<()> {
@@ -149,7 +149,7 @@ mod tests {
                 jf,
                 k,
             };
-            // The system call's number lies first.
+            // The system call's number comes first.
             let mut steps = [
                 step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
                 step(

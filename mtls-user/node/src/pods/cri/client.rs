@@ -23,24 +23,25 @@ use super::sandbox::{self, Detail};
 use crate::netlink::Netlink;
 use crate::pods::{Entry, netns};
 
-/// Longest wait for one answer.
+/// Timeout for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest answer taken. A sandbox is listed in a few kilobytes, and a node has a few hundred.
+/// Largest answer accepted. A sandbox takes a few kilobytes in the list, and a node has a few
+/// hundred.
 const MAX_MESSAGE: usize = 32 << 20;
-/// Most pods taken of one node.
+/// Most pods accepted per node.
 const MAX_PODS: usize = 16_384;
-/// Questions that are on their way at a time.
+/// Concurrent requests.
 const AT_ONCE: usize = 8;
-/// What is known of a pod's namespace is looked at again so often.
+/// How often what is known about a pod's namespace is refreshed.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// A runtime that answers.
 pub(super) struct Client {
     netlink: Netlink,
     service: RuntimeServiceClient<Channel>,
-    /// What was found out about each sandbox beyond the list, by its id.
+    /// What was found out about each sandbox besides the list, by its id.
     details: HashMap<String, (Detail, Instant)>,
-    /// Interfaces that lead to no sandbox: once they were looked into, they are nothing new.
+    /// Interfaces that lead to no sandbox: once examined, they are not new any more.
     strange: HashSet<u32>,
     pub(super) events: Events,
 }
@@ -52,7 +53,7 @@ impl Client {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        // The address is for show: the connector goes to the socket.
+        // The address is a placeholder: the connector uses the socket.
         let channel = Endpoint::from_static("http://localhost")
             .connect_timeout(PATIENCE)
             .connect_with_connector(connector)
@@ -79,7 +80,7 @@ impl Client {
         })
     }
 
-    /// The pods that run now.
+    /// The pods that are running.
     pub(super) async fn pods(&mut self) -> anyhow::Result<Vec<Entry>> {
         if self.events.have_ended() {
             self.events = Events::follow(self.service.clone());
@@ -110,7 +111,7 @@ impl Client {
         let ids: HashSet<&str> = sandboxes.iter().map(|s| s.id.as_str()).collect();
         self.details.retain(|id, _| ids.contains(id.as_str()));
         let strange = self.strangers().await?;
-        // Another interface may be of a pod that is known already.
+        // Another interface may belong to a known pod.
         let any = strange.iter().any(|link| !self.strange.contains(link));
         let new: Vec<_> = sandboxes
             .iter()
@@ -148,7 +149,7 @@ impl Client {
         Ok(links)
     }
 
-    /// Finds out the addresses and interfaces of sandboxes.
+    /// Determines the addresses and interfaces of sandboxes.
     async fn look_at(&mut self, ids: Vec<String>) -> anyhow::Result<()> {
         if ids.is_empty() {
             return Ok(());
@@ -160,7 +161,7 @@ impl Client {
                     pod_sandbox_id: id.clone(),
                     verbose: true,
                 };
-                // Between the list and this question, it may have ended.
+                // It may have ended between the list and this request.
                 let answer = in_time(service.clone().pod_sandbox_status(request)).await;
                 answer.ok().map(|answer| (id, Detail::read(&answer)))
             })
@@ -180,7 +181,7 @@ impl Client {
     }
 }
 
-/// What the runtime announces by itself.
+/// Events that the runtime reports.
 pub(super) struct Events {
     state: Arc<State>,
     task: JoinHandle<()>,
@@ -189,9 +190,9 @@ pub(super) struct Events {
 #[derive(Default)]
 struct State {
     news: Notify,
-    /// One has come, and more will.
+    /// One has arrived, and more will.
     work: AtomicBool,
-    /// One has come: this runtime has them.
+    /// One has arrived: this runtime supports them.
     ever: AtomicBool,
 }
 
@@ -199,7 +200,7 @@ impl Events {
     fn follow(mut service: RuntimeServiceClient<Channel>) -> Self {
         let state = Arc::new(State::default());
         let told = state.clone();
-        // The answer's head may come with the first event only, so nobody can wait for it.
+        // The response header may come only with the first event, so it must not be waited for.
         let task = tokio::spawn(async move {
             match service.get_container_events(GetEventsRequest {}).await {
                 Ok(stream) => {
@@ -212,7 +213,8 @@ impl Events {
                 }
                 Err(status) => tracing::debug!("no events from the container runtime: {status}"),
             }
-            // From here on it has to be asked. The end is news too: mostly it is the runtime's own.
+            // From here on, polling is needed. The end is itself a trigger: usually the runtime has
+            // ended.
             if told.work.swap(false, Ordering::Relaxed) {
                 told.news.notify_one();
             }
@@ -220,12 +222,13 @@ impl Events {
         Self { state, task }
     }
 
-    /// Whether there were events, and then no more. A runtime that never had any is not asked again.
+    /// Whether there were events, and then no more. A runtime that never sent any is not asked
+    /// again.
     fn have_ended(&self) -> bool {
         self.task.is_finished() && self.state.ever.load(Ordering::Relaxed)
     }
 
-    /// Whether the runtime can be relied on to tell.
+    /// Whether the runtime can be relied on to report events.
     pub(super) fn work(&self) -> bool {
         self.state.work.load(Ordering::Relaxed)
     }
@@ -251,7 +254,7 @@ async fn in_time<T>(
     }
 }
 
-/// The innermost reason: what lies around it says "transport error" only.
+/// The root cause: the errors around it only say "transport error".
 fn root(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

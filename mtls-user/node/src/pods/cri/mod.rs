@@ -1,8 +1,8 @@
-//! The container runtime as a source of names: what runs on this node, asked of the runtime's own
-//! socket (CRI, `RuntimeService` v1), with no API server needed.
+//! The container runtime as a source of names: what runs on this node, queried from the runtime's
+//! own socket (CRI, `RuntimeService` v1), without an API server.
 //!
-//! The runtime is asked again when it reports an event, when an interface or an address without a
-//! name shows up, and from time to time anyway.
+//! The runtime is queried when it reports an event, when an interface or an address without a name
+//! appears, and periodically.
 
 mod client;
 mod sandbox;
@@ -25,18 +25,18 @@ use crate::clock::now;
 use crate::netlink::Netlink;
 use client::Client;
 
-/// Where runtimes listen: containerd, CRI-O, Docker with cri-dockerd.
+/// The sockets of runtimes: containerd, CRI-O, Docker with cri-dockerd.
 const ENDPOINTS: [&str; 3] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/var/run/cri-dockerd.sock",
 ];
-/// A runtime that reports events is asked so often nevertheless,
+/// How often a runtime is queried that reports events,
 const WITH_EVENTS: Duration = Duration::from_mins(1);
-/// and one that doesn't, so often.
+/// and one that does not.
 const WITHOUT_EVENTS: Duration = Duration::from_secs(5);
-/// After a new interface or a nameless address: the runtime lists a pod a while after that has its
-/// interface, longer where the machine is busy.
+/// After a new interface or an address without a name: the runtime lists a pod some time after it
+/// has its interface, longer on a busy machine.
 const AFTER: [Duration; 8] = [
     Duration::ZERO,
     Duration::from_millis(50),
@@ -47,25 +47,25 @@ const AFTER: [Duration; 8] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
-/// Events come in bursts, one of them for each container: they are taken together.
+/// Events come in bursts, one for each container: they are combined.
 const BURST: Duration = Duration::from_millis(20);
-/// First and longest pause before a runtime that doesn't answer is tried again.
+/// First and longest pause before a runtime that does not answer is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The source.
 pub struct Cri {
     netlink: Netlink,
     directory: Arc<Directory>,
-    /// Where to look, in this order.
+    /// The sockets to try, in this order.
     endpoints: Vec<PathBuf>,
     /// The one in use.
     client: Option<Client>,
-    /// A runtime was there once, or was asked for: that it is not is an error.
+    /// A runtime existed once, or was configured: its absence is an error.
     expected: bool,
 }
 
 impl Cri {
-    /// Of the runtime at `endpoint`; without one, of whichever listens where runtimes do.
+    /// Uses the runtime at `endpoint`; without one, any that listens at the usual paths.
     pub fn new(netlink: Netlink, directory: Arc<Directory>, endpoint: Option<PathBuf>) -> Self {
         Self {
             netlink,
@@ -79,10 +79,10 @@ impl Cri {
         }
     }
 
-    /// Asks once. A failure is the directory's to tell.
+    /// Queries once. The directory reports a failure.
     pub async fn look(&mut self) -> bool {
         let Some(path) = self.endpoint() else {
-            // No runtime, and none was asked for: nothing to report.
+            // No runtime, and none was configured: nothing to report.
             return true;
         };
         self.expected = true;
@@ -99,7 +99,7 @@ impl Cri {
         outcome.is_ok()
     }
 
-    /// The socket that is there; while none is, the one that should be.
+    /// The socket that exists; if there is none, the one that should.
     fn endpoint(&self) -> Option<PathBuf> {
         let present = self.endpoints.iter().find(|path| path.exists());
         let expected = || self.endpoints.first().filter(|_| self.expected);
@@ -116,10 +116,10 @@ impl Cri {
         Ok(())
     }
 
-    /// Goes on asking. `wanted` changes when somebody misses a name.
+    /// Queries continuously. `wanted` changes when a name is missing.
     pub async fn run(mut self, mut wanted: watch::Receiver<u64>) {
         let mut pause = PAUSE.0;
-        // How often it was asked since the last news.
+        // The number of queries since the last trigger.
         let mut asked = AFTER.len();
         loop {
             let good = self.look().await;
@@ -148,7 +148,7 @@ impl Cri {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = event => tokio::time::sleep(BURST).await,
-                // Whoever waits out a failure gains nothing from asking at once.
+                // During the pause after a failure, an immediate query is pointless.
                 news = wanted.changed(), if good => match news {
                     Ok(()) => asked = 0,
                     Err(_) => return,

@@ -1,4 +1,4 @@
-//! A sandbox, as the runtime reports it, made into an entry of the directory.
+//! Converts a sandbox, as reported by the runtime, to an entry of the directory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,15 +14,15 @@ use crate::pods::mesh::{self, Signs};
 use crate::pods::owner;
 use mtls_core::record::Workload;
 
-/// Most addresses taken of one pod.
+/// Most addresses per pod.
 const MAX_ADDRESSES: usize = 32;
 
-/// What the list does not say of a sandbox.
+/// Information about a sandbox that the list lacks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Detail {
-    /// Addresses as the runtime has them: those that its network plugin gave the pod.
+    /// Addresses according to the runtime: those that its network plug-in assigned to the pod.
     pub(super) addresses: Vec<IpAddr>,
-    /// Addresses that its namespace has, those of further interfaces too.
+    /// Addresses in its namespace, including those of further interfaces.
     inside: Vec<IpAddr>,
     /// The host's ends of its interfaces.
     links: Vec<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Detail {
     pid: Option<u32>,
 }
 
-/// The verbose part of a status, as containerd and CRI-O write it.
+/// The verbose part of a status, in containerd's and CRI-O's form.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Info {
@@ -70,7 +70,7 @@ impl Detail {
             .linux
             .as_ref()
             .and_then(|linux| linux.namespaces.as_ref()?.options.as_ref());
-        // What it says beyond the standard is taken where it is understood.
+        // Its non-standard information is used if it is understood.
         let info: Info = answer
             .info
             .get("info")
@@ -98,8 +98,8 @@ impl Detail {
         }
     }
 
-    /// Takes in what was found in the namespace, if that is the pod's: reached by a path or a process
-    /// id of somebody else's view, it may be another one.
+    /// Adds what was found in the namespace, if that is the pod's: a path or a process id from
+    /// another namespace's view may lead to a different one.
     pub(super) fn found(&mut self, addresses: Option<Vec<IpAddr>>, links: Vec<u32>) {
         let inside = addresses.unwrap_or_default();
         let is_its_own = self.addresses.iter().any(|ip| inside.contains(ip));
@@ -119,8 +119,8 @@ impl Detail {
         self.host_network || (!self.addresses.is_empty() && !self.links.is_empty())
     }
 
-    /// The namespace, where it can be reached from here: by its path, which may be of another
-    /// mount namespace, or by its process, which may be of another process namespace.
+    /// The namespace, if it can be reached from here: by its path, which may belong to another
+    /// mount namespace, or by its process, which may belong to another PID namespace.
     pub(super) fn open(&self) -> Option<File> {
         if self.host_network {
             return None;
@@ -130,9 +130,9 @@ impl Detail {
     }
 }
 
-/// The entry of a sandbox; `None` for one that has no name. `given` says which sandbox the runtime
-/// gave an address to: a pod that may configure its own namespace could otherwise take another's
-/// name by taking its address.
+/// The entry of a sandbox; `None` if it has no name. `given` says to which sandbox the runtime
+/// assigned an address. Otherwise, a pod that may configure its own namespace could get another's
+/// name by using its address.
 pub(super) fn entry(
     sandbox: &PodSandbox,
     detail: &Detail,

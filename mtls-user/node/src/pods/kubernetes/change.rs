@@ -1,26 +1,26 @@
-//! What a watch tells, and of what.
+//! The changes that a watch reports.
 
 use super::object::NamespaceInfo;
 use super::pod::Pod;
 use super::policy::{AuthorizationPolicy, PeerAuthentication, Server, ServerAuthorization};
 use super::service::{Service, Slice};
 
-/// What happened to the objects of one kind. Keys are `NAMESPACE/NAME`.
+/// A change of the objects of one kind. Keys are `NAMESPACE/NAME`.
 #[derive(Debug)]
 pub(super) enum Change<T> {
-    /// These are all there are.
+    /// The complete list.
     All(Vec<(String, T)>),
-    /// One is there, or is different.
+    /// An object exists, or has changed.
     Apply(String, T),
-    /// One is gone.
+    /// An object is gone.
     Delete(String),
-    /// Nothing new, but the API was there to say so.
+    /// Nothing new, but the API answered.
     Alive,
-    /// The API is out of reach, for this reason.
+    /// The API cannot be reached, for this reason.
     Failed(String),
 }
 
-/// A change, of the kind of object that it is about.
+/// A change, with the kind of object.
 #[derive(Debug)]
 pub(super) enum News {
     Pods(Change<Pod>),

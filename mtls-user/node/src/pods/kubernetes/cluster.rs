@@ -1,4 +1,4 @@
-//! What all watches have told, put together for the directory.
+//! Combines the results of all watches for the directory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::pods::mesh::Scope;
 use crate::pods::{Directory, Entry, Source};
 use mtls_core::record::Workload;
 
-/// Changes are taken together for so long, as they come in bursts,
+/// Changes are combined for this long, because they come in bursts,
 const BURST: Duration = Duration::from_millis(50);
-/// and for so much longer for each entry there is, as everything is published again.
+/// and for this much longer per entry, because everything is published again.
 const PER_ENTRY: Duration = Duration::from_micros(50);
 
-/// Meshes whose policies are to be asked for: those that some pod is in, or is to be.
+/// Meshes whose policies are needed: those that some pod is in, or should be.
 #[derive(Clone)]
 pub(super) struct Meshes(Vec<(&'static str, watch::Sender<bool>)>);
 
@@ -40,18 +40,18 @@ impl Meshes {
         }
     }
 
-    /// Waits until a pod of this mesh was seen.
+    /// Waits until a pod of this mesh has been seen.
     pub(super) async fn seen(&self, name: &str) {
         let one = self.0.iter().find(|(of, _)| *of == name);
         let Some((_, met)) = one else {
             return std::future::pending().await;
         };
-        // The sender is here, so there is no error.
+        // The sender exists here, so there is no error.
         let _ = met.subscribe().wait_for(|met| *met).await;
     }
 }
 
-/// The state, and which part of it the directory has not seen yet.
+/// The state, and which parts of it the directory has not seen yet.
 pub(super) struct Cluster {
     directory: Arc<Directory>,
     own_node: Option<String>,
@@ -144,7 +144,7 @@ impl Cluster {
         pod.mesh().inspect(|mesh| self.meshes.met(mesh.name));
     }
 
-    /// Works out anew which mesh every pod is in, and what it expects; whether that made a difference.
+    /// Recomputes every pod's mesh and expectations; returns whether anything changed.
     fn join_again(&mut self) -> bool {
         let mut changed = false;
         for pod in self.pods.all.values_mut() {
@@ -155,7 +155,7 @@ impl Cluster {
         changed
     }
 
-    /// Tells how a source is, without anything new from it.
+    /// Reports the state of a source, without new data from it.
     fn tell(&self, source: Source) {
         if let Some(error) = self.error(source) {
             self.directory.fail(source, error.clone());
@@ -193,7 +193,7 @@ impl Cluster {
                 self.directory.publish(source, entries, now());
             }
         }
-        // Another watch of the same source may be without an answer still.
+        // Another watch of the same source may not have answered yet.
         if let Some(error) = self.error(source) {
             self.directory.fail(source, error.clone());
         }
@@ -219,12 +219,12 @@ impl Cluster {
 }
 
 fn scope<'a>(namespaces: &'a Objects<NamespaceInfo>, name: &str) -> Option<&'a Scope> {
-    // Namespaces are in none themselves.
+    // Namespaces themselves are not in a mesh.
     let namespace = namespaces.all.get(&format!("/{name}"))?;
     Some(&namespace.scope)
 }
 
-/// What has no address is listed for `mtls status` to count.
+/// Objects without addresses are listed so that `mtls status` can count them.
 fn named(kind: &str, name: &str) -> Entry {
     Entry {
         workload: Workload {

@@ -1,8 +1,9 @@
 //! The Kubernetes API as a source of names: pods with their owners and service accounts, Services
-//! with their endpoints, and what namespaces say of meshes.
+//! with their endpoints, and mesh settings of namespaces.
 //!
-//! Four watches, and those of the policies of meshes that are there, none of which a request is made for beside: the owner of a pod follows from its
-//! own metadata. Pods are those of this node unless the whole cluster's are asked for.
+//! There are four watches, plus those for the policies of installed meshes, and no other requests:
+//! the owner of a pod follows from its own metadata. The pods are those of this node, unless the
+//! whole cluster's are requested.
 
 mod change;
 mod cluster;
@@ -27,28 +28,28 @@ use cluster::{Cluster, Meshes};
 pub use pod::workload;
 use watch::Watch;
 
-/// Changes that may wait for the directory; a watch that is further ahead waits itself.
+/// Changes queued for the directory; a watch that is further ahead waits.
 const BACKLOG: usize = 1_024;
 
-/// How to reach the API, and what to ask it for.
+/// How to reach the API, and what to request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// A kubeconfig; without one, the pod's own service account, if this is a pod.
     pub kubeconfig: Option<PathBuf>,
-    /// This node, as Kubernetes calls it.
+    /// This node's Kubernetes name.
     pub node: Option<String>,
-    /// Name the pods of all nodes.
+    /// Whether to name the pods of all nodes.
     pub whole_cluster: bool,
-    /// A Service whose pods share the network of the nodes that they are on, as `NAMESPACE/NAME`: other
-    /// nodes get their names by its endpoints. A watch of the nodes themselves would bring the news
-    /// of each node's health to each node.
+    /// A Service whose pods use the host network, as `NAMESPACE/NAME`: its endpoints give the names
+    /// of other nodes. A watch of the Node objects would send every node's health updates to every
+    /// node.
     pub nodes_service: Option<String>,
-    /// Ask for the policies of meshes that are there.
+    /// Whether to read the policies of installed meshes.
     pub policies: bool,
 }
 
 impl Options {
-    /// Whether there is an API to ask, or was meant to be.
+    /// Whether an API is configured or should be.
     pub fn wanted(&self) -> bool {
         self.kubeconfig.is_some()
             || self.whole_cluster
@@ -56,7 +57,7 @@ impl Options {
     }
 }
 
-/// Whether a kubeconfig is there, and is one.
+/// Whether a kubeconfig exists and is valid.
 pub fn check(kubeconfig: &Path) -> anyhow::Result<()> {
     read(kubeconfig).map(drop)
 }
@@ -66,8 +67,8 @@ fn read(kubeconfig: &Path) -> anyhow::Result<Kubeconfig> {
         .with_context(|| format!("read the kubeconfig {}", kubeconfig.display()))
 }
 
-/// Keeps the directory up to date for as long as the daemon runs. Trouble is the directory's to
-/// tell: names from the API are worth having, but never worth waiting for.
+/// Keeps the directory up to date for as long as the daemon runs. The directory reports errors:
+/// names from the API are useful, but nothing waits for them.
 pub async fn follow(directory: Arc<Directory>, options: Options) {
     if let Err(error) = Box::pin(watch_all(&directory, &options)).await {
         tracing::warn!("no names from Kubernetes: {error:#}");
@@ -104,7 +105,7 @@ async fn watch_all(directory: &Arc<Directory>, options: &Options) -> anyhow::Res
     Ok(())
 }
 
-/// Follows the policies of each mesh, once it is there.
+/// Follows the policies of each mesh, once it has been seen.
 async fn policies(client: Client, news: mpsc::Sender<News>, meshes: Meshes) {
     let istio = async {
         meshes.seen("istio").await;
@@ -123,7 +124,7 @@ async fn policies(client: Client, news: mpsc::Sender<News>, meshes: Meshes) {
     tokio::join!(istio, linkerd);
 }
 
-/// A client by a kubeconfig, else by the pod's own service account.
+/// A client for a kubeconfig, or else for the pod's own service account.
 pub(crate) async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {

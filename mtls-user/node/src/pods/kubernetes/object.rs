@@ -1,6 +1,6 @@
-//! Objects of the API, cut down to what is needed of them as they are read.
+//! API objects, reduced to the needed parts while they are parsed.
 //!
-//! An object that is not as it should be costs that object, never the list that it is in.
+//! A malformed object is dropped without affecting the list that contains it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,18 +18,18 @@ pub(super) trait Kind: Clone + std::fmt::Debug + Send + Sync + 'static {
     const KIND: &'static str;
     const GROUP: &'static str;
     const PLURAL: &'static str;
-    /// Versions of the API that have it in this shape, the one to ask for first.
+    /// API versions with this structure, in order of preference.
     const VERSIONS: &'static [&'static str] = &["v1"];
-    /// It is defined by who uses it, so it need not exist.
+    /// It is a CRD, so it may not exist.
     const IS_CUSTOM: bool = false;
-    /// Only the metadata is asked for.
+    /// Whether only the metadata is requested.
     const METADATA_ONLY: bool = false;
 
-    /// What is needed of it; `None` when it cannot be made out.
+    /// The needed part; `None` if it cannot be parsed.
     fn read(object: Value) -> Option<Self>;
 }
 
-/// An object, of which `None` is known where it is malformed.
+/// An object; `None` if it is malformed.
 #[derive(Clone, Debug)]
 pub(super) struct Slim<T> {
     meta: ObjectMeta,
@@ -97,7 +97,7 @@ impl<T: Kind> Resource for Slim<T> {
     }
 }
 
-/// The part of the metadata that names are made from.
+/// The part of the metadata from which names are derived.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Meta {
@@ -119,14 +119,14 @@ pub(super) struct OwnerReference {
 }
 
 impl Meta {
-    /// When it was made, in seconds since the Unix epoch.
+    /// When it was created, in seconds since the Unix epoch.
     pub(super) fn created(&self) -> Option<u64> {
         let time: jiff::Timestamp = self.creation_timestamp.as_ref()?.parse().ok()?;
         u64::try_from(time.as_second()).ok()
     }
 }
 
-/// What a namespace says of meshes.
+/// Mesh settings of a namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct NamespaceInfo {
     pub(super) name: String,

@@ -1,15 +1,15 @@
-//! The objects of one kind, as a watch tells of them.
+//! The objects of one kind, as reported by a watch.
 
 use std::collections::BTreeMap;
 
 use super::change::Change;
 
-/// All that are known, by `NAMESPACE/NAME`.
+/// All known objects, by `NAMESPACE/NAME`.
 pub(super) struct Objects<T> {
     pub(super) all: BTreeMap<String, T>,
-    /// They were listed: what is not among them does not exist.
+    /// Whether they were listed: then objects that are not included do not exist.
     pub(super) listed: bool,
-    /// Why they cannot be listed or watched now.
+    /// Why they cannot be listed or watched at the moment.
     pub(super) error: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl<T> Default for Objects<T> {
 }
 
 impl<T> Objects<T> {
-    /// Takes in a change; whether objects are different after it.
+    /// Applies a change; returns whether the objects differ afterwards.
     pub(super) fn take(&mut self, change: Change<T>) -> bool {
         match change {
             Change::All(all) => {
@@ -52,7 +52,7 @@ impl<T> Objects<T> {
         true
     }
 
-    /// Those of a namespace.
+    /// Those of one namespace.
     pub(super) fn of(&self, namespace: &str) -> impl Iterator<Item = &T> {
         let prefix = format!("{namespace}/");
         self.all

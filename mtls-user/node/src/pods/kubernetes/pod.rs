@@ -1,4 +1,4 @@
-//! A pod of the API, made into entries of the directory.
+//! Converts a pod from the API to entries of the directory.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,22 +15,22 @@ use crate::pods::mesh::{self, Mesh, Scope, Signs};
 use crate::pods::owner;
 use mtls_core::record::Workload;
 
-/// Most ports taken of one pod, be it as it shares its node's addresses or for their names.
+/// Most ports per pod, whether for shared node addresses or for their names.
 const MAX_PORTS: usize = 64;
-/// Most labels kept of one pod to select it by.
+/// Most labels kept per pod for selectors.
 const MAX_LABELS: usize = 256;
 
-/// A pod, as far as the directory is concerned.
+/// A pod, as far as the directory needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
-    /// Itself, and where it has ports of its node, those.
+    /// The pod itself and, if it has ports on its node, an entry for these.
     entries: Vec<Arc<Entry>>,
-    /// What its mesh, and what is expected of connections to it, follow from, together with its
-    /// namespace. Of labels all, as policies select by any.
+    /// The data from which, together with its namespace, its mesh and the expectations of
+    /// connections to it are derived. All labels are kept, because policies can select by any.
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     containers: Vec<String>,
-    /// Its containers' ports that have names, which policies may use.
+    /// Its containers' named ports, which policies may refer to.
     ports: Vec<(String, u16)>,
 }
 
@@ -87,7 +87,7 @@ struct PodIp {
     ip: String,
 }
 
-/// The workload of a pod, which its metadata is enough for; `None` when that is no pod.
+/// The workload of a pod, from its metadata alone; `None` if it is not a pod.
 pub fn workload(pod: Value) -> Option<Workload> {
     let object: Object = serde_json::from_value(pod).ok()?;
     (!object.metadata.name.is_empty()).then(|| object.entry().workload)
@@ -127,7 +127,7 @@ impl Kind for Pod {
 
 impl Object {
     fn entries(&self) -> Vec<Arc<Entry>> {
-        // A pod that has ended has given its address back, though it is still listed with it.
+        // A pod that has ended has released its address, although it is still listed with it.
         let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
         let first = self.status.pod_ip.iter().map(String::as_str);
         let all = self.status.pod_ips.iter().map(|ip| ip.ip.as_str());
@@ -147,7 +147,7 @@ impl Object {
         };
         let mut entry = self.entry();
         if self.spec.host_network {
-            // Its addresses are the node's: only its ports are its own, where it says which.
+            // Its addresses are the node's: only its ports are its own, if it lists them.
             entry.ports = ports(|port| port.container);
             if !entry.ports.is_empty() {
                 entry.addresses = addresses;
@@ -184,7 +184,7 @@ impl Object {
             Some(owner) => (owner.kind, owner.name),
             None => ("pod".into(), pod.clone()),
         };
-        // The runtime knows a static pod by its manifest's hash, not by its mirror's id.
+        // The runtime identifies a static pod by its manifest's hash, not by its mirror pod's id.
         let uid = meta.annotations.get("kubernetes.io/config.hash");
         Entry {
             workload: Workload {
@@ -218,13 +218,13 @@ impl Pod {
             .map_or("", |entry| &entry.workload.namespace)
     }
 
-    /// The mesh that it is in, or is to be.
+    /// The mesh that it is in, or should be.
     pub(super) fn mesh(&self) -> Option<&Mesh> {
         self.entries.first()?.facts.mesh.as_ref()
     }
 
-    /// Works out the pod's mesh, and what is expected of connections to it; whether that made a
-    /// difference.
+    /// Determines the pod's mesh and the expectations of connections to it; returns whether
+    /// anything changed.
     pub(super) fn join(&mut self, namespace: Option<&Scope>, policies: &Policies) -> bool {
         let mesh = mesh::of(&Signs {
             labels: &self.labels,
@@ -245,7 +245,8 @@ impl Pod {
         changed
     }
 
-    /// The operator's annotations before the mesh's policies, the pod's before its namespace's.
+    /// The operator's annotations come before the mesh's policies, the pod's before its
+    /// namespace's.
     fn inbound(
         &self,
         namespace: Option<&Scope>,

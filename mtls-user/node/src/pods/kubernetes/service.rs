@@ -1,4 +1,4 @@
-//! Services and their endpoints, made into entries of the directory.
+//! Converts Services and their endpoints to entries of the directory.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::object::{Kind, Meta};
 use crate::pods::entry::{ANY, Entry, Facts, clean};
 use mtls_core::record::{self, Workload};
 
-/// Most ports taken of one Service, and of one slice.
+/// Most ports per Service, and per slice.
 const MAX_PORTS: usize = 128;
 
-/// A Service: its own addresses, and its ports at shared ones.
+/// A Service: its own addresses, and its ports at shared addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Service(pub(super) Vec<Arc<Entry>>);
 
@@ -25,13 +25,13 @@ pub(super) struct Slice {
     pub(super) served: Option<Arc<Entry>>,
     /// The Service, as `NAMESPACE/NAME`.
     pub(super) service: String,
-    /// Of each endpoint its node and its addresses.
+    /// The node and the addresses of each endpoint.
     endpoints: Vec<(SmolStr, Vec<IpAddr>)>,
 }
 
 impl Slice {
-    /// The nodes that the endpoints are on, each with the addresses of its own: to be asked only of a
-    /// Service whose pods share their nodes' network, as nothing here says so. `own` is left out.
+    /// The nodes of the endpoints, each with its addresses. Use it only for a Service whose pods
+    /// use the host network, which cannot be checked here. `own` is omitted.
     pub(super) fn nodes(&self, own: Option<&str>) -> impl Iterator<Item = Arc<Entry>> {
         let others = self
             .endpoints
@@ -133,7 +133,7 @@ fn entry(namespace: &str, name: &str) -> Entry {
     }
 }
 
-/// Those that are addresses: a headless Service says `None`, and a slice may have host names.
+/// Valid addresses only: a headless Service has `None`, and a slice may contain host names.
 fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = texts.into_iter().filter_map(|ip| ip.parse().ok()).collect();
     addresses.sort_unstable();
@@ -188,7 +188,7 @@ impl Kind for Slice {
 
     fn read(object: Value) -> Option<Self> {
         let object: SliceObject = serde_json::from_value(object).ok()?;
-        // One that belongs to no Service names nothing.
+        // A slice without a Service has no name.
         let Some(service) = object.metadata.labels.get("kubernetes.io/service-name") else {
             return Some(Self::default());
         };
@@ -285,7 +285,7 @@ mod tests {
             ("two", "node")
         );
         assert_eq!(two.addresses, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
-        // Whose probes are none: a kubelet asks the pods of its own node.
+        // Their requests are not probes: a kubelet probes only the pods of its own node.
         assert!(two.is_node() && !two.is_this_node());
     }
 }

@@ -1,8 +1,8 @@
-//! One watch: a list, then changes to it, for ever.
+//! One watch: a list, then changes to it, indefinitely.
 //!
-//! After a dropped connection it goes on where it was; only when the server has forgotten that
-//! place (410) everything is listed again. Failures are reported at once and tried again ever more
-//! slowly. (429 with `Retry-After` is honoured by the client below, which asks again by itself.)
+//! After a dropped connection, it continues where it was; only if the server no longer has that
+//! version (410), everything is listed again. Failures are reported immediately and retried with
+//! increasing pauses. (The client below handles 429 with `Retry-After`.)
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ use super::object::{Kind, Slim};
 use crate::pods::MAX_ENTRIES;
 use crate::pods::entry::clean;
 
-/// Objects asked for at a time, where the server does not have them all in memory.
+/// Objects per page, if the server does not have them all in memory.
 const PAGE: u32 = 500;
-/// The server ends a watch after so many seconds; it is then taken up again.
+/// The server ends a watch after this many seconds; it is then resumed.
 const WATCH: u32 = 290;
-/// No answer for so long is worth telling,
+/// No answer for this long is reported,
 const SLOW: Duration = Duration::from_secs(10);
-/// and for so long worth starting over. It covers what a server says in `Retry-After`.
+/// and for this long leads to a restart. It covers a server's `Retry-After`.
 const TOO_SLOW: Duration = Duration::from_mins(5);
-/// A kind that does not exist is asked for again after this time.
+/// A kind that does not exist is requested again after this time.
 const ABSENT: Duration = Duration::from_mins(5);
 /// First and longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -34,7 +34,7 @@ pub(super) struct Watch<T: Kind> {
     client: Client,
     api: Api<Slim<T>>,
     selector: Option<String>,
-    /// From the database, a page at a time, instead of from the server's memory in one piece.
+    /// Read from the database in pages, instead of from the server's memory in one piece.
     paged: bool,
 }
 
@@ -42,16 +42,16 @@ pub(super) struct Watch<T: Kind> {
 enum End {
     /// As it does every few minutes.
     Closed,
-    /// Where it was is not known to the server any more.
+    /// The server no longer has that version.
     Expired,
-    /// The API has no such kind, in this version.
+    /// The API does not have this kind in this version.
     Absent,
     Failed(String),
-    /// Nobody listens.
+    /// No receiver is left.
     Unwanted,
 }
 
-/// Where the changes go.
+/// Where the changes are sent.
 struct Outbox<T> {
     news: mpsc::Sender<News>,
     wrap: fn(Change<T>) -> News,
@@ -77,7 +77,7 @@ impl<T: Kind> Watch<T> {
     pub(super) async fn run(mut self, news: mpsc::Sender<News>, wrap: fn(Change<T>) -> News) {
         let out = Outbox { news, wrap };
         let mut version = None;
-        // The version of the API, among those that have this kind.
+        // The API version that has this kind.
         let mut dialect = 0;
         let mut pause = PAUSE.0;
         loop {
@@ -112,7 +112,7 @@ impl<T: Kind> Watch<T> {
                 }
                 Err(End::Failed(reason)) => Some(reason),
             };
-            // One that held for a while was a good one, whatever its end.
+            // A watch that lasted for a while was successful, however it ended.
             if began.elapsed() > PAUSE.1 {
                 pause = PAUSE.0;
             }
@@ -129,7 +129,7 @@ impl<T: Kind> Watch<T> {
         }
     }
 
-    /// Lists everything; where to go on from.
+    /// Lists everything; returns the version from which to continue.
     async fn list(&self, out: &Outbox<T>) -> Result<String, End> {
         let mut params = ListParams::default().limit(PAGE);
         params.field_selector.clone_from(&self.selector);
@@ -157,7 +157,7 @@ impl<T: Kind> Watch<T> {
                 return Ok(version);
             };
             params = params.continue_token(&token);
-            // The token stands for the version, too.
+            // The token also represents the version.
             params.resource_version = None;
             params.version_match = None;
         }
@@ -179,7 +179,7 @@ impl<T: Kind> Watch<T> {
         let mut stream = std::pin::pin!(stream);
         out.send(Change::Alive).await?;
         let silence = Duration::from_secs(u64::from(WATCH)) + SLOW;
-        // A connection that died without a word ends by this.
+        // A silently dead connection ends through this timeout.
         while let Ok(Some(event)) = tokio::time::timeout(silence, stream.next()).await {
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -187,7 +187,7 @@ impl<T: Kind> Watch<T> {
                     let key = object.key();
                     let change = match object.body {
                         Some(body) => Change::Apply(key, body),
-                        // It is different from what was known, and how cannot be determined.
+                        // It differs from what was known, in an unknown way.
                         None => Change::Delete(key),
                     };
                     out.send(change).await?;
@@ -204,7 +204,7 @@ impl<T: Kind> Watch<T> {
                 Ok(WatchEvent::Error(status)) => {
                     return Ok(End::Failed(format!("{}: {}", status.code, status.message)));
                 }
-                // What it was about is not known: only a list tells.
+                // It is not known what it was about: only a list can show that.
                 Err(Error::SerdeError(_)) => return Ok(End::Expired),
                 Err(error) => return Err(end::<T>(&error)),
             }
@@ -212,7 +212,7 @@ impl<T: Kind> Watch<T> {
         Ok(End::Closed)
     }
 
-    /// Waits for an answer, and tells when that takes long.
+    /// Waits for an answer, and reports if that takes long.
     async fn patiently<A>(
         &self,
         out: &Outbox<T>,
@@ -251,7 +251,7 @@ fn end<T: Kind>(error: &Error) -> End {
     }
 }
 
-/// The outermost and the innermost reason: `ServiceError: … Connection refused`.
+/// The outermost and the innermost error: `ServiceError: … Connection refused`.
 fn root(error: &Error) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {
@@ -264,7 +264,7 @@ fn told<T: Kind>(reason: &str) -> String {
     clean(&format!("{}: {reason}", T::PLURAL)).into()
 }
 
-/// Up to half as long again, so that not all nodes come back at once.
+/// Up to half as long again, so that not all nodes retry at once.
 fn jittered(pause: Duration) -> Duration {
     let random = foldhash::fast::RandomState::default();
     let dice = std::hash::BuildHasher::hash_one(&random, pause) % 512;

@@ -1,7 +1,7 @@
 //! Istio's PeerAuthentication: what the server's proxy accepts.
 //!
-//! Of one pod, that which selects it decides before its namespace's, and that before the one of the
-//! mesh's root namespace; of two of one kind, the older.
+//! The policy that selects a pod comes before its namespace's, and that before the one of the
+//! mesh's root namespace; of two of one kind, the older one is used.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::pods::inbound::{By, Layer, Level, Rule};
 use crate::pods::kubernetes::object::{Kind, Meta};
 use crate::pods::kubernetes::objects::Objects;
 
-/// Where policies of the whole mesh are, unless the mesh is configured otherwise.
+/// The namespace of mesh-wide policies, unless the mesh is configured otherwise.
 const ROOT: &str = "istio-system";
-/// Most ports of one policy.
+/// Most ports per policy.
 const MAX_PORTS: usize = 64;
 
 /// A PeerAuthentication.
@@ -39,7 +39,7 @@ enum Mode {
     Strict,
     Permissive,
     Disable,
-    /// What the next larger policy says.
+    /// The setting of the next wider policy.
     #[default]
     #[serde(other)]
     Unset,
@@ -88,7 +88,7 @@ impl Kind for PeerAuthentication {
     }
 }
 
-/// What they say of connections to a pod, the most specific first.
+/// Their settings for connections to a pod, the most specific first.
 pub(super) fn layers(
     all: &Objects<PeerAuthentication>,
     pod: &Subject<'_>,
@@ -110,13 +110,13 @@ pub(super) fn layers(
 }
 
 impl PeerAuthentication {
-    /// Ports are distinguished only by those that select workloads.
+    /// Only policies that select workloads distinguish ports.
     fn layer(&self, with_ports: bool, ambient: bool) -> Layer {
         let rule = |mode: Mode, of: &str| {
             let (level, word) = match mode {
                 Mode::Strict => (Level::Mtls, "STRICT"),
                 Mode::Permissive => (Level::Any, "PERMISSIVE"),
-                // The node's proxy knows no such mode, and passes it over.
+                // The node's proxy does not support this mode, and ignores it.
                 Mode::Disable if ambient => return None,
                 Mode::Disable => (Level::Plaintext, "DISABLE"),
                 Mode::Unset => return None,

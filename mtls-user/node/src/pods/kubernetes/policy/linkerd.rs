@@ -1,10 +1,10 @@
 //! Linkerd's policies: what the server's proxy accepts.
 //!
-//! A Server is a port of some pods. What is authorized there is what ServerAuthorizations and
-//! AuthorizationPolicies let in, and what its own access policy does; without a Server, the default
-//! policy that the pod's annotation or its namespace's has. Of a MeshTLSAuthentication it does not
-//! matter whom it names: every one demands mutual TLS, so only references to it are read. Policies of
-//! single routes are not considered, as a connection can carry several.
+//! A Server is a port of some pods. Its authorizations come from ServerAuthorizations,
+//! AuthorizationPolicies and its own access policy; ports without a Server use the default policy
+//! from the annotation of the pod or its namespace. The identities in a MeshTLSAuthentication do
+//! not matter: every one requires mutual TLS, so only references to it are read. Policies of single
+//! routes are not considered, because one connection can carry several.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ use crate::pods::inbound::{By, Layer, Level, Rule};
 use crate::pods::kubernetes::object::{Kind, Meta};
 
 const GROUP: &str = "policy.linkerd.io";
-/// The annotation with the policy of ports that no Server has.
+/// The annotation with the policy of ports without a Server.
 const DEFAULT_POLICY: &str = "config.linkerd.io/default-inbound-policy";
-/// Most ports of one pod that have Servers.
+/// Most ports with Servers per pod.
 const MAX_PORTS: usize = 64;
 
 /// A port of some pods.
@@ -33,7 +33,7 @@ pub(crate) struct Server {
     access: Option<String>,
 }
 
-/// What is needed of an object's metadata.
+/// The needed part of an object's metadata.
 #[derive(Clone, Debug)]
 struct Named {
     name: String,
@@ -48,11 +48,11 @@ enum Port {
     Name(String),
 }
 
-/// Whom Servers let in.
+/// Which clients Servers authorize.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerAuthorization {
     server: ServerRef,
-    /// What it demands of who is let in; `None` where it lets nobody in.
+    /// What it requires of authorized clients; `None` if it authorizes nobody.
     level: Option<Level>,
 }
 
@@ -63,7 +63,7 @@ struct ServerRef {
     selector: Option<Selector>,
 }
 
-/// Whom a Server, or all of a namespace, let in.
+/// Which clients a Server, or a whole namespace, authorizes.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthorizationPolicy {
     target: Target,
@@ -195,7 +195,7 @@ impl Kind for AuthorizationPolicy {
         let level = if required.any(demands_identity) {
             Level::Mtls
         } else {
-            // Networks alone.
+            // Only networks.
             Level::Any
         };
         Some(Self {
@@ -205,7 +205,7 @@ impl Kind for AuthorizationPolicy {
     }
 }
 
-/// What they say of connections to a pod.
+/// Their settings for connections to a pod.
 pub(super) fn layers(all: &Policies, pod: &Subject<'_>) -> Vec<Layer> {
     let mut servers = Layer::default();
     for server in all.servers.of(pod.namespace) {
@@ -249,8 +249,8 @@ fn rule(level: Level, whose: &SmolStr) -> Rule {
     }
 }
 
-/// What an access policy demands of who is let in: where nobody is, whatever comes is not to be in
-/// clear. `None` of a word that is not known.
+/// What an access policy requires of authorized clients: if it authorizes nobody, no plaintext
+/// should arrive. `None` for an unknown word.
 fn access(word: &str) -> Option<Level> {
     match word {
         "all-authenticated" | "cluster-authenticated" | "deny" => Some(Level::Mtls),
@@ -261,7 +261,7 @@ fn access(word: &str) -> Option<Level> {
 }
 
 impl Server {
-    /// The least that is demanded of anybody who is let in.
+    /// The least that is required of any authorized client.
     fn level(&self, all: &Policies) -> Level {
         let name = &self.meta.name;
         let direct = all.server_authorizations.of(&self.meta.namespace);

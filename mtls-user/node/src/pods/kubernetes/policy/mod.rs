@@ -1,7 +1,7 @@
-//! What the policies of a mesh demand of connections to a pod.
+//! What the policies of a mesh require of connections to a pod.
 //!
-//! They are asked for only where a pod or a namespace shows that the mesh is there, and their kinds
-//! need not exist.
+//! They are requested only if a pod or a namespace shows that the mesh is installed, and their CRDs
+//! may not exist.
 
 mod istio;
 mod linkerd;
@@ -17,18 +17,18 @@ use super::objects::Objects;
 use crate::pods::inbound::Layer;
 use crate::pods::mesh::{Membership, Mesh, Scope};
 
-/// A pod, as far as policies select by it.
+/// The properties of a pod by which policies select it.
 pub(super) struct Subject<'a> {
     pub(super) namespace: &'a str,
     pub(super) labels: &'a BTreeMap<String, String>,
     pub(super) annotations: &'a BTreeMap<String, String>,
     /// Its namespace's labels and annotations.
     pub(super) scope: Option<&'a Scope>,
-    /// Its containers' ports that have names.
+    /// Its containers' named ports.
     pub(super) ports: &'a [(String, u16)],
 }
 
-/// Every policy that there is.
+/// All policies.
 #[derive(Default)]
 pub(super) struct Policies {
     peers: Objects<PeerAuthentication>,
@@ -38,7 +38,7 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    /// Takes in news of a policy; whether that makes a difference.
+    /// Applies a change of a policy; returns whether anything changed.
     pub(super) fn take(&mut self, news: News) -> bool {
         match news {
             News::PeerAuthentications(change) => self.peers.take(change),
@@ -49,7 +49,7 @@ impl Policies {
         }
     }
 
-    /// What they say of connections to a pod of `mesh`; the first that has a say decides.
+    /// Their settings for connections to a pod of `mesh`; the first that applies is used.
     pub(super) fn of(&self, pod: &Subject<'_>, mesh: &Mesh) -> Vec<Layer> {
         match mesh.name {
             "istio" => istio::layers(&self.peers, pod, mesh.membership == Membership::Ambient),
@@ -71,7 +71,7 @@ impl Policies {
             .chain(policies.map(name("authorizationpolicy")))
     }
 
-    /// Why some cannot be asked for.
+    /// Why some cannot be requested.
     pub(super) fn error(&self) -> Option<&String> {
         self.peers
             .error
@@ -81,7 +81,7 @@ impl Policies {
             .or(self.authorizations.error.as_ref())
     }
 
-    /// Some were listed.
+    /// Whether some were listed.
     pub(super) fn listed(&self) -> bool {
         self.peers.listed
             || self.servers.listed

@@ -1,10 +1,10 @@
-//! Label selectors, as Kubernetes has them.
+//! Kubernetes label selectors.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// Which objects are meant, by their labels. An empty one means all.
+/// Which objects are selected, by their labels. An empty selector selects all.
 #[derive(Deserialize, Clone, Debug, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Selector {
@@ -41,7 +41,7 @@ impl Expression {
             "NotIn" => !is_listed,
             "Exists" => value.is_some(),
             "DoesNotExist" => value.is_none(),
-            // The API lets no other in.
+            // The API accepts no others.
             _ => false,
         }
     }
