@@ -1,5 +1,5 @@
-//! A scripted Kubernetes API: it lists and watches what it is given, and can be made to fail in
-//! the ways in which a real one does on its bad days.
+//! A scripted Kubernetes API: it lists and watches the objects that it is given, and can be made to
+//! fail in the ways in which a real one does.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,22 +11,22 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// What it does next.
+/// The next behaviour.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// So many of the next requests are answered `429` with `Retry-After: 1`.
+    /// This many of the next requests are answered with `429` and `Retry-After: 1`.
     pub too_many: u32,
-    /// The next watch of this resource is told that its version has expired, within the stream.
+    /// The next watch of this resource is told within the stream that its version has expired.
     pub expired: Option<&'static str>,
-    /// The next watch of this resource is answered `410` at once.
+    /// The next watch of this resource is immediately answered with `410`.
     pub gone: Option<&'static str>,
-    /// Each list takes so long.
+    /// Each list takes this long.
     pub slow: Duration,
     /// Every connection is closed without an answer.
     pub down: bool,
 }
 
-/// How often it was asked, and what that took.
+/// Request counts and sizes.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Lists, by resource.
@@ -53,14 +53,14 @@ struct State {
 
 #[derive(Default)]
 struct Inner {
-    /// By resource (`pods`) and key, as JSON with its version in it.
+    /// By resource (`pods`) and key, as JSON including its version.
     objects: BTreeMap<String, BTreeMap<String, Value>>,
-    /// What happened, for those who watch: version, resource, event.
+    /// Events for watchers: version, resource, event.
     events: Vec<(u64, String, String)>,
     version: u64,
     faults: Faults,
     asked: Asked,
-    /// Goes up when all watches are to end.
+    /// Incremented to end all watches.
     era: u64,
     ended: bool,
 }
@@ -77,7 +77,7 @@ impl ApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").context("listen as an API server")?;
         let addr = listener.local_addr()?;
         let state = Arc::new(State::default());
-        // A real one has had a past, too.
+        // A real one has a history, too.
         state.lock().version = 1;
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -86,14 +86,14 @@ impl ApiServer {
                     return;
                 }
                 let state = shared.clone();
-                // One that goes away in the middle of an answer is no matter.
+                // A client that disconnects during an answer does not matter.
                 std::thread::spawn(move || answer(&state, stream).is_ok());
             }
         });
         Ok(Self { state, addr })
     }
 
-    /// Writes a kubeconfig that leads here.
+    /// Writes a kubeconfig for this server.
     pub fn kubeconfig(&self, dir: &Path) -> Result<PathBuf> {
         let path = dir.join("kubeconfig");
         let config = json!({
@@ -107,12 +107,12 @@ impl ApiServer {
         Ok(path)
     }
 
-    /// Adds or replaces an object; those who watch are notified.
+    /// Adds or replaces an object, and notifies watchers.
     pub fn apply(&self, resource: &str, object: Value) {
         self.change(resource, object, "MODIFIED");
     }
 
-    /// Deletes an object; those who watch are notified.
+    /// Deletes an object, and notifies watchers.
     pub fn delete(&self, resource: &str, object: Value) {
         self.change(resource, object, "DELETED");
     }
@@ -138,22 +138,22 @@ impl ApiServer {
         self.state.changed.notify_all();
     }
 
-    /// Changes what goes wrong.
+    /// Changes the fault.
     pub fn fail(&self, change: impl FnOnce(&mut Faults)) {
         let mut inner = self.state.lock();
         change(&mut inner.faults);
-        // A fault is met by those who ask again.
+        // Clients experience a fault when they ask again.
         inner.era += 1;
         drop(inner);
         self.state.changed.notify_all();
     }
 
-    /// Ends all watches, as a load balancer does that is restarted.
+    /// Ends all watches, as a restarted load balancer does.
     pub fn drop_watches(&self) {
         self.fail(|_| {});
     }
 
-    /// How often it was asked so far.
+    /// Counts so far.
     pub fn asked(&self) -> Asked {
         self.state.lock().asked.clone()
     }
@@ -178,7 +178,7 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let target = line.split(' ').nth(1).context("no request")?.to_owned();
-    // The headers say nothing that matters here.
+    // The headers do not matter here.
     loop {
         let mut header = String::new();
         if reader.by_ref().take(65_536).read_line(&mut header)? == 0 || header.trim().is_empty() {
@@ -230,7 +230,7 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
         std::thread::sleep(faults.slow);
         let start: usize = option("continue").and_then(|c| c.parse().ok()).unwrap_or(0);
         let limit = option("limit").and_then(|limit| limit.parse().ok());
-        // As a real one does, it ignores the limit of a list that may come from its cache.
+        // Like a real one, it ignores the limit of a list that may come from its cache.
         let cached = option("resourceVersion").as_deref() == Some("0");
         let limit = limit.filter(|_| !cached).unwrap_or(usize::MAX);
         let body = list(state, &resource, selector(query).as_deref(), start, limit).to_string();
@@ -260,7 +260,7 @@ fn answer(state: &State, mut stream: TcpStream) -> Result<()> {
     )
 }
 
-/// The node that the query wants the pods of.
+/// The node whose pods the query selects.
 fn selector(query: &str) -> Option<String> {
     let (_, rest) = query.split_once("spec.nodeName")?;
     let value = rest.trim_start_matches("%3D").trim_start_matches('=');
@@ -354,7 +354,7 @@ fn respond(
     Ok(())
 }
 
-/// A pod of the API as a Deployment's controller and a kubelet leave it.
+/// A pod in the API as created by a Deployment's controller and a kubelet.
 pub fn pod(namespace: &str, deployment: &str, node: &str, ip: &str) -> Value {
     let hash = "7d9c5b";
     json!({

@@ -1,10 +1,10 @@
-//! Where the programs under test are.
+//! Paths of the programs under test.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The program under test: `MTLS_BIN`, else `mtls` where cargo puts it.
+/// The program under test: `MTLS_BIN`, or else `mtls` where cargo builds it.
 pub fn mtls() -> Result<PathBuf> {
     match std::env::var_os("MTLS_BIN") {
         Some(path) => Ok(path.into()),
@@ -19,12 +19,12 @@ pub fn peer() -> Result<PathBuf> {
     sibling("mtls-peer").context("build it with `cargo build -p mtls-tests --bins`")
 }
 
-/// What ends a runtime's shims and pods with it.
+/// A program that ends a runtime's shims and pods together with the runtime.
 pub fn reaper() -> Result<PathBuf> {
     sibling("mtls-reaper").context("build it with `cargo build -p mtls-tests --bins`")
 }
 
-/// The OpenTelemetry Collector that the set-up builds of `tests/collector`.
+/// The OpenTelemetry Collector that the set-up builds from `tests/collector`.
 pub fn collector() -> Result<PathBuf> {
     let here = std::env::current_exe().context("find this program")?;
     let mut dirs = here.ancestors().skip(1);
@@ -32,10 +32,10 @@ pub fn collector() -> Result<PathBuf> {
         .context("no Collector is built: `cargo xtask test` builds it")
 }
 
-/// A program of the system, also one that Debian keeps off the path of most.
+/// A system program, including those that Debian does not put on most users' path.
 pub fn system(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // PostgreSQL's programs are in a directory for each of its versions.
+    // PostgreSQL's programs are in one directory per version.
     let postgresql = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten();
@@ -47,7 +47,7 @@ pub fn system(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// A binary of the same build: tests run in `target/PROFILE/deps`, programs in `target/PROFILE`.
+/// A binary of the same build: tests are in `target/PROFILE/deps`, programs in `target/PROFILE`.
 fn sibling(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("find this program")?;
     let dirs = here.ancestors().skip(1).take(2);

@@ -1,4 +1,4 @@
-//! A real Chromium without a window, spoken to in the DevTools protocol over a pipe.
+//! A real headless Chromium, controlled by the DevTools protocol over a pipe.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
-/// How long anything may take.
+/// Timeout of any action.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A page in a browser; both end with this.
+/// A page in a browser; both end when this is dropped.
 pub struct Browser {
     child: Child,
     to: ChildStdin,
@@ -24,7 +24,7 @@ pub struct Browser {
     _profile: Profile,
 }
 
-/// What the browser keeps, removed with it.
+/// The browser's profile directory, removed with it.
 struct Profile(std::path::PathBuf);
 
 impl Drop for Profile {
@@ -33,19 +33,19 @@ impl Drop for Profile {
     }
 }
 
-/// How a page is shown.
+/// The rendering mode of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Look {
     /// On a light screen.
     Light,
     /// On a dark one.
     Dark,
-    /// On paper.
+    /// For printing.
     Print,
 }
 
 impl Browser {
-    /// Starts a browser with an empty page, 1280 by 900 points.
+    /// Starts a browser with an empty page of 1280 by 900 CSS pixels.
     pub fn start() -> Result<Self> {
         let profile = format!(
             "mtls-browser-{}-{:?}",
@@ -54,7 +54,8 @@ impl Browser {
         );
         let profile = Profile(std::env::temp_dir().join(profile));
         std::fs::create_dir_all(&profile.0)?;
-        // It reads from 3 and writes to 4. The shell, and no `pre_exec`, puts the pipes there.
+        // It reads from descriptor 3 and writes to 4. The shell, instead of `pre_exec`, sets up the
+        // pipes.
         let line = "exec chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage \
              --no-first-run --disable-background-networking --disable-component-update \
              --disable-extensions --remote-debugging-pipe --user-data-dir=\"$0\" about:blank \
@@ -133,7 +134,7 @@ impl Browser {
         }
     }
 
-    /// Opens an address, and waits until the page is loaded.
+    /// Opens an address, and waits until the page has loaded.
     pub fn open(&mut self, address: &str) -> Result<()> {
         self.events.clear();
         let opened = self.call("Page.navigate", &json!({"url": address}))?;
@@ -161,7 +162,7 @@ impl Browser {
         self.open(&format!("file://{}", path.canonicalize()?.display()))
     }
 
-    /// What an expression of JavaScript comes to, a promise's value where it is one.
+    /// The value of a JavaScript expression; of a promise, its result.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let params = json!({
             "expression": expression, "returnByValue": true, "awaitPromise": true,
@@ -186,7 +187,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Shows the page in another way.
+    /// Changes the rendering mode.
     pub fn look(&mut self, look: Look) -> Result<()> {
         let (media, scheme) = match look {
             Look::Light => ("screen", "light"),
@@ -199,13 +200,13 @@ impl Browser {
         Ok(())
     }
 
-    /// Types into the field that has the focus.
+    /// Types into the focused field.
     pub fn write(&mut self, text: &str) -> Result<()> {
         self.call("Input.insertText", &json!({"text": text}))?;
         Ok(())
     }
 
-    /// Clicks with the mouse into the middle of the first element of a selector.
+    /// Clicks the centre of the first element that matches a selector.
     pub fn click(&mut self, selector: &str) -> Result<()> {
         let place = self.evaluate(&format!(
             "(() => {{ const it = document.querySelector({}); if (!it) return null; \
@@ -223,9 +224,9 @@ impl Browser {
         Ok(())
     }
 
-    /// Errors and warnings of the console, of scripts and of what the page asked for.
+    /// Errors and warnings from the console, from scripts and from requests of the page.
     pub fn complaints(&mut self) -> Result<Vec<String>> {
-        // Whatever was on its way has come when this is answered.
+        // When this is answered, all earlier messages have arrived.
         self.evaluate("1")?;
         let bad = self.events.iter().filter(|event| {
             let params = &event["params"];
@@ -243,7 +244,7 @@ impl Browser {
         Ok(bad.map(|event| event["params"].to_string()).collect())
     }
 
-    /// The addresses that the page has asked for, its own among them.
+    /// The addresses that the page has requested, including its own.
     pub fn requests(&self) -> Vec<String> {
         let requests = self
             .events
@@ -253,8 +254,8 @@ impl Browser {
         urls.map(str::to_owned).collect()
     }
 
-    /// Text with less contrast than WCAG 2.2 (1.4.3, level AA) asks for, tables without headers, and
-    /// pictures without a name.
+    /// Text with less contrast than WCAG 2.2 (1.4.3, level AA) requires, tables without headers,
+    /// and images without a name.
     pub fn obstacles(&mut self) -> Result<Vec<String>> {
         let found = self.evaluate(include_str!("obstacles.js"))?;
         let found = found.as_array().context("a list")?;
@@ -264,7 +265,7 @@ impl Browser {
             .collect())
     }
 
-    /// The whole page as a PNG file into the folder that `MTLS_SCREENSHOTS` names, if any.
+    /// Writes the whole page as a PNG file to the directory in `MTLS_SCREENSHOTS`, if it is set.
     pub fn screenshot(&mut self, name: &str) -> Result<()> {
         let params = json!({"format": "png", "captureBeyondViewport": true});
         let shot = self.call("Page.captureScreenshot", &params)?;
@@ -273,7 +274,7 @@ impl Browser {
         keep(&format!("{name}.png"), &png)
     }
 
-    /// The page on paper, as PDF.
+    /// The page as PDF.
     pub fn pdf(&mut self, name: &str) -> Result<Vec<u8>> {
         let params = json!({"printBackground": true, "preferCSSPageSize": true});
         let printed = self.call("Page.printToPDF", &params)?;

@@ -18,17 +18,17 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-/// Longest packet, after segmentation was left to an interface that has none to do.
+/// Longest packet, because segmentation offload may leave merged packets on an interface.
 const MAX_PACKET: usize = 1 << 17;
 
-/// A capture that goes on until [`Capture::stop`].
+/// A capture that runs until [`Capture::stop`].
 pub struct Capture {
     stop: Arc<AtomicBool>,
     writer: JoinHandle<Result<()>>,
 }
 
 impl Capture {
-    /// Begins to write the packets of `interface`, in this thread's network namespace, to `path`.
+    /// Starts to write the packets of `interface`, in this thread's network namespace, to `path`.
     pub fn start(interface: &str, path: &Path) -> Result<Self> {
         let index = if_nametoindex(interface).with_context(|| format!("find {interface}"))?;
         let packets = socket(
@@ -46,7 +46,7 @@ impl Capture {
         Ok(Self { stop, writer })
     }
 
-    /// Ends the capture when no packet has come for a while.
+    /// Ends the capture when no packet has arrived for a while.
     pub fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.writer

@@ -1,4 +1,4 @@
-//! What a process holds, counted from outside: descriptors, threads, and programs on interfaces.
+//! A process's resources, counted from outside: descriptors, threads, and programs on interfaces.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub fn of(pid: u32) -> Result<Census> {
     for target in descriptors(pid)? {
         *count.entry(kind(&target)).or_default() += 1;
     }
-    // The daemon has the kernel time its programs for a second now and then.
+    // From time to time, the daemon has the kernel measure its programs for a second.
     count.remove("bpf-stats");
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("list threads")?;
     count.insert("threads".into(), threads.count());
@@ -28,8 +28,8 @@ pub fn has_client(socket: &Path) -> Result<bool> {
     const CONNECTED: &str = "03";
     let table = std::fs::read_to_string("/proc/thread-self/net/unix").context("list sockets")?;
     let socket = socket.to_string_lossy();
-    // An accepted connection bears the name that its listener was bound to, which may have been
-    // renamed since: the beginning tells.
+    // An accepted connection has the name to which its listener was bound, which may have been
+    // renamed since: the prefix is enough.
     Ok(table.lines().any(|line| {
         let columns: Vec<_> = line.split_ascii_whitespace().collect();
         columns.get(5) == Some(&CONNECTED)
@@ -39,8 +39,8 @@ pub fn has_client(socket: &Path) -> Result<bool> {
     }))
 }
 
-/// How many programs are attached to an interface by tcx, per direction: what the pod sends, what
-/// it gets.
+/// How many programs are attached to an interface with tcx, per direction: for what the pod sends,
+/// and for what it receives.
 pub fn tcx(interface: &str) -> Result<[usize; 2]> {
     let count = |direction| -> Result<usize> {
         let (_, programs) = SchedClassifier::query_tcx(interface, direction)
@@ -53,7 +53,7 @@ pub fn tcx(interface: &str) -> Result<[usize; 2]> {
 fn descriptors(pid: u32) -> Result<Vec<PathBuf>> {
     let dir = format!("/proc/{pid}/fd");
     let entries = std::fs::read_dir(&dir).with_context(|| format!("list {dir}"))?;
-    // One that was closed meanwhile is none.
+    // A descriptor that was closed in the meantime does not count.
     Ok(entries
         .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
         .collect())

@@ -1,5 +1,5 @@
-//! A real Kubernetes API: etcd, and a kube-apiserver, whose path `MTLS_KUBE_APISERVER` gives. The
-//! daemon is let in as it is in a cluster: by a service account's token and the documented role.
+//! A real Kubernetes API: etcd, and a kube-apiserver, whose path is in `MTLS_KUBE_APISERVER`. The
+//! daemon has the same access as in a cluster: a service account's token and the documented role.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,14 +14,14 @@ use crate::process::Process;
 const PATIENCE: Duration = Duration::from_mins(2);
 const PORT: u16 = 16_443;
 
-/// How to come by a kube-apiserver.
+/// How to get a kube-apiserver.
 const REMEDY: &str = "no kube-apiserver: run `cargo xtask apiserver`, which builds one, or set \
                       MTLS_KUBE_APISERVER to the path of your own";
-/// Server-side apply, over whatever was there.
+/// Server-side apply, overriding conflicts.
 const AS_ITS_OWNER: &str = "fieldManager=test&force=true";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
-/// The role that the documentation asks for: its only piece of YAML.
+/// The documented role: the page's only YAML block.
 pub fn documented_role() -> Result<&'static str> {
     let page = include_str!("../../docs/names.md");
     let (_, rest) = page
@@ -31,7 +31,7 @@ pub fn documented_role() -> Result<&'static str> {
     Ok(role)
 }
 
-/// etcd and a kube-apiserver on the loopback of a node; they end with their guard.
+/// etcd and a kube-apiserver on the loopback interface of a node; they end with their guard.
 pub struct Cluster {
     dir: PathBuf,
     api: Option<Process>,
@@ -47,7 +47,8 @@ impl Cluster {
         keys.args(["genrsa", "-out"]).arg(dir.join("sa.key"));
         keys.arg("2048");
         Process::start(keys)?.succeed(PATIENCE)?;
-        // Token, user, id, groups: who makes what a cluster's controllers and kubelets would.
+        // Token, user, id, groups: a user that creates what a cluster's controllers and kubelets
+        // would.
         let tokens = "admin,admin,1,system:masters\n";
         std::fs::write(dir.join("tokens"), tokens).context("write tokens")?;
         let mut etcd = Command::new("etcd");
@@ -109,7 +110,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends the kube-apiserver.
+    /// Stops the kube-apiserver.
     pub fn down(&mut self) {
         self.api = None;
     }
@@ -130,14 +131,14 @@ impl Cluster {
         Ok(path)
     }
 
-    /// Makes the daemon's role this one, in YAML.
+    /// Replaces the daemon's role, given in YAML.
     pub fn grant(&self, role: &str) -> Result<()> {
         let path = format!("{RBAC}/clusterroles/mtls?{AS_ITS_OWNER}");
         accepted(&ask("PATCH", &path, role, "application/apply-patch+yaml")?)?;
         Ok(())
     }
 
-    /// Makes an object in a collection, or changes it to this; what became of it.
+    /// Creates or replaces an object in a collection; returns the result.
     pub fn apply(&self, collection: &str, object: &Value) -> Result<Value> {
         let name = object["metadata"]["name"].as_str().context("no name")?;
         let path = format!("{collection}/{name}?{AS_ITS_OWNER}");
@@ -150,7 +151,7 @@ impl Cluster {
         accepted(&answer)
     }
 
-    /// Defines a kind of object of any shape, as who installs a mesh does, and waits until it is served.
+    /// Defines a kind without a schema, as installing a mesh does, and waits until it is served.
     pub fn define(&self, group: &str, kind: &str, plural: &str, version: &str) -> Result<()> {
         let mut made = object(
             "apiextensions.k8s.io/v1",
@@ -179,14 +180,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes the object at a path this one, in YAML.
+    /// Replaces the object at a path, given in YAML.
     pub fn apply_yaml(&self, path: &str, text: &str) -> Result<()> {
         let path = format!("{path}?{AS_ITS_OWNER}");
         accepted(&ask("PATCH", &path, text, "application/apply-patch+yaml")?)?;
         Ok(())
     }
 
-    /// Changes of an object what is given.
+    /// Patches an object.
     pub fn merge(&self, path: &str, patch: &Value) -> Result<()> {
         let patch = patch.to_string();
         let answer = ask("PATCH", path, &patch, "application/merge-patch+json")?;
@@ -194,12 +195,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// What the API has at a path.
+    /// The object that the API has at a path.
     pub fn get(&self, path: &str) -> Result<Value> {
         accepted(&ask("GET", path, "", "application/json")?)
     }
 
-    /// Makes a pod that runs on node `n1`, as its kubelet would.
+    /// Creates a pod that runs on node `n1`, as its kubelet would.
     pub fn run_pod(&self, namespace: &str, mut pod: Value, ip: &str) -> Result<()> {
         let name = pod["metadata"]["name"].as_str().context("no name")?;
         let name = name.to_owned();
@@ -221,7 +222,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes an object at once.
+    /// Deletes an object immediately.
     pub fn delete(&self, path: &str) -> Result<()> {
         let path = format!("{path}?gracePeriodSeconds=0");
         let answer = ask("DELETE", &path, "", "application/json")?;
@@ -230,12 +231,12 @@ impl Cluster {
     }
 }
 
-/// An object with nothing but its name.
+/// An object with only a name.
 pub fn object(version: &str, kind: &str, name: &str) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
 }
 
-/// A token of the daemon's service account, as a kubelet asks for one.
+/// A token of the daemon's service account, requested as a kubelet does.
 fn token() -> Result<String> {
     let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {}});
@@ -250,7 +251,7 @@ fn token() -> Result<String> {
     Ok(token.context("an answer without a token")?.to_owned())
 }
 
-/// What the API answered, unless it refused.
+/// The API's answer, unless it is an error.
 fn accepted(answer: &str) -> Result<Value> {
     let answer: Value = serde_json::from_str(answer).context("read the API's answer")?;
     if answer["kind"] == "Status" && answer["status"] == "Failure" {

@@ -1,4 +1,4 @@
-//! A real OpenTelemetry Collector, which passes on what it is sent as JSON.
+//! A real OpenTelemetry Collector, which outputs as JSON what it receives.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -13,9 +13,9 @@ use crate::http::{receiver, until};
 use crate::netns::Node;
 use crate::process::Process;
 
-/// Where it takes OTLP over gRPC.
+/// Its address for OTLP over gRPC.
 pub const GRPC: SocketAddr = local(4317);
-/// Where it takes OTLP over HTTP.
+/// Its address for OTLP over HTTP.
 pub const HTTP: SocketAddr = local(4318);
 const SINK: SocketAddr = local(4319);
 
@@ -25,7 +25,7 @@ const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// What Collectors pass on, of all that run on this node one after another.
+/// The output of all Collectors that run on this node, one after another.
 pub fn sink() -> Result<Receiver<Value>> {
     receiver(SINK)
 }
@@ -55,7 +55,7 @@ pub fn start(node: &Node) -> Result<Process> {
     Ok(process)
 }
 
-/// The records of what was passed on, each with its attributes by name and its `event`.
+/// The records in the output, each with its attributes by name and its `event`.
 pub fn records(posted: &Value) -> Vec<Value> {
     let each = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
     let mut out = Vec::new();
@@ -73,7 +73,7 @@ pub fn records(posted: &Value) -> Vec<Value> {
     out
 }
 
-/// Names of the metrics of what was passed on.
+/// Names of the metrics in the output.
 pub fn metrics(posted: &Value) -> Vec<String> {
     let paths = posted.pointer("/resourceMetrics/0/scopeMetrics/0/metrics");
     let metrics = paths.and_then(Value::as_array).cloned().unwrap_or_default();

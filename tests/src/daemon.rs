@@ -1,4 +1,4 @@
-//! The real daemon, and its real command line as the way to ask it.
+//! The real daemon, queried through the real command line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use crate::census;
 use crate::netns::Node;
 use crate::process::Process;
 
-/// How long the daemon may take to start or to stop.
+/// Timeout for starting or stopping the daemon.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running daemon; killed with its guard.
@@ -24,7 +24,7 @@ pub struct Daemon {
     socket: PathBuf,
 }
 
-/// What an invocation of the command line gave.
+/// The result of running the command line.
 #[derive(Debug)]
 pub struct Answer {
     /// Exit code.
@@ -48,13 +48,13 @@ impl Daemon {
         Self::start_over(node, &[&["--netns-dir", names], args].concat())
     }
 
-    /// Starts the daemon on this node with these arguments and no others but its socket.
+    /// Starts the daemon on this node with exactly these arguments, plus its socket.
     pub fn start_over(node: &Node, args: &[&str]) -> Result<Self> {
         let socket = node.files().join("mtls.sock");
         Self::start_as(Self::command(&socket, args)?, socket)
     }
 
-    /// Starts a daemon by a command of the caller's, that has it listen on `socket`.
+    /// Starts a daemon with a command of the caller, which must listen on `socket`.
     pub fn start_as(command: Command, socket: PathBuf) -> Result<Self> {
         let process = Process::start(command)?;
         let daemon = Self { process, socket };
@@ -72,7 +72,7 @@ impl Daemon {
         Ok(command)
     }
 
-    /// Where it listens.
+    /// Its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
@@ -82,7 +82,7 @@ impl Daemon {
         self.process.pid()
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         self.process.err.text()
     }
@@ -117,8 +117,8 @@ impl Daemon {
         serde_json::from_str(&answer.out).with_context(|| format!("mtls {args:?}: {}", answer.out))
     }
 
-    /// The edges between two names, one for each port, once their connections are as many of each
-    /// verdict, all ports together, and are all closed.
+    /// The edges between two names, one for each port, once their connections over all ports have
+    /// these counts per verdict, and are all closed.
     pub fn await_counts(&self, src: &str, dst: &str, wanted: &[(&str, u64)]) -> Result<Vec<Value>> {
         let wanted: BTreeMap<_, _> = wanted.iter().map(|(v, n)| ((*v).to_owned(), *n)).collect();
         let deadline = Instant::now() + PATIENCE;
@@ -147,7 +147,7 @@ impl Daemon {
         }
     }
 
-    /// The edge between two names, once `good` is content with it.
+    /// The edge between two names, once it satisfies `good`.
     pub fn await_edge(&self, src: &str, dst: &str, good: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -175,7 +175,7 @@ impl Daemon {
         }
     }
 
-    /// How many interfaces it says that it watches.
+    /// The reported number of watched interfaces.
     pub fn interfaces(&self) -> Result<usize> {
         let status = self.status()?;
         let interfaces = status["kernel"]["interfaces"].as_array();
@@ -184,7 +184,7 @@ impl Daemon {
             .len())
     }
 
-    /// Waits until it watches exactly so many interfaces.
+    /// Waits until it watches exactly this many interfaces.
     pub fn await_interfaces(&self, wanted: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -216,12 +216,12 @@ impl Daemon {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        // From the connection to the request that it was made for.
+        // Between the connection and its request.
         std::thread::sleep(Duration::from_millis(100));
         Ok(tap)
     }
 
-    /// Ends it by a signal; how it ended.
+    /// Ends it with a signal; returns how it ended.
     pub fn stop(mut self, signal: Signal) -> Result<ExitStatus> {
         self.process.signal(signal)?;
         self.process.wait(PATIENCE)
@@ -232,7 +232,7 @@ impl Daemon {
 pub struct Tap(Process);
 
 impl Tap {
-    /// The first record that `good` is content with.
+    /// The first record that satisfies `good`.
     pub fn find(&self, good: impl Fn(&Value) -> bool) -> Result<Value> {
         let parse = |line: &str| {
             serde_json::from_str(line)
@@ -261,7 +261,7 @@ pub fn mtls(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Answer>
     mtls_with(args, &[])
 }
 
-/// The same with more in its environment.
+/// The same with additional environment variables.
 pub fn mtls_with(
     args: impl IntoIterator<Item = impl AsRef<OsStr>>,
     environment: &[(&str, &str)],

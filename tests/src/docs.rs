@@ -7,10 +7,10 @@ const INDENT: &str = "    ";
 
 /// A block of a page.
 pub struct Block {
-    /// What was asked, without the prompt.
+    /// The command, without the prompt.
     pub command: String,
     first: usize,
-    /// What is shown of the answer.
+    /// The output that is shown.
     pub lines: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub fn blocks(text: &str, prompt: &str) -> Vec<Block> {
     blocks
 }
 
-/// The page with other lines in this block. Of several blocks, the last is to be rewritten first.
+/// The page with this block's lines replaced. With several blocks, replace the last one first.
 pub fn rewritten(text: &str, block: &Block, printed: &[String]) -> String {
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     let shown = printed.iter().map(|line| format!("{INDENT}{line}"));
@@ -45,7 +45,7 @@ pub fn rewritten(text: &str, block: &Block, printed: &[String]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All of an output but what differs from run to run: numbers, the units of ages, and the order of
+/// The output without what differs from run to run: numbers, the units of ages, and the order of
 /// lines.
 pub fn shapes(lines: &[String]) -> BTreeSet<String> {
     lines.iter().map(|line| shape(line)).collect()

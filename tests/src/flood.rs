@@ -1,4 +1,4 @@
-//! A hostile pod's frames, made by hand and sent in masses through a packet socket.
+//! A hostile pod's frames, built by hand and sent in bulk through a packet socket.
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,20 +12,20 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::netns::Pod;
 
-/// What is sent.
+/// The kind of frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flood {
     /// SYNs to one pod, from 131,072 addresses and any port.
     Syns,
-    /// To one pod, a SYN and a TLS hello of garbage each, from 16 addresses and any port.
+    /// To one pod, a SYN and a garbage TLS hello each, from 16 addresses and any port.
     Hellos,
-    /// A SYN and a request in clear each, every one to another address.
+    /// A SYN and a plaintext request each, every one to another address.
     Destinations,
 }
 
-/// Frames that go into one system call.
+/// Frames per system call.
 const BATCH: usize = 64;
-/// What the addresses of the senders, and of invented receivers, count up from (RFC 2544's range).
+/// Base of the senders' and the invented receivers' addresses (RFC 2544's range).
 const INVENTED: u32 = Ipv4Addr::new(198, 18, 0, 0).to_bits();
 const SYN: u8 = 0x02;
 const PSH_ACK: u8 = 0x18;
@@ -42,7 +42,7 @@ pub struct Flooder {
 }
 
 impl Flooder {
-    /// Floods leave by `from`'s `eth0`, towards `victim`.
+    /// Floods leave through `from`'s `eth0`, towards `victim`.
     pub fn new(from: &Pod, victim: &Pod) -> Result<Self> {
         let (socket, index) = from.enter(|| -> Result<_> {
             let kind = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC);
@@ -54,7 +54,7 @@ impl Flooder {
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_ifindex = index as i32;
-        // SAFETY: the address is as long as is said, and outlives the call.
+        // SAFETY: the address has the stated length, and outlives the call.
         let bound = unsafe {
             libc::bind(
                 socket.as_raw_fd(),
@@ -77,8 +77,8 @@ impl Flooder {
         })
     }
 
-    /// Sends so many of them at most so fast (per second); how long it took. One of [`Flood::Hellos`]
-    /// and [`Flood::Destinations`] is two frames.
+    /// Sends this many, at most at this rate (per second); returns the duration. One of
+    /// [`Flood::Hellos`] and [`Flood::Destinations`] is two frames.
     pub fn send(&mut self, flood: Flood, count: u32, rate: u32) -> Result<Duration> {
         let begun = Instant::now();
         for number in 0..count {
@@ -133,7 +133,7 @@ impl Flooder {
         }
     }
 
-    /// A number as random as it has to be (xorshift).
+    /// A sufficiently random number (xorshift).
     fn next(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -190,7 +190,7 @@ impl Flooder {
         let mut messages: Vec<libc::mmsghdr> = vectors
             .iter_mut()
             .map(|vector| {
-                // SAFETY: all zeros are a valid header, of a message of nothing to nobody.
+                // SAFETY: all zeros are a valid header, of an empty message without an address.
                 let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
                 message.msg_hdr.msg_iov = vector;
                 message.msg_hdr.msg_iovlen = 1;
@@ -199,7 +199,7 @@ impl Flooder {
             .collect();
         let mut rest = &mut messages[..];
         while !rest.is_empty() {
-            // SAFETY: the messages, what they point to, and that in turn, outlive the call.
+            // SAFETY: the messages and everything they point to outlive the call.
             let sent = unsafe {
                 libc::sendmmsg(
                     self.socket.as_raw_fd(),
@@ -238,7 +238,7 @@ fn word(pair: &[u8]) -> u32 {
     u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or_default())
 }
 
-/// The Internet checksum (RFC 1071) of `bytes`, and of what was added up before.
+/// The Internet checksum (RFC 1071) of `bytes`, added to an earlier sum.
 fn checksum(bytes: &[u8], before: u32) -> u16 {
     let mut sum = bytes.chunks(2).map(word).sum::<u32>() + before;
     while sum >> 16 != 0 {

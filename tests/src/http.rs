@@ -1,4 +1,4 @@
-//! HTTP as far as tests need it: questions to servers on this node, and a receiver of web hooks.
+//! Minimal HTTP for tests: requests to servers on this node, and a webhook receiver.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `GET path`; the body of a good answer.
+/// `GET path`; returns the body of a successful response.
 pub fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)
         .with_context(|| format!("connect to {addr}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    // Of version 1.0, an answer ends with the connection.
+    // With version 1.0, the response ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {addr}\r\n")?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;
@@ -30,13 +30,13 @@ pub fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Str
     Ok(body.to_owned())
 }
 
-/// As [`get`], of JSON.
+/// Like [`get`], for JSON.
 pub fn json(addr: SocketAddr, path: &str) -> Result<Value> {
     let body = get(addr, path, &[])?;
     serde_json::from_str(&body).with_context(|| format!("{path}: {body}"))
 }
 
-/// Asks until `good` is content with the answer.
+/// Asks until the answer satisfies `good`.
 pub fn until<T>(
     patience: Duration,
     what: &str,
@@ -56,7 +56,7 @@ pub fn until<T>(
     }
 }
 
-/// Text as part of a query.
+/// Text encoded for a query string.
 pub fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes().fold(String::new(), |out, byte| {
@@ -68,7 +68,7 @@ pub fn encoded(text: &str) -> String {
     })
 }
 
-/// Listens on this node, and passes on what is posted to it as JSON.
+/// Listens on this node, and passes on the JSON that is posted to it.
 pub fn receiver(addr: SocketAddr) -> Result<Receiver<Value>> {
     let listener = TcpListener::bind(addr).with_context(|| format!("listen on {addr}"))?;
     let (posted, receiver) = channel();

@@ -1,8 +1,8 @@
 //! Shared parts of the end-to-end tests and of the demo: a node and its pods made of network
-//! namespaces, real TLS peers in them, and the real daemon.
+//! namespaces, with real TLS peers and the real daemon.
 //!
-//! Everything a test makes lives in namespaces of its own thread, so tests run side by side and
-//! nothing is left behind, not even when one is killed.
+//! Everything that a test creates is in its own thread's namespaces, so tests can run in parallel,
+//! and nothing is left behind, even if one is killed.
 
 pub mod apiserver;
 pub mod bench;

@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// The namespace of the daemons, and the name of the release.
 pub const MTLS: &str = "mtls";
 
-/// The cluster, for whoever administrates it.
+/// The cluster, with administrator access.
 pub struct Nodes {
     state: PathBuf,
     bin: PathBuf,
 }
 
 impl Nodes {
-    /// The cluster that the environment reports.
+    /// The cluster described by the environment.
     pub fn new() -> Result<Self> {
         let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
         Ok(Self {
@@ -31,7 +31,7 @@ impl Nodes {
         })
     }
 
-    /// Where the cluster's certificates and logs are.
+    /// The directory of the cluster's certificates and logs.
     pub fn file(&self, name: &str) -> PathBuf {
         self.state.join(name)
     }
@@ -50,7 +50,7 @@ impl Nodes {
         Ok(command)
     }
 
-    /// Runs a command within a node to its end; what it wrote.
+    /// Runs a command within a node to its end; returns its output.
     pub fn run(&self, node: &str, program: &str, args: &[&str]) -> Result<String> {
         let mut command = self.command(node, program)?;
         command.args(args);
@@ -81,14 +81,14 @@ impl Nodes {
         self.run("node1", "helm", args)
     }
 
-    /// Waits until a Deployment or a DaemonSet is as it is meant to be.
+    /// Waits until a Deployment or a DaemonSet is ready.
     pub fn rolled_out(&self, namespace: &str, what: &str) -> Result<()> {
         let args = ["rollout", "status", what, "--timeout=100s", "-n", namespace];
         self.kubectl(&args).with_context(|| self.pods(namespace))?;
         Ok(())
     }
 
-    /// What a namespace's pods are doing, for messages.
+    /// The state of a namespace's pods, for error messages.
     pub fn pods(&self, namespace: &str) -> String {
         let describe = self.kubectl(&["describe", "pods", "-n", namespace]);
         describe.unwrap_or_else(|error| format!("{error:#}"))
@@ -110,8 +110,8 @@ impl Nodes {
         })
     }
 
-    /// `mtls ARGS` in the daemon's pod of a node; a kubelet that has just started may not know the pod
-    /// yet.
+    /// `mtls ARGS` in the daemon's pod of a node; a kubelet that has just started may not know the
+    /// pod yet.
     pub fn mtls(&self, node: &str, args: &[&str]) -> Result<String> {
         until(&format!("an answer of mtls on {node}"), || {
             let pod = self.daemon(node)?;
@@ -136,14 +136,15 @@ impl Nodes {
         serde_json::from_str(&text).context("read the status")
     }
 
-    /// Ends a part of a node (`kubelet`, `containerd`, `kube-apiserver`), which starts again.
+    /// Kills a component of a node (`kubelet`, `containerd`, `kube-apiserver`), which is then
+    /// restarted.
     pub fn kill(&self, node: &str, part: &str) -> Result<()> {
         let script = format!("kill -KILL $(cat /run/pids/{part})");
         self.run(node, "sh", &["-c", &script])?;
         Ok(())
     }
 
-    /// Stops a part of a node or lets it go on.
+    /// Suspends or resumes a component of a node.
     pub fn freeze(&self, node: &str, part: &str, frozen: bool) -> Result<()> {
         let signal = if frozen { "STOP" } else { "CONT" };
         let script = format!("kill -{signal} $(cat /run/pids/{part})");

@@ -1,4 +1,4 @@
-//! A certificate authority and the certificates it gives out, as PEM files.
+//! A certificate authority and its certificates, as PEM files.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-/// An authority that gives every workload one certificate, for either role, as a mesh does.
+/// An authority that issues one certificate per workload, for both roles, as a mesh does.
 pub struct Pki {
     /// The authority's certificate.
     pub ca: PathBuf,
@@ -47,7 +47,7 @@ impl Pki {
         })
     }
 
-    /// The certificate of `workload` in namespace `shop`, made when first asked for.
+    /// The certificate of `workload` in namespace `shop`, created on first use.
     pub fn identity(&self, workload: &str) -> Result<Identity> {
         let identity = Identity {
             cert: self.dir.join(format!("{workload}.pem")),
@@ -57,7 +57,7 @@ impl Pki {
             let key = KeyPair::generate()?;
             let cert = Self::params(workload)?.signed_by(&key, &self.issuer)?;
             std::fs::write(&identity.key, key.serialize_pem())?;
-            // Some programs read no key that others can.
+            // Some programs reject a key file that others can read.
             std::fs::set_permissions(&identity.key, Permissions::from_mode(0o600))?;
             std::fs::write(&identity.cert, cert.pem())?;
         }
@@ -81,7 +81,7 @@ impl Pki {
     }
 }
 
-/// The name that clients ask for.
+/// The server name that clients request.
 pub fn dns_name(workload: &str) -> String {
     format!("{workload}.shop.svc.cluster.local")
 }

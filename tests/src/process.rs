@@ -1,5 +1,5 @@
-//! Child processes that end with the test: killed when their guard goes, and by the kernel when
-//! the thread that started them is gone.
+//! Child processes that end with the test: killed when their guard is dropped, and by the kernel
+//! when the thread that started them ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -55,8 +55,8 @@ impl Lines {
         self.lock().lines.join("\n")
     }
 
-    /// The first line that `wanted` turns into something; `None` when the time is over or the
-    /// stream has ended without one.
+    /// The first line for which `wanted` returns a value; `None` if the time is over or the stream
+    /// has ended without one.
     pub fn find<T>(
         &self,
         patience: Duration,
@@ -92,7 +92,7 @@ impl Lines {
     }
 }
 
-/// A running child and what it has written.
+/// A running child and its output.
 pub struct Process {
     name: String,
     child: Child,
@@ -114,7 +114,7 @@ impl Process {
         Self::with(command, input, false)
     }
 
-    /// Starts `command` and shows what it writes to its standard output.
+    /// Starts `command` and copies its standard output to ours.
     pub fn shown(command: Command) -> Result<Self> {
         Self::with(command, b"", true)
     }
@@ -129,7 +129,7 @@ impl Process {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Its own children are reached by the group, when it goes before them.
+            // Its own children are reached through the process group, if it ends before them.
             .process_group(0);
         die_with_parent(&mut command);
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
@@ -154,7 +154,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it is still running.
     pub fn running(&mut self) -> Result<bool> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -164,7 +164,7 @@ impl Process {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // Once it was waited for, its id may be another process's.
+        // Once it has been waited for, its id may belong to another process.
         if self.status.is_none() {
             signal::kill(Pid::from_raw(self.child.id().cast_signed()), signal)
                 .with_context(|| format!("send {signal} to {}", self.name))?;
@@ -190,7 +190,7 @@ impl Process {
         self.status.context("ended without a status")
     }
 
-    /// Waits for a successful end; the output.
+    /// Waits for a successful end; returns the output.
     pub fn succeed(&mut self, patience: Duration) -> Result<String> {
         let status = self.wait(patience)?;
         if !status.success() {
@@ -199,7 +199,7 @@ impl Process {
         Ok(self.out.text())
     }
 
-    /// What it has written, for a message.
+    /// Its output, for an error message.
     pub fn told(&self) -> String {
         format!("stdout:\n{}\nstderr:\n{}", self.out.text(), self.err.text())
     }
@@ -215,12 +215,12 @@ impl Drop for Process {
     }
 }
 
-/// Has the kernel kill the child when the thread that starts it is gone.
+/// Makes the kernel kill the child when the thread that starts it ends.
 fn die_with_parent(command: &mut Command) {
     let parent = nix::unistd::getpid();
     let ask = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have gone before the kernel was asked.
+        // The parent may have ended before this took effect.
         if nix::unistd::getppid() != parent {
             return Err(std::io::Error::other("the parent is gone"));
         }

@@ -1,4 +1,4 @@
-//! Debian's Prometheus and Alertmanager, on a node of a test's.
+//! Debian's Prometheus and Alertmanager, on a test's node.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,23 +15,23 @@ use crate::skip::Need;
 
 /// The programs that are run here.
 pub const PROGRAMS: Need = Need::Programs(&["prometheus", "promtool", "prometheus-alertmanager"]);
-/// Where the daemon serves its metrics.
+/// Address of the daemon's metrics.
 pub const METRICS: SocketAddr = local(9488);
-/// Where Prometheus listens.
+/// Prometheus' address.
 pub const PROMETHEUS: SocketAddr = local(9090);
-/// Where Alertmanager does.
+/// Alertmanager's address.
 pub const ALERTMANAGER: SocketAddr = local(9093);
-/// Where it sends alerts.
+/// Address of the webhook for alerts.
 pub const HOOK: SocketAddr = local(9094);
 
-/// How long one of them may take to start.
+/// Timeout for starting one of them.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// What is shipped for Prometheus.
+/// The files shipped for Prometheus.
 pub fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus")
 }
@@ -46,7 +46,7 @@ pub fn hurried(rules: &str) -> Result<String> {
     Ok(hurried)
 }
 
-/// A running Prometheus, which scrapes a daemon each second.
+/// A running Prometheus, which scrapes a daemon every second.
 pub struct Prometheus(Process);
 
 impl Prometheus {
@@ -77,7 +77,7 @@ impl Prometheus {
         Ok(Self(process))
     }
 
-    /// The answer to a query as of now: a vector's samples.
+    /// The current result of a query: a vector's samples.
     pub fn query(&self, query: &str) -> Result<Vec<Value>> {
         let answer = json(
             PROMETHEUS,

@@ -1,4 +1,5 @@
-//! What most tests start from: a node with two pods, certificates, and ways to make them talk.
+//! The starting point of most tests: a node with two pods, certificates, and ways to make them
+//! talk.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::peer::Report;
 use crate::pki::{Pki, dns_name};
 use crate::process::Process;
 
-/// How long one exchange may take.
+/// Timeout of one exchange.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node with a client's and a server's pod.
@@ -39,7 +40,7 @@ impl Scene {
         })
     }
 
-    /// Starts `mtls-peer serve ARGS` in `pod`; it listens when this returns.
+    /// Starts `mtls-peer serve ARGS` in `pod`; it is listening when this returns.
     pub fn serve(&self, pod: &impl Place, addr: SocketAddr, args: &[&str]) -> Result<Process> {
         let server = pod.start(self.peer("serve", pod.workload(), addr, args)?)?;
         server
@@ -54,7 +55,7 @@ impl Scene {
         pod.start(self.peer("connect", pod.workload(), addr, args)?)
     }
 
-    /// Runs `mtls-peer connect ARGS` in `pod`; what it negotiated, connection by connection.
+    /// Runs `mtls-peer connect ARGS` in `pod`; returns what it negotiated, per connection.
     pub fn connect(
         &self,
         pod: &impl Place,
@@ -64,7 +65,7 @@ impl Scene {
         reports(&self.client(pod, addr, args)?.succeed(PATIENCE)?)
     }
 
-    /// Asks `addr` from the node itself, in clear, as the kubelet does for a probe.
+    /// Requests `addr` from the node itself, unencrypted, like a kubelet probe.
     pub fn probe(&self, addr: SocketAddr) -> Result<Vec<Report>> {
         let host = addr.to_string();
         let mut args = vec!["--mode", "plain-http", "--path", "/healthz", "--sni", &host];
@@ -94,8 +95,8 @@ impl Scene {
         Ok(command)
     }
 
-    /// Starts `openssl s_server` in `pod` as a web server that asks for a client's certificate
-    /// when `mutual`.
+    /// Starts `openssl s_server` in `pod` as a web server that requests a client certificate if
+    /// `mutual`.
     pub fn openssl_serve(
         &self,
         pod: &Pod,
@@ -119,8 +120,8 @@ impl Scene {
         Ok(server)
     }
 
-    /// Makes one request with `openssl s_client` in `pod`, showing a certificate when `mutual`.
-    /// What it wrote: the server's response, or in case of a refusal its complaint.
+    /// Makes one request with `openssl s_client` in `pod`, sending a certificate if `mutual`.
+    /// Returns its output: the server's response, or the error if it was rejected.
     pub fn openssl_connect(
         &self,
         pod: &Pod,
@@ -146,7 +147,7 @@ impl Scene {
         }
         command.args(args);
         let client = pod.start_with_input(command, b"GET / HTTP/1.1\r\nhost: db\r\n\r\n")?;
-        // A keep-alive server leaves the end to the client.
+        // A keep-alive server leaves closing to the client.
         client
             .out
             .find(PATIENCE, |line| line.starts_with("HTTP/1.").then_some(()));

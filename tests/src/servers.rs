@@ -1,5 +1,5 @@
-//! Real servers and their own clients, watched twice: by the daemon, and by a capture that
-//! `mtls classify` reads.
+//! Real servers and their own clients, observed twice: by the daemon, and by a capture that `mtls
+//! classify` reads.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::pki::spiffe_id;
 use crate::process::Process;
 use crate::scene::Scene;
 
-/// How long a server may take to listen, and a client to finish.
+/// Timeout for a server to listen, and for a client to finish.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A scene with both observers. Servers run in its pod `db`, clients in `web`.
@@ -26,7 +26,7 @@ pub struct Watched {
     tap: Tap,
     capture: Capture,
     packets: PathBuf,
-    /// The flows that were asked for.
+    /// The flows that were checked.
     seen: RefCell<Vec<Value>>,
     _daemon: Daemon,
     /// The node and its pods.
@@ -34,7 +34,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Moves this thread onto a new node, and begins to watch.
+    /// Moves this thread onto a new node, and starts both observers.
     pub fn new() -> Result<Self> {
         let scene = Scene::new()?;
         let daemon = Daemon::start(&scene.node)?;
@@ -61,7 +61,7 @@ impl Watched {
         text(dir)
     }
 
-    /// Covers a directory of the system's by an empty one, on this node.
+    /// Covers a system directory with an empty one, on this node.
     pub fn cover(&self, dir: &str) -> Result<()> {
         let tmpfs = Some("tmpfs");
         mount(tmpfs, dir, tmpfs, MsFlags::empty(), None::<&str>)
@@ -75,7 +75,7 @@ impl Watched {
         text(path)
     }
 
-    /// The files of a workload's certificate, of its key, and of the authority.
+    /// The files with a workload's certificate, its key, and the authority.
     pub fn tls(&self, workload: &str) -> Result<[String; 3]> {
         let own = self.scene.pki.identity(workload)?;
         Ok([
@@ -85,12 +85,12 @@ impl Watched {
         ])
     }
 
-    /// Starts a server that stays in the foreground; it listens on `port` when this returns.
+    /// Starts a server that stays in the foreground; it is listening on `port` when this returns.
     pub fn serve(&self, port: u16, line: &str) -> Result<Process> {
         self.serve_in(&self.scene.db, port, line)
     }
 
-    /// Starts a server in a pod of choice.
+    /// Starts a server in the given pod.
     pub fn serve_in(&self, pod: &Pod, port: u16, line: &str) -> Result<Process> {
         let mut server = pod.start(command(line)?)?;
         let listens = pod.await_listener(port, PATIENCE);
@@ -102,13 +102,13 @@ impl Watched {
         Ok(server)
     }
 
-    /// Runs a client to its successful end; what it wrote.
+    /// Runs a client to its successful end; returns its output.
     pub fn client(&self, line: &str) -> Result<String> {
         let mut client = self.scene.web.start(command(line)?)?;
         client.succeed(PATIENCE).with_context(|| line.to_owned())
     }
 
-    /// Runs a client that is turned away.
+    /// Runs a client that is rejected.
     pub fn turned_away(&self, line: &str) -> Result<()> {
         let mut client = self.scene.web.start(command(line)?)?;
         let status = client.wait(PATIENCE)?;
@@ -124,17 +124,17 @@ impl Watched {
         Ok(client.told())
     }
 
-    /// Waits until the daemon knows what a connection to `port` is, which is still open.
+    /// Waits until the daemon has a verdict for an open connection to `port`.
     pub fn await_verdict(&self, port: u16) -> Result<()> {
         self.tap.find(|record| record["dst"]["port"] == port)?;
         Ok(())
     }
 
-    /// What the daemon says at its end of a connection to `port`, one that was not asked for yet.
+    /// The daemon's final record of a connection to `port` that has not been checked yet.
     ///
     /// # Panics
     ///
-    /// When verdict, evidence and protocol are others.
+    /// If verdict, evidence or protocol differ.
     pub fn expect(&self, port: u16, wanted: [&str; 3]) -> Result<Value> {
         let mut seen = self.seen.borrow_mut();
         let record = self.tap.find(|record| {
@@ -149,17 +149,17 @@ impl Watched {
         Ok(record)
     }
 
-    /// The next connection to `port` was in clear from its first bytes on.
+    /// The next connection to `port` was plaintext from its first byte on.
     pub fn clear(&self, port: u16, protocol: &str) -> Result<Value> {
         self.expect(port, ["plaintext", "first-bytes", protocol])
     }
 
-    /// The next connection to `port` was secured by TLS of `version`, from its start or, in another
-    /// protocol than `tls`, in band; and that is what became of the client's certificate.
+    /// The next connection to `port` was secured by TLS of `version`, from its start or (for
+    /// protocols other than `tls`) in band, and with this state of the client certificate.
     ///
     /// # Panics
     ///
-    /// When it is not so.
+    /// If it was not.
     pub fn secure(
         &self,
         port: u16,
@@ -188,11 +188,11 @@ impl Watched {
         Ok(flow)
     }
 
-    /// Ends the capture; it says the same, and of no other connection.
+    /// Ends the capture, and checks that it gives the same results, and no other connection.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If it does not.
     pub fn compare(self) -> Result<()> {
         self.capture.stop()?;
         let args = ["classify", "-o", "jsonl"].map(Into::into);
@@ -224,7 +224,7 @@ pub fn has_note(flow: &Value, note: &str) -> bool {
     notes.is_some_and(|notes| notes.iter().any(|one| one == note))
 }
 
-/// A command line without quotes, of a program where Debian has it.
+/// A command line without quoting, for a program in Debian's location.
 fn command(line: &str) -> Result<Command> {
     let mut words = line.split_whitespace();
     let program = words.next().context("an empty command")?;

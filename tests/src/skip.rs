@@ -1,5 +1,5 @@
-//! What a test needs of the machine, and what happens where the machine doesn't have it: the test
-//! fails, unless `MTLS_ALLOW_SKIP=1`, in which case the skip is written down to be counted.
+//! Requirements of a test on the machine. If the machine does not meet them, the test fails, unless
+//! `MTLS_ALLOW_SKIP=1`; then the skip is recorded and counted.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,13 +17,13 @@ pub enum Need {
     Nft,
     /// The `tshark` program.
     Tshark,
-    /// containerd with its CRI plugin, runc, the CNI's plugins, and a static busybox.
+    /// containerd with its CRI plug-in, runc, the CNI plug-ins, and a static busybox.
     Containerd,
     /// The OpenTelemetry Collector of `tests/collector`.
     Collector,
-    /// Programs of Debian's, of servers and of their clients.
+    /// Debian programs: servers and their clients.
     Programs(&'static [&'static str]),
-    /// A device of the kernel's.
+    /// A device file.
     Device(&'static str),
 }
 
@@ -73,11 +73,11 @@ fn is_there(program: &str) -> bool {
     bin::system(program).is_some()
 }
 
-/// Whether the test can run here. `false` means: return at once, the skip has been counted.
+/// Whether the test can run here. `false` means: return immediately, the skip has been counted.
 ///
 /// # Panics
 ///
-/// Where a need is not met and skipping was not allowed: a test that can't run has failed.
+/// If a requirement is not met and skipping was not allowed: a test that cannot run has failed.
 pub fn runs_here(needs: &[Need]) -> bool {
     let Some(missing) = needs.iter().find(|need| !need.met()) else {
         return true;

@@ -1,13 +1,13 @@
-//! `cargo xtask accuracy`: how right the verdicts on the corpus are.
+//! `cargo xtask accuracy`: how accurate the verdicts on the corpus are.
 
 use anyhow::{Context, bail};
 
 use crate::build::{self, step};
 
-/// Where the result stands.
+/// The page with the results.
 const PAGE: &str = "docs/accuracy.md";
 
-/// Prints the page, and writes it. Fails while a verdict is wrong.
+/// Prints the page, and writes it. Fails if a verdict is wrong.
 pub(crate) fn run() -> anyhow::Result<()> {
     step("reading the corpus");
     let mut command = build::cargo();

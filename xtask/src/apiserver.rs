@@ -1,4 +1,4 @@
-//! `cargo xtask apiserver`: the tests against a real Kubernetes API, whose server is a part of the
+//! `cargo xtask apiserver`: the tests against a real Kubernetes API, whose server is part of the
 //! program that `cargo xtask cluster` builds.
 
 use std::env;
@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use crate::build::{self, step};
 use crate::{cluster, setup};
 
-/// Who has a kube-apiserver says here where it is.
+/// Variable with the path of an existing kube-apiserver.
 const PROGRAM: &str = "MTLS_KUBE_APISERVER";
 
-/// The module that has the definitions of policy reports, and where the tests find the one they need.
+/// The module with the CRDs of policy reports, and where the tests find the one they need.
 const REPORTS: &str = "github.com/openreports/reports-api@v0.2.1";
 pub(crate) const DEFINITION: &str = "MTLS_OPENREPORTS_CRD";
 
@@ -35,7 +35,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::build(&["--package", "mtls-user"], true)?;
     step("testing");
     let mut command = build::cargo();
-    // The selection of all tests: with another one their dependencies would be built anew.
+    // The same selection as for all tests: with another one, dependencies would be rebuilt.
     command.args(["test", "--workspace", "--exclude", "mtls-ebpf"]);
     for test in ["cluster", "expectations", "evidence"] {
         command.args(["--test", test]);
@@ -45,7 +45,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::run(command.env("MTLS_REQUIRE_BPF", "1"))
 }
 
-/// The definition of policy reports, as its makers publish it.
+/// The CRD of policy reports, as published.
 pub(crate) fn definition() -> anyhow::Result<PathBuf> {
     let mut go = Command::new("go");
     go.args(["mod", "download", "-json", REPORTS]);

@@ -1,5 +1,5 @@
-//! Building for 64-bit ARM on another machine: Debian's cross compiler, and the standard library of
-//! its own Rust, which needs no installation to be used.
+//! Cross-building for 64-bit ARM: Debian's cross compiler, and the standard library of Debian's
+//! Rust, which can be used without installation.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::setup;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// A cargo that builds for it.
+/// A cargo command that builds for it.
 pub(crate) fn cargo() -> anyhow::Result<Command> {
     setup::arm64()?;
     let sysroot = sysroot()?;
@@ -29,13 +29,13 @@ pub(crate) fn cargo() -> anyhow::Result<Command> {
         "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
         "aarch64-linux-gnu-gcc",
     );
-    // For the parts in C and assembly: ring, zstd.
+    // For the C and assembly parts: ring, zstd.
     command.env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc");
     command.env("AR_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-ar");
     Ok(command)
 }
 
-/// The compiler's own files with the target's standard library among them.
+/// The compiler's own files together with the target's standard library.
 fn sysroot() -> anyhow::Result<PathBuf> {
     let dir = build::root().join("target/arm64");
     let library = dir.join("usr/lib/rustlib").join(TARGET);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the documentation says of speed, measured here and now.
+//! `cargo xtask bench`: measures the performance numbers in the documentation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,15 +11,15 @@ use crate::setup;
 #[derive(clap::Args)]
 pub(crate) struct Bench {
     /// `kernel`: nanoseconds per packet, path by path. `classify`: `mtls classify` on one core,
-    /// beside tshark and ndpiReader on the same captures. `pods`: memory and look-ups of a
-    /// directory of 10,000 pods. `metrics`: what a scrape of 10,000 edges costs. `top`: frames of
-    /// `mtls top` with 10,000 edges. `engine`: whether names, questions or new interfaces hold up the
-    /// reading of samples; needs root. `flood`: what a hostile pod's floods do to the connections of
-    /// others, to answers and memory; a minute, needs root. `node`: traffic between two pods with and
-    /// without the daemon, which takes three minutes and needs root. `cluster`: 1,000 nodes with 2,000
-    /// edges each, made up behind the daemons' API and asked through port-forwards.
+    /// compared with tshark and ndpiReader on the same captures. `pods`: memory and lookups of a
+    /// directory of 10,000 pods. `metrics`: cost of a scrape with 10,000 edges. `top`: frames of
+    /// `mtls top` with 10,000 edges. `engine`: whether names, queries or new interfaces delay the
+    /// reading of samples; needs root. `flood`: what a hostile pod's floods do to the connections
+    /// of others, to answers and memory; a minute, needs root. `node`: traffic between two pods
+    /// with and without the daemon; three minutes, needs root. `cluster`: 1,000 simulated nodes
+    /// with 2,000 edges each, queried through port-forwards.
     what: What,
-    /// How to print it.
+    /// Output format.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
     output: String,
 }
@@ -52,8 +52,8 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     }
 }
 
-/// Its time is spent and taken in the kernel, so a build for speed would change nothing but the
-/// time to build.
+/// Its time is spent and measured in the kernel, so an optimised build would change nothing but the
+/// build time.
 fn kernel(output: &str) -> anyhow::Result<()> {
     let mut command = build::cargo();
     command.args(["bench", "--profile", "dev", "--quiet"]);
@@ -127,7 +127,7 @@ fn top(output: &str) -> anyhow::Result<()> {
     build::run(bench.args(["top", "--output", output]))
 }
 
-/// Builds everything for speed; the program that measures it.
+/// Builds everything optimised; returns the program that measures.
 pub(crate) fn whole_program(kernel: bool) -> anyhow::Result<Command> {
     step("building for speed");
     let packages = [
@@ -141,7 +141,7 @@ pub(crate) fn whole_program(kernel: bool) -> anyhow::Result<Command> {
     Ok(Command::new(target()?.join("dist/mtls-bench")))
 }
 
-/// Where cargo puts what it builds.
+/// The directory of cargo's build output.
 fn target() -> anyhow::Result<PathBuf> {
     let own = build::program("xtask")?;
     let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));

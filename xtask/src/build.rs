@@ -1,4 +1,4 @@
-//! Cargo, as the other tasks use it.
+//! Runs cargo for the other tasks.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -12,8 +12,8 @@ pub(crate) fn cargo() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.current_dir(root());
-    // What `cargo run` told this program of its own package: build scripts that look at it (ring's)
-    // would build anew each time.
+    // Variables that `cargo run` set for this package: build scripts that depend on them (ring's)
+    // would be rebuilt each time.
     for (name, _) in std::env::vars_os() {
         if let Some(text) = name.to_str()
             && ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -37,7 +37,7 @@ pub(crate) fn build(args: &[&str], kernel: bool) -> anyhow::Result<()> {
     run(&mut command)
 }
 
-/// Runs a command to its end; an error when it fails.
+/// Runs a command to its end; an error if it fails.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().with_context(|| format!("start {name}"))?;
@@ -62,14 +62,14 @@ pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// The workspace.
+/// The workspace directory.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))
 }
 
-/// Whether this process is root's: the owner of its entry in `/proc`.
+/// Whether this process runs as root: the owner of its entry in `/proc`.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask chart`: what is made of the Helm chart, `deploy/mtls.yaml` and the chart's README.
+//! `cargo xtask chart`: the files derived from the Helm chart: `deploy/mtls.yaml` and the chart's
+//! README.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +14,7 @@ use crate::cluster;
 /// Whether to write.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Change nothing; an error where something is not as the chart makes it.
+    /// Change nothing; fail if a file is not up to date.
     #[arg(long)]
     check: bool,
 }
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     )?;
     let values =
         fs::read_to_string(dir().join("values.yaml")).context("read the chart's values")?;
-    // A chart has nothing but what is in its directory.
+    // A chart contains only what is in its directory.
     for name in ["rules.yml", "dashboard.json"] {
         let text = fs::read_to_string(deploy().join("prometheus").join(name))
             .with_context(|| format!("read deploy/prometheus/{name}"))?;
@@ -64,7 +65,7 @@ fn deploy() -> PathBuf {
     build::root().join("deploy")
 }
 
-/// The chart with its own values, for those who have no Helm. It makes its namespace.
+/// The chart with its default values, for use without Helm. It creates its namespace.
 fn manifest(helm: &Path) -> anyhow::Result<String> {
     let mut command = Command::new(helm);
     command.args(["template", "mtls"]).arg(dir());
@@ -74,7 +75,7 @@ fn manifest(helm: &Path) -> anyhow::Result<String> {
         bail!("helm template: {}", String::from_utf8_lossy(&output.stderr));
     }
     let text = String::from_utf8(output.stdout)?;
-    // Nobody's Helm manages it.
+    // It is not managed by Helm.
     let text: String = text
         .lines()
         .filter(|line| {
@@ -92,7 +93,7 @@ fn manifest(helm: &Path) -> anyhow::Result<String> {
 fn readme(values: &str) -> anyhow::Result<String> {
     let intro = include_str!("chart.md");
     let mut out = format!("{intro}\n| value | by itself | |\n|---|---|---|\n");
-    // The keys above, each with its indentation.
+    // The parent keys, each with its indentation.
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut comment = String::new();
     let lines: Vec<&str> = values.lines().collect();
@@ -154,7 +155,7 @@ mod tests {
         );
         let schema = fs::read_to_string(dir().join("values.schema.json")).unwrap();
         let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
-        // What the schema allows is what the README names, and the other way round.
+        // The schema and the README must list the same values.
         let mut leaves = Vec::new();
         names(&schema, "", &mut leaves);
         for leaf in &leaves {

@@ -1,8 +1,8 @@
-//! `cargo xtask cluster`: a real Kubernetes of two nodes on this machine.
+//! `cargo xtask cluster`: a real two-node Kubernetes cluster on this machine.
 //!
-//! Each node is one process tree in namespaces of its own, below one process that keeps them all
-//! (`xtask/cluster/keeper.sh`): nothing of it is on the machine's own network, and all of it goes
-//! with that process.
+//! Each node is a process tree in its own namespaces, below one process that keeps all of them
+//! alive (`xtask/cluster/keeper.sh`): nothing of it is on the machine's own network, and all of it
+//! ends with that process.
 
 mod busybox;
 mod keeper;
@@ -32,17 +32,17 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Build and fetch what the cluster needs, and start nothing.
+    /// Build and download what the cluster needs, without starting anything.
     Build,
-    /// Build what is missing and start the cluster; it stays until `down`.
+    /// Build what is missing and start the cluster, which runs until `down`.
     Up {
-        /// Archives of images that the nodes get, as `cargo xtask image` makes them.
+        /// Image archives to load on the nodes, as `cargo xtask image` creates them.
         #[arg(long = "image", value_name = "FILE")]
         images: Vec<PathBuf>,
     },
-    /// End the cluster; nothing of it is left running.
+    /// Stop the cluster; nothing of it keeps running.
     Down,
-    /// A shell on a node, or a command there: kubectl and helm are at hand.
+    /// A shell or a command on a node, with kubectl and helm.
     Shell {
         /// Which node.
         #[arg(long, default_value = "node1", value_parser = ["node1", "node2"])]
@@ -55,7 +55,7 @@ enum Verb {
         )]
         command: Vec<OsString>,
     },
-    /// Give the nodes an image.
+    /// Load an image on the nodes.
     Load {
         /// Its archive.
         #[arg(value_name = "FILE")]
@@ -63,7 +63,7 @@ enum Verb {
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     as_root()?;
     match &args.verb {
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// Runs the tests that need a cluster, on one that goes with this process.
+/// Runs the tests that need a cluster, on one that ends with this process.
 pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
     as_root()?;
     let image = image::make(&image::Args {
@@ -114,7 +114,7 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
     step("testing");
     let mut command = build::cargo();
     command.args(tests).arg("--");
-    // One after the other: they look at the same daemons.
+    // One after the other, because they use the same daemons.
     command
         .args(["--ignored", "--nocapture", "--test-threads=1"])
         .args(rest);
@@ -123,12 +123,12 @@ pub(crate) fn test(profile: &str, rest: &[String]) -> anyhow::Result<()> {
         .env("MTLS_CLUSTER_BIN", bin())
         .env(apiserver::DEFINITION, apiserver::definition()?);
     let tested = build::run(&mut command);
-    // A failed test is what is to be reported first.
+    // A failed test is reported first.
     let ended = keeper.end();
     tested.and(ended)
 }
 
-/// Puts the image's program among the cluster's, as kubectl finds it.
+/// Installs the image's program among the cluster's, where kubectl finds it.
 fn plugin(profile: &str) -> anyhow::Result<()> {
     let program = image::program(image::Arch::native()?, profile)?;
     let link = bin().join("kubectl-mtls");
@@ -151,7 +151,7 @@ fn prepare() -> anyhow::Result<()> {
     tools::score()
 }
 
-/// Builds what is missing and starts the cluster, which goes with the guard.
+/// Builds what is missing and starts the cluster, which ends with the guard.
 pub(crate) fn up() -> anyhow::Result<Keeper> {
     if keeper::running()?.is_some() {
         bail!("the cluster is up already: `cargo xtask cluster down` ends it");
@@ -175,7 +175,7 @@ pub(crate) fn helm() -> anyhow::Result<PathBuf> {
     Ok(bin().join("helm"))
 }
 
-/// Where everything of the cluster is kept.
+/// The directory of everything that belongs to the cluster.
 pub(crate) fn dir() -> PathBuf {
     build::root().join("target/cluster")
 }

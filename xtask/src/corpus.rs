@@ -1,5 +1,5 @@
-//! `cargo xtask corpus`: the captures that the repository ships, made anew by real peers: the
-//! demo's traffic, and the handshakes of twelve TLS stacks with their truth.
+//! `cargo xtask corpus`: regenerates the repository's captures with real peers: the demo's traffic,
+//! and the handshakes of twelve TLS stacks with their ground truth.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,13 +9,13 @@ use anyhow::{Context, bail};
 use crate::demo::CAPTURE;
 use crate::{build, setup};
 
-/// Captured handshakes, one server a file, and `truth.csv`.
+/// Captured handshakes, one server per file, and `truth.csv`.
 pub(crate) const CORPUS: &str = "tests/corpus";
 
 /// Which captures.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only handshakes whose file's name contains this, such as `1.3-resumed`.
+    /// Only handshakes whose file name contains this, such as `1.3-resumed`.
     #[arg(long)]
     only: Option<String>,
     /// The corpus of QUIC and DTLS instead, which needs no root.
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 /// Captured QUIC and DTLS, and `truth.csv`.
 const DATAGRAMS: &str = "tests/datagrams";
-/// The stacks that live in Python.
+/// The stacks that are Python packages.
 const PYTHON: [&str; 4] = [
     "aioquic==1.7.2",
     "curl_cffi==0.17.0",
@@ -33,7 +33,7 @@ const PYTHON: [&str; 4] = [
     "tlslite-ng==0.8.2",
 ];
 
-/// Writes the captures anew; some twenty minutes for all.
+/// Regenerates the captures; some twenty minutes for all.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.datagrams {
         return datagrams(args);
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     build::run(corpus.arg(build::root().join(CORPUS)).args(&args.only))
 }
 
-/// A Python that has the stacks that live in Python.
+/// A Python environment with the Python stacks.
 fn python() -> anyhow::Result<PathBuf> {
     let python = build::root().join("target/peers/python");
     if !python.join("bin/python").exists() {
@@ -68,7 +68,7 @@ fn python() -> anyhow::Result<PathBuf> {
     Ok(python.join("bin/python"))
 }
 
-/// The peers on stacks that are Rust crates, which are no part of the workspace.
+/// The peers that use Rust TLS crates, which are not part of the workspace.
 fn rust_peers() -> anyhow::Result<PathBuf> {
     let root = build::root();
     let mut cargo = Command::new("cargo");
@@ -79,7 +79,7 @@ fn rust_peers() -> anyhow::Result<PathBuf> {
     Ok(root.join("target/peers/debug/mtls-corpus-peers"))
 }
 
-/// The peers on stacks that are Go modules.
+/// The peers that use Go modules.
 fn go_peers() -> anyhow::Result<()> {
     let root = build::root();
     let mut go = Command::new("go");
@@ -88,7 +88,7 @@ fn go_peers() -> anyhow::Result<()> {
     build::run(&mut go)
 }
 
-/// Makes the corpus of datagrams with stacks from Debian, PyPI and Go's proxy; some three minutes.
+/// Creates the datagram corpus with stacks from Debian, PyPI and the Go proxy; some three minutes.
 fn datagrams(args: &Args) -> anyhow::Result<()> {
     setup::stacks()?;
     let (python, peers) = (python()?, rust_peers()?);

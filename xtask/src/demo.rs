@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: what the project does, on whatever machine this is.
+//! `cargo xtask demo`: shows what the project does, on any machine.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::build::{self, step};
 use crate::setup;
 
-/// The demo's traffic as a capture, for where there is no root.
+/// The demo's traffic as a capture, for machines without root access.
 pub(crate) const CAPTURE: &str = "tests/data/demo.pcap";
 
 /// Builds the daemon and the peers, and becomes the demo.
@@ -22,7 +22,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::build(&["--package", "mtls-user"], true)?;
     step("building the peers");
     build::build(&["--package", "mtls-tests", "--bins"], false)?;
-    // In place of this process, so that Ctrl-C has one to stop.
+    // Replaces this process, so that Ctrl-C reaches only one.
     let error = Command::new(build::program("mtls-demo")?).exec();
     Err(error).context("start the demo")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: licences, sources, duplicates and advisories of everything that is built in.
+//! `cargo xtask deny`: checks licences, sources, duplicates and advisories of all dependencies.
 
 use std::process::Command;
 
@@ -10,12 +10,12 @@ const VERSION: &str = "0.20.2";
 /// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also ask the RustSec advisory database, which is fetched from GitHub.
+    /// Also query the RustSec advisory database, which is fetched from GitHub.
     #[arg(long)]
     advisories: bool,
 }
 
-/// Checks; an error when something is refused.
+/// Runs the checks; an error if one fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let there = Command::new("cargo-deny").arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {

@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what a release has, in `target/dist`.
+//! `cargo xtask dist`: the files of a release, in `target/dist`.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// How to build the program; see `cargo xtask image`.
     #[arg(long, default_value = "dist", value_parser = ["dist", "release", "dev"])]
     profile: String,
-    /// Where the archives will be found, for the krew manifest.
+    /// Where the archives will be published, for the krew manifest.
     #[arg(
         long,
         default_value = "https://example.org/mtls/releases/download",
@@ -31,14 +31,14 @@ pub(crate) struct Args {
     url: String,
 }
 
-/// The shells that completions are for, and where a package puts them.
+/// Shells with completions, and where a package installs them.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "completions/mtls.bash"),
     ("zsh", "completions/_mtls"),
     ("fish", "completions/mtls.fish"),
 ];
 
-/// Makes everything, and says what.
+/// Creates everything, and lists it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let dir = build::root().join("target/dist");
     let _ = fs::remove_dir_all(&dir);
@@ -81,12 +81,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn archive(dir: &Path, arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     let program = image::program(arch, profile)?;
     let name = format!("mtls-{VERSION}-linux-{}", arch.as_str());
-    // What the program says of itself is the same for every machine: that of this one says it.
+    // The program's help is the same on every architecture, so this machine's build prints it.
     let own = image::program(Arch::native()?, profile)?;
     let mut files = Files::new();
     let mut put = |path: &str, content| files.insert(format!("{name}/{path}"), content);
     put("mtls", Content::Program(read(&program)?));
-    // As a plug-in of kubectl, it goes by another name.
+    // As a kubectl plug-in, it has another name.
     put("kubectl-mtls", Content::Link("mtls".into()));
     for (shell, path) in COMPLETIONS {
         let output = Command::new(&own).args(["completion", shell]).output();
@@ -148,7 +148,7 @@ fn krew(platforms: &[(Arch, String)], url: &str) -> String {
     })
 }
 
-/// As `sha256sum --check` reads them.
+/// In the format of `sha256sum --check`.
 fn checksums(dir: &Path) -> anyhow::Result<()> {
     let mut names: Vec<_> = fs::read_dir(dir)?
         .flatten()

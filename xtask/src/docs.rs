@@ -1,8 +1,8 @@
-//! `cargo xtask docs`: the output that the documentation shows, made anew.
+//! `cargo xtask docs`: regenerates the output shown in the documentation.
 
 use crate::build::{self, step};
 
-/// Runs what the pages show and writes what it prints into them.
+/// Runs the commands that the pages show and inserts their output.
 pub(crate) fn run() -> anyhow::Result<()> {
     step("building mtls");
     build::build(&["--package", "mtls-user"], true)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: every parser of hostile input, for a bounded time each.
+//! `cargo xtask fuzz`: fuzzes every parser of hostile input, for a bounded time each.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     target: Option<String>,
 }
 
-/// Fuzzes; an error when something is found.
+/// Fuzzes; an error if something is found.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let fuzz = build::root().join("fuzz");
     let there = Command::new("cargo-fuzz").arg("--version").output();
@@ -45,8 +45,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
         std::fs::create_dir_all(&corpus).with_context(|| format!("make {}", corpus.display()))?;
         let mut command = build::cargo();
-        // The flags for coverage are a nightly's; a stable compiler takes them when told to. What is
-        // fuzzed has no unsafe code, so that the address sanitizer would find nothing in it.
+        // The coverage flags are for nightly compilers; a stable compiler accepts them if told to.
+        // The fuzzed code has no unsafe code, so the address sanitizer would find nothing.
         command.env("RUSTC_BOOTSTRAP", "1").current_dir(&fuzz);
         command
             .args(["fuzz", "run", "--sanitizer", "none", &target])

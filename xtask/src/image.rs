@@ -1,4 +1,4 @@
-//! `cargo xtask image`: the program as a container image from scratch, and what it is made of.
+//! `cargo xtask image`: the program as a container image from scratch, with its bill of materials.
 
 mod bill;
 pub(crate) mod linked;
@@ -17,7 +17,7 @@ pub(crate) use bill::Bill;
 
 /// Largest image, in compressed bytes.
 const MAX: usize = 25_000_000;
-/// Its version, which is the chart's.
+/// Its version, which is also the chart's.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What to make.
@@ -26,11 +26,11 @@ pub(crate) struct Args {
     /// For which machines.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) arch: Arch,
-    /// How to build the program: `dist` is what is shipped; `dev` is the program that the tests use,
-    /// with the libraries of this machine that it needs.
+    /// How to build the program: `dist` is the shipped build; `dev` is the program that the tests
+    /// use, with the libraries of this machine that it needs.
     #[arg(long, default_value = "dist", value_parser = ["dist", "release", "dev"])]
     pub(crate) profile: String,
-    /// What the image is called.
+    /// The image's name.
     #[arg(long, default_value = concat!("localhost/mtls:", env!("CARGO_PKG_VERSION")), value_name = "NAME:TAG")]
     pub(crate) name: String,
 }
@@ -45,7 +45,7 @@ impl Default for Args {
     }
 }
 
-/// An architecture that there is an image for.
+/// A supported architecture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub(crate) enum Arch {
     /// 64-bit x86.
@@ -56,7 +56,7 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// As container images call it.
+    /// Its name in container images.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -73,7 +73,7 @@ impl Arch {
         }
     }
 
-    /// As Rust calls it.
+    /// Its Rust target.
     pub(crate) fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
@@ -82,14 +82,14 @@ impl Arch {
     }
 }
 
-/// Makes it, and says what it is.
+/// Builds it, and describes the result.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let made = make(args)?;
     println!("{}", made.display());
     Ok(())
 }
 
-/// Makes the image and its bill of materials; the archive.
+/// Builds the image and its bill of materials; returns the archive.
 pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
     setup::run()?;
     let program = program(args.arch, &args.profile)?;
@@ -121,7 +121,7 @@ pub(crate) fn make(args: &Args) -> anyhow::Result<PathBuf> {
         args.arch.as_str(),
         sbom.display()
     );
-    // One for trials has no optimisation and is large.
+    // A test build is not optimised and large.
     if size > MAX && args.profile != "dev" {
         bail!("the image has {size} bytes, and may have {MAX}");
     }
@@ -147,7 +147,7 @@ fn files(program: &Path, bill: &Bill, needs_libraries: bool) -> anyhow::Result<F
     Ok(files)
 }
 
-/// A copy without what only a debugger reads, which is most of it.
+/// A copy without debug information, which is most of the file.
 fn stripped(program: &Path) -> anyhow::Result<PathBuf> {
     let to = build::root().join("target/image/mtls");
     build::run(Command::new("strip").arg("-o").arg(&to).arg(program))?;
@@ -167,9 +167,9 @@ fn labels() -> serde_json::Value {
     })
 }
 
-/// Builds the program so that it needs nothing beside it: glibc is linked in, with the resolver's
-/// two ways that it has within itself since 2.34 (files and DNS). For trials (`dev`) it is the one of
-/// the tests, which need not be built twice.
+/// Builds the program so that it needs no other files: glibc is linked statically, with the two
+/// resolver methods that it has contained since 2.34 (files and DNS). The test build (`dev`) is the
+/// one that the tests use, to avoid building twice.
 pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     step(&format!(
         "building mtls for {}, profile {profile}",
@@ -188,7 +188,7 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     command
         .args(["--target", target])
         .env("MTLS_REQUIRE_BPF", "1");
-    // Nobody's paths are in what is shipped, nor what only a debugger reads.
+    // Shipped builds contain no local paths and no debug information.
     let mut flags = command
         .get_envs()
         .find(|(name, _)| *name == "RUSTFLAGS")
@@ -216,7 +216,7 @@ pub(crate) fn program(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// The program is the one that the tests use, which is linked as usual.
+/// The program is the one that the tests use, which is linked dynamically.
 fn of_the_tests(arch: Arch, profile: &str) -> anyhow::Result<bool> {
     Ok(profile == "dev" && arch == Arch::native()?)
 }
@@ -234,7 +234,7 @@ fn is_static(program: &Path) -> anyhow::Result<()> {
                 .fold(0, |word, byte| word << 8 | usize::from(*byte)),
         )
     };
-    // The program headers of a 64-bit ELF file: where, how long each is, how many (elf(5)).
+    // The program headers of a 64-bit ELF file: position, size of each, number (elf(5)).
     let headers = || Some((word(32, 8)?, word(54, 2)?, word(56, 2)?));
     let (at, size, count) = headers().context("read the program's ELF header")?;
     if (0..count).any(|i| word(at + i * size, 4) == Some(INTERPRETER)) {

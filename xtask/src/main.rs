@@ -1,4 +1,4 @@
-//! What a newcomer runs: `cargo xtask demo`, then `cargo xtask test`.
+//! Tasks for developers: start with `cargo xtask demo`, then `cargo xtask test`.
 
 mod accuracy;
 mod apiserver;
@@ -32,37 +32,37 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show what this does on a node made of network namespaces; needs root.
+    /// Show what mtls does on a node made of network namespaces; needs root.
     Demo,
-    /// Install what the build and the tests need, where it is missing.
+    /// Install missing requirements of the build and the tests.
     Setup,
     /// Run the tests; needs root.
     Test(test::Args),
-    /// Make the captures that the repository ships anew; needs root.
+    /// Regenerate the repository's captures; needs root.
     Corpus(corpus::Args),
     /// Check licences, sources and advisories of the dependencies.
     Deny(deny::Args),
-    /// Write the output that the documentation shows anew; needs root.
+    /// Regenerate the output shown in the documentation; needs root.
     Docs,
-    /// Print how right the verdicts on the corpus are, and write it to docs/accuracy.md.
+    /// Print how accurate the verdicts on the corpus are, and write the result to docs/accuracy.md.
     Accuracy,
     /// Fuzz the parsers for a bounded time.
     Fuzz(fuzz::Args),
     /// Run the tests that need a real Kubernetes API; builds one with Go, which takes minutes.
     Apiserver,
-    /// A real Kubernetes of two nodes on this machine; needs root.
+    /// A real two-node Kubernetes cluster on this machine; needs root.
     Cluster(cluster::Args),
-    /// Make what is made of the Helm chart, and check it.
+    /// Generate the files derived from the Helm chart, and check it.
     Chart(chart::Args),
-    /// Make what a release has: archives, images, bills of materials, the chart, checksums.
+    /// Build a release: archives, images, bills of materials, the chart, checksums.
     Dist(dist::Args),
-    /// Make the container image.
+    /// Build the container image.
     Image(image::Args),
-    /// Run it on older kernels, in virtual machines.
+    /// Run mtls on older kernels, in virtual machines.
     Vm(vm::Vm),
-    /// Run it for an hour among real connections, kills and floods, and compare; needs root.
+    /// Run mtls for an hour during real connections, kills and floods, and compare; needs root.
     Soak(soak::Args),
-    /// Measure.
+    /// Run a benchmark.
     Bench(bench::Bench),
 }
 

@@ -1,4 +1,4 @@
-//! Container images: one layer, made of a list of files, the same bytes each time.
+//! Container images: one layer, made from a list of files, reproducibly.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// What an image holds, by path without a leading slash.
+/// The contents of an image, by path without a leading slash.
 pub(crate) type Files = BTreeMap<String, Content>;
 
 /// A file of an image.
@@ -22,24 +22,24 @@ pub(crate) enum Content {
     Text(Vec<u8>),
     /// A symbolic link.
     Link(String),
-    /// An empty directory; sticky and for everybody, as `/tmp` is.
+    /// An empty directory; sticky and writable by everybody, like `/tmp`.
     Tmp,
 }
 
-/// What an image is.
+/// An image.
 pub(crate) struct Image<'a> {
-    /// What the archive calls it: `localhost/mtls:0.1.0`.
+    /// Its name in the archive: `localhost/mtls:0.1.0`.
     pub(crate) name: &'a str,
-    /// As Go calls it: `amd64`.
+    /// Its architecture in Go's terms: `amd64`.
     pub(crate) architecture: &'a str,
-    /// The `config` of the image's configuration: command, labels.
+    /// The `config` part of the image's configuration: command, labels.
     pub(crate) config: Value,
     pub(crate) files: &'a Files,
 }
 
 impl Image<'_> {
-    /// Writes an archive that holds the image as OCI's layout and as `docker load` wants it; how many
-    /// bytes its layer has, compressed.
+    /// Writes an archive that contains the image both in OCI layout and in the format of `docker
+    /// load`; returns the compressed size of its layer in bytes.
     pub(crate) fn write(&self, archive: &Path) -> anyhow::Result<usize> {
         let layer = tar_of(self.files)?;
         let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
@@ -67,7 +67,7 @@ impl Image<'_> {
         let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
         listed["platform"] = json!({"architecture": self.architecture, "os": "linux"});
         listed["annotations"] = json!({
-            // What containerd and others read as the image's name.
+            // The image name for containerd and others.
             "io.containerd.image.name": self.name,
             "org.opencontainers.image.ref.name": self.name.rsplit(':').next(),
         });
@@ -100,7 +100,7 @@ impl Image<'_> {
     }
 }
 
-/// A directory's files, as an archive that does not depend on who made it and when.
+/// A directory's files as an archive that does not depend on who created it and when.
 pub(crate) fn tar_of(files: &Files) -> anyhow::Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     let mut dirs = std::collections::BTreeSet::new();
@@ -154,7 +154,7 @@ fn descriptor(kind: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": kind, "digest": digest(bytes), "size": bytes.len()})
 }
 
-/// As OCI writes digests.
+/// A digest in OCI notation.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(bytes))
 }
@@ -166,7 +166,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Reads a directory's files, all of them.
+/// Reads all files of a directory.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: what building the kernel program and running the tests needs, installed
-//! where it is missing. Running it again does nothing.
+//! `cargo xtask setup`: installs missing requirements for building the kernel program and running
+//! the tests. Running it again does nothing.
 
 use std::{
     collections::BTreeSet,
@@ -18,9 +18,9 @@ use packages::{apt, available, checked, output, packages, say, step, tools};
 
 /// Debian's compiler with `core` prebuilt for BPF.
 const COMPILER: &[&str] = &["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
-/// What bpf-linker links with, besides LLVM itself.
+/// Libraries that bpf-linker needs, besides LLVM itself.
 const LIBRARIES: &[&str] = &["zlib1g-dev", "libzstd-dev", "libxml2-dev"];
-/// What the demo and the tests run.
+/// Programs that the demo and the tests run.
 const TOOLS: &[(&str, &str)] = &[
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/nft", "nftables"),
@@ -102,12 +102,12 @@ const NODES: &[(&str, &str)] = &[
         "prometheus-alertmanager",
     ),
 ];
-/// What `cargo xtask image --arch arm64` builds with.
+/// The cross compiler for `cargo xtask image --arch arm64`.
 const ARM64: &[(&str, &str)] = &[
     ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
     ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
 ];
-/// The TLS stacks of `cargo xtask corpus`, beside rustls.
+/// The TLS stacks of `cargo xtask corpus`, besides rustls.
 const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/gnutls-cli", "gnutls-bin"),
@@ -122,7 +122,8 @@ const STACKS: &[(&str, &str)] = &[
     ("/usr/bin/erl", "erlang-ssl"),
     ("/usr/share/java/bctls.jar", "libbctls-java"),
 ];
-/// What `cargo xtask bench classify` compares with, and pins to a core with.
+/// Tools for `cargo xtask bench classify`: those that it compares with, and one that pins to a
+/// core.
 const RIVALS: &[(&str, &str)] = &[
     ("/usr/bin/ndpiReader", "libndpi-bin"),
     ("/usr/bin/tshark", "tshark"),
@@ -167,7 +168,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     bpf_linker(None)
 }
 
-/// Installs what the tests need, beyond what `run` does.
+/// Installs the tests' requirements, in addition to those of `run`.
 pub(crate) fn tests() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -178,7 +179,7 @@ pub(crate) fn tests() -> anyhow::Result<()> {
     collector()
 }
 
-/// Debian starts a server when it is installed; the tests want its program only.
+/// Debian starts a server when it is installed; the tests need only its program.
 fn servers(what: &str, servers: &[(&str, &str)]) -> anyhow::Result<()> {
     let before = enabled_units();
     tools(what, servers)?;
@@ -194,7 +195,7 @@ fn servers(what: &str, servers: &[(&str, &str)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the OpenTelemetry Collector of the tests, where there is Go; the tests say so where not.
+/// Builds the tests' OpenTelemetry Collector, if there is Go; without it, the tests report that.
 fn collector() -> anyhow::Result<()> {
     let source = build::root().join("tests/collector");
     let program = build::root().join("target/collector/collector");
@@ -212,8 +213,8 @@ fn collector() -> anyhow::Result<()> {
     checked(go.current_dir(source))
 }
 
-/// The units that systemd starts at boot, where it runs (sd_booted(3)): a container may have its
-/// programs only.
+/// The units that systemd starts at boot, if it is running (sd_booted(3)): in a container, only its
+/// programs may be installed.
 fn enabled_units() -> BTreeSet<String> {
     if !Path::new("/run/systemd/system").exists() {
         return BTreeSet::new();
@@ -226,7 +227,7 @@ fn enabled_units() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Installs what virtual machines need, beyond what `run` does.
+/// Installs requirements for virtual machines, in addition to those of `run`.
 pub(crate) fn virtual_machines() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -235,7 +236,7 @@ pub(crate) fn virtual_machines() -> anyhow::Result<()> {
     tools("tools for virtual machines", MACHINES)
 }
 
-/// Installs what a Kubernetes API needs, beyond what `run` does.
+/// Installs requirements for a Kubernetes API, in addition to those of `run`.
 pub(crate) fn cluster() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -245,7 +246,7 @@ pub(crate) fn cluster() -> anyhow::Result<()> {
     tools("tools for a Kubernetes API", CLUSTER)
 }
 
-/// Installs what the nodes of a cluster are made of, beyond what `run` does.
+/// Installs requirements for a cluster's nodes, in addition to those of `run`.
 pub(crate) fn nodes() -> anyhow::Result<()> {
     cluster()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -255,7 +256,8 @@ pub(crate) fn nodes() -> anyhow::Result<()> {
     servers("tools for a cluster", NODES)
 }
 
-/// Installs the compiler for 64-bit ARM, beyond what `run` does, and lets apt know of its packages.
+/// Installs the 64-bit ARM compiler, in addition to what `run` does, and enables its packages in
+/// apt.
 pub(crate) fn arm64() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -271,7 +273,7 @@ pub(crate) fn arm64() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Installs the TLS stacks that the corpus is made with, beyond what `run` does.
+/// Installs the TLS stacks of the corpus, in addition to what `run` does.
 pub(crate) fn stacks() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -281,7 +283,8 @@ pub(crate) fn stacks() -> anyhow::Result<()> {
     tools("TLS stacks for the corpus", STACKS)
 }
 
-/// Installs what `cargo xtask bench classify` compares with, beyond what `run` does.
+/// Installs the tools that `cargo xtask bench classify` compares with, in addition to what `run`
+/// does.
 pub(crate) fn rivals() -> anyhow::Result<()> {
     run()?;
     if !Path::new("/etc/debian_version").exists() {
@@ -302,7 +305,7 @@ pub(crate) fn newest_kernel(series: &str) -> anyhow::Result<String> {
         found
             .lines()
             .filter_map(|line| line.split(' ').next())
-            // The numbers of the name, in order.
+            // The numbers in the name, in order.
             .max_by_key(|name| {
                 name.split(|c: char| !c.is_ascii_digit())
                     .filter_map(|number| number.parse::<u32>().ok())
@@ -312,7 +315,7 @@ pub(crate) fn newest_kernel(series: &str) -> anyhow::Result<String> {
     };
     search()
         .or_else(|| {
-            // A fresh machine has no lists yet.
+            // A fresh machine has no package lists yet.
             apt(&["update"]).ok()?;
             search()
         })
@@ -325,8 +328,8 @@ pub(crate) fn newest_kernel(series: &str) -> anyhow::Result<String> {
         })
 }
 
-/// Builds bpf-linker into the user's cache, unless that very one is there. `llvm`: the major
-/// version to link with, where the system's is used.
+/// Builds bpf-linker into the user's cache, unless this version exists there. `llvm`: the major
+/// version to link with, if the system's is used.
 fn bpf_linker(llvm: Option<u32>) -> anyhow::Result<()> {
     let root = cache()?.join("mtls-bpf-linker");
     let receipt = fs::read_to_string(root.join(".crates2.json")).unwrap_or_default();
@@ -362,7 +365,7 @@ fn bpf_linker(llvm: Option<u32>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The user's directory for what can be made again.
+/// The user's cache directory.
 fn cache() -> anyhow::Result<PathBuf> {
     let home = env::var_os("HOME").context("HOME is not set: set it to your home directory")?;
     Ok(Path::new(&home).join(".cache"))
@@ -381,7 +384,7 @@ fn is_prebuilt() -> bool {
     Path::new("/usr/lib/rustlib/bpfel-unknown-none/lib").exists()
 }
 
-/// The major version of the LLVM in a compiler.
+/// The major version of a compiler's LLVM.
 fn llvm_version(rustc: &str) -> anyhow::Result<u32> {
     let about = output(rustc, &["-vV"]).with_context(|| format!("{rustc} does not run"))?;
     about

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: real connections for as long as is wanted, while everything goes wrong that can
-//! on a node; fails when the daemon was wrong once.
+//! `cargo xtask soak`: real connections for as long as requested, while everything goes wrong that
+//! can on a node; fails if the daemon was wrong even once.
 
 use crate::bench;
 use crate::build::{self, step};

@@ -8,16 +8,16 @@ use crate::setup;
 /// How to run the tests.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Let tests pass that cannot run here, and say which.
+    /// Let tests that cannot run here pass, and list them.
     #[arg(long)]
     allow_skip: bool,
-    /// Run the tests on a real Kubernetes of two nodes instead, which is started for them.
+    /// Run the tests on a real two-node Kubernetes cluster instead, which is started for them.
     #[arg(long, conflicts_with = "allow_skip")]
     cluster: bool,
     /// How the image for the cluster is built; see `cargo xtask image`.
     #[arg(long, default_value = "dev", value_parser = ["dist", "release", "dev"], requires = "cluster")]
     image_profile: String,
-    /// For `cargo test`: `--test lifecycle`, `-- --nocapture`.
+    /// Arguments for `cargo test`: `--test lifecycle`, `-- --nocapture`.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// Runs the tests; an error when one fails.
+/// Runs the tests; an error if one fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.cluster {
         return crate::cluster::test(&args.image_profile, &args.rest);
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let skips = build::program("xtask")?.with_file_name("skipped-tests");
     std::fs::write(&skips, "").with_context(|| format!("write {}", skips.display()))?;
     let mut command = build::cargo();
-    // The kernel's part has no host to run on: it is left to the build for its own target.
+    // The kernel program cannot be built for the host; a build script builds it for its own target.
     command.args(["test", "--workspace", "--exclude", "mtls-ebpf"]);
     command.args(&args.rest).env("MTLS_SKIP_LOG", &skips);
     if root {

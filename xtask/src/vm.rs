@@ -14,10 +14,10 @@ use crate::setup;
 /// What to boot.
 #[derive(clap::Args)]
 pub(crate) struct Vm {
-    /// Series of Debian's kernels for clouds; 5.15 is Ubuntu's.
+    /// Debian cloud kernel series; 5.15 is Ubuntu's.
     #[arg(default_values = ["5.15", "6.1", "6.12"], value_name = "SERIES")]
     kernels: Vec<String>,
-    /// Seconds that each machine may take.
+    /// Timeout per machine, in seconds.
     #[arg(long, default_value_t = 180)]
     timeout: u64,
     /// Show the console of machines that pass, too.
@@ -25,7 +25,7 @@ pub(crate) struct Vm {
     console: bool,
 }
 
-/// Boots each kernel; an error when one of them fails.
+/// Boots each kernel; an error if one of them fails.
 pub(crate) fn run(args: &Vm) -> anyhow::Result<()> {
     setup::virtual_machines()?;
     step("building mtls with its kernel program");
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Vm) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the machine says when it passes.
+/// What the machine prints when it passes.
 fn machine(args: &Vm, series: &str) -> anyhow::Result<String> {
     let mode = mode(series)?;
     let kernel = image::kernel(&cache(), series)?;
@@ -65,7 +65,7 @@ fn machine(args: &Vm, series: &str) -> anyhow::Result<String> {
     outcome
 }
 
-/// How `mtls` has to attach there: tcx came with Linux 6.6.
+/// The attachment method expected there: tcx came with Linux 6.6.
 fn mode(series: &str) -> anyhow::Result<&'static str> {
     let version = series.split_once('.').and_then(|(major, minor)| {
         let version: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
@@ -75,7 +75,7 @@ fn mode(series: &str) -> anyhow::Result<&'static str> {
     Ok(if version >= (6, 6) { "tcx" } else { "clsact" })
 }
 
-/// Where kernels, images and logs are kept.
+/// The directory of kernels, images and logs.
 fn cache() -> PathBuf {
     build::root().join("target/vm")
 }

@@ -85,7 +85,7 @@ pub fn http() -> Vec<Frame> {
     ]
 }
 
-/// A connection that was opened, and then nothing.
+/// A connection that was opened, without data.
 pub fn idle() -> Vec<Frame> {
     vec![
         frame(true, 0, 0, SYN, b""),
@@ -103,7 +103,7 @@ pub fn without_end(frames: &[Frame]) -> Vec<Frame> {
         .collect()
 }
 
-/// TCP over IPv4 over Ethernet between 10.0.0.1:40000 and 10.9.9.9:443; sums are left zero.
+/// TCP over IPv4 over Ethernet between 10.0.0.1:40000 and 10.9.9.9:443, with zero checksums.
 pub fn frame(client: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Frame {
     let (near, far) = (
         (Ipv4Addr::new(10, 0, 0, 1), 40_000_u16),
@@ -165,8 +165,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies of a flow, each from the client that its number stands for, 64 of them at a time side
-    /// by side.
+    /// Copies of a flow, each with its own client derived from its number, 64 of them interleaved
+    /// at a time.
     pub fn copies(&mut self, frames: &[Frame], numbers: Range<u32>) -> Result<()> {
         let mut first = numbers.start;
         let mut own = Vec::new();
@@ -191,8 +191,8 @@ impl Writer {
     }
 }
 
-/// Gives the client's end an address and a port that only this copy has, and both ends initial
-/// sequence numbers of their own: equal ones would make two copies the halves of one connection.
+/// Gives the client's end an address and a port that only this copy has, and both ends their own
+/// initial sequence numbers: equal ones would make two copies the halves of one connection.
 fn set_apart(frame: &mut [u8], client: bool, copy: u32) {
     let [_, a, b, c] = (copy / 50_000 + 1).to_be_bytes();
     let port = ((copy % 50_000) as u16 + 10_000).to_be_bytes();

@@ -1,5 +1,5 @@
-//! `cargo xtask bench classify`: `mtls classify` on one core, beside tshark and ndpiReader on the
-//! same files in the same run.
+//! `cargo xtask bench classify`: `mtls classify` on one core, compared with tshark and ndpiReader
+//! on the same files in the same run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +12,11 @@ use serde::Serialize;
 use super::capture::{self, Writer};
 use crate::bin;
 
-/// Each measurement is the median of so many runs.
+/// Each measurement is the median of this many runs.
 const RUNS: usize = 5;
 
-/// What tshark is asked for: the facts that `mtls` tells of a flow, as far as it has them.
+/// The fields requested from tshark: those that `mtls` reports for a flow, as far as tshark has
+/// them.
 const FACTS: [&str; 22] = [
     "frame.time_epoch",
     "tcp.stream",
@@ -52,24 +53,24 @@ struct Row {
     seconds: f64,
     flows_per_second: f64,
     bytes_per_second: f64,
-    /// How many times the flows per second of this tool `mtls` makes.
+    /// The ratio of `mtls`'s flows per second to this tool's.
     mtls_ratio: f64,
 }
 
-/// Peak memory with so many connections open.
+/// Peak memory with this many open connections.
 #[derive(Debug, Serialize)]
 struct Memory {
     flows: u32,
     decided: bool,
     peak_bytes: u64,
-    /// Above an empty capture's peak.
+    /// Difference from the peak for an empty capture.
     bytes_per_flow: f64,
 }
 
-/// Makes the captures under `work`, measures, and prints a table, or JSON.
+/// Creates the captures under `work`, measures, and prints a table or JSON.
 pub fn run(corpus: &Path, work: &Path, json: bool) -> Result<()> {
     std::fs::create_dir_all(work).with_context(|| format!("make {}", work.display()))?;
-    // Children's peak memory only ever grows, so the small ones go first.
+    // The peak memory of child processes never decreases, so the small ones are measured first.
     let memory = memory(corpus, work)?;
     let mut rows = Vec::new();
     for (name, flows, path, bytes) in captures(corpus, work)? {
@@ -157,7 +158,7 @@ fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
     Ok(made)
 }
 
-/// The flows of the corpus whose version and truth are of one kind, each alone in its capture.
+/// The flows of the corpus with one version and ground truth, each in a capture of its own.
 fn handshakes(
     corpus: &Path,
     is_kind: impl Fn(&str, &str) -> bool,
@@ -216,14 +217,14 @@ fn measure(
     tshark.arg(path);
     let mut ndpi = Command::new("ndpiReader");
     ndpi.arg("-i").arg(path);
-    // The other two are slow enough for their spread not to matter.
+    // The other two are so slow that their variance does not matter.
     let mut times = Vec::new();
     for (tool, mut command, runs) in [
         ("mtls", mtls, RUNS),
         ("ndpiReader", ndpi, 3),
         ("tshark", tshark, 1),
     ] {
-        // It would need minutes for the bulk, and say nothing of flows per second.
+        // It would need minutes for the bulk data, which says nothing about flows per second.
         if tool == "tshark" && name == "bulk" {
             continue;
         }
@@ -250,7 +251,7 @@ fn measure(
     Ok(())
 }
 
-/// Runs a command on one core; how long it took from start to end.
+/// Runs a command on one core; returns its duration.
 fn timed(command: &mut Command) -> Result<Duration> {
     let mut pinned = Command::new("taskset");
     pinned

@@ -1,6 +1,6 @@
-//! `cargo xtask bench engine`: whether anything makes the thread that reads samples wait. The same
-//! load with nothing beside it, and with what could hold it up: names of 10,000 pods built anew,
-//! questions, a burst of interfaces.
+//! `cargo xtask bench engine`: whether anything delays the thread that reads samples. It compares
+//! the same load alone and with possible causes of delay: rebuilding the names of 10,000 pods,
+//! queries, a burst of interfaces.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -21,16 +21,16 @@ use crate::scene::Scene;
 const TIME: Duration = Duration::from_secs(10);
 /// Pods that have names.
 const PODS: u32 = 10_000;
-/// The names are built anew so often.
+/// How often the names are rebuilt.
 const RENAME: Duration = Duration::from_millis(500);
-/// `status` and `edges` are each asked so often.
+/// How often `status` and `edges` are each queried.
 const ASK: Duration = Duration::from_millis(20);
-/// Interfaces made at once, in the middle of the load.
+/// Interfaces created at once, in the middle of the load.
 const VETHS: usize = 300;
-/// The daemon reads what came last within this time.
+/// The daemon reads the last samples within this time.
 const REST: Duration = Duration::from_millis(500);
 
-/// What happens beside the load.
+/// What happens during the load.
 #[derive(Clone, Copy, Default)]
 struct Beside {
     names: bool,
@@ -53,7 +53,7 @@ struct Row {
     answer_longest_ms: Option<f64>,
 }
 
-/// Measures, and prints a table, or JSON.
+/// Measures, and prints a table or JSON.
 pub fn run(json: bool) -> Result<()> {
     let crowd = u16::try_from(std::thread::available_parallelism()?.get())?;
     let mut rows = Vec::new();
@@ -198,13 +198,13 @@ fn names() -> String {
     let mut text = String::new();
     for pod in 0..PODS {
         let [.., high, low] = pod.to_be_bytes();
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "10.200.{high}.{low} bench/pod-{pod} account-{pod}");
     }
     text
 }
 
-/// Gives the node an address and takes it away: the names of all are built anew for each.
+/// Gives the node an address and removes it again: all names are rebuilt each time.
 fn rename(over: &AtomicBool) -> Result<u64> {
     let mut built = 0;
     while !over.load(Ordering::Relaxed) {
@@ -216,7 +216,7 @@ fn rename(over: &AtomicBool) -> Result<u64> {
     Ok(built)
 }
 
-/// Asks again and again, every `each`; the milliseconds that each answer took.
+/// Queries repeatedly, every `each`; returns the milliseconds that each answer took.
 pub(super) fn ask(
     socket: &Path,
     path: &str,
@@ -238,7 +238,7 @@ pub(super) fn ask(
     Ok(took)
 }
 
-/// Makes so many interfaces at once that lead to a pod.
+/// Creates this many interfaces at once that lead to a pod.
 fn burst(into: &str) -> Result<()> {
     std::thread::sleep(TIME / 2);
     let line = |n| format!("link add vb{n} type veth peer name b{n} netns {into}\n");

@@ -1,5 +1,5 @@
-//! `cargo xtask bench flood`: what a hostile pod can do by masses alone. Each flood beside the
-//! connections of two other pods, and what becomes of these, of the answers, and of the memory.
+//! `cargo xtask bench flood`: what a hostile pod can do by volume alone. Each flood runs next to
+//! the connections of two other pods; measured are the effects on these, on queries, and on memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ use crate::daemon::Daemon;
 use crate::flood::{Flood, Flooder};
 use crate::scene::Scene;
 
-/// A connection of the other pods so often.
+/// Interval between connections of the other pods.
 const EACH: Duration = Duration::from_millis(5);
-/// `status` and `edges` are each asked so often.
+/// How often `status` and `edges` are each queried.
 const ASK: Duration = Duration::from_millis(250);
-/// They go on for so long after the flood.
+/// How long they continue after the flood.
 const AFTER: Duration = Duration::from_secs(2);
-/// The daemon reads what came last within this time.
+/// The daemon reads the last samples within this time.
 const REST: Duration = Duration::from_secs(3);
 
-/// What is wanted: the share of the others' connections that are classified, bytes, milliseconds.
+/// The requirements: the share of the others' connections that are classified, bytes, milliseconds.
 const SHARE: f64 = 0.99;
 const MEMORY: u64 = 150 << 20;
 const ANSWER_MS: f64 = 200.0;
 const END_MS: f64 = 2_000.0;
 
-/// Name, kind, how many, and at most how many a second.
+/// Name, kind, number, and most per second.
 const FLOODS: [(&str, Flood, u32, u32); 3] = [
     ("SYNs", Flood::Syns, 1_000_000, 100_000),
     ("hellos", Flood::Hellos, 400_000, 40_000),
@@ -43,18 +43,18 @@ struct Row {
     flood: &'static str,
     sent: u32,
     seconds: f64,
-    /// Connections of the other two pods, and those of them that were classified.
+    /// Connections of the other two pods, and how many of them were classified.
     others: u64,
     classified: u64,
     edges: u64,
-    /// Samples lost, and connections pushed out of the kernel's table.
+    /// Samples lost, and connections evicted from the kernel's table.
     lost: u64,
     evicted: u64,
     peak_bytes: u64,
     status_ms: Times,
     edges_ms: Times,
     end_ms: f64,
-    /// Everything is as wanted.
+    /// Whether all requirements are met.
     met: bool,
 }
 
@@ -74,7 +74,7 @@ impl Times {
     }
 }
 
-/// Measures, and prints a table, or JSON.
+/// Measures, and prints a table or JSON.
 pub fn run(json: bool) -> Result<()> {
     let mut rows = Vec::new();
     for flood in FLOODS {
@@ -128,7 +128,7 @@ pub fn run(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Samples lost, and connections pushed out of the kernel's table, of a status.
+/// Samples lost, and connections evicted from the kernel's table, according to a status.
 pub(super) fn lost_and_evicted(status: &serde_json::Value) -> [u64; 2] {
     let counters = &status["kernel"]["counters"];
     let sum = |names: &[&str]| -> u64 {

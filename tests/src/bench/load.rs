@@ -1,5 +1,5 @@
-//! Traffic from one pod to another, as much of it as goes: blocking sockets and a thread for each
-//! client, as little in between as can be.
+//! Traffic from one pod to another, as fast as possible: blocking sockets and a thread per client,
+//! with as little overhead as possible.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -25,36 +25,36 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n\
     ................................";
 
 const SINK: u16 = 7_000;
-/// Each client has a server of its own, on this port and those that follow.
+/// Each client has its own server, on this port and the following ones.
 const PLAIN: u16 = 8_000;
 const SECURE: u16 = 9_000;
 
-/// What is sent.
+/// The kind of traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Load {
-    /// One connection's bytes, in clear.
+    /// One connection's bytes, unencrypted.
     Bulk,
-    /// Connect, one request, close: in clear, by so many clients at a time.
+    /// Connect, one request, close: unencrypted, with this many concurrent clients.
     Connect(u16),
-    /// The same over TLS 1.3, both ends with certificates, every handshake a full one.
+    /// The same over TLS 1.3, both ends with certificates, and only full handshakes.
     ConnectTls(u16),
-    /// One request after the other on one connection, in clear.
+    /// Consecutive requests on one connection, unencrypted.
     KeepAlive,
 }
 
-/// What became of it.
+/// The results.
 #[derive(Default, Debug)]
 pub struct Done {
-    /// Bytes, connections or requests, a second.
+    /// Bytes, connections or requests per second.
     pub rate: f64,
     /// Connections made.
     pub connections: u64,
-    /// Nanoseconds from each request to its response, in rising order; of [`Load::KeepAlive`].
+    /// Nanoseconds from each request to its response, in increasing order; for [`Load::KeepAlive`].
     pub latencies: Vec<u64>,
 }
 
 impl Done {
-    /// The latency that a share of the requests did not exceed, in microseconds.
+    /// The latency in microseconds that this share of the requests did not exceed.
     pub fn percentile(&self, share: f64) -> Option<f64> {
         let index = (self.latencies.len() as f64 * share) as usize;
         let last = self.latencies.len().checked_sub(1)?;
@@ -70,7 +70,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Starts the servers for up to `clients` at a time; they end with this process.
+    /// Starts the servers for up to `clients` concurrent clients; they end with this process.
     pub fn start(web: &Pod, db: &Pod, pki: &Pki, clients: u16) -> Result<Self> {
         let config = tls(pki, db)?.server(Mode::Mtls)?;
         serve(db, SINK, sink)?;
@@ -82,7 +82,8 @@ impl Generator {
                 respond(Wire::server(tcp, config.clone())?)
             })?;
         }
-        // Ports come back after a second instead of a minute: a rate is not to end with them.
+        // Ports are reusable after a second instead of a minute, so that they do not limit the
+        // rate.
         web.enter(|| -> std::io::Result<()> {
             std::fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")?;
             std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "10000 65000")
@@ -95,7 +96,7 @@ impl Generator {
         })
     }
 
-    /// Loads the pods for so long.
+    /// Loads the pods for this long.
     pub fn run(&self, load: Load, time: Duration) -> Result<Done> {
         match load {
             Load::Bulk => self.inside(|| bulk(at(self.server, SINK), time))?,
@@ -105,7 +106,7 @@ impl Generator {
         }
     }
 
-    /// One request in clear on a connection of its own: the client's port, and when it was sent.
+    /// One unencrypted request on a connection of its own: the client's port, and when it was sent.
     pub fn one(&self) -> Result<(u16, Instant)> {
         self.inside(|| {
             let tcp = TcpStream::connect(at(self.server, PLAIN))?;
@@ -171,14 +172,14 @@ fn serve(
         .with_context(|| format!("listen on {addr}"))?;
     std::thread::spawn(move || {
         for tcp in listener.incoming() {
-            // The client has the same error, and says so.
+            // The client has the same error, and reports it.
             let _ = tcp.map_err(Into::into).and_then(&answer);
         }
     });
     Ok(())
 }
 
-/// Takes everything in, and says how much that was.
+/// Reads everything, and returns how much that was.
 fn sink(mut tcp: TcpStream) -> Result<()> {
     let mut buffer = vec![0; 1 << 18];
     let mut total = 0_u64;
@@ -273,7 +274,7 @@ fn connections(addr: SocketAddr, tls: Option<&Arc<ClientConfig>>, time: Duration
     })
 }
 
-/// What a connection is, as its peers know it.
+/// A connection according to its peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Plain,
@@ -289,7 +290,7 @@ impl Kind {
         [8_080, 8_443, 9_443][self as usize]
     }
 
-    /// What is to be said of it.
+    /// The expected verdict.
     pub(super) fn verdict(self) -> &'static str {
         ["plaintext", "tls", "mtls"][self as usize]
     }
@@ -299,7 +300,7 @@ impl Kind {
 pub(super) struct Clients {
     net: File,
     server: IpAddr,
-    /// Of the kinds that have one.
+    /// Only for the kinds that have one.
     tls: [Option<Arc<ClientConfig>>; Kind::ALL.len()],
 }
 
@@ -326,7 +327,7 @@ impl Clients {
         })
     }
 
-    /// Makes connections of each kind until it is over, one after the other, and counts them.
+    /// Makes connections of each kind until told to stop, one after the other, and counts them.
     pub(super) fn run(&self, over: &AtomicBool, made: &[AtomicU64; Kind::ALL.len()]) -> Result<()> {
         std::thread::scope(|scope| {
             let threads = Kind::ALL.map(|kind| {
@@ -364,5 +365,5 @@ impl Clients {
     }
 }
 
-/// Between two connections of a kind: the machine is not to be the limit.
+/// Pause between two connections of a kind, so that the machine is not the limit.
 const BREATH: Duration = Duration::from_millis(2);

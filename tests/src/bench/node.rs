@@ -1,5 +1,5 @@
-//! `cargo xtask bench node`: the same traffic between the same two pods, with and without the
-//! daemon in alternation, and what the daemon needs for it.
+//! `cargo xtask bench node`: the same traffic between the same two pods, alternating with and
+//! without the daemon, and the daemon's resource usage.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,13 @@ use crate::scene::Scene;
 
 /// How long each measurement lasts.
 const TIME: Duration = Duration::from_secs(1);
-/// After its start the daemon has the kernel time its programs for ten seconds, which costs them
-/// more than they do: what is to be known is how it is from then on. Meanwhile the node is idle.
+/// After start-up, the daemon has the kernel measure its programs for ten seconds, which costs more
+/// than the programs themselves. The benchmark is about the time after that; until then, the node
+/// is idle.
 const SETTLE: Duration = Duration::from_millis(10_500);
-/// The daemon reads what came last within this time of the end of a load.
+/// The daemon reads the last samples within this time after the end of a load.
 const REST: Duration = Duration::from_millis(100);
-/// Requests on the idle node whose lines of the tap are awaited.
+/// Requests on the idle node whose tap lines are timed.
 const TAPPED: usize = 20;
 
 /// What is measured, in the order of the report.
@@ -56,7 +57,7 @@ struct Pairs {
     attached: Vec<Done>,
 }
 
-/// Measures, and prints a table, or JSON.
+/// Measures, and prints a table or JSON.
 pub fn run(pairs: u32, json: bool) -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     let crowd = u16::try_from(2 * cores)?;
@@ -72,8 +73,8 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
     let mut daemon = None;
     for pair in 0..pairs {
         eprintln!("pair {} of {pairs}", pair + 1);
-        // Every other pair the other way round: what drifts favours neither, and the daemon runs
-        // for two rounds in a row.
+        // The order alternates, so that drift favours neither, and the daemon runs for two rounds
+        // in a row.
         for attach in [pair % 2 == 1, pair % 2 == 0] {
             daemon = match (attach, daemon) {
                 (true, None) => Some(settled(&scene, &mut idle)?),
@@ -121,7 +122,7 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
         name.clone_into(&mut row.load);
         row.average(rounds);
     }
-    // The daemon was started for every two rounds.
+    // The daemon was started for every second round.
     idle.average(f64::from(pairs.div_ceil(2)));
     let daemon: Vec<_> = std::iter::once(idle).chain(busy).collect();
     Report {
@@ -137,7 +138,7 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
 }
 
 impl report::Daemon {
-    /// From sums over so many measurements to their means.
+    /// Converts sums over this many measurements to means.
     fn average(&mut self, measurements: f64) {
         self.cpu_share /= measurements;
         self.wakeups_per_second /= measurements;
@@ -145,7 +146,7 @@ impl report::Daemon {
     }
 }
 
-/// Starts the daemon, and watches it do nothing until it has settled.
+/// Starts the daemon, and waits until it has settled while idle.
 fn settled(scene: &Scene, idle: &mut report::Daemon) -> Result<Daemon> {
     let daemon = Daemon::start_with(&scene.node, &["--no-cri"])?;
     std::thread::sleep(TIME);
@@ -162,7 +163,7 @@ fn stop(daemon: Daemon) -> Result<()> {
     Ok(())
 }
 
-/// Nothing would be more misleading than a comparison of bare with bare.
+/// A comparison of two runs without the daemon would be misleading.
 fn ensure_attached(scene: &Scene, attached: bool) -> Result<()> {
     for pod in [&scene.web, &scene.db] {
         let programs = census::tcx(&pod.veth())?;
@@ -175,7 +176,7 @@ fn ensure_attached(scene: &Scene, attached: bool) -> Result<()> {
     Ok(())
 }
 
-/// Adds what the daemon needed for `work` to a row, and what became of its samples.
+/// Adds the daemon's usage during `work` to a row, and the outcomes of its samples.
 fn watch(
     daemon: &Daemon,
     row: &mut report::Daemon,
@@ -241,7 +242,7 @@ fn compare(
     })
 }
 
-/// The value that a share of the values lies below, between two of them where need be.
+/// The value below which this share of the values is, interpolated if necessary.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,8 +1,8 @@
-//! What `bench node` found, as a table or as JSON.
+//! The results of `bench node`, as a table or as JSON.
 
 use serde::Serialize;
 
-/// Everything.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// Pairs of measurements, and how long each lasted.
@@ -24,10 +24,10 @@ pub(super) struct Traffic {
     /// Medians.
     pub(super) bare: f64,
     pub(super) attached: f64,
-    /// Median of the pairs' ratios, attached to bare, and the quartiles below and above it.
+    /// Median of the pairs' ratios, attached to bare, with the lower and upper quartiles.
     pub(super) ratio: f64,
     pub(super) quartiles: [f64; 2],
-    /// The ratio that is asked for.
+    /// The required ratio.
     pub(super) wanted: Option<Wanted>,
     pub(super) met: Option<bool>,
     /// Each measurement, pair by pair: bare, attached.
@@ -55,14 +55,14 @@ impl Wanted {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Daemon {
     pub(super) load: String,
-    /// Connections made, and those that the daemon has told of.
+    /// Connections made, and how many of them the daemon reported.
     pub(super) connections: u64,
     pub(super) seen: u64,
-    /// Samples that reached it, a second.
+    /// Samples received per second.
     pub(super) samples_per_second: f64,
     /// Of one core.
     pub(super) cpu_share: f64,
-    /// Most of all measurements.
+    /// The maximum over all measurements.
     pub(super) rss_bytes: u64,
     pub(super) wakeups_per_second: f64,
     /// Samples lost, by reason.

@@ -1,6 +1,6 @@
-//! `cargo xtask soak`: real connections of every kind for as long as is wanted, while the daemon is
-//! stopped, killed and flooded and interfaces come and go. The peers know what each connection was;
-//! whatever the daemon says differently is an error.
+//! `cargo xtask soak`: real connections of every kind for as long as requested, while the daemon is
+//! stopped, killed and flooded, and interfaces appear and disappear. The peers know what each
+//! connection was; any different report by the daemon is an error.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,29 +19,29 @@ use crate::scene::Scene;
 
 /// How long one row's load lasts.
 const ROUND: Duration = Duration::from_secs(12);
-/// The daemon is stopped for so long in the middle of it.
+/// How long the daemon is stopped in the middle of it.
 const STOPPED: Duration = Duration::from_secs(4);
-/// Interfaces made and taken away again in one round.
+/// Interfaces created and removed in one round.
 const VETHS: usize = 20;
 /// Frames of a flood.
 const FLOOD: u32 = 200_000;
 const FLOOD_RATE: u32 = 40_000;
-/// The daemon has said what it knows within this time of the end of a load.
+/// The daemon has reported everything within this time after the end of a load.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What no sample told of shows within this time.
+/// Connections without a reported sample appear within this time.
 const LATE: Duration = Duration::from_secs(5);
-/// Most memory of the daemon, in bytes, and how much of it one daemon may gain once it is warm.
+/// Most memory of the daemon, in bytes, and how much a warmed-up daemon may gain.
 const MEMORY: u64 = 150 << 20;
 const GROWTH: f64 = 1.3;
 
-/// What happens beside the load of one round.
+/// What happens during the load of one round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Beside {
     Nothing,
     Stop,
     Flood,
     Churn,
-    /// The daemon is killed under load, and the next one meets what is open in midstream.
+    /// The daemon is killed under load, and the next one sees the open connections midstream.
     Kill,
 }
 
@@ -53,22 +53,22 @@ const ROUNDS: [(Beside, &str); 5] = [
     (Beside::Kill, "killed"),
 ];
 
-/// What was found wrong in one round.
+/// Errors found in one round.
 #[derive(Default)]
 struct Found {
-    /// Connections of all kinds by what the peers know, and by what the daemon listed.
+    /// Connections of all kinds according to the peers, and as listed by the daemon.
     made: u64,
     listed: u64,
-    /// Listed as what they were not.
+    /// Listed with a wrong verdict.
     wrong: u64,
     /// Not listed, or without a verdict.
     missing: u64,
     unknown: u64,
-    /// What the daemon says it may have missed.
+    /// What the daemon reports as possibly missed.
     lost: u64,
 }
 
-/// Runs for so long; an error when the daemon was wrong even once.
+/// Runs for this long; returns an error if the daemon was wrong even once.
 pub fn run(time: Duration) -> Result<()> {
     let scene = Scene::new()?;
     let evil = scene.node.pod("shop", "evil")?;
@@ -122,7 +122,7 @@ pub fn run(time: Duration) -> Result<()> {
                 MEMORY / 1_000_000
             ));
         }
-        // What a flood leaves behind goes with the window; the rounds without one are compared.
+        // What a flood leaves behind disappears with the window; rounds without one are compared.
         if beside == Beside::Nothing {
             let before = *warm.get_or_insert(rss);
             if rss as f64 > before as f64 * GROWTH {
@@ -155,11 +155,11 @@ pub fn run(time: Duration) -> Result<()> {
 }
 
 fn start(scene: &Scene) -> Result<Daemon> {
-    // Nothing may leave the window before it was compared.
+    // Nothing may leave the window before it has been compared.
     Daemon::start_with(&scene.node, &["--no-cri", "--window", "2h"])
 }
 
-/// One row: load with something beside it, and what the daemon says of it.
+/// One row: load with a disturbance, and what the daemon reports about it.
 fn round(
     scene: &Scene,
     clients: &Clients,
@@ -199,7 +199,7 @@ fn round(
     }
 }
 
-/// The daemon does not run for a while.
+/// The daemon is not running for a while.
 fn stopped(daemon: &Daemon) -> Result<()> {
     let pid = Pid::from_raw(daemon.pid().cast_signed());
     signal::kill(pid, Signal::SIGSTOP).context("stop the daemon")?;
@@ -207,7 +207,7 @@ fn stopped(daemon: &Daemon) -> Result<()> {
     signal::kill(pid, Signal::SIGCONT).context("let the daemon go on")
 }
 
-/// Pods come and go.
+/// Pods appear and disappear.
 fn churn(scene: &Scene) -> Result<()> {
     for _ in 0..VETHS {
         drop(scene.node.pod("shop", "passing")?);
@@ -215,8 +215,8 @@ fn churn(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The daemon is killed under load, and another one started; it has seen the load end when this
-/// returns.
+/// The daemon is killed under load, and another one started; when this returns, it has seen the end
+/// of the load.
 fn killed(scene: &Scene, clients: &Clients, daemon: Daemon) -> Result<Daemon> {
     let over = AtomicBool::new(false);
     let made = Kind::ALL.map(|_| AtomicU64::new(0));
@@ -230,17 +230,17 @@ fn killed(scene: &Scene, clients: &Clients, daemon: Daemon) -> Result<Daemon> {
         load.map_err(|_| anyhow::anyhow!("a client panicked"))??;
         next
     })?;
-    // What was met in midstream has ended, and is of no round.
+    // Midstream connections have ended, and belong to no round.
     let deadline = Instant::now() + PATIENCE;
     while told(&next)?.open > 0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(200));
     }
-    // The walk through the kernel's table has found those that no sample told of.
+    // The scan of the kernel's table has found the connections without a reported sample.
     std::thread::sleep(LATE);
     Ok(next)
 }
 
-/// What a daemon has said so far of the connections between the two pods.
+/// What a daemon has reported so far about the connections between the two pods.
 struct Told {
     /// By kind: connections of each verdict.
     counts: [Vec<(String, u64)>; Kind::ALL.len()],
@@ -271,7 +271,7 @@ fn told(daemon: &Daemon) -> Result<Told> {
     })
 }
 
-/// What the daemon has said since, beside what the peers know.
+/// What the daemon has reported since, compared with what the peers know.
 fn compare(made: [u64; Kind::ALL.len()], before: &Told, after: &Told) -> Found {
     let mut found = Found {
         lost: after.lost - before.lost,

@@ -1,5 +1,5 @@
-//! `cargo xtask bench top`: how long `mtls top` takes from a key to the end of the frame that it
-//! makes, with 10,000 edges on a terminal of 160x50.
+//! `cargo xtask bench top`: how long `mtls top` takes from a key press to the end of the resulting
+//! frame, with 10,000 edges on a 160x50 terminal.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -17,13 +17,13 @@ use crate::bin;
 
 /// How many edges there are.
 const EDGES: u16 = 10_000;
-/// The slowest frame that is still good.
+/// The slowest acceptable frame.
 const BOUND: Duration = Duration::from_millis(60);
-/// The first frame comes, or any other, within this time.
+/// Every frame appears within this time.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What ends a frame: the end of a synchronised update.
+/// The end of a frame: the end of a synchronised update.
 const END: &[u8] = b"\x1b[?2026l";
-/// What is done, and the keys for it, each awaited.
+/// The actions and their keys, each awaited.
 const ACTIONS: [(&str, &str); 5] = [
     ("move", "jjjjjjjjjjjjjjjjjjjjkkkkkkkkkkkkkkkkkkkk"),
     ("jump", "GgGgGgGgGgGgGgGgGgGg"),
@@ -44,7 +44,7 @@ struct Row {
     longest_ms: f64,
 }
 
-/// Measures, and prints a table, or JSON; fails where a frame took longer than 60 ms.
+/// Measures, and prints a table or JSON; fails if a frame took longer than 60 ms.
 pub fn run(json: bool) -> Result<()> {
     let work = std::env::temp_dir().join(format!("mtls-bench-top-{}", std::process::id()));
     std::fs::create_dir_all(&work)?;
@@ -73,7 +73,7 @@ pub fn run(json: bool) -> Result<()> {
 }
 
 fn measure(file: &Path) -> Result<Vec<Row>> {
-    // util-linux' `script` gives it a terminal.
+    // util-linux' `script` provides a terminal.
     let mtls = bin::mtls()?;
     let line = format!(
         "stty rows 50 cols 160; exec '{}' top --from '{}'",
@@ -89,7 +89,7 @@ fn measure(file: &Path) -> Result<Vec<Row>> {
         .spawn()
         .context("run `script`, of Debian's bsdutils")?;
     let rows = press(&mut script);
-    // It has ended with `q`, or is to end.
+    // It has ended with `q`, or will be ended.
     let _ = script.kill();
     script.wait()?;
     rows

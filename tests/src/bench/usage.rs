@@ -1,4 +1,4 @@
-//! What a running process has used so far, from `/proc`.
+//! A running process's resource usage, from `/proc`.
 
 use std::time::Instant;
 
@@ -25,12 +25,12 @@ impl Usage {
         })
     }
 
-    /// Share of one core since `earlier`.
+    /// Share of one core used since `earlier`.
     pub(super) fn cpu_share(&self, earlier: &Self) -> f64 {
         (self.cpu_seconds - earlier.cpu_seconds) / self.seconds(earlier)
     }
 
-    /// How many times a second one of its threads has slept and was woken, since `earlier`.
+    /// How many times per second one of its threads was woken, since `earlier`.
     pub(super) fn wakeups_per_second(&self, earlier: &Self) -> f64 {
         self.wakeups.saturating_sub(earlier.wakeups) as f64 / self.seconds(earlier)
     }
@@ -40,14 +40,14 @@ impl Usage {
     }
 }
 
-/// The most memory that was resident so far, in bytes.
+/// Peak resident memory, in bytes.
 pub(super) fn peak(pid: u32) -> Result<u64> {
     Ok(field(&format!("/proc/{pid}/status"), "VmHWM:")? * 1_024)
 }
 
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("read CPU times")?;
-    // The name, in parentheses, may hold anything; user and system time are the 14th and 15th.
+    // The name, in parentheses, may contain anything; user and system time are fields 14 and 15.
     let after = stat.rsplit_once(") ").context("no name")?.1;
     let fields: Vec<_> = after.split(' ').collect();
     let ticks: u64 = fields
@@ -64,7 +64,7 @@ fn wakeups(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).context("list threads")? {
         let status = task?.path().join("status");
-        // A thread that has just ended has no more to tell.
+        // A thread that has just ended is gone.
         sum += field(&status.to_string_lossy(), "voluntary_ctxt_switches:").unwrap_or(0);
     }
     Ok(sum)

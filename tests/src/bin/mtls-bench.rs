@@ -22,33 +22,34 @@ enum Output {
 
 #[derive(Subcommand)]
 enum What {
-    /// `mtls classify` beside tshark and ndpiReader.
+    /// `mtls classify` compared with tshark and ndpiReader.
     Classify {
         /// The corpus of handshakes.
         #[arg(long)]
         corpus: PathBuf,
-        /// Where the captures are made; they need 1 GB, and are removed.
+        /// Where the captures are created; they need 1 GB, and are removed.
         #[arg(long)]
         work: PathBuf,
     },
-    /// Whether anything makes the thread that reads samples wait; needs root.
+    /// Whether anything delays the thread that reads samples; needs root.
     Engine,
-    /// What a hostile pod's floods do to other pods' connections, answers and memory; needs root.
+    /// What a hostile pod's floods do to other pods' connections, to answers and memory; needs
+    /// root.
     Flood,
-    /// Real connections whose truth is known, beside stops, kills, floods and interfaces that come and
-    /// go; fails when the daemon was wrong once. Needs root.
+    /// Real connections with a known ground truth, during stops, kills, floods and changing
+    /// interfaces; fails if the daemon was wrong even once. Needs root.
     Soak {
         /// How long.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
         minutes: u32,
     },
-    /// Traffic between two pods with and without `mtls daemon`, in alternation; needs root.
+    /// Traffic between two pods, alternating with and without `mtls daemon`; needs root.
     Node {
         /// Pairs of measurements.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
         pairs: u32,
     },
-    /// From a key to the end of the frame that `mtls top` makes.
+    /// From a key press to the end of the resulting frame of `mtls top`.
     Top,
 }
 

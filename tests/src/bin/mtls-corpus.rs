@@ -1,4 +1,4 @@
-//! Makes the corpus of captured handshakes anew: `mtls-corpus DIRECTORY [PART-OF-NAME]`.
+//! Regenerates the corpus of captured handshakes: `mtls-corpus DIRECTORY [PART-OF-NAME]`.
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args_os().skip(1);

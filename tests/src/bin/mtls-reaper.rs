@@ -1,5 +1,5 @@
-//! `mtls-reaper PROGRAM ARGS`: runs a program that leaves daemons behind (a container runtime its
-//! shims), and takes all of its descendants along when it ends, or when its parent does.
+//! `mtls-reaper PROGRAM ARGS`: runs a program that leaves daemons behind (such as a container
+//! runtime with its shims), and kills all of its descendants when the program or its parent ends.
 
 use std::process::Command;
 
@@ -13,13 +13,13 @@ use nix::unistd::{Pid, getpid};
 fn main() -> Result<()> {
     let mut args = std::env::args_os().skip(1);
     let program = args.next().context("usage: mtls-reaper PROGRAM ARGS")?;
-    // Orphans of its family come to this process instead of to init.
+    // Orphaned descendants become children of this process instead of init.
     prctl::set_child_subreaper(true).context("become a subreaper")?;
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD]
         .into_iter()
         .collect();
     signals.thread_block().context("block signals")?;
-    // Not SIGKILL, as who started this may have asked for: there is something left to do.
+    // Not SIGKILL, although the parent may have requested that: there is still work to do.
     prctl::set_pdeathsig(Signal::SIGTERM).context("ask for the parent's end")?;
     let child = Command::new(&program)
         .args(args)
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     end_descendants()
 }
 
-/// Collects whoever has ended; whether `child` was among them.
+/// Reaps ended children; returns whether `child` was among them.
 fn ended(child: Pid) -> bool {
     let mut found = false;
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -42,7 +42,7 @@ fn ended(child: Pid) -> bool {
     found
 }
 
-/// Kills children until there are none: those of a killed one become children in its place.
+/// Kills children until there are none: the children of a killed process become ours.
 fn end_descendants() -> Result<()> {
     loop {
         for child in children()? {
@@ -65,7 +65,7 @@ fn children() -> Result<Vec<Pid>> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // After the name in parentheses, which may hold anything: state, parent.
+        // After the name in parentheses, which may contain anything: state, parent.
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let parent = stat
             .rsplit_once(')')

@@ -1,8 +1,7 @@
-//! The corpus of captured handshakes: made by real TLS stacks, each flow with its truth.
+//! The corpus of captured handshakes: made with real TLS stacks, each flow with its ground truth.
 //!
-//! The truth comes from how the peers were told to behave and from their own success, never from
-//! looking at the packets: a server that demands a certificate and then answers the request has
-//! verified one.
+//! The ground truth comes from how the peers were configured and from their own success, never from
+//! the packets: a server that requires a certificate and then answers the request has verified one.
 
 mod options;
 mod special;
@@ -29,7 +28,7 @@ use stacks::{Ask, Kit, STACKS, Stack, Version};
 const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 8443;
 
-/// What a flow is, as its peers know it.
+/// The ground truth of a flow.
 #[derive(Clone, Copy)]
 struct Scenario {
     name: &'static str,
@@ -65,7 +64,7 @@ const SCENARIOS: [Scenario; 4] = [
     },
 ];
 
-/// Makes every capture whose name contains `only` anew in `out`, and their rows of `truth.csv`.
+/// Regenerates every capture whose name contains `only` in `out`, and their rows of `truth.csv`.
 pub fn make(out: &Path, only: &str) -> Result<()> {
     let node = Node::new()?;
     let pki = Pki::new(&node.files().join("pki"))?;
@@ -102,7 +101,7 @@ pub fn make(out: &Path, only: &str) -> Result<()> {
     write_truths(&out.join("truth.csv"), corpus)
 }
 
-/// Writes the rows that were made, and keeps those of captures that were not to be.
+/// Writes the new rows, and keeps those of all other captures.
 fn write_truths(path: &Path, corpus: Corpus) -> Result<()> {
     let mut truths = corpus.truths;
     let before = fs::read_to_string(path).unwrap_or_default();
@@ -120,7 +119,7 @@ fn write_truths(path: &Path, corpus: Corpus) -> Result<()> {
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
-/// Whether what a client printed is what it had to.
+/// Whether a client's output is as expected.
 type Proof<'a> = &'a dyn Fn(&str) -> bool;
 
 /// The corpus being made.
@@ -148,7 +147,7 @@ impl Corpus {
         self.add(name, row, serve, vec![(ask, &proof)]);
     }
 
-    /// What OpenSSL alone was told to do.
+    /// An option of OpenSSL only.
     fn special(&mut self, special: &Special) {
         let name = format!("{}-{}-openssl-openssl.pcap", special.version, special.name);
         let serve = special.serve(&self.kit, PORT);
@@ -163,7 +162,7 @@ impl Corpus {
         self.add(name, row, serve, asks);
     }
 
-    /// A client that was told something that changes its flight.
+    /// A client with an option that changes its flight.
     fn options(&mut self, options: &Options, case: options::Case) {
         let Options {
             client, version, ..
@@ -183,7 +182,7 @@ impl Corpus {
         (self.server.v4(), PORT).into()
     }
 
-    /// Adds a capture with its row of truth, or says why there is none.
+    /// Adds a capture with its row of ground truth, or reports why it is missing.
     fn add(&mut self, name: String, row: String, serve: Command, asks: Vec<(Command, Proof<'_>)>) {
         if !name.contains(&self.only) {
             return;
@@ -200,7 +199,7 @@ impl Corpus {
         }
     }
 
-    /// Captures the connections of `asks`, one after the other, to what `serve` serves.
+    /// Captures the connections of `asks`, one after the other, to the server of `serve`.
     fn record(&self, name: &str, serve: Command, asks: Vec<(Command, Proof<'_>)>) -> Result<()> {
         let file = self.pcaps.join(name);
         let listening = self.server.start(serve)?;
@@ -216,7 +215,7 @@ impl Corpus {
             .err
             .find(PATIENCE, |line| line.starts_with("File: ").then_some(()))
             .with_context(|| format!("dumpcap does not start\n{}", capture.told()))?;
-        // Its socket is open a little after it says so.
+        // Its socket is open shortly after it reports so.
         std::thread::sleep(Duration::from_millis(150));
         let connections = asks.len();
         for (ask, proof) in asks {

@@ -1,6 +1,6 @@
-//! What the clients of other stacks can be told that changes the lengths, the order or the number of
-//! the records of their flight, each crossed with whether the server asks and whether they have a
-//! certificate to give.
+//! Options of other stacks' clients that change the lengths, the order or the number of the records
+//! of their flight, each combined with whether the server requests a certificate and whether the
+//! client has one.
 //!
 //! The server is OpenSSL's `s_server -www`, whose page says whether the client gave a certificate.
 
@@ -9,19 +9,19 @@ use std::process::Command;
 
 use super::stacks::{Kit, shell};
 
-/// A client with something that it was told.
+/// A client with an option.
 pub(super) struct Options {
     pub(super) client: &'static str,
     /// The option's name.
     pub(super) name: &'static str,
     pub(super) version: &'static str,
-    /// A shell command. `OWN` is set where it is to give a certificate.
+    /// A shell command. `OWN` is set if it should send a certificate.
     command: &'static str,
-    /// Options of the server beside its version.
+    /// Options of the server besides its version.
     server: &'static str,
 }
 
-/// Whether the server asks, and what the client has.
+/// Whether the server requests a certificate, and what the client has.
 #[derive(Clone, Copy)]
 pub(super) struct Case {
     pub(super) truth: &'static str,
@@ -112,7 +112,7 @@ impl Options {
 }
 
 impl Case {
-    /// Whether what a client printed, the server's page among it, proves that it went so.
+    /// Whether a client's output, which includes the server's page, proves the expected outcome.
     pub(super) fn is_proven_by(self, printed: &str) -> bool {
         let page = printed.contains("HTTP/1.0 200");
         let given = !printed.contains("no client certificate available");

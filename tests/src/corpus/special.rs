@@ -1,8 +1,9 @@
-//! What one stack alone can be told to do: resumptions, pre-shared keys, retries, early data,
-//! renegotiation, padding, old versions, refusals of every kind.
+//! Scenarios that only one stack supports: resumptions, pre-shared keys, retries, early data,
+//! renegotiation, padding, old versions, rejections of every kind.
 //!
-//! OpenSSL's `s_server -www` answers each request with a page on the connection as the server
-//! knows it: a session new or continued, a certificate of the client or none. That is the truth.
+//! OpenSSL's `s_server -www` answers each request with a page about the connection from the
+//! server's point of view: a new or resumed session, with or without a client certificate. That is
+//! the ground truth.
 
 mod list;
 
@@ -16,7 +17,7 @@ pub(super) use list::SPECIALS;
 pub(super) struct Special {
     pub(super) version: &'static str,
     pub(super) name: &'static str,
-    /// Options of `s_server`, beside port, certificate and key.
+    /// Options of `s_server`, besides port, certificate and key.
     server: &'static str,
     /// What the server reads, a shell command.
     commands: &'static str,
@@ -25,13 +26,13 @@ pub(super) struct Special {
 
 /// One connection.
 pub(super) struct Connection {
-    /// Options of `s_client`, beside the server's address and name.
+    /// Options of `s_client`, besides the server's address and name.
     client: &'static str,
     /// What the client sends, a shell command.
     sends: &'static str,
-    /// What the flow is.
+    /// The ground truth of the flow.
     pub(super) truth: &'static str,
-    /// Whether what the client printed proves it.
+    /// Whether the client's output proves it.
     pub(super) proof: fn(&str) -> bool,
 }
 
@@ -55,7 +56,7 @@ impl Special {
 impl Connection {
     /// The client.
     pub(super) fn connect(&self, kit: &Kit, to: std::net::SocketAddr) -> Command {
-        // A client that waits for the server's page closes when the server has.
+        // A client that waits for the server's page closes after the server.
         let input = if self.sends == ASK { "-no_ign_eof" } else { "" };
         script(
             kit,
@@ -67,7 +68,7 @@ impl Connection {
     }
 }
 
-/// A shell script in the kit's directory, with what its variables stand for.
+/// A shell script in the kit's directory, with its variables substituted.
 fn script(kit: &Kit, text: &str) -> Command {
     let mut text = text.to_owned();
     for (name, value) in [

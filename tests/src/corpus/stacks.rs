@@ -1,4 +1,4 @@
-//! How each TLS stack is told to serve and to ask.
+//! How to run each TLS stack as server and as client.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ impl Version {
     }
 }
 
-/// Whether the server asks for a certificate.
+/// Whether the server requests a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     No,
@@ -67,7 +67,7 @@ impl Stack {
     }
 }
 
-/// Programs, certificates and databases that the stacks need.
+/// Programs, certificates and databases for the stacks.
 pub(super) struct Kit {
     dir: PathBuf,
     ca: PathBuf,
@@ -80,7 +80,7 @@ pub(super) struct Kit {
 pub(super) struct Peers {
     rust: PathBuf,
     go: PathBuf,
-    /// A Python that has tlslite-ng and curl_cffi.
+    /// A Python with tlslite-ng and curl_cffi.
     python: PathBuf,
 }
 
@@ -176,7 +176,7 @@ impl Kit {
                 )
             }
             Stack::Nss => {
-                // -r asks once, -rr demands.
+                // -r requests a certificate, -rr requires one.
                 let ask = match ask {
                     Ask::No => "",
                     Ask::Want => "-r",
@@ -197,8 +197,8 @@ impl Kit {
                 version.name(),
                 word(ask)
             ),
-            // rustls' verifier that lets anonymous clients in is not in the test peer: "want" is
-            // served by demanding, and the flow is then left out as it fails.
+            // The test peer lacks rustls' verifier that admits anonymous clients: "want" is served
+            // by requiring a certificate, and the flow is left out because it fails.
             Stack::Rustls => format!(
                 "exec {} serve --addr 0.0.0.0:{port} --mode {} --tls {} --ca {ca} --cert {cert} --key {key}",
                 self.peer.display(),
@@ -244,7 +244,7 @@ impl Kit {
                 )
             }
             Stack::Nss => {
-                // Without a database of its own it has no certificate to give.
+                // Without its own database, it has no certificate to send.
                 let own = if certificate {
                     format!("-d sql:{d}/nss -n db")
                 } else {
@@ -272,7 +272,7 @@ impl Kit {
         })
     }
 
-    /// Has `command` run where sessions can be kept, with the names that scripts of
+    /// Prepares `command` with a place to store sessions, and the names that the scripts of
     /// [`super::special`] use.
     pub(super) fn variables(&self, command: &mut Command) {
         command.current_dir(&self.dir).envs([
@@ -286,7 +286,8 @@ impl Kit {
         ]);
     }
 
-    /// A command of [`super::options`], with where the clients are. `own`: it gives a certificate.
+    /// A command of [`super::options`], with the location of the clients. `own`: it sends a
+    /// certificate.
     pub(super) fn expand(&self, command: &str, own: bool) -> String {
         let jars =
             ["tls", "prov", "pkix", "util"].map(|name| format!(":/usr/share/java/bc{name}.jar"));

@@ -1,4 +1,4 @@
-//! As much of the CRI (`runtime.v1`) as a kubelet needs to make and remove a pod's sandbox.
+//! The part of CRI (`runtime.v1`) that a kubelet needs to create and remove a pod's sandbox.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic_prost::ProstCodec;
 
-/// A sandbox that takes longer than this is not coming.
+/// Timeout for a sandbox.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A kubelet's end of the socket.
@@ -44,7 +44,7 @@ impl Client {
             move |_: Uri| async move { UnixStream::connect(socket).await.map(TokioIo::new) };
         let channel = {
             let _within = runtime.enter();
-            // The address is not looked at: every connection goes to the socket.
+            // The address is ignored: every connection goes to the socket.
             Endpoint::from_static("http://localhost")
                 .connect_with_connector_lazy(tower::service_fn(connect))
         };
@@ -159,7 +159,7 @@ impl Client {
     }
 }
 
-// Of the messages of api.proto, the fields that are used here.
+// The fields of api.proto's messages that are used here.
 
 #[derive(Clone, PartialEq, Message)]
 struct Empty {}
@@ -200,7 +200,7 @@ pub(super) struct PodSandboxConfig {
 }
 
 impl PodSandboxConfig {
-    /// A pod as a kubelet describes it, within a control group of the machine's.
+    /// A pod as a kubelet describes it, within one of the machine's control groups.
     pub(super) fn new(
         (namespace, name): (&str, &str),
         uid: &str,

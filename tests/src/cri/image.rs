@@ -1,4 +1,4 @@
-//! The one image that sandboxes need: a program that does nothing, as `docker save` would write it.
+//! The only image that sandboxes need: a program that does nothing, in the format of `docker save`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,11 +12,11 @@ use crate::process::Process;
 /// The image's name.
 pub(super) const NAME: &str = "localhost/pause:1";
 
-/// Packs the image; the archive.
+/// Creates the image; returns the archive.
 pub(super) fn pause(dir: &Path) -> Result<PathBuf> {
     let root = dir.join("pause");
     std::fs::create_dir(&root)?;
-    // Alone in its file system, so without libraries: Debian's busybox-static.
+    // Its file system contains nothing else, so it needs no libraries: Debian's busybox-static.
     std::fs::copy("/bin/busybox", root.join("busybox")).context("copy /bin/busybox")?;
     let layer = dir.join("layer.tar");
     tar(&layer, &root, &["busybox"])?;

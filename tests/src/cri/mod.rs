@@ -1,4 +1,4 @@
-//! Pods of a real container runtime: containerd with its CRI plugin, runc, and the CNI's bridge.
+//! Pods of a real container runtime: containerd with its CRI plug-in, runc, and the CNI bridge.
 
 mod api;
 mod image;
@@ -22,7 +22,7 @@ use crate::process::Process;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where containerd answers unless told otherwise.
+/// containerd's default socket.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Runs containerd for as long as it is not paused.
@@ -31,16 +31,16 @@ const SUPERVISE: &str = "while :; do
     sleep 0.1
 done";
 
-/// A containerd of this node's own. What it and runc keep under `/run` and `/var/lib` is out of the
-/// machine's sight, and its pods end with it.
+/// A containerd that belongs to this node. Its and runc's files under `/run` and `/var/lib` are
+/// hidden from the machine, and its pods end with it.
 pub struct Runtime {
     process: Process,
     client: api::Client,
     dir: PathBuf,
-    /// The control group of its pods: these have no namespace to end with.
+    /// The control group of its pods, which does not end with a namespace.
     cgroup: String,
     pods_made: u32,
-    /// What it does, it does in this node's namespaces.
+    /// It acts in this node's namespaces.
     _node: Node,
 }
 
@@ -105,18 +105,18 @@ impl Runtime {
         })
     }
 
-    /// Leaves the network one IPv4 address to give: whoever gets it, gets it after another.
+    /// Leaves the network a single IPv4 address, so that pods get it one after another.
     pub fn give_only(&self, ip: Ipv4Addr) -> Result<()> {
         write_network(
             &self.dir,
             &format!(r#", "rangeStart": "{ip}", "rangeEnd": "{ip}""#),
         )?;
-        // The runtime follows the file by itself, and says nothing of when.
+        // The runtime follows the file by itself, without reporting when.
         std::thread::sleep(Duration::from_millis(500));
         Ok(())
     }
 
-    /// Stops containerd and nothing else: its pods live on.
+    /// Stops only containerd: its pods keep running.
     pub fn pause(&self) -> Result<()> {
         std::fs::write(self.dir.join("paused"), "")?;
         let pid = std::fs::read_to_string(self.dir.join("pid")).context("read containerd's pid")?;
@@ -137,7 +137,7 @@ impl Runtime {
         self.await_answer()
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         self.process.err.text()
     }
@@ -174,7 +174,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // Not by SIGKILL: the reaper takes the shims and the pods along.
+        // Not with SIGKILL: the reaper ends the shims and the pods.
         let _ = self.process.signal(Signal::SIGTERM);
         if let Err(error) = self.process.wait(PATIENCE) {
             eprintln!("cannot stop containerd: {error:#}");
@@ -203,7 +203,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts a container in it: busybox, called `name`, as the applet `command`.
+    /// Starts a busybox container called `name` in it, with the applet `command`.
     pub fn container(&self, name: &str, command: &[&str]) -> Result<()> {
         let command = [&["/busybox"], command].concat();
         let config = self.config.clone();
@@ -231,7 +231,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// Writes the configuration of containerd and of the network.
+/// Writes the configurations of containerd and of the network.
 fn configure(dir: &Path) -> Result<()> {
     let conf_dir = dir.join("net.d");
     std::fs::create_dir(&conf_dir)?;
@@ -258,7 +258,7 @@ fn configure(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the configuration of the network, with `range` as a restriction of its IPv4 addresses.
+/// Writes the network's configuration, with its IPv4 addresses restricted to `range`.
 fn write_network(dir: &Path, range: &str) -> Result<()> {
     let network = format!(
         r#"{{

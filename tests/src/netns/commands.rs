@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::process::Process;
 
-/// Runs commands of `ip` (iproute2), one a line, in the thread's network namespace.
+/// Runs `ip` commands (iproute2), one per line, in the thread's network namespace.
 pub fn ip(commands: &str) -> Result<()> {
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]);
@@ -17,7 +17,7 @@ pub fn ip(commands: &str) -> Result<()> {
     Ok(())
 }
 
-/// Loads rules of `nft` (nftables) into the thread's network namespace.
+/// Loads `nft` rules (nftables) in the thread's network namespace.
 pub fn nft(rules: &str) -> Result<()> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);

@@ -1,9 +1,9 @@
-//! Network namespaces in the roles of a node and of its pods.
+//! Network namespaces that act as a node and its pods.
 //!
-//! A [`Node`] moves the calling thread into a network and a mount namespace of its own; what the
-//! thread starts from then on runs on that node. A [`Pod`] is a namespace with a veth to the
-//! node's bridge, and a name the way `ip netns` gives one: a file that the namespace is mounted
-//! on. When the last process and thread is gone, the kernel takes everything down.
+//! A [`Node`] moves the calling thread into its own network and mount namespaces; processes that
+//! the thread starts from then on run on that node. A [`Pod`] is a namespace with a veth to the
+//! node's bridge, and with a name as `ip netns` assigns it: a file on which the namespace is
+//! mounted. When the last process and thread is gone, the kernel removes everything.
 
 mod commands;
 mod pod;
@@ -22,16 +22,16 @@ pub use commands::{ip, nft};
 use pod::Network;
 pub use pod::{Place, Pod};
 
-/// Where the node keeps its files: an existing directory, covered by a tmpfs that only the node's
-/// own mount namespace has.
+/// The directory of the node's files: an existing directory, covered by a tmpfs that only the
+/// node's mount namespace has.
 const FILES: &str = "/dev/shm";
 
 /// The node's addresses on the bridge.
 const V4: Ipv4Addr = Ipv4Addr::new(10, 42, 0, 1);
 const V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 1);
 
-/// This thread as a node with a bridge. Clones are handles to the same node; when the last one
-/// and the last pod is gone, the thread is back where it came from.
+/// This thread as a node with a bridge. Clones are handles to the same node; when the last handle
+/// and the last pod are gone, the thread returns to its original namespaces.
 #[derive(Clone)]
 pub struct Node(Rc<Inner>);
 
@@ -41,7 +41,7 @@ struct Inner {
     _home: Home,
 }
 
-/// Where the thread came from, and goes when this goes.
+/// The thread's original namespaces, to which it returns when this is dropped.
 struct Home {
     net: File,
     mnt: File,
@@ -50,15 +50,15 @@ struct Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // A thread that shares its root and directory with others (those that read the output of
-        // processes started here do, until they end) cannot change its mounts.
+        // A thread that shares its root and directory with others (such as those that read the
+        // output of processes started here, until they end) cannot change its mounts.
         let back = unshare(CloneFlags::CLONE_FS)
             .and_then(|()| setns(&self.net, CloneFlags::CLONE_NEWNET))
             .and_then(|()| setns(&self.mnt, CloneFlags::CLONE_NEWNS))
             .map_err(std::io::Error::from)
             .and_then(|()| std::env::set_current_dir(&self.dir));
         if let Err(error) = back {
-            // Going on would run the next test on a node that is half gone.
+            // Otherwise, the next test would run on a partly removed node.
             eprintln!("cannot leave the node's namespaces: {error}");
             std::process::abort();
         }
@@ -112,19 +112,19 @@ impl Node {
         Path::new(FILES)
     }
 
-    /// A directory without anything in it, as text.
+    /// The node's empty directory, as text.
     pub fn empty_dir(&self) -> Result<String> {
         let path = self.files().join("empty");
         std::fs::create_dir_all(&path)?;
         Ok(path.to_str().context("a path that is no text")?.to_owned())
     }
 
-    /// The directory with one file for each pod's namespace, as `/var/run/netns` is.
+    /// The directory with one file for each pod's namespace, like `/var/run/netns`.
     pub fn netns_dir(&self) -> PathBuf {
         self.files().join("netns")
     }
 
-    /// The node's own address on the bridge: where the kubelet's probes come from.
+    /// The node's own address on the bridge, from which kubelet probes come.
     pub fn v4(&self) -> IpAddr {
         V4.into()
     }
@@ -134,7 +134,7 @@ impl Node {
         self.add(namespace, name, Network::Bridge)
     }
 
-    /// A new pod in a subnet of its own, that the node routes to.
+    /// A new pod in its own subnet, to which the node routes.
     pub fn routed_pod(&self, namespace: &str, name: &str) -> Result<Pod> {
         self.add(namespace, name, Network::Routed)
     }
@@ -159,7 +159,7 @@ fn own_netns() -> Result<File> {
     File::open("/proc/thread-self/ns/net").context("open the network namespace")
 }
 
-/// Runs `work` with this thread in `net`, and brings it back also when `work` panics.
+/// Runs `work` with this thread in `net`, and returns even if `work` panics.
 pub fn enter<T>(net: &File, work: impl FnOnce() -> T) -> Result<T> {
     struct Back(File);
     impl Drop for Back {

@@ -23,12 +23,12 @@ pub struct Pod {
     network: Network,
 }
 
-/// Somewhere to run a peer: a network namespace, and who is at home there.
+/// A place to run a peer: a network namespace with a workload identity.
 pub trait Place {
     /// The network namespace.
     fn net(&self) -> &File;
 
-    /// Whose certificate a peer shows there.
+    /// The workload whose certificate a peer uses there.
     fn workload(&self) -> &str;
 
     /// Starts a program there.
@@ -47,12 +47,12 @@ impl Place for Pod {
     }
 }
 
-/// How a pod's veth leads to the others, as one or the other CNI does it.
+/// How a pod's veth is connected, as in different CNIs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
-    /// All on one bridge.
+    /// All pods on one bridge.
     Bridge,
-    /// Each in a subnet of its own, with the node as its router.
+    /// Each pod in its own subnet, with the node as its router.
     Routed,
 }
 
@@ -77,14 +77,14 @@ impl Pod {
         &self.name
     }
 
-    /// The name without its namespace, which is also its service account's.
+    /// The name without its namespace, which is also the name of its service account.
     pub fn workload(&self) -> &str {
         self.name
             .split_once('.')
             .map_or(&*self.name, |(_, name)| name)
     }
 
-    /// The file that names its network namespace.
+    /// The file with the name of its network namespace.
     pub fn netns(&self) -> &Path {
         &self.path
     }
@@ -106,7 +106,7 @@ impl Pod {
         }
     }
 
-    /// The node's addresses as the pod's gateway, and the length of either subnet's prefix.
+    /// The node's addresses as the pod's gateway, and each subnet's prefix length.
     fn gateway(&self) -> (IpAddr, IpAddr, u8, u8) {
         match (self.network, self.v4(), self.v6()) {
             (Network::Routed, IpAddr::V4(v4), IpAddr::V6(v6)) => (
@@ -124,12 +124,12 @@ impl Pod {
         format!("veth{:04x}", self.number)
     }
 
-    /// Takes the pod's veth away; [`Pod::connect`] gives it another.
+    /// Removes the pod's veth; [`Pod::connect`] creates another one.
     pub fn disconnect(&self, veth: &str) -> Result<()> {
         self.node.enter(|| ip(&format!("link del {veth}\n")))?
     }
 
-    /// Connects the pod by a veth whose end on the node is called `veth`.
+    /// Connects the pod with a veth whose end on the node is called `veth`.
     pub fn connect(&self, veth: &str) -> Result<()> {
         let (v4, v6, v4_prefix, v6_prefix) = self.gateway();
         let to_node = match self.network {
@@ -209,7 +209,7 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        // The veth first and by name: the namespace itself is taken down by the kernel later.
+        // The veth first and by name: the kernel removes the namespace itself later.
         if let Err(error) = self
             .node
             .enter(|| ip(&format!("link del {}\n", self.veth())))
@@ -221,7 +221,7 @@ impl Drop for Pod {
     }
 }
 
-/// Makes a network namespace with `path` as its name; the thread ends up in `back`.
+/// Creates a network namespace with `path` as its name; the thread ends up in `back`.
 fn make_netns(path: &Path, back: &File) -> Result<File> {
     File::create_new(path).with_context(|| format!("make {}", path.display()))?;
     unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
@@ -239,8 +239,8 @@ fn make_netns(path: &Path, back: &File) -> Result<File> {
     made
 }
 
-/// Whether the thread's network namespace has a TCP socket whose local port, remote port and state
-/// are wanted.
+/// Whether the thread's network namespace has a TCP socket with the given local port, remote port
+/// and state.
 fn any_socket(wanted: impl Fn(u16, u16, &str) -> bool) -> bool {
     let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
     ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]

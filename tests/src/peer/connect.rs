@@ -11,10 +11,10 @@ use rustls::ClientConfig;
 use super::tls::Wire;
 use super::{Connect, Mode, Report, http};
 
-/// Longest wait for the server.
+/// Timeout for the server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What [`Mode::Raw`] sends: nothing that any protocol starts with.
+/// What [`Mode::Raw`] sends: bytes with which no protocol starts.
 const NOISE: [u8; 64] = [0xb7; 64];
 
 pub(super) fn run(args: &Connect) -> Result<()> {
@@ -68,7 +68,7 @@ fn exchange(args: &Connect, wire: &mut Wire) -> Result<()> {
         let mut echo = NOISE;
         return wire.read_exact(&mut echo).context("read the echo");
     }
-    // In one write: a request goes out as one segment, as real clients send it.
+    // In one write: a request is one segment, as with real clients.
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: {}\r\n\r\n",
         args.path, args.sni, args.user_agent

@@ -1,13 +1,13 @@
-//! As much of HTTP/1.1 as two of these peers and `openssl` need of each other.
+//! The part of HTTP/1.1 that two of these peers and `openssl` need.
 
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result, bail};
 
-/// Longest head taken in.
+/// Longest header accepted.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Reads up to the empty line; `None` when the other end closed before a byte of it.
+/// Reads up to the empty line; `None` if the other end closed before the first byte.
 pub(super) fn head(stream: &mut impl Read) -> Result<Option<String>> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -19,7 +19,7 @@ pub(super) fn head(stream: &mut impl Read) -> Result<Option<String>> {
             Ok(1..) => head.push(byte[0]),
             Ok(0) if head.is_empty() => return Ok(None),
             Ok(0) => bail!("closed in the middle of a head"),
-            // A peer that goes without close_notify has no more requests either.
+            // A peer that leaves without close_notify sends no more requests either.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && head.is_empty() => {
                 return Ok(None);
             }
@@ -31,7 +31,7 @@ pub(super) fn head(stream: &mut impl Read) -> Result<Option<String>> {
     ))
 }
 
-/// Reads a response with its body, which without a length goes on until the server closes.
+/// Reads a response with its body; without a length, the body ends when the server closes.
 pub(super) fn response(stream: &mut impl Read) -> Result<()> {
     let head = head(stream)?.context("closed instead of a response")?;
     let mut words = head.split(' ');

@@ -1,7 +1,6 @@
 //! A TLS or plaintext peer on rustls: `mtls-peer serve` and `mtls-peer connect`.
 //!
-//! Both ends say what they negotiated, so that a test can hold the daemon's verdict against what
-//! the peers themselves know.
+//! Both ends report what they negotiated, so that a test can compare the daemon's verdict with it.
 
 mod connect;
 mod http;
@@ -27,14 +26,14 @@ pub struct Peer {
 
 #[derive(Subcommand, Debug)]
 enum Role {
-    /// Answer requests until killed. Prints `ready ADDR` when it listens.
+    /// Answer requests until killed. Prints `ready ADDR` when it is listening.
     Serve(Serve),
-    /// Make requests, and print what was negotiated, one JSON object a connection.
+    /// Make requests, and print what was negotiated, one JSON object per connection.
     Connect(Connect),
 }
 
 impl Peer {
-    /// Does what the arguments say.
+    /// Runs according to the arguments.
     pub fn run(self) -> anyhow::Result<()> {
         match self.role {
             Role::Serve(args) => serve::run(&args),
@@ -43,18 +42,18 @@ impl Peer {
     }
 }
 
-/// What is spoken on the connection.
+/// The protocol of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Mode {
-    /// HTTP/1.1 in clear.
+    /// Unencrypted HTTP/1.1.
     PlainHttp,
-    /// HTTP/1.1 over TLS; the client shows no certificate.
+    /// HTTP/1.1 over TLS; the client sends no certificate.
     Tls,
-    /// HTTP/1.1 over TLS; the client shows a certificate, and the server demands one.
+    /// HTTP/1.1 over TLS; the client sends a certificate, and the server requires one.
     Mtls,
-    /// Bytes of no protocol; the server sends them back.
+    /// Bytes of no protocol; the server echoes them.
     Raw,
-    /// The connection alone, without a byte of payload.
+    /// Only the connection, without payload.
     Silent,
 }
 
@@ -68,7 +67,7 @@ pub(crate) enum Version {
 
 #[derive(Args, Debug)]
 pub(crate) struct Tls {
-    /// The only version to speak; both by default.
+    /// The only version to use; both by default.
     #[arg(long = "tls")]
     pub(crate) version: Option<Version>,
     /// Certificate authority to trust, PEM.
@@ -80,14 +79,14 @@ pub(crate) struct Tls {
     /// Its key, PEM.
     #[arg(long)]
     pub(crate) key: Option<PathBuf>,
-    /// Application protocols, best first.
+    /// Application protocols, in order of preference.
     #[arg(long, value_delimiter = ',')]
     pub(crate) alpn: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 struct Serve {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long)]
     addr: SocketAddr,
     #[arg(long, value_enum)]
@@ -101,20 +100,20 @@ struct Serve {
 
 #[derive(Args, Debug)]
 struct Connect {
-    /// Whom to connect to.
+    /// Address to connect to.
     #[arg(long)]
     addr: SocketAddr,
     #[arg(long, value_enum)]
     mode: Mode,
     #[command(flatten)]
     tls: Tls,
-    /// Name to ask for and to check the server's certificate against.
+    /// Server name to request and to verify the server's certificate against.
     #[arg(long, default_value_t = crate::pki::dns_name("db"))]
     sni: String,
     /// Connections to make, one after the other.
     #[arg(long, default_value_t = 1)]
     connections: u32,
-    /// Resume the first connection's session in those after it.
+    /// Resume the first connection's session in the following ones.
     #[arg(long)]
     resume: bool,
     /// Requests on each connection.
@@ -126,26 +125,26 @@ struct Connect {
     /// Seconds to keep a connection open after its last response.
     #[arg(long, default_value_t = 0.0)]
     hold: f64,
-    /// Path to ask for.
+    /// Path to request.
     #[arg(long, default_value = "/")]
     path: String,
-    /// What to call itself.
+    /// User agent.
     #[arg(long, default_value = "mtls-peer/1.0")]
     user_agent: String,
 }
 
-/// What one end knows of a connection: the truth that a verdict is held against.
+/// What one end knows about a connection: the ground truth for a verdict.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// This end's address.
     pub local: SocketAddr,
     /// The other end's.
     pub remote: SocketAddr,
-    /// TLS version, `1.2` or `1.3`; `None` in clear.
+    /// TLS version, `1.2` or `1.3`; `None` if unencrypted.
     pub tls: Option<String>,
     /// The session was resumed.
     pub resumed: bool,
-    /// The server verified a certificate of the client's (as only the server can tell).
+    /// The server verified a client certificate (only the server knows).
     pub client_certificate: Option<bool>,
     /// Responses received or sent.
     pub responses: u32,

@@ -25,7 +25,7 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// The client's end, its handshake done.
+    /// The client's end, after its handshake.
     pub(crate) fn client(tcp: TcpStream, config: Arc<ClientConfig>, name: &str) -> Result<Self> {
         let name = ServerName::try_from(name.to_owned())?;
         let mut stream = StreamOwned::new(ClientConnection::new(config, name)?, tcp);
@@ -36,12 +36,12 @@ impl Wire {
         Ok(Self::Client(Box::new(stream)))
     }
 
-    /// The server's end, its handshake done.
+    /// The server's end, after its handshake.
     pub(crate) fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self> {
         let mut stream = StreamOwned::new(ServerConnection::new(config)?, tcp);
         let done = stream.conn.complete_io(&mut stream.sock);
         if done.is_err() {
-            // The alert that says why.
+            // The alert with the reason.
             let _ = stream.conn.write_tls(&mut stream.sock);
         }
         done.context("handshake")?;
@@ -73,14 +73,14 @@ impl Wire {
             .is_some_and(|tls| tls.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
-    /// Says goodbye, as TLS wants it.
+    /// Closes the connection, with close_notify for TLS.
     pub(crate) fn close(&mut self) {
         match self {
             Self::Plain(_) => {}
             Self::Client(stream) => stream.conn.send_close_notify(),
             Self::Server(stream) => stream.conn.send_close_notify(),
         }
-        // The other end may have gone first.
+        // The other end may have closed first.
         let _ = self.flush();
     }
 }

@@ -1,4 +1,4 @@
-//! The image of the tests' pods: busybox, and the programs that it does not replace.
+//! The image of the tests' pods: busybox, and programs that it does not replace.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::image::{Arch, linked};
 use crate::oci::{Content, Files, Image, read};
 
 const NAME: &str = "localhost/busybox:1";
-/// Debian's static busybox crashes in wget, so curl is there too.
+/// wget in Debian's static busybox crashes, so curl is included too.
 const PROGRAMS: [&str; 2] = ["/usr/bin/curl", "/usr/bin/openssl"];
 
-/// Makes the image; it serves as pause image too.
+/// Creates the image, which is also used as the pause image.
 pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
     let mut files = Files::new();
     let busybox = Path::new("/bin/busybox");

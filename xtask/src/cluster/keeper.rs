@@ -1,4 +1,4 @@
-//! The process that keeps the cluster: its life is the cluster's.
+//! The process that keeps the cluster alive: the cluster ends with it.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,11 +14,11 @@ use super::{bin, node, state};
 use crate::build::{self, step};
 
 const PATIENCE: Duration = Duration::from_mins(3);
-/// The nodes, by their names.
+/// The names of the nodes.
 pub(super) const NODES: [&str; 2] = ["node1", "node2"];
 
-/// Ends the cluster when it is dropped; and when this process ends in any other way, the keeper sees
-/// the end of its standard input.
+/// Ends the cluster when it is dropped. If this process ends in any other way, the keeper sees the
+/// end of its standard input.
 pub(crate) struct Keeper {
     child: Child,
     stays: bool,
@@ -37,7 +37,7 @@ impl Keeper {
         command
             .stdout(log.try_clone().context("share the log")?)
             .stderr(log);
-        // Ctrl-C is for this process, whose end ends the cluster.
+        // Ctrl-C goes to this process, whose end ends the cluster.
         let child = command
             .process_group(0)
             .spawn()
@@ -60,7 +60,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Waits until the API server says that every node is ready.
+    /// Waits until the API server reports every node as ready.
     pub(super) fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         for part in ["/readyz", ""] {
@@ -89,7 +89,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Ends the cluster; an error when something of it is left.
+    /// Ends the cluster; an error if something of it is left.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
         let ended = self.finish();
         self.stays = true;
@@ -145,11 +145,12 @@ impl Drop for Keeper {
     }
 }
 
-/// Ends a cluster that stayed, and what one that was killed has left.
+/// Ends a running cluster, and cleans up after one that was killed.
 pub(super) fn down() -> anyhow::Result<()> {
     if let Some(outer) = running()? {
         step("ending the cluster");
-        // With PID 1 of the nodes' namespace everything in it ends; the process above then cleans up.
+        // With PID 1 of the nodes' namespace, everything in it ends; the process above then cleans
+        // up.
         for unshare in children(outer) {
             for keeper in children(unshare) {
                 build::run(Command::new("kill").args(["-KILL", &keeper.to_string()]))?;
@@ -180,7 +181,7 @@ pub(super) fn running() -> anyhow::Result<Option<u32>> {
     Ok(is_keeper(pid).then_some(pid))
 }
 
-/// The process of a node, as the machine knows it.
+/// The process of a node, by its id on the machine.
 pub(super) fn node_pid(node: &str) -> anyhow::Result<u32> {
     if running()?.is_none() {
         bail!("there is no cluster: `cargo xtask cluster up` starts one");
@@ -189,7 +190,7 @@ pub(super) fn node_pid(node: &str) -> anyhow::Result<u32> {
     pid.trim().parse().context("read the node's process id")
 }
 
-/// One of the scripts beside this, with what all of them want to know.
+/// One of the scripts in this directory, with the variables that all of them need.
 pub(super) fn script(name: &str) -> Command {
     let scripts = build::root().join("xtask/cluster");
     let mut id = DefaultHasher::new();
@@ -205,7 +206,7 @@ fn run_dir() -> PathBuf {
     state().join("run")
 }
 
-/// A process of that id is ours, and not one that has got the id of one that was.
+/// Whether the process with this id is ours, and not a later one with the same id.
 fn is_keeper(pid: u32) -> bool {
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     command.contains("xtask/cluster/outer.sh")

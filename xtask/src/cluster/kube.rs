@@ -10,13 +10,13 @@ use anyhow::{Context, bail};
 use super::{bin, dir};
 use crate::build::{self, step};
 
-/// The release of Kubernetes. Its parts are published as modules of their own, whose version begins
-/// with 0 instead of 1.
+/// The release of Kubernetes. Its parts are published as separate modules, whose major version is 0
+/// instead of 1.
 pub(super) const RELEASE: &str = "1.34.1";
-/// The release of CoreDNS that goes with it.
+/// The matching release of CoreDNS.
 const COREDNS: &str = "1.12.4";
 
-/// Builds both programs, unless they are there.
+/// Builds both programs, unless they exist.
 pub(super) fn all() -> anyhow::Result<()> {
     kube()?;
     let coredns = format!("require github.com/coredns/coredns v{COREDNS}\n");
@@ -28,8 +28,8 @@ pub(super) fn all() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds Kubernetes' program, unless it is there; where it is. It is whatever part it is called as,
-/// so that there is a link for each.
+/// Builds Kubernetes' program, unless it exists; returns its path. It acts as the component by
+/// whose name it is called, so there is a link for each.
 pub(crate) fn kube() -> anyhow::Result<PathBuf> {
     let kube = program("kube", include_str!("../../cluster/kube.go"), "")?;
     let server = kube.with_file_name("kube-apiserver");
@@ -40,7 +40,7 @@ pub(crate) fn kube() -> anyhow::Result<PathBuf> {
     Ok(kube)
 }
 
-/// Builds a program, unless it is there and made of the same source.
+/// Builds a program, unless it exists and was built from the same source.
 fn program(name: &str, source: &str, requires: &str) -> anyhow::Result<PathBuf> {
     let dir = dir().join(RELEASE).join(name);
     let program = bin().join(name);
@@ -52,7 +52,7 @@ fn program(name: &str, source: &str, requires: &str) -> anyhow::Result<PathBuf> 
     step(&format!(
         "building {name} for Kubernetes {RELEASE} with Go: minutes on the first time"
     ));
-    // Written last: what stands there has been built.
+    // Written last: its existence shows that the build is complete.
     let scratch = dir.join("main.go.new");
     let built = program.with_extension("new");
     let result = module(&dir, name, requires).and_then(|()| {
@@ -61,7 +61,7 @@ fn program(name: &str, source: &str, requires: &str) -> anyhow::Result<PathBuf> 
             go(&dir)
                 .args(["build", "-mod=mod", "-trimpath"])
                 .args([
-                    // No debug information in the compiler either: half the time.
+                    // Without debug information in the compiler either: half the time.
                     "-gcflags=all=-dwarf=false",
                     &format!("-ldflags={}", flags()),
                     "-o",
@@ -79,7 +79,7 @@ fn program(name: &str, source: &str, requires: &str) -> anyhow::Result<PathBuf> 
     Ok(program)
 }
 
-/// What Kubernetes says its version is: kubelets and clients go by it.
+/// The version that Kubernetes reports: kubelets and clients check it.
 fn flags() -> String {
     let package = "k8s.io/component-base/version";
     let mut numbers = RELEASE.split('.');
@@ -93,7 +93,7 @@ fn flags() -> String {
 fn module(dir: &Path, name: &str, requires: &str) -> anyhow::Result<()> {
     let path = dir.join("go.mod");
     let mut text = format!("module {name}\n\ngo 1.24.0\n");
-    // `go list` wants a module to stand in.
+    // `go list` requires a module as the current directory.
     write(&path, &text)?;
     let kubernetes = format!("k8s.io/kubernetes@v{RELEASE}");
     let listed = go(dir)
@@ -114,8 +114,8 @@ fn module(dir: &Path, name: &str, requires: &str) -> anyhow::Result<()> {
     write(&path, &text)
 }
 
-/// Go without this machine's settings, as quick as it gets: its compiler ends before it would have
-/// to collect garbage, at 1 to 2 GB a process.
+/// Go without this machine's settings, and as fast as possible: each compiler process ends before
+/// it would have to collect garbage, at 1 to 2 GB per process.
 fn go(dir: &Path) -> Command {
     let mut command = Command::new("nice");
     command.args(["-n", "10", "go"]).current_dir(dir);
@@ -128,8 +128,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
-/// Kubernetes' own module replaces its parts by directories of its repository, which only that
-/// repository has; these are the same parts as they were published.
+/// Kubernetes' own module replaces its parts with directories of its repository, which only that
+/// repository has; these are the same parts as published.
 fn published(module: &str) -> String {
     let version = RELEASE.replacen('1', "0", 1);
     let parts = module

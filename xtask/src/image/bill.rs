@@ -1,4 +1,4 @@
-//! What a program is made of: its crates, their licences, and both as CycloneDX.
+//! A program's components: its crates and their licences, also as CycloneDX.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::VERSION;
 use crate::build;
 use crate::oci::hex;
 
-/// The crates that end up in the program or in its kernel object.
+/// The crates in the program or in its kernel object.
 pub(crate) struct Bill {
     /// By name and version.
     packages: BTreeMap<(String, String), Package>,
@@ -19,14 +19,14 @@ pub(crate) struct Bill {
 
 struct Package {
     id: String,
-    /// As SPDX writes it.
+    /// The licence as an SPDX expression.
     licence: Option<String>,
-    /// Where its files are.
+    /// The directory of its files.
     dir: String,
-    /// From the registry; ours otherwise.
+    /// Whether it is from the registry; otherwise it is ours.
     foreign: bool,
     checksum: Option<String>,
-    /// Ids of what it uses.
+    /// Ids of its dependencies.
     uses: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ struct Package {
 const ROOTS: [&str; 2] = ["mtls-user", "mtls-ebpf"];
 
 impl Bill {
-    /// Asks cargo what the program is made of on a target.
+    /// Asks cargo for the program's components on a target.
     pub(crate) fn new(target: &str) -> anyhow::Result<Self> {
         let mut cargo = build::cargo();
         cargo.args([
@@ -98,7 +98,7 @@ impl Bill {
         })
     }
 
-    /// The licences of everything that is not ours, each text once.
+    /// The licences of all third-party crates, each text once.
     pub(crate) fn licences(&self) -> anyhow::Result<String> {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for ((name, version), package) in self.packages.iter().filter(|(_, p)| p.foreign) {
@@ -127,7 +127,7 @@ impl Bill {
         Ok(out)
     }
 
-    /// As CycloneDX 1.6 in JSON (ECMA-424), without a time, so that it is the same each time.
+    /// As CycloneDX 1.6 in JSON (ECMA-424), without a time, so that the output is reproducible.
     pub(crate) fn cyclonedx(&self) -> anyhow::Result<String> {
         let purl = |(name, version): &(String, String)| format!("pkg:cargo/{name}@{version}");
         let by_id: BTreeMap<&str, String> = self
@@ -184,7 +184,7 @@ impl Bill {
     }
 }
 
-/// Its files that say what it may be used for.
+/// Its licence files.
 fn licence_files(dir: &Path) -> anyhow::Result<Vec<String>> {
     let listed = std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?;
     let mut found: Vec<_> = listed
@@ -200,7 +200,7 @@ fn licence_files(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-/// What the lock file holds of each crate, as SHA-256.
+/// Each crate's SHA-256 from the lock file.
 fn checksums() -> anyhow::Result<BTreeMap<(String, String), String>> {
     let lock =
         std::fs::read_to_string(build::root().join("Cargo.lock")).context("read Cargo.lock")?;
@@ -254,7 +254,7 @@ mod tests {
                 .unwrap()
         );
         let bom: Value = serde_json::from_str(&text).unwrap();
-        // Every reference leads somewhere, and every crate of the registry has its checksum.
+        // Every reference is valid, and every crate from the registry has its checksum.
         let refs: BTreeSet<_> = array(&bom["components"])
             .map(|c| c["bom-ref"].clone().to_string())
             .collect();

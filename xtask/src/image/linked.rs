@@ -1,4 +1,4 @@
-//! Programs that need the machine's libraries, with these libraries.
+//! Packs programs together with the machine's libraries that they need.
 
 use std::path::Path;
 use std::process::Command;

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
-/// Installs the packages of the programs that are missing. By program and not by package: Docker's
-/// own packages, say, bring some of them too.
+/// Installs the packages of missing programs. It checks for programs and not for packages, because
+/// others (such as Docker's) provide some of them too.
 pub(super) fn tools(what: &str, tools: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<_> = tools
         .iter()
@@ -19,8 +19,8 @@ pub(super) fn tools(what: &str, tools: &[(&str, &str)]) -> anyhow::Result<()> {
     packages(what, &missing)
 }
 
-/// The program is where Debian puts it, in a directory for each version (`*`) or not, or on the
-/// path, if that is where it belongs: a CNI's `bridge` is not iproute2's.
+/// Whether the program is in Debian's location, possibly in a directory per version (`*`), or on
+/// the path if that is where it belongs: a CNI's `bridge` is not iproute2's.
 fn is_there(program: &str) -> bool {
     if let Some((dir, rest)) = program.split_once("/*/") {
         let mut versions = fs::read_dir(dir).into_iter().flatten().flatten();
@@ -36,7 +36,7 @@ fn is_there(program: &str) -> bool {
                 .is_some_and(|name| env::split_paths(&path).any(|dir| dir.join(name).exists()))
 }
 
-/// Installs those of `names` that are not there.
+/// Installs those of `names` that are missing.
 pub(super) fn packages(what: &str, names: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<_> = names.iter().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
@@ -56,7 +56,7 @@ pub(super) fn packages(what: &str, names: &[&str]) -> anyhow::Result<()> {
     }
     step(&format!("{what}: installing {list}"));
     apt(&["update"])?;
-    // Where packages are at odds, the ones that are there stay.
+    // If packages conflict, the installed ones are kept.
     let mut args = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     args.extend(missing);
     apt(&args)
@@ -64,7 +64,7 @@ pub(super) fn packages(what: &str, names: &[&str]) -> anyhow::Result<()> {
 
 pub(super) fn apt(args: &[&str]) -> anyhow::Result<()> {
     let mut apt = Command::new("apt-get");
-    // Pages of its output help nobody unless it fails.
+    // Its long output is shown only if it fails.
     apt.arg("--quiet=2")
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive");
@@ -80,14 +80,14 @@ pub(super) fn is_installed(package: &str) -> bool {
     state.as_deref() == Some("installed")
 }
 
-/// The distribution has the packages: without them there is rustup.
+/// Whether the distribution has the packages; without them there is rustup.
 pub(super) fn available(packages: &[&str]) -> bool {
     let candidates = |package: &str| {
         let policy = output("apt-cache", &["policy", package]).unwrap_or_default();
         policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
     };
     if !packages.iter().all(|package| candidates(package)) && is_root() {
-        // A fresh machine has no lists yet.
+        // A fresh machine has no package lists yet.
         let _ = apt(&["update"]);
     }
     packages.iter().all(|package| candidates(package))
@@ -97,7 +97,7 @@ pub(super) fn is_root() -> bool {
     output("id", &["-u"]).as_deref() == Some("0")
 }
 
-/// What a program prints; `None` when it is not there or fails.
+/// A program's output; `None` if it does not exist or fails.
 pub(super) fn output(program: &str, args: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     command

@@ -1,4 +1,4 @@
-//! What a machine boots: a distribution's kernel, and an initramfs with `mtls` and a few tools.
+//! Boot files of a machine: a distribution's kernel, and an initramfs with `mtls` and a few tools.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,18 +13,18 @@ use crate::setup;
 
 /// The first process.
 const INIT: &str = include_str!("init.sh");
-/// What is no part of Debian's kernel image itself.
+/// Files missing from Debian's kernel image package.
 const MODULES: &[&str] = &["veth", "sch_ingress", "cls_bpf"];
-/// What `init.sh` runs besides `mtls` and busybox.
+/// Programs that `init.sh` runs besides `mtls` and busybox.
 const TOOLS: &[&str] = &["/usr/sbin/ip", "/usr/sbin/tc", "/usr/sbin/bpftool"];
-/// Of busybox, in place of the tools' own packages.
+/// Provided by busybox, instead of the tools' own packages.
 const APPLETS: &[&str] = &[
     "cat", "echo", "grep", "head", "httpd", "insmod", "kill", "mkdir", "mount", "poweroff", "sed",
     "sh", "sleep", "sort", "uname", "uniq", "wget", "xargs",
 ];
 
 /// Debian never had 5.15; this is Ubuntu 22.04's first, which its archive keeps. With the hash of
-/// each package, as apt here has no keys for that archive.
+/// each package, because apt has no keys for that archive here.
 const UBUNTU: &str = "http://archive.ubuntu.com/ubuntu/pool/main/l/linux";
 const UBUNTU_5_15: [(&str, &str); 2] = [
     (
@@ -39,13 +39,13 @@ const UBUNTU_5_15: [(&str, &str); 2] = [
 
 /// A kernel, unpacked.
 pub(super) struct Kernel {
-    /// What boots.
+    /// The kernel image.
     pub(super) image: PathBuf,
     /// Its package, without leading directories.
     dir: PathBuf,
 }
 
-/// The newest kernel of a series, downloaded where none is in the cache. It is not installed.
+/// The newest kernel of a series, downloaded if the cache has none. It is not installed.
 pub(super) fn kernel(cache: &Path, series: &str) -> anyhow::Result<Kernel> {
     let dir = cache.join(series);
     if !dir.is_dir() {
@@ -62,7 +62,7 @@ pub(super) fn kernel(cache: &Path, series: &str) -> anyhow::Result<Kernel> {
         for deb in files(&download)? {
             run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
         }
-        // Only what is complete gets its name.
+        // Only a complete download gets its final name.
         fs::rename(&unpacked, &dir).with_context(|| format!("make {}", dir.display()))?;
         remove(&download)?;
     }
@@ -78,7 +78,7 @@ fn from_debian(download: &Path, series: &str) -> anyhow::Result<()> {
     let package = setup::newest_kernel(series)?;
     let mut apt = Command::new("apt-get");
     apt.args(["--quiet=2", "download", &package]);
-    // As this user: apt's own may not enter the directory.
+    // As this user: apt's own user may not access the directory.
     apt.args(["--option", "APT::Sandbox::User=root"]);
     run(apt.current_dir(download))
 }
@@ -95,7 +95,7 @@ fn from_ubuntu(download: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An initramfs for that kernel, made anew: it holds the `mtls` that was just built.
+/// A new initramfs for that kernel, with the `mtls` that was just built.
 pub(super) fn initramfs(cache: &Path, kernel: &Kernel) -> anyhow::Result<PathBuf> {
     let root = cache.join("root");
     remove(&root)?;
@@ -113,7 +113,7 @@ pub(super) fn initramfs(cache: &Path, kernel: &Kernel) -> anyhow::Result<PathBuf
     }
     let mtls = build::program("mtls")?;
     let mut libraries = libraries(&mtls)?;
-    // Debug information is nine tenths of it, and has to be copied by an emulated processor.
+    // Debug information is nine tenths of it, and an emulated CPU has to copy it.
     let bare = root.join("bin/mtls");
     run(Command::new("strip").arg("-o").arg(&bare).arg(&mtls))?;
     for tool in TOOLS {
@@ -126,7 +126,7 @@ pub(super) fn initramfs(cache: &Path, kernel: &Kernel) -> anyhow::Result<PathBuf
     pack(&root, &cache.join("initramfs"))
 }
 
-/// Copies the modules, unpacked where the package has them compressed.
+/// Copies the modules, decompressing them if necessary.
 fn modules(kernel: &Kernel, to: &Path) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for dir in ["lib/modules", "usr/lib/modules"] {
@@ -152,7 +152,7 @@ fn modules(kernel: &Kernel, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The shared libraries of a program, the loader among them.
+/// The shared libraries of a program, including the loader.
 fn libraries(program: &Path) -> anyhow::Result<BTreeSet<String>> {
     let output = Command::new("ldd")
         .arg(program)
@@ -173,7 +173,7 @@ fn libraries(program: &Path) -> anyhow::Result<BTreeSet<String>> {
         .collect())
 }
 
-/// Packs a directory as the kernel expects it.
+/// Packs a directory in the format that the kernel expects.
 fn pack(root: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let mut found = Vec::new();
     walk(root, &mut found)?;
@@ -195,7 +195,7 @@ fn pack(root: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-/// Everything below a directory, each directory before what is in it.
+/// Everything below a directory, each directory before its contents.
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for path in files(dir)? {
         let is_dir = fs::symlink_metadata(&path)?.is_dir();

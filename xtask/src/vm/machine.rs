@@ -1,4 +1,4 @@
-//! One virtual machine, from its start to its last word.
+//! One virtual machine, from boot to shutdown.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-/// How `init.sh` begins the line with its result.
+/// The prefix of `init.sh`'s result line.
 const PASSED: &str = "vm: passed: ";
 const FAILED: &str = "vm: failed: ";
 
-/// Boots a kernel until it is switched off; what it says when it passes. The console goes to `log`.
+/// Boots a kernel and waits for shutdown; returns its result if it passes. The console goes to
+/// `log`.
 pub(super) fn boot(
     kernel: &Path,
     initramfs: &Path,
@@ -22,7 +23,7 @@ pub(super) fn boot(
 ) -> anyhow::Result<String> {
     let console = File::create(log).with_context(|| format!("create {}", log.display()))?;
     let mut qemu = Command::new("qemu-system-x86_64");
-    // Emulated, so that it is the same with and without /dev/kvm, and in machines within machines.
+    // Emulated, so that it works the same with and without /dev/kvm, and in nested machines.
     qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-serial", "stdio"]);
@@ -60,7 +61,7 @@ pub(super) fn boot(
     }
 }
 
-/// The console's log so far, without what only a terminal understands.
+/// The console's log so far, without terminal control sequences.
 pub(super) fn console(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes).replace('\r', "");

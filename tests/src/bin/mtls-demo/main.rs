@@ -1,6 +1,6 @@
-//! `cargo xtask demo`: a shop of pods on a node made of network namespaces, and what `mtls` says
-//! of them. Everything is gone with this program, also on Ctrl-C: the namespaces are its own, and
-//! what runs in them is killed when it goes.
+//! `cargo xtask demo`: a shop of pods on a node made of network namespaces, and what `mtls` reports
+//! about them. Everything ends with this program, also on Ctrl-C: the namespaces are its own, and
+//! the processes in them are killed.
 
 mod shop;
 
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Opens the shop, has it watched, and prints what the daemon says.
+/// Opens the shop, has it watched, and prints the daemon's answers.
 fn show() -> Result<()> {
     let began = Instant::now();
     step("a node of network namespaces, with pods of namespace `shop` on a bridge");
@@ -47,7 +47,7 @@ fn show() -> Result<()> {
     let mut tap = Command::new(bin::mtls()?);
     tap.args(["tap", "--socket"]).arg(daemon.socket());
     let mut tap = Process::shown(tap)?;
-    // The tap shows what comes after it has connected.
+    // The tap shows only what happens after it has connected.
     std::thread::sleep(Duration::from_millis(300));
     for _ in 0..2 {
         shop.round()?;
@@ -77,7 +77,7 @@ fn show() -> Result<()> {
 /// Writes one round of the shop's traffic to a file.
 fn record(path: &std::path::Path) -> Result<()> {
     let shop = Shop::open()?;
-    // A bridge shows what it forwards only to those that ask for everything.
+    // A bridge shows forwarded packets only to promiscuous listeners.
     ip("link set cni0 promisc on\n")?;
     let capture = Capture::start("cni0", path)?;
     shop.round()?;

@@ -13,7 +13,7 @@ const HTTP: u16 = 8080;
 
 /// Pods that serve and pods that call.
 pub(crate) struct Shop {
-    /// Killed before their pods go.
+    /// Dropped (killed) before their pods.
     _servers: Vec<Process>,
     cart: Pod,
     search: Pod,
@@ -63,12 +63,12 @@ impl Shop {
         self.scene
             .connect(web, at(db.v4(), HTTPS), &["--mode", "mtls"])?;
         self.openssl(&self.batch, db)?;
-        // TLS that authenticates the server alone.
+        // TLS that authenticates only the server.
         let name = dns_name(self.search.workload());
         let args = ["--mode", "tls", "--sni", &name];
         self.scene
             .connect(web, at(self.search.v4(), HTTPS), &args)?;
-        // In clear: a call, and a probe as the kubelet makes it.
+        // Plaintext: a call, and a kubelet-style probe.
         let name = dns_name(self.legacy.workload());
         let args = ["--mode", "plain-http", "--sni", &name, "--path", "/orders"];
         self.scene.connect(web, at(self.legacy.v4(), HTTP), &args)?;

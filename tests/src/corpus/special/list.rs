@@ -1,13 +1,13 @@
-//! What OpenSSL is told to do, and what it has to print for that to have happened.
+//! The options for OpenSSL, and the output that proves that they took effect.
 
 use super::{Connection, Special};
 
 pub(super) const ASK: &str = r"printf 'GET / HTTP/1.0\r\n\r\n'; sleep 0.5";
-/// The server's page says nothing then; what the client prints has to do.
+/// The server's page is empty then, so the client's output has to do.
 const WAIT: &str = "sleep 2";
 const NOTHING: &str = "true";
 
-/// What the page says of the session and of the client.
+/// What the page says about the session and the client.
 fn page(told: &str, reused: bool, certificate: bool) -> bool {
     let session = if reused { "\nReused, " } else { "\nNew, " };
     told.contains(session)
@@ -55,7 +55,7 @@ fn retried_server_only(told: &str) -> bool {
     retried(told) && server_only(told)
 }
 
-/// The client's CertificateVerify comes behind the second hello, or the server's late request.
+/// The client's CertificateVerify follows the second hello, or the server's late request.
 fn authenticated_late(told: &str) -> bool {
     let late = told.split_once("\nNew, ").map_or("", |(_, late)| late);
     let asked = late.contains(", HelloRequest\n") || late.contains(", CertificateRequest\n");
@@ -63,7 +63,7 @@ fn authenticated_late(told: &str) -> bool {
     asked && late.lines().any(gave)
 }
 
-/// A second handshake, in which the client is asked for nothing.
+/// A second handshake without a certificate request.
 fn renegotiated_alone(told: &str) -> bool {
     let late = told.split_once("\nNew, ").map_or("", |(_, late)| late);
     late.contains(", HelloRequest\n")
@@ -71,12 +71,12 @@ fn renegotiated_alone(told: &str) -> bool {
         && !told.contains(", CertificateVerify")
 }
 
-/// No answer came, and the client says that the handshake failed.
+/// No answer came, and the client reports a failed handshake.
 fn fails(told: &str) -> bool {
     !told.contains("HTTP/1.0 200") && (told.contains("alert") || told.contains("verify failed"))
 }
 
-/// A connection that asks for the server's page.
+/// A connection that requests the server's page.
 const fn to(client: &'static str, truth: &'static str, proof: fn(&str) -> bool) -> Connection {
     Connection {
         client,
@@ -86,7 +86,7 @@ const fn to(client: &'static str, truth: &'static str, proof: fn(&str) -> bool) 
     }
 }
 
-/// Connections to a server that needs no commands.
+/// Connections to a server without commands.
 const fn of(
     version: &'static str,
     name: &'static str,
