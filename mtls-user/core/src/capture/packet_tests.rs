@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::{Segment, TcpFlags};
 
-/// The segment in a packet that is no fragment.
+/// The segment in an unfragmented packet.
 fn segment<'a>(packet: &Packet<'a>) -> Result<Segment<'a>, Skip> {
     match found(packet)? {
         Found::Whole(Decoded::Segment(segment)) => Ok(segment),
@@ -202,7 +202,7 @@ fn fragments_are_put_together() {
         assert_eq!((segment.seq, segment.len), (7, 500));
         assert_eq!(segment.payload, [7; 500]);
     }
-    // Of IPv6, the fragment header goes away.
+    // For IPv6, the fragment header is removed.
     let mut parts = Vec::new();
     let tcp = [tcp_header(), vec![9; 40]].concat();
     for (at, part) in tcp.chunks(32).enumerate() {
@@ -351,7 +351,7 @@ fn tunnels_are_looked_through() {
             }
         }
     }
-    // … but not without end.
+    // … but not without limit.
     let mut deep = inner;
     for _ in 0..5 {
         deep = ip_around(4, &deep);
@@ -418,7 +418,7 @@ fn what_is_skipped_has_a_kind() {
             framed(LinkType::ETHERNET, &ip_around(89, &[0; 12])),
             Skip::OtherIp,
         ),
-        // PPTP, and a tunnel with something else in it.
+        // PPTP, and a tunnel with other contents.
         (
             framed(
                 LinkType::ETHERNET,

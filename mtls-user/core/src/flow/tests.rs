@@ -52,7 +52,7 @@ fn run(table: &mut FlowTable, segments: &[Segment<'_>]) -> Vec<(Event, FlowRecor
     events
 }
 
-/// A reset is reported when nothing has followed it for a while.
+/// A RST is reported when nothing has followed it for a while.
 fn a_while_later(table: &mut FlowTable) -> Vec<(Event, FlowRecord)> {
     let mut events = Vec::new();
     table.expire(2_000_000_000, &mut |event, view| {
@@ -128,7 +128,7 @@ fn a_fin_is_the_end_where_the_other_direction_is_never_seen() {
             .unseen
             .contains(&crate::record::Unseen::Direction.into())
     );
-    // Half closed is not closed: the answer may take its time.
+    // Half closed is not closed: the response may take time.
     let answered = segment(b, a, 499, 100, SYN | ACK);
     let mut slow = half.to_vec();
     slow.insert(1, answered);
@@ -156,7 +156,8 @@ fn an_answer_alone_is_plaintext_where_nothing_else_speaks_like_it() {
     assert_eq!(verdict_of(content), Verdict::Plaintext);
     let refused: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(verdict_of(refused), Verdict::Plaintext);
-    // What a proxy may say ahead of TLS proves nothing, nor does a greeting that may be followed by it.
+    // What a proxy may send before TLS proves nothing, and neither does a greeting that it may
+    // follow.
     let tunnel: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
     assert_eq!(verdict_of(tunnel), Verdict::Unobserved);
     let counted: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -299,7 +300,7 @@ fn of_two_halves_the_one_that_knows_speaks() {
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let end = 100 + request.len() as u32;
     let mut table = FlowTable::new(Limits::default());
-    // The half at the client's interface speaks for both, and is the last to see each packet.
+    // The half at the client's interface is reported for both, and sees each packet last.
     let events = run(
         &mut table,
         &[

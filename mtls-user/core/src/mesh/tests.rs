@@ -14,7 +14,7 @@ fn named(server_name: &str, alpn: &[&str], port: u16) -> Option<&'static str> {
     Mesh::of(&hello).map(|mesh| mesh.name)
 }
 
-/// What proxies of each mesh were seen to send: server name, protocols, port.
+/// Hellos observed from proxies of each mesh: server name, protocols, port.
 const SEEN: [(&str, &str, &[&str], u16); 12] = [
     (
         "linkerd",

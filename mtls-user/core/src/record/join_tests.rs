@@ -1,4 +1,4 @@
-//! What two nodes report the same connections.
+//! Two nodes' reports of the same connections.
 
 use super::*;
 use crate::record::identities::{Alike, Identities};
@@ -144,7 +144,7 @@ fn n_connections_are_n_and_through_a_service_are_its_workloads() {
 
 #[test]
 fn what_one_side_alone_saw_stays_and_says_which() {
-    // The server's node missed one, in clear; and saw one of somebody else's.
+    // The server's node missed one plaintext connection, and saw one of another client.
     let client = [(Verdict::Mtls, vec![1, 2]), (Verdict::Plaintext, vec![3])];
     let server = [(Verdict::Mtls, vec![1, 2, 9])];
     let service = end("db", Kind::Service);
@@ -247,7 +247,7 @@ fn a_disagreement_is_reported_with_both_and_the_worse_one_counts() {
     assert_eq!(edge.disagreements, [(both.into(), 1)].into());
     assert_eq!(edge.mark, Some(Mark::Clear.into()));
     assert!(edge.reason.as_ref().unwrap().contains(both));
-    // To have seen less is no disagreement.
+    // Having seen less is not a disagreement.
     let less = joined(vec![
         node(
             "a",
@@ -291,7 +291,7 @@ fn within_a_node_and_from_nodes_that_are_silent_nothing_is_lost() {
     assert_eq!(alone[0].connections, 2);
     assert_eq!(alone[0].reporter, Some(Reporter::Source.into()));
     assert!(joined(Vec::new()).is_empty());
-    // An index that leads nowhere is nobody's.
+    // An invalid index belongs to no edge.
     let mut wrong = node("a", vec![answer(Reporter::Source, web(), db(), &ids)], None);
     wrong.identities.items[0].edge = 9;
     assert_eq!(joined(vec![wrong])[0].connections, 2);
@@ -323,7 +323,7 @@ fn a_sample_stands_for_all_and_hides_nothing() {
     let joined = with(vec![(Verdict::Mtls, all.clone())], 50);
     assert_eq!(joined.len(), 1, "{joined:?}");
     assert_eq!(joined[0].connections, 1_000);
-    // One in clear that is not in the sample stays, and so does one that is and was not matched.
+    // A plaintext connection outside the sample stays, and so does one inside it without a match.
     for hidden in [5_000, 20_000] {
         let all = with(
             vec![

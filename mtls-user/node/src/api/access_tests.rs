@@ -1,4 +1,4 @@
-//! Against an API server that is a function.
+//! Tests with an API server that is a function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What the API server answers: the review with its status, or nothing at all.
+/// The API server's answer: the review with its status, or none.
 type Server = dyn Fn(&Value) -> Option<Value> + Send + Sync;
 
 fn access(server: Arc<Server>) -> (Access, Arc<AtomicU32>) {
@@ -38,7 +38,7 @@ fn access(server: Arc<Server>) -> (Access, Arc<AtomicU32>) {
     (Access::of(client), asked)
 }
 
-/// Knows `admin`, who may get everything, and `tenant`, who may in `mine`.
+/// Knows `admin`, who may read everything, and `tenant`, who may read `mine`.
 fn honest(review: &Value) -> Value {
     let spec = &review["spec"];
     if review["kind"] == "TokenReview" {
@@ -125,7 +125,7 @@ async fn an_answer_counts_briefly_and_nobody_is_let_in_without_one() {
     for _ in 0..50 {
         assert_eq!(ask().await, mine);
     }
-    // Who it is, whether for all, whether for the namespace.
+    // Requests: who it is, permission for everything, permission for the namespace.
     assert_eq!(asked.load(Ordering::Relaxed), 3);
     up.store(0, Ordering::Relaxed);
     assert_eq!(ask().await, mine);

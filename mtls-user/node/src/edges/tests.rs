@@ -228,7 +228,7 @@ fn a_full_table_gives_up_what_is_safe_before_what_is_in_clear() {
     assert_eq!(table.stats().evicted, 5_001);
     let records = table.records(SECOND);
     assert!(records.iter().any(|edge| edge.dst.name() == "victim"));
-    // A connection whose edge is gone is counted anew.
+    // A connection whose edge is gone is counted again.
     let mut flow = flow(1, Verdict::Mtls, 2 * SECOND, true);
     flow.dst = peer("1", 443);
     table.observe(&flow);
@@ -259,13 +259,13 @@ fn connections_are_told_by_their_ids_with_the_edge_they_are_of() {
     let mut all = alike.ids.clone();
     all.sort_unstable();
     assert_eq!(all, (0..10).collect::<Vec<u64>>());
-    // A part is the smallest ones, and says up to where.
+    // A sample contains the smallest ids, and says up to which bound.
     let (_, some) = table.connections(SECOND, 4);
     assert_eq!(some.below, Some(4));
     let mut told: Vec<u64> = some.items[0].ids.clone();
     told.sort_unstable();
     assert_eq!(told, [0, 1, 2, 3]);
-    // The window passes over those that closed.
+    // Closed ones leave the window.
     let (edges, ids) = table.connections(200 * SECOND, 100);
     assert_eq!((edges[0].connections, ids.items[0].ids.len()), (5, 5));
 }
@@ -292,7 +292,7 @@ fn ids_are_bounded_and_say_so() {
         told.len()
     );
     assert_eq!(told, wanted);
-    // After a window without so many, all are reported again.
+    // After a window with fewer connections, all are reported again.
     for minute in 2..6 {
         table.expire(minute * 70 * SECOND);
     }
@@ -303,7 +303,8 @@ fn ids_are_bounded_and_say_so() {
     assert_eq!((ids.below, ids.items.len()), (None, 1));
 }
 
-/// Invented addresses make one edge more, not as many as there are; plaintext among them shows.
+/// Invented addresses add one edge, not as many as there are addresses; plaintext among them is
+/// visible.
 #[test]
 fn strangers_beyond_a_bound_are_one_edge() {
     const MANY: u64 = 5_000;
@@ -329,7 +330,7 @@ fn strangers_beyond_a_bound_are_one_edge() {
         let dst = stranger(n, Kind::External);
         table.observe(&FlowRecord { dst, ..flow });
     }
-    // Neither what was known before nor another workload is concerned.
+    // Neither earlier edges nor another workload are affected.
     let known = stranger(7, Kind::External);
     let again = flow(MANY, Verdict::Mtls, SECOND, true);
     table.observe(&FlowRecord {
@@ -361,7 +362,7 @@ fn strangers_beyond_a_bound_are_one_edge() {
     assert_eq!(named("unknown").connections, 3_000 - most as u64);
     assert_eq!(named("198.18.0.7").connections, 2);
 
-    // Who has gone makes room.
+    // Removed edges make room.
     for n in (1..MANY).step_by(2) {
         let flow = flow(n, Verdict::Mtls, SECOND, true);
         let dst = stranger(n, Kind::External);

@@ -42,7 +42,7 @@ fn page(meter: &Meter, format: Format) -> String {
     encode(meter.snapshot(), Status::default(), Vec::new(), format).unwrap()
 }
 
-/// The value of the only series of this name whose labels have all of these.
+/// The value of the only series with this name and all of these labels.
 fn value(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let has = |line: &str| {
         let mut labels = labels.iter();
@@ -62,7 +62,7 @@ fn each_connection_is_counted_once_at_each_end() {
     let mut meter = Meter::new(100);
     for number in 1..=7 {
         meter.observe(&flow(number, Event::Opened, Verdict::Unobserved));
-        // What is known first of one end is known of the other a moment later.
+        // What is known first about one end is known about the other a moment later.
         let mut first = flow(number, Event::Classified, Verdict::Mtls);
         first.reporter = Some(Reporter::Source.into());
         meter.observe(&first);
@@ -92,7 +92,7 @@ fn each_connection_is_counted_once_at_each_end() {
         let again = "mtls_metrics_recounted_connections_total";
         assert_eq!(value(&page, again, &[("reporter", reporter)]), Some(0.0));
     }
-    // What they were while nothing was known of them is nothing to be reported.
+    // Their labels while nothing was known about them are not reported.
     assert!(!page.contains("verdict=\"unobserved\""), "{page}");
 }
 
@@ -203,7 +203,7 @@ fn handshakes_certificates_and_identities_are_told() {
         value(page, "mtls_certificate_expiry_timestamp_seconds", &labels)
     };
     assert_eq!(get(&page(&meter, Format::Text)), Some(5_000_000.0));
-    // It was replaced: for two hours, only the other was presented.
+    // It was replaced: for two hours, only the other one was presented.
     meter.observe(&with(7_201, 9_000_000, "AES"));
     meter.expire(8_000 * SECOND);
     assert_eq!(get(&page(&meter, Format::Text)), Some(9_000_000.0));
@@ -223,7 +223,7 @@ fn handshakes_certificates_and_identities_are_told() {
     assert_eq!(mismatches, Some(1.0));
     let aes = [destination, ("version", "1.2"), ("cipher", "AES")];
     assert_eq!(value(&told, "mtls_handshakes_total", &aes), Some(3.0));
-    // Ciphers are what a peer says they are.
+    // Ciphers are chosen by the peer.
     for number in 0..10_000 {
         meter.observe(&with(20_000 + number, 1, &format!("0x{number:04x}")));
     }
@@ -269,7 +269,7 @@ fn a_hundred_thousand_invented_peers_cost_no_more_than_their_share() {
     let connections = "mtls_edge_connections_total";
     assert_eq!(value(&told, connections, &labels), Some(overflow));
 
-    // The others have room still, and what nobody has room for is reported under `other`.
+    // The others still have room, and what does not fit is reported under `other`.
     observe(&mut meter, end("web", Who::Pod), end("db", Who::Pod));
     let told = page(&meter, Format::Text);
     let labels = [destination, ("destination_workload", "db")];

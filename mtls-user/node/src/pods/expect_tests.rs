@@ -242,7 +242,7 @@ fn plaintext_in_a_mesh_has_its_reason() {
         (Verdict::Mtls, 80, both, Outcome::AsExpected),
         (Verdict::Mtls, 4567, both, Outcome::Better),
         (Verdict::Tls, 80, both, Outcome::Worse),
-        // TLS to what no mesh reaches is the workload's own.
+        // TLS to an end that no mesh covers is the workload's own.
         (
             Verdict::Tls,
             443,
@@ -311,7 +311,7 @@ fn what_the_server_is_annotated_with_holds_in_a_mesh_and_out_of_it() {
             }
         }
     }
-    // It is said of the server alone.
+    // It applies only to the server.
     let web = ruled(pod("web", None), Level::Mtls, By::Annotation);
     let out = expected(flow(Verdict::Plaintext, 80), Some(&web), None);
     assert_eq!(out, Expectation::default());
@@ -348,7 +348,7 @@ fn a_meshs_policy_says_who_may_come_from_outside_it() {
     );
     let late = pod("late", Some(("istio", Membership::Requested)));
     for (level, client, verdict, outcome, cause) in [
-        // Strict: whoever comes.
+        // Strict: any client.
         (
             Level::Mtls,
             &lone,
@@ -370,7 +370,8 @@ fn a_meshs_policy_says_who_may_come_from_outside_it() {
             Outcome::AsExpected,
             Unmet::Policy,
         ),
-        // Permissive: who cannot be in the mesh may, who is in it does not.
+        // Permissive: clients that cannot be in the mesh are accepted; mesh members still use
+        // mutual TLS.
         (
             Level::Any,
             &lone,

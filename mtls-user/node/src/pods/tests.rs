@@ -47,7 +47,7 @@ fn a_pod_that_says_when_it_began_has_its_address_from_then_on() {
         since: Some(190 * SECOND),
         ..pod("new", "10.0.0.1")
     };
-    // Both are heard of at once, as the runtime is asked every few seconds only.
+    // Both are reported at the same time, because the runtime is queried only every few seconds.
     directory.publish(Source::Cri, [new], 200 * SECOND);
     assert_eq!(name(&directory, "10.0.0.1", 195 * SECOND), "new");
     assert_eq!(name(&directory, "10.0.0.1", 185 * SECOND), "old");
@@ -121,7 +121,7 @@ fn what_two_sources_know_of_a_pod_is_put_together() {
     );
     assert_eq!(found.entry.links, [5]);
 
-    // The API server is late: the runtime already has another pod of that name there.
+    // The API server lags behind: the runtime already has another pod with that name there.
     let again = Entry {
         uid: "u2".into(),
         ..pod("web-1-x", "10.0.0.1")
@@ -229,12 +229,12 @@ fn a_nodes_pods_are_there_with_the_interfaces_that_its_own_tables_name() {
 
     let at = |ip: &str| ip.parse::<IpAddr>().unwrap();
     directory.name_interface(7, Some("veth7"));
-    // The interface 3 is none of those that pods have.
+    // Interface 3 does not belong to a pod.
     directory.place([(at("10.0.0.1"), 7), (at("10.0.0.2"), 3)]);
     assert_eq!(pods(), known(&[], &[7]));
     directory.place([]);
     assert_eq!(pods(), known(&[], &[7]), "the neighbour was forgotten");
-    // What the runtime says is the same, or more.
+    // The runtime reports the same, or more.
     let mut local = pod("web", "10.0.0.1");
     local.links = vec![7, 8];
     directory.publish(Source::Cri, [local], 100 * SECOND);

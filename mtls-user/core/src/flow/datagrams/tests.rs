@@ -1,4 +1,4 @@
-//! What a table of flows of datagrams keeps apart, puts together, and lets go of.
+//! Which UDP flows the table separates, merges and evicts.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn observe(table: &mut DatagramTable, datagram: &Datagram<'_>) {
     table.observe(datagram, &mut |_, _| ());
 }
 
-/// What is reported the flows that are over by `now`.
+/// The reports of the flows that have ended by `now`.
 fn over(table: &mut DatagramTable, now: u64) -> Vec<FlowRecord> {
     let mut records = Vec::new();
     table.expire(now, &mut |event, view| {
@@ -90,7 +90,7 @@ fn the_same_datagram_at_the_next_interface_is_not_another() {
     assert!(records[0].reporter == Some(crate::record::Reporter::Both.into()));
 }
 
-/// It is a flow of its own, and the one that it claims to be of may miss it.
+/// It is a separate flow, and the one that it imitates may lack it.
 #[test]
 fn what_claims_to_be_of_a_flow_is_another() {
     let mut table = table();
@@ -168,7 +168,7 @@ fn what_was_not_seen_is_said_of_the_flows_that_it_may_concern() {
     assert_eq!(flow(None, Some(loss(None, Some([a, a])))), []);
 }
 
-/// Every sample of it was lost, and the kernel's table has it.
+/// Every sample of it was lost, but the kernel's table contains it.
 #[test]
 fn a_flow_of_which_nothing_was_delivered_is_reported() {
     let mut table = table();
@@ -184,8 +184,8 @@ fn a_flow_of_which_nothing_was_delivered_is_reported() {
     );
 }
 
-/// A pod may replay a handshake, whose tags all verify, from as many addresses as it likes: it is
-/// looked up by its connection ID once, and forgotten with its flow.
+/// A pod may replay a handshake, whose tags all verify, from any number of addresses: its
+/// connection ID is stored once, and removed with its flow.
 #[test]
 fn of_one_connection_id_there_is_one_flow() {
     let corpus = concat!(
@@ -228,7 +228,7 @@ fn of_one_connection_id_there_is_one_flow() {
     assert!(table.by_id.is_empty());
 }
 
-/// A pod may invent a connection ID per datagram: what is kept does not grow beyond the table.
+/// A pod may invent a connection ID per datagram: memory does not grow beyond the table.
 #[test]
 fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
     const MOST: usize = 1_000;
@@ -238,7 +238,7 @@ fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
     });
     let mut ended = 0_u32;
     for number in 0..100_000_u32 {
-        // Now and then a long header of version 1, whose Initial nobody can open.
+        // Occasionally a version 1 long header, whose Initial nobody can decrypt.
         let [a, b, c, d] = number.to_be_bytes();
         let long: &[u8] = &[
             0xc3, 0, 0, 0, 1, 8, a, b, c, d, 1, 2, 3, 4, 0, 0, 4, 9, 9, 9, 9,
@@ -249,7 +249,7 @@ fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
         let payload = if number % 64 == 0 { long } else { short };
         let mut packet = datagram(payload);
         packet.time = SECOND + u64::from(number);
-        // From every address of two networks, of which each is in use for some of them.
+        // From every address of two networks, each of which is used for some of them.
         packet.src = Endpoint::new([10, b, c, d / 4].into(), 4433);
         packet.dst.port = 443;
         table.observe(&packet, &mut |event, _| {

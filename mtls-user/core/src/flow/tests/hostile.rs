@@ -1,4 +1,5 @@
-//! What a pod that forges packets, or a stack that does what the RFCs allow, cannot make the table say.
+//! What neither a pod that forges packets nor an unusual but RFC-compliant stack can make the table
+//! report.
 
 use super::*;
 use crate::record::{Cause, Unseen, Verdict};
@@ -14,7 +15,7 @@ fn a_close_without_payload_is_proven_or_is_not_claimed() {
     scene.s(500, 101, ACK | FIN);
     assert_eq!(scene.only().verdict, Verdict::NoData);
 
-    // Both FINs lie behind bytes that were not seen.
+    // Both FINs follow bytes that were not seen.
     for (c, s) in [(30, 0), (0, 30), (30, 30)] {
         let mut scene = Scene::new();
         scene.links = [7, 9];
@@ -108,7 +109,7 @@ fn a_spray_of_resets_ends_nothing() {
 
 #[test]
 fn payload_behind_a_reset_reopens_the_flow() {
-    // The server's pod resets, at the right number, and both go on.
+    // The server's pod sends a RST with the right number, and both continue.
     let mut scene = Scene::new();
     scene.links = [7, 9];
     scene.open();
@@ -127,7 +128,7 @@ fn payload_behind_a_reset_reopens_the_flow() {
         "{record:?}"
     );
 
-    // When it was closed already, what comes is a connection of its own.
+    // If it was already closed, what arrives is a separate connection.
     let mut scene = Scene::new();
     scene.open();
     scene.s(500, 100, RST | ACK);
@@ -140,7 +141,7 @@ fn payload_behind_a_reset_reopens_the_flow() {
     assert_eq!(record.unseen, [Unseen::Start]);
 }
 
-/// What a client had sent before it heard of the reset is still its request.
+/// What a client had sent before it received the RST is still its request.
 #[test]
 fn what_was_on_its_way_when_the_server_reset_is_reported() {
     let mut scene = Scene::new();
@@ -162,7 +163,7 @@ fn payload_behind_a_forged_fin_goes_on() {
     let record = scene.only();
     assert_eq!(record.verdict, Verdict::Plaintext);
     assert_eq!(record.bytes.client, Some(GET.len() as u64));
-    // Both FINs forged: it is closed, and what follows is reported.
+    // Both FINs are forged: it is closed, and what follows is reported.
     let mut scene = Scene::new();
     scene.open();
     scene.c(100, 500, ACK | FIN);
@@ -230,7 +231,7 @@ fn two_answers_to_one_syn_are_one_connection() {
     }
 }
 
-/// A firewall writes other numbers, and the capture has both of its sides, or one of them in part.
+/// A firewall rewrites the numbers, and the capture has all or part of both of its sides.
 #[test]
 fn rewritten_sequence_numbers_neither_split_nor_inflate_a_flow() {
     let shift = 1_234_567_890_u32;
@@ -286,7 +287,7 @@ fn a_pod_cannot_speak_for_its_peer() {
     let mut scene = Scene::new();
     scene.links = [7, 9];
     scene.open();
-    // The client's pod answers itself, in the server's name.
+    // The client's pod forges the server's answers.
     let mut forged = data(segment(server(), client(), 500, 100, ACK), OK);
     (forged.link, forged.direction) = (7, Direction::Egress);
     scene.give(forged);
@@ -303,8 +304,8 @@ fn a_pod_cannot_speak_for_its_peer() {
     assert_eq!(beside.unwrap().links, [7]);
 }
 
-/// What the kernel did not see where its sender is known is reported beside the connection, which may
-/// lack it.
+/// What the kernel did not see where its sender is known is reported separately from the
+/// connection, which may lack it.
 #[test]
 fn what_the_kernel_calls_foreign_is_no_evidence() {
     let mut scene = Scene::new();

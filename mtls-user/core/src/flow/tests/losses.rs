@@ -1,5 +1,5 @@
-//! What was not seen, as the table reports it: segments that a capture lacks, samples that were lost,
-//! connections that the kernel gave up.
+//! Reports of what was not seen: segments missing from a capture, lost samples, connections evicted
+//! by the kernel.
 
 use super::scene::*;
 use super::*;
@@ -13,7 +13,7 @@ fn a_capture_that_lacks_segments_says_so() {
     let c = 100 + GET.len() as u32;
     scene.cross(data(segment(client(), server(), c + 500, 539, ACK), GET));
     assert_eq!(scene.table.open().next().unwrap().unseen(), [Unseen::Bytes]);
-    // … until they come.
+    // … until they arrive.
     scene.cross(data(segment(client(), server(), c, 539, ACK), &[b'x'; 500]));
     assert_eq!(scene.table.open().next().unwrap().unseen(), []);
 }
@@ -50,7 +50,7 @@ fn losses_reach_the_flows_that_they_may_concern() {
     assert_eq!(verdict(&scene), Verdict::NoData);
     assert_eq!(scene.table.lost(&loss(Some(9), 0, u64::MAX)), 1);
     assert_eq!(verdict(&scene), Verdict::Unobserved);
-    // Its end may have been lost: it does not stay open for ever.
+    // Its end may have been lost: it does not stay open forever.
     let mut closed = Vec::new();
     let later = scene.time + 700 * SECOND;
     scene.table.expire(later, &mut |event, view| {
@@ -80,7 +80,7 @@ fn a_decided_flow_outlives_a_loss() {
     assert!(view.unseen().is_empty());
 }
 
-/// The daemon began again: who accepts connections is known from others.
+/// The daemon was restarted: other connections show which side accepts connections.
 #[test]
 fn a_server_is_known_by_other_connections() {
     let listener = end(2, 50_051);
@@ -152,7 +152,7 @@ fn a_connection_that_the_kernel_gave_up_is_marked_and_not_open_for_ever() {
     assert!(!events[0].1.closed, "its end was not seen");
 }
 
-/// The kernel tells of fragments before it tells of the connection, whose SYNs are no sample.
+/// The kernel reports fragments before it reports the connection, whose SYNs are not samples.
 #[test]
 fn fragments_reported_before_their_connection_mark_it() {
     use crate::wire::{Unread, What};

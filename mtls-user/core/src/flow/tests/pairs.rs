@@ -79,7 +79,7 @@ fn connections_of_two_pods_are_never_one() {
     }
 }
 
-/// In a capture, equal numbers are no wonder: tools that write captures use the same ones.
+/// In a capture, equal numbers are common: tools that create captures use the same ones.
 #[test]
 fn equal_numbers_in_a_capture_join_what_shares_an_end_and_its_bytes() {
     let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
@@ -106,7 +106,7 @@ fn equal_numbers_in_a_capture_join_what_shares_an_end_and_its_bytes() {
     assert_eq!(records.len(), 2, "another time");
 }
 
-/// Halves that carried other amounts were none: both are reported.
+/// Halves that carried different amounts were not halves: both are reported.
 #[test]
 fn a_half_with_more_to_it_is_parted() {
     let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
@@ -114,7 +114,7 @@ fn a_half_with_more_to_it_is_parted() {
     let b = connection((pod, server), [0, 9], 1, GET);
     let (stats, records) = closed(&interleaved(&a, &b));
     assert_eq!((records.len(), stats.joined), (1, 1));
-    // The second goes on when the first is over.
+    // The second continues after the first has ended.
     let mut longer = [&a[..], &b[..3]].concat();
     let at = 100 + GET.len() as u32;
     let mut more = data(segment(pod, server, at, 500, ACK), OTHER);
@@ -139,7 +139,8 @@ fn a_half_with_more_to_it_is_parted() {
     );
 }
 
-/// A half of which only the beginning is known, as everything else was lost, adds no connection.
+/// A half of which only the beginning is known, because everything else was lost, adds no
+/// connection.
 #[test]
 fn a_half_that_was_lost_is_still_a_half() {
     let (pod, service, server) = (end(1, 40_000), end(200, 80), end(2, 8_080));
@@ -167,7 +168,7 @@ fn a_half_that_was_lost_is_still_a_half() {
         assert_eq!(records.len(), 1, "{records:#?}");
         assert_eq!(records[0].verdict, Verdict::Plaintext);
     }
-    // What arrives of it behind the end of the other is reported.
+    // What arrives on it after the end of the other is reported.
     let records = told(&[&a[..], &b[..3]].concat());
     assert_eq!(records.len(), 2, "{records:#?}");
 }

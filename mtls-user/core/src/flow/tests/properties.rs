@@ -1,4 +1,4 @@
-//! Whatever is dropped, reordered, cut off or forged: no flow is lost, and none looks more secure
+//! Whatever is dropped, reordered, truncated or forged: no flow is lost, and none looks more secure
 //! than it is.
 
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn connection(kind: usize) -> (Vec<(bool, Vec<u8>)>, Verdict) {
     let ok = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n\r\n".to_vec();
     match kind {
         0 => (vec![(true, get), (false, ok)], Verdict::Plaintext),
-        // Records from the start, of which nothing shows who was authenticated.
+        // Records from the start, which do not show who was authenticated.
         1 => (
             (0..6).map(|i| (i % 2 == 0, record(23, 90 + i))).collect(),
             Verdict::TlsUnproven,
@@ -102,7 +102,7 @@ fn verdict(record: &FlowRecord) -> Verdict {
     record.verdict.known().unwrap()
 }
 
-/// Worse or as bad, or it says that it does not know.
+/// Equally bad or worse, or explicitly unknown.
 fn claims_no_more(found: Verdict, truth: Verdict) -> bool {
     match truth {
         Verdict::Plaintext | Verdict::Opaque => {
@@ -141,7 +141,7 @@ fn undisturbed_connections_are_what_they_are() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// Any packets missing, from any point on, to any point, one direction missing.
+    /// Any packets missing, a late start, a truncated end, or one direction missing.
     #[test]
     fn what_is_missing_never_flatters(
         kind in 0..4_usize,
@@ -175,7 +175,7 @@ proptest! {
         }
     }
 
-    /// Segments of either side's name, with any number, at any time: resets, closes, SYNs and data.
+    /// Segments forged for either side, with any number, at any time: RSTs, FINs, SYNs and data.
     #[test]
     fn what_is_forged_never_flatters(
         kind in 0..3_usize,
@@ -196,7 +196,8 @@ proptest! {
         prop_assert!(!records.is_empty());
         let mut found = records.iter().map(verdict);
         prop_assert!(!found.clone().any(|v| matches!(v, Verdict::Mtls | Verdict::Tls)));
-        // The flow is there, as bad as it is, or as one of which too little is known.
+        // The flow is reported with its real verdict or a worse one, or as one of which too little
+        // is known.
         prop_assert!(
             found.any(|v| claims_no_more(v, truth) && v != Verdict::NoData),
             "{truth}: {records:?}"

@@ -1,4 +1,4 @@
-//! One connection whose packets a test gives one by one.
+//! One connection whose packets a test provides one by one.
 
 use super::*;
 
@@ -41,7 +41,8 @@ impl Scene {
             .observe(&s, &mut |event, view| events.push((event, view.record())));
     }
 
-    /// As the two veths on its way show it: out of the sender's pod, then to the receiver's.
+    /// As the two veths on its path see it: leaving the sender's pod, then on its way to the
+    /// receiver's.
     pub(super) fn cross(&mut self, mut s: Segment<'_>) {
         if self.links == [0; 2] {
             return self.give(s);
@@ -85,7 +86,7 @@ impl Scene {
         self.s(s, c + 1, ACK | FIN);
     }
 
-    /// Everything that was reported at a close, with what is still open closed.
+    /// Everything that was reported on close, after closing what is still open.
     pub(super) fn closed(mut self) -> Vec<FlowRecord> {
         let events = &mut self.events;
         self.table

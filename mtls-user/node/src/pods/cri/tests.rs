@@ -1,4 +1,4 @@
-//! Against a scripted runtime, for what a real one here does not do: events, and misbehaviour.
+//! Tests with a scripted runtime, for what a real one does not do here: events, and misbehaviour.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use super::*;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// A runtime that says what it is told to.
+/// A runtime with scripted answers.
 #[derive(Clone)]
 struct Scripted {
     sandboxes: Arc<Mutex<Vec<PodSandbox>>>,
@@ -27,7 +27,7 @@ struct Scripted {
     events: Option<broadcast::Sender<()>>,
 }
 
-/// A runtime of its own, as only the end of that ends its connections too.
+/// Its own tokio runtime, because only ending that ends its connections too.
 struct Listening(Option<tokio::runtime::Runtime>);
 
 impl Drop for Listening {
@@ -46,7 +46,7 @@ impl Scripted {
         }
     }
 
-    /// Listens on `path` for as long as the guard lives.
+    /// Listens on `path` for as long as the guard exists.
     fn listen(&self, path: &Path) -> Listening {
         let _ = std::fs::remove_file(path);
         let server = tonic::transport::Server::builder()
@@ -155,7 +155,7 @@ fn sandbox(name: &str, ip: &str) -> PodSandbox {
     }
 }
 
-/// A directory that follows `runtime`; whoever misses a name says so by the sender.
+/// A directory that follows `runtime`; the sender signals a missing name.
 struct Scene {
     dir: tempfile::TempDir,
     directory: Arc<Directory>,
@@ -193,7 +193,7 @@ impl Scene {
         self.directory.name(ip.parse().unwrap(), 0, now())
     }
 
-    /// Waits until it is so; how long that took.
+    /// Waits until the condition holds; returns how long that took.
     async fn until(&self, what: impl Fn(&Self) -> bool) -> Duration {
         let began = Instant::now();
         while !what(self) {
@@ -220,7 +220,7 @@ async fn an_event_brings_the_name_at_once() {
                 .any(|h| h.error.is_none())
         })
         .await;
-    // The first look's own repetitions are over after this.
+    // The retries of the first query are over after this.
     let events = runtime.events.clone().unwrap();
     while events.receiver_count() == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -301,7 +301,7 @@ async fn a_runtime_that_talks_nonsense_costs_nothing_but_its_names() {
         .await;
     assert_eq!(scene.name("10.0.0.7").name, "bell\u{fffd}");
 
-    // More than any node has: refused, and the names stay as they were.
+    // More than any node has: rejected, and the names stay as they were.
     let mut huge = sandbox("huge", "10.0.0.8");
     huge.labels.insert("a".into(), "x".repeat(40 << 20));
     runtime.add(huge);

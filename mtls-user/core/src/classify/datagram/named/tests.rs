@@ -1,4 +1,4 @@
-//! What each protocol's datagrams are, and that what only resembles them is not.
+//! Tests that each protocol is recognised by its datagrams, and that look-alikes are not.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn kept(datagrams: &[Vec<u8>]) -> Vec<Kept> {
 
 fn look(client: &[Vec<u8>], server: &[Vec<u8>]) -> (Found, bool) {
     let (client, server) = (kept(client), kept(server));
-    // On ports that are nobody's.
+    // On ports without an assigned protocol.
     identify(&Talk {
         client: &client,
         server: &server,
@@ -111,7 +111,7 @@ fn an_answer_makes_sure() {
     }
 }
 
-/// Each is itself, whichever side is met first; and cut anywhere, it is nothing else.
+/// Each is recognised, whichever side is seen first; truncated anywhere, it is nothing else.
 #[test]
 fn the_sides_may_be_swapped_and_the_datagrams_cut() {
     for (name, _, asked, answer) in exchanges() {
@@ -161,7 +161,7 @@ fn what_is_only_sent_fits_to_the_last_byte() {
         let (found, _) = look(std::slice::from_ref(&datagram), &[]);
         let known = matches!(found, Found::Sure(n, Nature::Plain) | Found::Likely(n, Nature::Plain) if n == name);
         assert!(known, "{name}: {found:?}");
-        // Other bytes beside it, and it is not that.
+        // With other bytes next to it, it is not that protocol.
         let noise: Vec<u8> = (0..60).map(|n: u8| n.wrapping_mul(83) ^ 0x95).collect();
         assert_eq!(look(&[datagram, noise], &[]).0, Found::No, "{name}");
     }
@@ -191,7 +191,7 @@ fn numbers_show_rtp_and_not_whether_it_is_encrypted() {
     assert_eq!(look(&[packet(1), packet(90), packet(3)], &[]).0, Found::No);
 }
 
-/// Bytes that are nothing are called nothing.
+/// Random bytes are not recognised.
 #[test]
 fn noise_has_no_name() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,4 +1,5 @@
-//! Ways to TLS, and what seals, by the specifications that each recogniser cites.
+//! Upgrades to TLS, and protocols with their own encryption, by the specifications that each
+//! recogniser cites.
 
 use super::*;
 
@@ -18,7 +19,7 @@ pub(super) fn both(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// A TPKT packet with a connection request or confirmation of X.224's.
+/// A TPKT packet with an X.224 connection request or confirmation.
 pub(super) fn x224(kind: u8, variable: &[u8]) -> Vec<u8> {
     let size = 11 + variable.len() as u8;
     let mut out = vec![3, 0, 0, size, size - 5, kind, 0, 0, 0, 0, 0];
@@ -83,14 +84,14 @@ fn sasl_bind(mechanism: &str) -> Vec<u8> {
     ldap(0x60, &bind)
 }
 
-/// A length of four bytes, and Kerberos' token with these flags (RFC 4121 §4.2.6.2).
+/// A four-byte length, and a Kerberos token with these flags (RFC 4121 §4.2.6.2).
 fn wrapped(flags: u8) -> Vec<u8> {
     let mut out = vec![0, 0, 0, 32, 5, 4, flags, 0xff];
     out.resize(36, 0xa7);
     out
 }
 
-/// Through proxies and text protocols to TLS.
+/// Upgrades to TLS through proxies and text protocols.
 fn ways_to_tls() -> Vec<Sample> {
     use Match::{Asked, Declined, Encrypted, Likely, Refused, Yes};
     let connect = "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -176,7 +177,7 @@ fn ways_to_tls() -> Vec<Sample> {
             Declined("nut"),
         ),
         sample("USERNAME me\n", "OK STARTTLS\n", Yes("nut")),
-        // PostgreSQL whose answers were not all seen, or are not there yet.
+        // PostgreSQL whose answers were not all seen, or have not arrived yet.
         sample(with_hello(&ssl), "NS", upgrade("postgresql", 8, None)),
         sample(&ssl, "S", Asked("postgresql")),
         sample(&ssl, "N", Declined("postgresql")),
@@ -186,7 +187,7 @@ fn ways_to_tls() -> Vec<Sample> {
             Yes("postgresql"),
         ),
         sample(both(&[&ssl, startup]), "N", Refused("postgresql")),
-        // Sealed by a mechanism of SASL's.
+        // Encrypted by a SASL mechanism.
         sample(
             both(&[b"a AUTHENTICATE GSSAPI\r\nYII=\r\n\r\n", &wrapped(2)]),
             "* OK\r\n+ \r\n+ YII=\r\na OK\r\n",
@@ -240,7 +241,7 @@ fn ways_to_tls() -> Vec<Sample> {
     ]
 }
 
-/// Binary protocols that turn to TLS, or seal.
+/// Binary protocols that upgrade to TLS, or encrypt.
 fn upgrades() -> Vec<Sample> {
     use Match::{Asked, Declined, Encrypted, Likely, Refused, Yes};
     let request = x224(0xe0, &hex("01 00 0800 03000000"));
@@ -317,7 +318,7 @@ fn upgrades() -> Vec<Sample> {
         ),
         sample(&on, prelogin(4, 3), Asked("tds")),
         sample(&on, prelogin(4, 2), Declined("tds")),
-        // The login alone is encrypted.
+        // Only the login is encrypted.
         sample(
             both(&[&prelogin(0x12, 0), &hello_wrapped]),
             prelogin(4, 0),

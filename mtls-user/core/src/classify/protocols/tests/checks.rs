@@ -1,4 +1,4 @@
-//! What holds of every recogniser, on every sample.
+//! Properties of every recogniser, checked on every sample.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn every_sample_is_what_it_is() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Each recogniser keeps to what it said of a prefix, and no two claim the same flow.
+/// A recogniser never revises its answer for a prefix, and no two claim the same flow.
 #[test]
 fn decisions_are_monotone_and_exclusive() {
     let mut wrong = Vec::new();
@@ -23,7 +23,7 @@ fn decisions_are_monotone_and_exclusive() {
         let shown = s.client.escape_ascii();
         for (i, recogniser) in ALL.iter().enumerate() {
             let recognise = recogniser.recognise;
-            // The client's bytes grow while the server's are there, then the other way round.
+            // The client's bytes grow while the server's are complete, then the other way round.
             for grow_client in [true, false] {
                 let whole = if grow_client {
                     s.client.len()
@@ -49,7 +49,7 @@ fn decisions_are_monotone_and_exclusive() {
                                 | Match::Wrapped(..)
                                 | Match::Encrypted(_)
                         ),
-                        // More of the server's bytes say where TLS begins in them.
+                        // More of the server's bytes determine where TLS begins in them.
                         Match::Upgrade(turn @ Turn { server: None, .. }) => match now {
                             Match::Upgrade(now) => {
                                 (now.protocol, now.client) == (turn.protocol, turn.client)
@@ -76,7 +76,7 @@ fn decisions_are_monotone_and_exclusive() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Who is not asked because of a first byte would not have known it.
+/// A recogniser that is not asked because of the first byte would not have matched.
 #[test]
 fn nobody_knows_a_first_byte_that_is_not_its() {
     for s in all_samples() {
@@ -94,7 +94,7 @@ fn nobody_knows_a_first_byte_that_is_not_its() {
     }
 }
 
-/// A file here that the registry does not name is not even compiled.
+/// A file in this directory that is not in the registry is not even compiled.
 #[test]
 fn every_file_is_registered() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/classify/protocols");
@@ -113,7 +113,7 @@ fn every_file_is_registered() {
     assert_eq!(files, REGISTRY.len());
 }
 
-/// `cargo fmt` does not find the files that a macro declares.
+/// `cargo fmt` does not find files that are declared in a macro.
 #[test]
 fn every_file_is_formatted() {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/classify/protocols");

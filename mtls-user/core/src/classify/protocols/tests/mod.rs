@@ -5,7 +5,8 @@ mod checks;
 mod named;
 mod recordings;
 
-/// What both sides say first, and what it is. The server's bytes come between the client's parts.
+/// What both sides send first, and the expected protocol. The server's bytes come between the
+/// client's parts.
 pub(super) struct Sample {
     client: Vec<u8>,
     server: Vec<u8>,
@@ -147,7 +148,7 @@ fn samples() -> Vec<Sample> {
             Yes("ldap"),
         ),
         sample(ldap(0x60, b"\x02\x01\x03\x04\0\x80\0"), "", Likely("ldap")),
-        // The root's entry and the schema's, then StartTLS; and a search among people.
+        // The root's entry and the schema's, then StartTLS; and a search for people.
         sample(
             with_hello(
                 &[
@@ -344,7 +345,7 @@ fn samples() -> Vec<Sample> {
             "",
             Yes("thrift"),
         ),
-        // What real clients and servers said: the rest of this list.
+        // The rest of this list was sent by real clients and servers.
         sample(
             b"\x06\0\0\0\x05\0\0\0\0",
             b"\x84\0\0\0\x06",

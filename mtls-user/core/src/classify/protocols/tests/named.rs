@@ -1,4 +1,4 @@
-//! Protocols that stay what they are, by the specifications that each recogniser cites.
+//! Protocols without an upgrade, by the specifications that each recogniser cites.
 
 use super::added::{both, hex, x224};
 use super::*;

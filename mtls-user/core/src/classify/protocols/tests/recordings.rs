@@ -1,5 +1,4 @@
-//! Every recogniser over every recording, of whatever protocol it is: none may claim what is
-//! another's.
+//! Runs every recogniser on every recording of any protocol: none may claim another protocol's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/protocols")
 }
 
-/// The payload of both directions of the one connection in a capture, as far as it is there in order.
+/// The contiguous payload of both directions of the one connection in a capture.
 fn streams(path: &Path) -> [Vec<u8>; 2] {
     let bytes = std::fs::read(path).unwrap();
     let mut ends: [BTreeMap<u32, Vec<u8>>; 2] = Default::default();
@@ -29,7 +28,7 @@ fn streams(path: &Path) -> [Vec<u8>; 2] {
         let port = u16::from_be_bytes([segment[0], segment[1]]);
         let number = u32::from_be_bytes(segment[4..8].try_into().unwrap());
         let payload = &segment[usize::from(segment[12] >> 4) * 4..];
-        // The first to speak is the one that opens.
+        // The first to send is the side that opens the connection.
         let side = usize::from(*client.get_or_insert(port) != port);
         if !payload.is_empty() {
             ends[side].entry(number).or_insert_with(|| payload.to_vec());
@@ -84,7 +83,7 @@ fn no_recogniser_claims_what_is_anothers() {
                             Match::Through(_) => "",
                             _ => continue,
                         };
-                        // What carries another protocol is known by its own name first.
+                        // A protocol that carries another is first recognised by its own name.
                         let carrier = match claimed {
                             "http/1.1" | "http/1.0" | "http/2" => {
                                 matches!(protocol, "grpc" | "websocket" | "h2c")
