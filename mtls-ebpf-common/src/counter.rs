@@ -10,44 +10,46 @@ macro_rules! counters {
     ($then:ident) => {
         $then! {
             node {
-                /// Segments with payload, SYN, FIN or RST, and datagrams with payload, that the fast path
-                /// did not let by.
+                /// Segments with payload, SYN, FIN or RST, and datagrams with payload, that did not
+                /// take the fast path.
                 Segments segments,
                 /// Of those: delivered to the ring buffer.
                 Sampled sampled,
-                /// Of those: seen before, or nothing of them was wanted.
+                /// Of those: seen before, or not needed as samples.
                 Skipped skipped,
-                /// Connections met at their SYN.
+                /// Connections first seen at their SYN.
                 Flows flows,
-                /// Connections met in midstream.
+                /// Connections first seen midstream.
                 Midstream midstream,
-                /// Segments and datagrams sampled of directions that were done before.
+                /// Segments and datagrams sampled in rechecks.
                 Again resampled,
                 /// Of `segments`: datagrams.
                 Datagrams datagrams,
-                /// Flows of datagrams met.
+                /// UDP flows seen.
                 DatagramFlows datagram_flows,
             }
             interface {
                 /// Segments not sampled: the ring buffer was full.
                 RingFull lost_ring_full,
-                /// Segments not sampled: the flow table had no place, or another processor held it.
+                /// Segments not sampled: the flow table had no room, or another CPU held the flow's
+                /// lock.
                 MapFull lost_map_full,
                 /// Segments not sampled: their bytes could not be read from the packet.
                 Unreadable lost_unreadable,
                 /// Segments not sampled: the interface had used its share of the ring buffer, which
                 /// was half full.
                 OverShare lost_over_share,
-                /// Connections that were open, or of which something was lost that had not been reported
-                /// yet, when a newer one took their place in the flow table.
+                /// Evicted connections that were open, or had a loss that had not been reported
+                /// yet.
                 Evicted evicted,
-                /// Connections without an answer whose place a newer one took.
+                /// Evicted connections without an answer.
                 EvictedUnanswered evicted_unanswered,
-                /// Flows of datagrams whose place a newer flow took.
+                /// Evicted UDP flows.
                 EvictedDatagrams evicted_datagrams,
-                /// Payload that claims to be of a connection, from another interface than its sender's.
+                /// Payload that claims to belong to a connection, but comes from another interface
+                /// than its sender's.
                 Foreign foreign,
-                /// SYN, FIN and RST that no receiver takes: wrong interface, sequence number or
+                /// SYN, FIN and RST that no receiver accepts: wrong interface, sequence number or
                 /// checksum.
                 ControlIgnored control_ignored,
                 /// IP fragments.
@@ -72,13 +74,13 @@ macro_rules! counters {
                 OtherLink other_link,
                 /// IP packets of protocols not named here.
                 OtherIp other_ip,
-                /// UDP that is not followed, as it found no place in the flow table beside open
-                /// connections, or as the kernel is too old: pairs of addresses, once in each recheck
+                /// UDP that is not followed, because only open connections could have been evicted for
+                /// it, or because the kernel is too old: counted once per pair of addresses and recheck
                 /// interval.
                 Udp udp,
-                /// SCTP: pairs of addresses, once in each recheck interval.
+                /// SCTP: counted once per pair of addresses and recheck interval.
                 Sctp sctp,
-                /// ICMP and ICMPv6: pairs of addresses, once in each recheck interval.
+                /// ICMP and ICMPv6: counted once per pair of addresses and recheck interval.
                 Icmp icmp,
             }
         }

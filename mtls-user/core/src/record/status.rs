@@ -137,13 +137,13 @@ pub struct PodCoverage {
     pub watched: u64,
     /// Of those: the others, at most 100 of them, with reasons.
     pub unwatched: Vec<UnwatchedPod>,
-    /// Of those by namespace, at most 1,000 namespaces.
+    /// The same by namespace, for at most 1,000 namespaces.
     pub namespaces: Vec<NamespaceCoverage>,
     /// Samples that were lost within the window.
     pub samples_lost: u64,
 }
 
-/// How much of a namespace's pods is watched, and for how long it has been.
+/// How many of a namespace's pods are watched, and since when.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NamespaceCoverage {
@@ -153,14 +153,14 @@ pub struct NamespaceCoverage {
     pub pods: u64,
     /// Of those: pods whose interface is watched.
     pub watched: u64,
-    /// Since when the first of them has been watched; null where none is.
+    /// Since when the first of them has been watched; null if none is.
     pub since_first: Option<Time>,
-    /// Since when every one of them has been watched; null where none is.
+    /// Since when all of them have been watched; null if none is.
     pub since_last: Option<Time>,
 }
 
 impl NamespaceCoverage {
-    /// Adds a pod that has been watched since then, or that is not.
+    /// Adds a pod that has been watched since then, or is not watched.
     pub fn add(&mut self, since: Option<Time>) {
         self.and(&Self {
             pods: 1,
@@ -171,7 +171,7 @@ impl NamespaceCoverage {
         });
     }
 
-    /// Adds what another node has of the same namespace.
+    /// Adds another node's counts for the same namespace.
     pub fn and(&mut self, other: &Self) {
         self.pods += other.pods;
         self.watched += other.watched;

@@ -7,12 +7,12 @@ use mtls_core::record::{KernelStatus, NamespaceCoverage, PodCoverage, UnwatchedP
 
 /// Most pods that are listed individually.
 const NAMED: usize = 100;
-/// Most namespaces that are told apart.
+/// Most namespaces that are listed individually.
 const NAMESPACES: usize = 1_000;
 
 /// Compares the pods that have interfaces here with the watched interfaces.
 pub(super) fn coverage(pods: &[LocalPod], kernel: &KernelStatus, samples_lost: u64) -> PodCoverage {
-    // Since when a pod has been watched; of several interfaces, the first.
+    // Since when a pod has been watched; with several interfaces, since the first one was.
     let since = |pod: &LocalPod| {
         let interfaces = kernel.interfaces.iter();
         let own = interfaces.filter(|interface| pod.links.contains(&interface.ifindex));

@@ -166,7 +166,7 @@ async fn edges(
             (Scope::Namespace(own), _) => api::edges(all, |edge| api::edge(edge, own)),
             (Scope::Cluster, None) => all,
             (Scope::Cluster, Some(wanted)) => {
-                // Who may see everything sees how much of it is watched, too.
+                // A caller who may see everything also sees how much of it is watched.
                 let watched = all.edges.watched;
                 let mut some = api::edges(all, |edge| {
                     let ends = [edge.src.namespace(), edge.dst.namespace()];
