@@ -1,9 +1,10 @@
-//! One flow out of any bytes: pieces of both sides, in order or not, with holes and repeats.
+//! One flow made of arbitrary bytes: pieces of both sides, in order or not, with gaps and
+//! repetitions.
 //!
-//! Input: per piece one byte of what it is (bit 0: the server's; bit 1: the stream goes on behind
-//! a hole; bit 2: again from the start; bit 3: no acknowledgement; bit 4: the side closes behind
-//! it; bit 5: on the wire it was longer than what was captured), two bytes of length (big-endian),
-//! and that many bytes.
+//! Input: per piece, one byte of flags (bit 0: from the server; bit 1: the stream continues after a
+//! gap; bit 2: from the start again; bit 3: no acknowledgement; bit 4: the side closes after it;
+//! bit 5: it was longer on the wire than what was captured), two bytes of length (big-endian), and
+//! that many bytes.
 
 #![no_main]
 
@@ -55,7 +56,7 @@ fn flow(mut data: &[u8], origin: Origin) {
     assert!(finding.reason.len() < 1000);
 }
 
-/// Decisions are revised downwards alone; the one way up is a renegotiation.
+/// Decisions are only revised downwards; the one exception is a renegotiation.
 fn may_follow(before: Verdict, after: Verdict) -> bool {
     use Verdict::{Failed, Mtls, NoData, Opaque, Plaintext, Tls, TlsUnproven, Unobserved};
     before == after

@@ -1,6 +1,6 @@
-//! One UDP flow out of any datagrams.
+//! One UDP flow made of arbitrary datagrams.
 //!
-//! Input: per datagram one byte of what it is (bit 0: the server's; bit 5: on the wire it was longer
+//! Input: per datagram, one byte of flags (bit 0: from the server; bit 5: it was longer on the wire
 //! than what was captured), two bytes of length (big-endian), and that many bytes.
 
 #![no_main]

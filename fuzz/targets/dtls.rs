@@ -1,7 +1,7 @@
-//! DTLS handshakes out of any fragments: their records are right, and what is in them is anything.
+//! DTLS handshakes made of arbitrary fragments: the records are valid, their contents arbitrary.
 //!
-//! Input: per record one byte of what it is (bit 0: the server's; bits 1 and 2: the epoch; bits 3
-//! to 5: the content), two bytes of length (big-endian), and that many bytes.
+//! Input: per record, one byte of flags (bit 0: from the server; bits 1 and 2: the epoch; bits 3 to
+//! 5: the content type), two bytes of length (big-endian), and that many bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Hellos, and what is made of them.
+//! Hellos, and what is derived from them.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! QUIC Initial packets with tags that verify: whatever frames a client or a server may put there.
+//! QUIC Initial packets with valid tags: arbitrary frames of a client or a server.
 //!
-//! Input: per packet one byte of what it is (bit 0: the server's; bit 1: version 2), two bytes of
+//! Input: per packet, one byte of flags (bit 0: from the server; bit 1: version 2), two bytes of
 //! length (big-endian), and that many bytes of frames.
 
 #![no_main]
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
         classifier.datagram(side, gram, &mut context);
     }
     classifier.finish(false, &mut context);
-    // Initial packets alone show no certificate.
+    // Initial packets alone never show a certificate.
     assert_ne!(classifier.verdict(), Verdict::Mtls);
     let _ = classifier.finding();
 });

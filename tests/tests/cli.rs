@@ -1,4 +1,4 @@
-//! The command line as a contract: exit codes, messages, the socket, a clean start and stop.
+//! The command line as a contract: exit codes, messages, the socket, clean start and shutdown.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
@@ -89,7 +89,7 @@ fn a_stale_socket_is_replaced_and_anything_else_is_left_alone() -> Result<()> {
     }
     let node = Node::new()?;
     let socket = node.files().join("mtls.sock");
-    // A listener that is dropped leaves its file, as a killed daemon does.
+    // A dropped listener leaves its file, like a killed daemon.
     drop(UnixListener::bind(&socket)?);
     let answer = mtls(["edges".as_ref(), "--socket".as_ref(), socket.as_os_str()])?;
     assert_eq!(answer.code, Some(3), "{answer:?}");
@@ -184,7 +184,7 @@ fn tap_ends_when_told_to() -> Result<()> {
     let daemon = Daemon::start(&scene.node)?;
     let addr = at(scene.db.v4(), 8080);
     let _server = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
-    // After a time, with nothing to show.
+    // After a time, without output.
     let answer = daemon.ask(&["tap", "--no-headers", "--for", "200ms"])?;
     assert_eq!(
         (answer.code, answer.out.as_str()),
@@ -192,7 +192,7 @@ fn tap_ends_when_told_to() -> Result<()> {
         "{answer:?}"
     );
 
-    // After so many flows, of the connections that go on meanwhile.
+    // After this many flows, from connections that continue meanwhile.
     let many = ["--mode", "plain-http", "--connections", "100000"];
     let _client = scene.client(&scene.web, addr, &many)?;
     let answer = daemon.ask(&["tap", "-o", "logfmt", "--max", "3"])?;
@@ -203,7 +203,7 @@ fn tap_ends_when_told_to() -> Result<()> {
         assert!(line.contains("tls=no_tls_from_remote"), "{line}");
     }
 
-    // When its reader has seen enough.
+    // When its reader closes the pipe.
     let mut pipe = Command::new("sh");
     pipe.args([
         "-c",
@@ -215,7 +215,7 @@ fn tap_ends_when_told_to() -> Result<()> {
     assert_eq!(pipe.out.all().len(), 1, "{}", pipe.told());
     assert_eq!(pipe.err.all(), ["0"]);
 
-    // When the daemon goes, and then it says so.
+    // When the daemon ends, and then it says so.
     let mut tap = Command::new(bin::mtls()?);
     tap.args(["tap", "-o", "jsonl", "--socket"])
         .arg(daemon.socket());
@@ -247,7 +247,7 @@ fn doctor_finds_this_machine_fit_or_says_what_to_mend() -> Result<()> {
             assert!(check["fix"].is_string(), "{check}");
         }
     }
-    // The other tests run daemons here: whatever fails is not what a daemon needs.
+    // Other tests run daemons here, so no check that the daemon depends on can fail.
     assert!(!failed, "{checks:#?}");
     Ok(())
 }

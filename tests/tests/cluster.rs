@@ -1,5 +1,5 @@
-//! Names from a real kube-apiserver. Building one takes a quarter of an hour and more, so this is
-//! run by `cargo xtask apiserver` alone.
+//! Names from a real kube-apiserver. Building one takes a quarter of an hour or more, so only
+//! `cargo xtask apiserver` runs this.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ const HTTP: [&str; 2] = ["--mode", "plain-http"];
 const SHOP: &str = "/api/v1/namespaces/shop";
 const SERVICE: &str = "10.96.0.50";
 
-/// Two pods of this node that the API names, one that it says nothing of, and the daemon. No
-/// kubelet and no controller runs: what these write is written here.
+/// Two pods of this node that the API knows, one that it does not, and the daemon. No kubelet and
+/// no controller is running: the test writes what these would write.
 struct Ground {
     daemon: Daemon,
     cluster: Cluster,
@@ -73,7 +73,7 @@ impl Ground {
         Ok(())
     }
 
-    /// One request of `web`'s to a server in `pod`, and what was reported of it.
+    /// One request from `web` to a server in `pod`, and the report on it.
     fn request(&self, pod: &Pod, addr: SocketAddr) -> Result<Value> {
         let tap = self.daemon.tap()?;
         let _server = self.scene.serve(pod, addr, &HTTP)?;
@@ -89,7 +89,7 @@ impl Ground {
     }
 }
 
-/// Makes an object of `shop`'s, the controlled one of an owner if it has one.
+/// Creates an object in `shop`, with its owner if it has one.
 fn make(cluster: &Cluster, path: &str, mut made: Value, owner: Option<&Value>) -> Result<Value> {
     if let Some(owner) = owner {
         made["metadata"]["ownerReferences"] = json!([{
@@ -137,7 +137,7 @@ fn deploy(cluster: &Cluster, ip: &str) -> Result<()> {
     run(cluster, pod, Some(&set), ip)
 }
 
-/// The Service `database`, which the pod `db` and one of another node serve.
+/// The Service `database`, whose endpoints are the pod `db` and one on another node.
 fn serve(ground: &Ground) -> Result<()> {
     let mut service = object("v1", "Service", "database");
     service["spec"] = json!({"clusterIP": SERVICE, "ports": [{"port": 80, "targetPort": 8080}]});
@@ -152,7 +152,7 @@ fn serve(ground: &Ground) -> Result<()> {
     slice["ports"] = json!([{"port": 8080}]);
     let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
     ground.cluster.apply(slices, &slice)?;
-    // Beside the API server's own Service and its endpoint, which are there from the start.
+    // Besides the API server's own Service and its endpoint, which exist from the start.
     ground.await_source("services", |source| source["entries"] == 4)?;
     Ok(())
 }
@@ -165,7 +165,7 @@ fn the_documented_role_is_enough_for_every_name() -> Result<()> {
     }
     let ground = Ground::new()?;
     ground.await_pods(1)?;
-    // What comes after the list comes by the watch.
+    // What comes after the list comes through the watch.
     let mut db = object("v1", "Pod", "db");
     db["spec"] = json!({"serviceAccountName": "db-sa"});
     run(&ground.cluster, db, None, &ground.scene.db.v4().to_string())?;
@@ -195,7 +195,7 @@ fn the_documented_role_is_enough_for_every_name() -> Result<()> {
         );
     }
 
-    // An endpoint of another node has its Service's name, and so has the Service's own address.
+    // An endpoint on another node has its Service's name, and so has the Service's own address.
     ground.request(&ground.far, at(ground.far.v4(), 8080))?;
     ground
         .far
@@ -268,7 +268,7 @@ fn one_permission_less_is_one_source_less() -> Result<()> {
     let less = role.replace("services, ", "");
     assert_ne!(less, role);
     ground.cluster.grant(&less)?;
-    // A watch that is open is not asked for its permission again.
+    // The permission for an open watch is not checked again.
     ground.cluster.down();
     ground.cluster.up()?;
     let refused = |source: &Value| {

@@ -1,4 +1,4 @@
-//! Pods of a real container runtime, with the veths that a real CNI makes for them.
+//! Pods of a real container runtime, with the veths that a real CNI creates for them.
 
 use anyhow::Result;
 use mtls_tests::cri::{Runtime, Sandbox};

@@ -1,4 +1,4 @@
-//! Every captured handshake against what its peers knew of it, and against tshark.
+//! Every captured handshake compared with the ground truth, and with tshark.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +25,7 @@ fn truths() -> Result<BTreeMap<String, Vec<String>>> {
         .collect())
 }
 
-/// What `mtls classify` says of each file's flows, in the order in which they began.
+/// The reports of `mtls classify` on each file's flows, in the order in which they began.
 fn flows(files: impl Iterator<Item = PathBuf>) -> Result<BTreeMap<String, Vec<Value>>> {
     let mut args = vec!["classify".into(), "-o".into(), "jsonl".into()];
     args.extend(files.map(PathBuf::into_os_string));
@@ -49,10 +49,10 @@ fn pcap(name: &str) -> PathBuf {
     corpus().join("pcap").join(name)
 }
 
-/// Verdict, evidence and what is known of the client's certificate, for a truth of `truth.csv`.
-/// `proof` is the evidence that the version gives.
+/// Verdict, evidence and the state of the client certificate for a ground truth of `truth.csv`.
+/// `proof` is the evidence for that version.
 fn expected<'a>(truth: &str, proof: &'a str) -> (&'a str, &'a str, &'a str) {
-    // The ticket is in clear before TLS 1.3.
+    // The ticket is unencrypted before TLS 1.3.
     let continued = match proof {
         "certificates" => "resumption",
         _ => "inherited",
@@ -110,7 +110,7 @@ fn every_handshake_is_what_its_peers_know_it_to_be() -> Result<()> {
             if evidence != "first-bytes" {
                 assert_eq!(tls["version"], version.as_str(), "{name}");
             }
-            // A client that rejects the server's certificate says nothing of its own session.
+            // A client that rejects the server's certificate does not report its own session.
             if !matches!(verdict, "failed") {
                 assert_eq!(
                     tls["resumed"],
@@ -131,12 +131,12 @@ fn every_handshake_is_what_its_peers_know_it_to_be() -> Result<()> {
             }
         }
     }
-    // A client that had closed before the server's alert came: it may be a close_notify.
+    // The client had closed before the server's alert arrived: it may be a close_notify.
     assert_eq!(left_first, ["1.3-refused-openssl-java.pcap"]);
     Ok(())
 }
 
-/// What a resumption continues is known only where its full handshake was seen.
+/// It is known which session a resumption continues only if its full handshake was seen.
 #[test]
 fn a_resumption_without_its_original_is_unproven() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -163,9 +163,9 @@ fn a_resumption_without_its_original_is_unproven() -> Result<()> {
     Ok(())
 }
 
-/// Without the server's direction TLS 1.3 shows no more than whether the client sent a certificate:
-/// a verdict says that it is not confirmed. Before, the suite, which may encrypt nothing, is not
-/// known either, and there is none.
+/// Without the server's direction, TLS 1.3 only shows whether the client sent a certificate; the
+/// verdict then says that it is unconfirmed. In earlier versions, the suite, which may be
+/// unencrypted, is not known either, so there is no verdict.
 #[test]
 fn without_the_servers_direction_nothing_is_confirmed() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -178,7 +178,7 @@ fn without_the_servers_direction_nothing_is_confirmed() -> Result<()> {
     let mut told = 0;
     for (name, row) in &truths {
         for flow in &flows[name] {
-            // The server may have refused the certificate.
+            // The server may have rejected the certificate.
             assert_ne!(flow["verdict"], "mtls", "{name}: {flow:#}");
             if flow["verdict"] == "tls" {
                 assert!(is_unconfirmed(flow), "{name}: {flow:#}");
@@ -210,8 +210,8 @@ fn without_first_flow(path: &Path) -> Result<Vec<u8>> {
     filtered(path, |first, from, to| from != first && to != first)
 }
 
-/// The frames of a capture that are to be kept, going by the port that the first frame came from
-/// and by their own two. All are IPv4 without options over Ethernet.
+/// The frames of a capture to keep, selected by the port that sent the first frame and by their own
+/// two ports. All are IPv4 without options over Ethernet.
 fn filtered(path: &Path, keep: impl Fn(&[u8], &[u8], &[u8]) -> bool) -> Result<Vec<u8>> {
     const PORTS: usize = 16 + 14 + 20;
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
@@ -226,7 +226,7 @@ fn filtered(path: &Path, keep: impl Fn(&[u8], &[u8], &[u8]) -> bool) -> Result<V
     Ok(rest)
 }
 
-/// The records of a capture: each frame behind its header.
+/// The records of a capture: each frame after its header.
 fn records(bytes: &[u8]) -> Result<Vec<&[u8]>> {
     let mut records = Vec::new();
     let mut at = 24;
@@ -299,7 +299,7 @@ fn tshark_reads_the_same_hellos() -> Result<()> {
     Ok(())
 }
 
-/// All captures in one, and the number of each one's first frame: tshark takes long to start.
+/// All captures in one, with the number of each one's first frame, because tshark starts slowly.
 fn merged<'a>(
     names: impl Iterator<Item = &'a String>,
 ) -> Result<(tempfile::NamedTempFile, BTreeMap<u64, String>)> {
@@ -316,7 +316,7 @@ fn merged<'a>(
     Ok((all, starts))
 }
 
-/// The code of the cipher suites that the corpus has (IANA's registry).
+/// The code of the cipher suites in the corpus (IANA registry).
 fn code(name: &str) -> u16 {
     match name {
         "TLS_AES_128_GCM_SHA256" => 0x1301,

@@ -1,4 +1,4 @@
-//! Names from a real container runtime: containerd, runc and the bridge CNI plugin.
+//! Names from a real container runtime: containerd, runc and the bridge CNI plug-in.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ fn await_listener(pod: &Sandbox, port: u16) -> Result<()> {
     Ok(())
 }
 
-/// Makes a request from within a pod, whatever the answer; the port it came from.
+/// Makes a request from within a pod, whatever the response; returns the client's port.
 fn ask(pod: &Sandbox, addr: SocketAddr) -> Result<u16> {
     enter(pod.net(), || {
         let mut stream = TcpStream::connect(addr)?;
@@ -37,7 +37,7 @@ fn ask(pod: &Sandbox, addr: SocketAddr) -> Result<u16> {
     })?
 }
 
-/// What `mtls status` says of the container runtime, once `good` is content with it.
+/// The status of the container runtime source, once it satisfies `good`.
 fn await_source(daemon: &Daemon, good: impl Fn(&Value) -> bool) -> Result<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -68,7 +68,7 @@ fn pods_have_the_names_and_workloads_that_their_labels_tell() -> Result<()> {
     // A real container, whose name says what it is.
     db.container("linkerd-proxy", &["httpd", "-f", "-p", "8080"])?;
     await_listener(&db, 8080)?;
-    // Its answer is a 404, which is an answer.
+    // Its response is a 404, which is enough.
     web.container("wget", &["wget", &format!("http://{}:8080/x", db.ips[0])])?;
     let flow =
         tap.find(|flow| flow["dst"]["ip"] == json!(db.ips[0]) && flow["event"] == "closed")?;
@@ -80,8 +80,8 @@ fn pods_have_the_names_and_workloads_that_their_labels_tell() -> Result<()> {
     assert_eq!(flow["dst"]["name"], "db");
     assert_eq!(flow["dst"]["kind"], "statefulset");
     assert_eq!(flow["dst"]["pod"], "db-0");
-    // The server has a mesh's proxy, the client has none. A container comes after its pod, and a
-    // runtime without events is asked for it every few seconds.
+    // The server has a mesh proxy, the client has none. A container appears after its pod, and a
+    // runtime without events is queried only every few seconds.
     let expected = json!({
         "expected": "mtls",
         "outcome": "worse",
@@ -120,7 +120,7 @@ fn the_first_flow_of_a_young_pod_has_its_name() -> Result<()> {
         let pod = runtime.pod("shop", &name)?;
         std::thread::sleep(Duration::from_millis(200));
         let port = scene.connect(&pod, addr, &HTTP)?[0].local.port();
-        // Whatever is reported of it first.
+        // Whatever is reported about it first.
         let flow = tap.find(|flow| flow["src"]["port"] == port)?;
         assert_eq!(flow["src"]["name"], name, "{flow:#}");
         assert_eq!(flow["dst"]["name"], "db");
@@ -237,7 +237,7 @@ fn a_second_interface_is_its_pods_too() -> Result<()> {
     let tap = daemon.tap()?;
     let pod = runtime.pod("shop", "two-faced")?;
     await_source(&daemon, |source| source["entries"] == 1)?;
-    // As Multus would add one to a pod that runs, in a network that the runtime knows nothing of.
+    // As Multus would add one to a running pod, in a network that the runtime does not know.
     ip("link add extra0 type veth peer name net1\n\
         addr add 10.77.0.1/24 dev extra0\n\
         link set extra0 up\n")?;
@@ -252,7 +252,7 @@ fn a_second_interface_is_its_pods_too() -> Result<()> {
     let port = node[0].local.port();
     let flow = tap.find(|flow| flow["src"]["port"] == port && flow["event"] == "closed")?;
     assert_eq!(flow["dst"]["name"], "two-faced", "{flow:#}");
-    // The node itself asked, with the kubelet's words.
+    // A request from the node itself, like the kubelet's.
     assert_eq!(flow["src"]["kind"], "node");
     assert_eq!(flow["exempt"]["class"], "kubelet-probe");
     Ok(())

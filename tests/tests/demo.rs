@@ -1,4 +1,4 @@
-//! The demo as a newcomer meets it, and the capture that stands in for it where there is no root.
+//! The demo as a newcomer sees it, and the capture that replaces it without root access.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Of the demo's pairs, what `mtls edges` says: source, destination, mark, verdict.
+/// The expected edges of the demo: source, destination, mark, verdict.
 const PAIRS: [&str; 6] = [
     "shop web legacy 8080 ✗ plaintext - 2",
     "shop web search 8443 ! TLS, server only 1.3 2",
@@ -109,7 +109,7 @@ fn mark(name: &str) -> String {
     format!("{name}-of-{}", std::process::id())
 }
 
-/// An error when processes of the demo of that name live on.
+/// An error if processes of the demo with that name are still running.
 fn left_behind(name: &str) -> Result<()> {
     let mark = format!("MTLS_DEMO_TEST={}", mark(name));
     let of_the_demo = |dir: &Path| {

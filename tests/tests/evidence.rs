@@ -1,5 +1,5 @@
-//! What the daemon writes into a real kube-apiserver: Events and policy reports.
-//! `cargo xtask apiserver` runs this.
+//! What the daemon writes to a real kube-apiserver: Events and policy reports. `cargo xtask
+//! apiserver` runs this.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const MTLS: [&str; 2] = ["--mode", "mtls"];
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
 const REPORTS: &str = "/apis/openreports.io/v1alpha1/namespaces/shop/reports";
 
-/// What the chart grants beside names.
+/// The permissions that the chart grants besides those for names.
 const GRANTS: &str = "
   - apiGroups: [events.k8s.io]
     resources: [events]
@@ -33,7 +33,7 @@ struct Ground {
 }
 
 impl Ground {
-    /// The pods `web` and `db` of namespace `shop`, all of whose connections are to be mutual TLS.
+    /// The pods `web` and `db` of namespace `shop`, whose connections should all be mutual TLS.
     fn new(args: &[&str], role: &str) -> Result<Self> {
         let scene = Scene::new()?;
         let cluster = Cluster::start(&scene.node)?;
@@ -50,7 +50,7 @@ impl Ground {
         }
         cluster.define("openreports.io", "Report", "reports", "v1alpha1")?;
         if let Some(path) = std::env::var_os("MTLS_OPENREPORTS_CRD") {
-            // The real definition, which refuses what does not fit.
+            // The real CRD, which rejects invalid objects.
             let text = std::fs::read_to_string(path).context("read the definition of reports")?;
             cluster.apply_yaml(
                 "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/reports.openreports.io",
@@ -80,7 +80,7 @@ impl Ground {
         Ok(ground)
     }
 
-    /// What `find` finds, asked until it does.
+    /// The result of `find`, repeated until there is one.
     fn until<T>(&self, what: &str, find: impl Fn(&Self) -> Result<Option<T>>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -109,7 +109,7 @@ impl Ground {
         Ok(list["items"].as_array().context("no items")?.clone())
     }
 
-    /// The Events of a reason, by the pod that they are on.
+    /// The Events with a reason, by their pod.
     fn events(&self, reason: &str) -> Result<Vec<Value>> {
         let mut events = self.items(EVENTS)?;
         events.retain(|event| event["reason"] == reason);
@@ -156,14 +156,14 @@ fn a_pod_has_events_of_what_became_worse() -> Result<()> {
         );
     }
 
-    // The edge at 8443 was mutual.
+    // The edge to port 8443 was mutual.
     ground.exchange(8443, &HTTP)?;
     let events = ground.until("Events of a downgrade", |ground| {
         let events = ground.events("MutualTLSDowngraded")?;
         Ok((events.len() == 2).then_some(events))
     })?;
     assert_eq!(events[0]["series"], Value::Null);
-    // Again and again: a series, and no further Event.
+    // Repeatedly: a series, and no further Event.
     for _ in 0..5 {
         ground.exchange(8443, &MTLS)?;
         ground.exchange(8443, &HTTP)?;
@@ -240,7 +240,7 @@ fn a_pod_has_a_report_of_its_edges() -> Result<()> {
             (json!("pass"), json!("mtls"), json!("8443")),
         ]
     );
-    // What stays as it is is not written again.
+    // Unchanged reports are not written again.
     let version = &report["metadata"]["resourceVersion"];
     ground.exchange(8080, &HTTP)?;
     std::thread::sleep(Duration::from_secs(3));

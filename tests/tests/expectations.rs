@@ -1,5 +1,5 @@
-//! What is expected of connections, from annotations and from the policies of meshes that a real
-//! kube-apiserver has. `cargo xtask apiserver` runs this.
+//! Expectations from annotations and from mesh policies in a real kube-apiserver. `cargo xtask
+//! apiserver` runs this.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ const HTTP: [&str; 2] = ["--mode", "plain-http"];
 const ISTIO: &str = "/apis/security.istio.io/v1/namespaces/shop/peerauthentications";
 const LINKERD: &str = "/apis/policy.linkerd.io";
 
-/// The pod `web`, which is in no mesh, and `db`, which has a mesh's proxy; no proxy runs, so that
-/// what they exchange is what the test makes them.
+/// The pod `web`, which is in no mesh, and `db`, which has a mesh proxy; no proxy is running, so
+/// that the test determines what they exchange.
 struct Ground {
     daemon: Daemon,
     cluster: Cluster,
@@ -70,7 +70,8 @@ impl Ground {
         }
     }
 
-    /// The expectation of one request in clear, asked again until the daemon knows what the API does.
+    /// The expectation for one plaintext request, repeated until the daemon has the API's current
+    /// state.
     fn await_expectation(&self, outcome: &str, cause: &str, reason: &str) -> Result<()> {
         let addr = at(self.scene.db.v4(), 8080);
         let _server = self.scene.serve(&self.scene.db, addr, &HTTP)?;
@@ -160,7 +161,7 @@ fn istios_policy_and_the_operators_annotation_say_what_is_expected() -> Result<(
     shop["metadata"]["annotations"] = json!({"mtls.internal/expect": "plaintext"});
     ground.cluster.apply("/api/v1/namespaces", &shop)?;
     ground.cluster.delete(&format!("{ISTIO}/default"))?;
-    // The pod's own counts before its namespace's.
+    // The pod's own annotation takes precedence over its namespace's.
     ground.await_expectation("nothing-expected", "annotated", "expect: any")?;
     ground.annotate_db("9=any")?;
     ground.await_expectation("as-expected", "annotated", "namespace shop is annotated")
@@ -174,7 +175,7 @@ fn linkerds_policies_say_what_is_expected() -> Result<()> {
     }
     let group = "policy.linkerd.io";
     let ground = Ground::new("linkerd-proxy", |cluster| {
-        // One version that is asked for second, and one kind that is not there.
+        // One version that is tried second, and one kind that does not exist.
         cluster.define(group, "Server", "servers", "v1beta2")?;
         let plural = "authorizationpolicies";
         cluster.define(group, "AuthorizationPolicy", plural, "v1alpha1")

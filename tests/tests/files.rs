@@ -54,7 +54,7 @@ fn a_recording_is_a_capture_for_every_verb() -> Result<()> {
     Ok(())
 }
 
-/// Whoever could read what was there before cannot read what was recorded.
+/// Whoever could read the old file cannot read the recording.
 #[test]
 fn a_recording_is_its_owners_alone_and_takes_nothing_else_down() -> Result<()> {
     let dir = tempfile::tempdir()?;

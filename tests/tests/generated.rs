@@ -1,4 +1,4 @@
-//! Committed code that a generator made is what the generator makes.
+//! Checks that committed generated code is what the generator produces.
 
 use std::path::Path;
 

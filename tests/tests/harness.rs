@@ -1,4 +1,4 @@
-//! The tests' own ground: namespaces, peers and certificates do what the other tests rely on.
+//! Tests of the test harness: namespaces, peers and certificates behave as the other tests assume.
 
 use std::path::Path;
 use std::process::Command;

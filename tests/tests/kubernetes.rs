@@ -1,4 +1,4 @@
-//! Names from the Kubernetes API, on its good days and on its bad ones.
+//! Names from the Kubernetes API, with and without faults.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HTTP: [&str; 2] = ["--mode", "plain-http"];
 const NODE: &str = "n1";
 
-/// Two pods that only the API has names for, and the daemon that asks it.
+/// Two pods whose names only the API knows, and the daemon that queries it.
 struct Ground {
     daemon: Daemon,
     api: ApiServer,
@@ -27,7 +27,7 @@ impl Ground {
         prepare(&api, &scene);
         let config = api.kubeconfig(scene.node.files())?;
         let config = config.display().to_string();
-        // Without the names of network namespaces: what is named, the API has named.
+        // Without the names of network namespaces: all names come from the API.
         let nowhere = scene.node.empty_dir()?;
         let standard = ["--netns-dir", &nowhere, "--no-cri", "--kubeconfig", &config];
         let daemon = Daemon::start_over(&scene.node, &[&standard, args].concat())?;
@@ -44,7 +44,7 @@ impl Ground {
         })
     }
 
-    /// What `mtls status` says of a source, once `good` is content with it.
+    /// The status of a source, once it satisfies `good`.
     fn await_source(&self, name: &str, good: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -68,7 +68,7 @@ impl Ground {
         self.await_source("kubernetes", good).map(|_| ())
     }
 
-    /// One request from `web` to `db`, and what was reported of it.
+    /// One request from `web` to `db`, and the report on it.
     fn request(&self) -> Result<Value> {
         let tap = self.daemon.tap()?;
         let addr = at(self.scene.db.v4(), 8080);
@@ -132,7 +132,7 @@ fn an_identity_that_is_not_the_pods_is_noted() -> Result<()> {
         assert_eq!(flow["verdict"], "mtls", "{flow:#}");
         Ok(flow["mismatches"].clone())
     };
-    // Their certificates are of the accounts `web` and `db`, their pods run as others.
+    // Their certificates are for the accounts `web` and `db`, but their pods run as others.
     let expected = json!([
         {
             "side": "server", "seen": "shop/db", "expected": "shop/db-sa",
@@ -180,7 +180,7 @@ fn a_service_has_its_name_where_its_other_half_is_not_seen() -> Result<()> {
     }
     let ground = Ground::of_both(&["--node-name", NODE])?;
     let ip = ground.scene.db.v4().to_string();
-    // The pod behind it is of another node, as far as this one knows.
+    // As far as this node knows, the pod behind it is on another one.
     ground.api.delete("pods", pod("shop", "db", NODE, &ip));
     ground.api.apply(
         "services",
@@ -190,7 +190,7 @@ fn a_service_has_its_name_where_its_other_half_is_not_seen() -> Result<()> {
     ground.await_source("services", |source| source["entries"] == 1)?;
     ground.await_pods(1)?;
     let flow = ground.request()?;
-    // The pod's name may be remembered for what was seen before; this came after.
+    // The pod's name may be kept for earlier traffic; this is later.
     assert_eq!(flow["dst"]["name"], "database", "{flow:#}");
     assert_eq!(flow["dst"]["kind"], "service");
     Ok(())
@@ -350,8 +350,8 @@ fn without_a_node_name_it_says_what_to_do() -> Result<()> {
     Ok(())
 }
 
-/// What ten thousand pods cost the API server and the daemon; the numbers are for the
-/// documentation, the bounds for regressions.
+/// The cost of ten thousand pods for the API server and the daemon; the numbers are for the
+/// documentation, the limits detect regressions.
 #[test]
 fn ten_thousand_pods_of_a_cluster() -> Result<()> {
     const PODS: usize = 10_000;

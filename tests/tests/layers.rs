@@ -1,4 +1,4 @@
-//! The layers: the core must stay free of what only a node needs.
+//! The layers: the core must not depend on anything that only a node needs.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ const FOREIGN: [&str; 9] = [
     "mtls-user",
 ];
 
-/// Names of all packages that `package` is built from, dev-dependencies left out.
+/// Names of all packages that `package` depends on, without dev-dependencies.
 fn dependencies(package: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--edges", "normal,build"])
@@ -56,7 +56,7 @@ fn the_node_depends_on_no_command_line() {
     }
 }
 
-/// In each crate's root the rooms stand in order: a room uses only those above it.
+/// The modules in each crate's root are in order: a module uses only those above it.
 #[test]
 fn a_room_knows_only_the_rooms_above_it() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../mtls-user");
@@ -89,7 +89,7 @@ fn a_room_knows_only_the_rooms_above_it() {
     }
 }
 
-/// The files of a room.
+/// The files of a module.
 fn sources(folder: &std::path::Path, room: &str) -> Vec<std::path::PathBuf> {
     let mut found = vec![folder.join(format!("{room}.rs"))];
     let mut folders = vec![folder.join(room)];
@@ -103,7 +103,7 @@ fn sources(folder: &std::path::Path, room: &str) -> Vec<std::path::PathBuf> {
             }
         }
     }
-    // A unit test may read a capture to feed a flow table: nothing is built on it.
+    // A unit test may read a capture to feed a flow table: this is not a dependency of the product.
     found.retain(|path| path.is_file() && !path.ends_with("tests.rs"));
     assert!(!found.is_empty(), "no file of {room}");
     found

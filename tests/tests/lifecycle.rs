@@ -1,4 +1,4 @@
-//! Interfaces and daemons that come and go: nothing missed, nothing leaked.
+//! Interfaces and daemons that appear and disappear: nothing missed, nothing leaked.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn two_hundred_veths_come_and_go_under_traffic_and_leave_nothing() -> Result<()>
     let daemon = Daemon::start(&scene.node)?;
     let addr = at(scene.db.v4(), 8443);
     let _server = scene.serve(&scene.db, addr, &["--mode", "mtls"])?;
-    // Whatever is made lazily is made by now.
+    // Everything that is created lazily exists by now.
     churn(&scene, 8)?;
     scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
     daemon.await_interfaces(2)?;
@@ -85,7 +85,7 @@ fn two_hundred_veths_come_and_go_under_traffic_and_leave_nothing() -> Result<()>
     let traffic = ["--mode", "mtls", "--connections", "1000000"];
     let client = scene.client(&scene.web, addr, &traffic)?;
     for n in 0..10 {
-        // Pods with traffic of their own, that end in the middle of it.
+        // Pods with their own traffic, which end in the middle of it.
         let pod = scene.node.pod("churn", &format!("pod{n}"))?;
         let _own = scene.client(&pod, addr, &traffic)?;
         churn(&scene, 10)?;
@@ -123,7 +123,7 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         &["--mode", "plain-http", "--connections", "6000"],
     )?;
     kill(pid, Signal::SIGCONT)?;
-    // Every one is reported once, and none is left open, whatever was lost of it.
+    // Every one is reported once, and none stays open, whatever was lost of it.
     daemon.await_edge("web", "db", |edge| {
         let counts = edge["verdict_counts"].as_object();
         let all = counts.into_iter().flat_map(|counts| counts.values());
@@ -139,7 +139,7 @@ fn a_daemon_that_was_away_says_what_it_missed() -> Result<()> {
         "{edges:#?}"
     );
     assert_ne!(edges[0]["coverage"]["complete"], 6000, "{edges:#?}");
-    // From here on nothing is missed.
+    // From here on, nothing is missed.
     let back = at(scene.web.v4(), 8080);
     let _other = scene.serve(&scene.web, back, &["--mode", "plain-http"])?;
     scene.connect(&scene.db, back, &["--mode", "plain-http"])?;
@@ -223,7 +223,7 @@ fn programs_of_others_are_still_run() -> Result<()> {
     scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
     daemon.await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
 
-    // What a CNI may have for a network policy, after ours on the same hook: it drops everything.
+    // As a CNI may have for a network policy, after ours on the same hook: it drops everything.
     tc(&format!("qdisc add dev {veth} clsact"))?;
     tc(&format!(
         "filter add dev {veth} egress prio 1 bpf bytecode 1,6\u{a0}0\u{a0}0\u{a0}2 da"
@@ -239,7 +239,7 @@ fn programs_of_others_are_still_run() -> Result<()> {
         "the other program was passed by: {}",
         client.told()
     );
-    // The SYN on either veth; the first that is sent again comes after a second.
+    // The SYN on either veth; the first retransmission comes after a second.
     assert_eq!(segments()?, before.map(|before| before + 2));
     drop(client);
 
@@ -260,7 +260,7 @@ fn tc(args: &str) -> Result<String> {
     Ok(answer.out)
 }
 
-/// Makes `count` veths into a pod at once, and deletes them.
+/// Creates `count` veths into a pod at once, and deletes them.
 fn churn(scene: &Scene, count: usize) -> Result<()> {
     let into = scene.web.netns().display();
     let lines = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
@@ -270,11 +270,11 @@ fn churn(scene: &Scene, count: usize) -> Result<()> {
     ip(&lines(&|n| format!("link del vethc{n}\n")))
 }
 
-/// What the daemon holds once it is no more than before, or after 15 seconds.
+/// The daemon's resources once they are no more than before, or after 15 seconds.
 fn settled(daemon: &Daemon, before: &Census) -> Result<Census> {
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
-        // Threads that tokio keeps for blocking work leave after ten idle seconds.
+        // tokio's threads for blocking work end after ten idle seconds.
         let now = census::of(daemon.pid())?;
         if grown(before, &now).is_empty() || Instant::now() > deadline {
             return Ok(now);
@@ -283,7 +283,7 @@ fn settled(daemon: &Daemon, before: &Census) -> Result<Census> {
     }
 }
 
-/// The kinds of which there are more than before.
+/// The kinds of resources that have increased.
 fn grown<'a>(before: &Census, after: &'a Census) -> Vec<&'a str> {
     let more = |(kind, count): (&'a String, &usize)| {
         (*count > before.get(kind).copied().unwrap_or(0)).then_some(kind.as_str())

@@ -1,5 +1,4 @@
-//! Questions whose answer takes time, asked of a daemon: what changes, what is seen within a minute,
-//! and what is recorded.
+//! Queries of a daemon that take time: changes, observation for a minute, and recordings.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,10 +14,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// From the connection of a client to the request that it was made for.
+/// Delay between the connection of a client and its request.
 const LISTENS: Duration = Duration::from_millis(500);
 
-/// Starts `mtls ARGS`, asking this daemon.
+/// Starts `mtls ARGS` with this daemon.
 fn start(daemon: &Daemon, args: &[&str]) -> Result<Process> {
     let mut command = Command::new(bin::mtls()?);
     command.args(args).arg("--socket").arg(daemon.socket());
@@ -52,7 +51,7 @@ fn watched_edges_are_printed_when_they_come_and_when_they_change() -> Result<()>
     let _clear = scene.serve(&scene.db, addr, &["--mode", "plain-http"])?;
     scene.connect(&scene.web, addr, &["--mode", "plain-http"])?;
     seen("plaintext").with_context(|| watch.told())?;
-    // Nothing but edges was printed.
+    // Only edges were printed.
     for line in watch.out.all() {
         serde_json::from_str::<Value>(&line).with_context(|| line.clone())?;
     }
@@ -69,7 +68,7 @@ fn a_gate_that_waits_judges_what_it_saw_meanwhile() -> Result<()> {
     let (clear, secure) = (at(scene.db.v4(), 8080), at(scene.db.v4(), 8443));
     let _clear = scene.serve(&scene.db, clear, &["--mode", "plain-http"])?;
     let _secure = scene.serve(&scene.db, secure, &["--mode", "mtls"])?;
-    // What is over before the gate begins to wait is not its business.
+    // Connections that ended before the check began do not count.
     scene.connect(&scene.web, clear, &["--mode", "plain-http"])?;
     daemon.await_counts("web", "db", &[("plaintext", 1)])?;
     let args = ["check", "--for", "3s", "-o", "json"];
@@ -88,7 +87,7 @@ fn a_gate_that_waits_judges_what_it_saw_meanwhile() -> Result<()> {
     Ok(())
 }
 
-/// What `mtls classify` says of a file: verdict and port of each connection.
+/// The result of `mtls classify` on a file: verdict and port of each connection.
 fn classified(file: &Path) -> Result<Vec<(String, u64)>> {
     let file = file.to_str().context("a path that is text")?;
     let answer = mtls(["classify", "-o", "jsonl", file])?;
@@ -147,7 +146,7 @@ fn a_recording_is_opened_by_tshark_and_classified_as_the_traffic_was() -> Result
     let of = |verdict: &str, port| (verdict.to_owned(), port);
     let expected = [of("mtls", 8443), of("plaintext", 8080), of("tls", 8444)];
     assert_eq!(classified(&file)?, expected, "{}", with.told());
-    // Of what is in clear there are headers alone, and so no verdict that is any good.
+    // Plaintext has only headers there, and therefore no useful verdict.
     let rest: Vec<_> = classified(&closed)?;
     assert!(
         rest.contains(&expected[0]) && rest.contains(&expected[2]),
@@ -220,7 +219,7 @@ fn an_inventory_of_a_node_counts_what_its_pods_agreed_on() -> Result<()> {
         (&1.into(), &1.into()),
         "{made:#}"
     );
-    // Of TLS 1.2 both certificates are there, each its owner's.
+    // With TLS 1.2, both certificates are included, each with its owner.
     let shown = made["certificates"].as_array().context("certificates")?;
     let mut shown: Vec<_> = shown
         .iter()

@@ -1,5 +1,5 @@
-//! The daemon's metrics, scraped by a real Prometheus; the rules, alerts and the dashboard that are
-//! shipped, tried on what it scraped.
+//! The daemon's metrics, scraped by a real Prometheus; tests of the shipped rules, alerts and
+//! dashboard with the scraped data.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ fn what_was_seen_is_on_the_page_and_the_page_is_as_prometheus_wants_it() -> Resu
             Some(3.0)
         );
     }
-    // A probe is seen at the pod's end only, and is no alarm.
+    // A probe is seen only at the pod's end, and raises no alert.
     let probe = ["exempt=\"kubelet-probe\"", "verdict=\"plaintext\""];
     let connections = "mtls_edge_connections_total";
     assert_eq!(value(&page, connections, &probe), Some(1.0), "{page}");
@@ -134,7 +134,7 @@ fn metrics_are_served_by_tls_to_whoever_has_the_token() -> Result<()> {
     Ok(())
 }
 
-/// The rules that are shipped.
+/// The shipped rules.
 fn shipped() -> Result<String> {
     Ok(std::fs::read_to_string(prom::shipped().join("rules.yml"))?)
 }
@@ -174,7 +174,7 @@ fn a_second_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
     assert_eq!(alert["labels"]["severity"], "warning");
     let summary = "Plaintext: web (shop) to db (shop), port 8080";
     assert_eq!(alert["annotations"]["summary"], summary);
-    // A scrape, an evaluation, and the way through Alertmanager.
+    // A scrape, an evaluation, and the delivery through Alertmanager.
     assert!(fired < Duration::from_secs(10), "after {fired:?}");
     next("resolved")?;
     Ok(())
@@ -213,7 +213,7 @@ fn more_edges_than_series_are_counted_together_and_make_an_alert() -> Result<()>
     let other = ["reporter=\"destination\"", "destination_workload=\"other\""];
     let together = value(&page, "mtls_edge_connections_total", &other);
     assert!(together >= Some(1.0), "{page}");
-    // What is waiting to be read is told with the rest of the daemon's state.
+    // The ring buffer's fill level is reported with the daemon's state.
     let size = value(&page, "mtls_ring_size_bytes", &[]);
     let most = value(&page, "mtls_ring_waiting_bytes", &["when=\"most\""]);
     assert!(
@@ -239,7 +239,7 @@ fn every_panel_of_the_dashboard_has_data_and_edges_come_from_the_same_server() -
     let _mutual = scene.serve(&scene.db, mutual, &["--mode", "mtls"])?;
     let _clear = scene.serve(&scene.db, clear, &["--mode", "plain-http"])?;
     let _raw = scene.serve(&scene.db, raw, &["--mode", "raw"])?;
-    // A rate is of two scrapes: the second round is after the first was scraped.
+    // A rate needs two scrapes: the second round comes after the first was scraped.
     for round in 1..=2 {
         scene.connect(&scene.web, mutual, &["--mode", "mtls", "--tls", "1.2"])?;
         scene.connect(&scene.web, mutual, &["--mode", "mtls"])?;
@@ -288,7 +288,7 @@ fn every_panel_of_the_dashboard_has_data_and_edges_come_from_the_same_server() -
             );
         }
     }
-    // What the dashboard leads with.
+    // The dashboard's first panel.
     let share = prometheus.query("mtls:pods_watched:ratio")?;
     assert_eq!(share[0]["value"][1], "1");
     the_same_edges_come_from_prometheus(&daemon)
@@ -297,7 +297,7 @@ fn every_panel_of_the_dashboard_has_data_and_edges_come_from_the_same_server() -
 fn the_same_edges_come_from_prometheus(daemon: &Daemon) -> Result<()> {
     let url = format!("http://{}/", prom::PROMETHEUS);
     let ask = |args: &[&str]| mtls([&["edges", "--prometheus", &url][..], args].concat());
-    // Where no daemon answers, the server that the environment names is asked.
+    // If no daemon answers, the server in the environment variable is queried.
     let none = [
         "edges",
         "--socket",
@@ -316,7 +316,7 @@ fn the_same_edges_come_from_prometheus(daemon: &Daemon) -> Result<()> {
             .as_array()
             .is_some_and(|items| !items.is_empty())
     );
-    // Some servers are behind a path, some want a tenant's name.
+    // Some servers are behind a path, some require a tenant's name.
     let answer = ask(&[
         "--since",
         "1h",
@@ -364,7 +364,7 @@ fn the_same_edges_come_from_prometheus(daemon: &Daemon) -> Result<()> {
         table.contains("✗ plaintext") && table.contains("✓ mTLS"),
         "{table}"
     );
-    // Before there was anything, there is nothing to be called secure.
+    // Without any data, nothing may be called secure.
     let before = ask(&["--at", "2020-01-01T00:00:00Z"])?;
     assert_eq!(before.code, Some(1), "{before:?}");
     assert!(
@@ -388,7 +388,7 @@ fn the_rules_fire_and_do_not_fire_as_their_tests_say() -> Result<()> {
     };
     promtool(&["check", "rules", "rules.yml"])?;
     promtool(&["test", "rules", "rules.test.yml"])?;
-    // Each alert has a test in which it fires, one in which it does not, and a page that says what to do.
+    // Each alert has a test in which it fires, one in which it does not, and a runbook.
     let read = |name: &str| std::fs::read_to_string(prom::shipped().join(name));
     let (rules, tests) = (read("rules.yml")?, read("rules.test.yml")?);
     let alerts: Vec<_> = rules

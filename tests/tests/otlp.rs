@@ -1,4 +1,4 @@
-//! Records of what happens to edges, as lines of JSON and by OTLP to a real Collector.
+//! Records of edge changes, as JSON lines and by OTLP to a real Collector.
 
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn a_downgrade_is_a_line_with_what_was_seen() -> Result<()> {
     Ok(())
 }
 
-/// Takes in what Collectors pass on until there is what is wanted.
+/// Reads the Collectors' output until it contains what is expected.
 struct Sink {
     posted: Receiver<Value>,
     records: Vec<Value>,
@@ -101,13 +101,13 @@ impl Sink {
         Ok(())
     }
 
-    /// Ports of the edges that are new.
+    /// Ports of the new edges.
     fn new_ports(&self) -> Vec<u64> {
         let new = self
             .records
             .iter()
             .filter(|it| it["event"] == "mtls.edge.new");
-        // OTLP's JSON has integers of 64 bits as text.
+        // OTLP's JSON has 64-bit integers as strings.
         let port = |record: &Value| record["destination.port"].as_str()?.parse().ok();
         let mut ports: Vec<u64> = new.filter_map(port).collect();
         ports.sort_unstable();
@@ -150,7 +150,7 @@ fn nothing_is_lost_while_a_collector_is_away_or_hangs() -> Result<()> {
             Ok(())
         };
         let ports = |end: u64| (8000..end).collect::<Vec<_>>();
-        // Nobody is there yet.
+        // No Collector is running yet.
         talk(8000..8003)?;
         let first = collector::start(&scene.node)?;
         sink.until("what waited", |sink| sink.new_ports() == ports(8003))?;
@@ -159,7 +159,7 @@ fn nothing_is_lost_while_a_collector_is_away_or_hangs() -> Result<()> {
                 .iter()
                 .any(|name| name == "mtls_edge_connections")
         })?;
-        // It is killed, and another comes.
+        // It is killed, and another one started.
         drop(first);
         talk(8003..8006)?;
         let second = collector::start(&scene.node)?;
@@ -201,7 +201,7 @@ fn a_full_queue_costs_the_oldest_and_says_so() -> Result<()> {
     }
     let scene = Scene::new()?;
     let metrics = METRICS.to_string();
-    // Somebody takes connections there, and never answers.
+    // Something accepts connections there, and never answers.
     let nobody = std::net::TcpListener::bind("127.0.0.1:4317")?;
     let args = ["--otlp", "http://127.0.0.1:4317", "--otlp-queue", "2"];
     let daemon = Daemon::start_with(&scene.node, &[&args[..], &["--metrics", &metrics]].concat())?;

@@ -1,4 +1,4 @@
-//! What bad luck, bad input and bad neighbours do to the daemon: it says so, and goes on.
+//! Failures, bad input and hostile neighbours: the daemon reports them and continues to work.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
-/// How long a question may take.
+/// Timeout of a query.
 const ANSWER: Duration = Duration::from_secs(2);
 
 #[test]
@@ -34,7 +34,7 @@ fn clients_that_ask_for_nothing_are_hung_up_on() -> Result<()> {
     for _ in 0..300 {
         let mut client = UnixStream::connect(daemon.socket())?;
         client.set_read_timeout(Some(Duration::from_secs(12)))?;
-        // One that was hung up on already is as good.
+        // One that was already disconnected is also fine.
         let _ = client.write_all(b"GET /v1/edges HT");
         slow.push(client);
     }
@@ -44,7 +44,7 @@ fn clients_that_ask_for_nothing_are_hung_up_on() -> Result<()> {
     let sockets = |census: &census::Census| census.get("socket").copied().unwrap_or_default();
     let held = sockets(&census::of(daemon.pid())?) - sockets(&before);
     assert!(held <= 64, "{held} clients at a time");
-    // The last of them had its time too.
+    // The timeout of the last one has passed too.
     let last = slow.last_mut().context("a client")?;
     let mut rest = Vec::new();
     let _ = last.read_to_end(&mut rest);
@@ -72,7 +72,7 @@ fn answers_that_nobody_reads_cost_no_more_than_their_share() -> Result<()> {
         for _ in 0..100 {
             let mut client = UnixStream::connect(daemon.socket())?;
             let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(3);
-            // One that comes too many is hung up on, and sees it here.
+            // An excess client is disconnected, and sees it here.
             let _ = client.write_all(request.as_bytes());
             unread.push(client);
         }
@@ -186,7 +186,7 @@ fn a_successor_starts_straight_after_a_kill() -> Result<()> {
     for _ in 0..5 {
         let daemon = Daemon::start(&scene.node)?;
         daemon.await_interfaces(22)?;
-        // What it held is taken down by the kernel while the next one starts.
+        // The kernel releases its resources while the next one starts.
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(i32::try_from(daemon.pid())?),
             Signal::SIGKILL,
@@ -213,7 +213,7 @@ fn what_could_not_be_attached_to_is_named_and_tried_again() -> Result<()> {
         .arg(&socket);
     command.arg("--netns-dir").arg(&netns);
     let daemon = Daemon::start_as(command, socket)?;
-    // One by one: those of a burst are watched by filters, which need no descriptors.
+    // One by one: those of a burst are watched with filters, which need no descriptors.
     let into = scene.web.netns().display();
     for n in 0..60 {
         ip(&format!(
@@ -237,7 +237,7 @@ fn what_could_not_be_attached_to_is_named_and_tried_again() -> Result<()> {
             .is_some_and(|reason| reason.starts_with("EMFILE: ") && reason.contains("LimitNOFILE")),
         "{status:#}"
     );
-    // Room is made, and used without anybody asking for it.
+    // A descriptor becomes available, and is used without a request.
     let gone = |n| format!("link del vb{n}\n");
     ip(&(10..60).map(gone).collect::<String>())?;
     daemon.await_interfaces(12)?;
@@ -273,7 +273,7 @@ fn a_wall_clock_that_jumps_changes_nothing_but_the_stamps() -> Result<()> {
         std::thread::sleep(Duration::from_millis(2_500));
         scene.connect(&scene.web, addr, &["--mode", "mtls"])?;
         let after = daemon.await_edge("web", "db", |edge| edge["verdict_counts"]["mtls"] == 2)?;
-        // What was there stays there; only the stamps go with the clock.
+        // Existing entries remain; only the stamps follow the clock.
         let stamp = |edge: &Value| -> Result<i64> {
             let text = edge["first_seen"].as_str().context("no stamp")?;
             Ok(Time::parse(text).context("no time")?.as_seconds())

@@ -1,5 +1,5 @@
-//! Service addresses: nftables in the role of kube-proxy. One connection is one flow between two
-//! pods, whatever address the client called.
+//! Service addresses, with nftables in the role of kube-proxy. One connection is one flow between
+//! two pods, whatever address the client called.
 
 use std::net::IpAddr;
 
@@ -96,7 +96,7 @@ fn a_pod_that_calls_itself_through_its_service_is_one_flow() -> Result<()> {
     }
     let scene = Scene::new()?;
     let api = scene.node.routed_pod("shop", "api")?;
-    // A hairpin: the packet leaves and comes back by the same veth, so its source has to change.
+    // A hairpin: the packet leaves and returns through the same veth, so its source has to change.
     translate(&api, "masquerade")?;
     let daemon = Daemon::start(&scene.node)?;
     let _server = scene.serve(&api, at(api.v4(), 8443), &["--mode", "plain-http"])?;
@@ -108,7 +108,7 @@ fn a_pod_that_calls_itself_through_its_service_is_one_flow() -> Result<()> {
     one_edge_of(&daemon, 1)
 }
 
-/// Sends calls of the service's addresses to the pod, as kube-proxy does.
+/// Redirects connections to the service's addresses to the pod, like kube-proxy.
 fn translate(pod: &Pod, postrouting: &str) -> Result<()> {
     nft(&format!(
         "table inet service {{
@@ -127,7 +127,7 @@ fn translate(pod: &Pod, postrouting: &str) -> Result<()> {
     ))
 }
 
-/// There is that edge and no other, and each connection was counted once.
+/// There is only that edge, and each connection was counted once.
 fn one_edge_of(daemon: &Daemon, connections: u64) -> Result<()> {
     let edges = daemon.edges()?;
     assert_eq!(edges.len(), 1, "{edges:#?}");

@@ -1,5 +1,6 @@
-//! What has to happen in time. One after the other, and in a file of their own, as the kernel makes
-//! the interfaces of all namespaces under one lock: tests beside these would be measured too.
+//! Tests of timing. They run one after the other, in a file of their own, because the kernel
+//! creates the interfaces of all namespaces under one lock: other tests at the same time would
+//! affect the measurement.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
 use serde_json::json;
 
-/// From a link's creation to the first packet on it, for which nothing may be missed.
+/// Time between a link's creation and the first packet on it that must not be missed.
 const GRACE: Duration = Duration::from_millis(50);
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -44,7 +45,7 @@ fn the_first_packets_on_a_new_veth_are_seen() -> Result<()> {
                 && record["src"]["ip"] == json!(report.local.ip())
         })?;
         assert_eq!(record["origin"], "syn", "{record:#}");
-        // On both of the veths that it crossed, so also on the new one.
+        // On both of the veths that it crossed, and therefore also on the new one.
         assert_eq!(
             record["links"].as_array().map(Vec::len),
             Some(2),

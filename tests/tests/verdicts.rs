@@ -1,4 +1,4 @@
-//! What real peers negotiated, held against what the daemon says of it.
+//! Compares what real peers negotiated with the daemon's reports.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A scene that is watched.
+/// A scene with a tap.
 struct Watched {
     tap: Tap,
     daemon: Daemon,
@@ -27,14 +27,14 @@ impl Watched {
         Ok(Self { tap, daemon, scene })
     }
 
-    /// What the tap says of the connection at its end.
+    /// The tap's report at the end of the connection.
     fn closed(&self, report: &Report) -> Result<Value> {
         self.tap.find(|record| {
             record["src"]["port"] == report.local.port() && record["event"] == "closed"
         })
     }
 
-    /// One request between rustls peers; what the client knows and what the daemon says.
+    /// One request between rustls peers; returns what the client knows and what the daemon reports.
     fn exchange(&self, server: &[&str], client: &[&str]) -> Result<(Report, Value)> {
         let addr = at(self.scene.db.v4(), 8443);
         let _server = self.scene.serve(&self.scene.db, addr, server)?;
@@ -43,7 +43,7 @@ impl Watched {
         Ok((report, record))
     }
 
-    /// The one connection was counted as `verdict`, and nothing else was.
+    /// The one connection was counted as `verdict`, and nothing else was counted.
     fn edge_is(&self, verdict: &str) -> Result<Value> {
         let edge = self
             .daemon
@@ -117,7 +117,7 @@ fn a_server_that_asks_for_no_certificate_makes_it_tls_alone() -> Result<()> {
     }
     for (version, evidence) in [("1.2", "certificates"), ("1.3", "handshake-shape")] {
         let watched = Watched::new()?;
-        // The client has a certificate, and nobody to show it to.
+        // The client has a certificate, but the server does not request one.
         let server = ["--mode", "tls", "--tls", version];
         let (_, record) = watched.exchange(&server, &["--mode", "mtls"])?;
         assert_eq!(record["verdict"], "tls", "{record:#}");
@@ -191,7 +191,7 @@ fn openssl_is_reported_as_rustls_is() -> Result<()> {
     }
     let watched = Watched::new()?;
     let Watched { scene, tap, .. } = &watched;
-    // Server by server: a connection is known by its server's port.
+    // One server after the other: a connection is identified by its server's port.
     for (port, server, client, verdict) in [
         (7001, "openssl", "rustls", "mtls"),
         (7002, "rustls", "openssl", "mtls"),
@@ -247,7 +247,7 @@ fn both_families_are_watched() -> Result<()> {
         assert_eq!(record["src"]["ip"], json!(report.local.ip()));
         assert_eq!(record["dst"]["ip"], json!(ip));
     }
-    // Two addresses of each, one pair of pods.
+    // Two addresses per pod, one pair of pods.
     let edge = watched
         .daemon
         .await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
@@ -288,7 +288,7 @@ fn a_connection_older_than_the_daemon_is_not_called_mutual() -> Result<()> {
     let slow = ["--mode", "mtls", "--requests", "1000", "--interval", "50"];
     let client = scene.client(&scene.web, addr, &slow)?;
     scene.web.await_connection(8443, PATIENCE)?;
-    // Long enough for the handshake and a request to be over.
+    // Long enough for the handshake and a request to complete.
     std::thread::sleep(Duration::from_millis(300));
     let daemon = Daemon::start(&scene.node)?;
     let tap = daemon.tap()?;

@@ -1,7 +1,8 @@
-//! The TCP flows of captures, one JSON record a line: `cargo run -p mtls-core --example classify FILE…`.
+//! The TCP flows of captures, one JSON record per line: `cargo run -p mtls-core --example classify
+//! FILE…`.
 //!
 //! The core alone, without the program around it: a capture is decoded into segments, a flow table
-//! makes flows of them, and each flow becomes a record when it is closed.
+//! builds flows from them, and each flow becomes a record when it is closed.
 
 use std::io::Write;
 

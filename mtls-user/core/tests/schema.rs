@@ -1,5 +1,5 @@
-//! `docs/schema.json` is what the types of the record are. `MTLS_DOCS=write` (`cargo xtask docs`)
-//! writes it anew.
+//! Checks that `docs/schema.json` matches the record types. `MTLS_DOCS=write` (`cargo xtask docs`)
+//! regenerates it.
 
 use mtls_core::record::{
     CaptureList, CertificateList, CertificateSeen, Check, EdgeChange, EdgeList, EdgeRecord,
@@ -100,7 +100,7 @@ fn the_schema_that_is_shipped_is_that_of_the_types() {
     );
 }
 
-/// Every field is explained, and every field that is written is promised.
+/// Every field has a description, and every serialised field is in the schema.
 #[test]
 fn every_field_is_explained_and_promised() {
     let schema = schema();
@@ -123,7 +123,7 @@ fn every_field_is_explained_and_promised() {
     assert!(fields > 150, "{fields}");
 }
 
-/// What is written has exactly the fields of the schema.
+/// The output has exactly the fields of the schema.
 #[test]
 fn a_record_has_the_fields_of_its_schema() {
     let schema = schema();
@@ -156,7 +156,7 @@ fn a_record_has_the_fields_of_its_schema() {
                 .iter()
                 .filter(|(_, v)| null(v))
                 .collect();
-            // A flow always has its reason; the default is no flow.
+            // A real flow always has a reason; the default value is not a real flow.
             assert!(empty.iter().all(|(key, _)| *key == "reason"), "{empty:?}");
         }
     }

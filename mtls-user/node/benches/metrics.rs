@@ -1,4 +1,4 @@
-//! `cargo bench -p mtls-node --bench metrics`: what a scrape of 10,000 edges costs.
+//! `cargo bench -p mtls-node --bench metrics`: the cost of a scrape with 10,000 edges.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use mtls_node::metrics::{Format, Meter, encode};
 
 const EDGES: u64 = 10_000;
 const ROUNDS: usize = 20;
-/// A scrape is to take no longer.
+/// The longest acceptable scrape.
 const MOST: Duration = Duration::from_millis(50);
 
 fn peer(name: String, port: Option<u16>) -> Peer {
@@ -25,7 +25,7 @@ fn peer(name: String, port: Option<u16>) -> Peer {
     }
 }
 
-/// One connection of an edge of its own, which is open.
+/// One open connection with an edge of its own.
 fn flow(number: u64) -> FlowRecord {
     let verdict = [Verdict::Mtls, Verdict::Tls, Verdict::Plaintext][number as usize % 3];
     FlowRecord {

@@ -1,5 +1,5 @@
-//! Ten thousand pods in the directory: what they take of memory, and a look-up of time.
-//! `cargo xtask bench pods` runs it.
+//! The memory of a directory with ten thousand pods, and the duration of a lookup. `cargo xtask
+//! bench pods` runs it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -13,22 +13,22 @@ use mtls_node::pods::{Directory, Entry, Facts, Source};
 const PODS: u32 = 10_000;
 const LOOKUPS: u32 = 5_000_000;
 
-/// Counts what is allocated.
+/// Counts allocations.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator as it is.
+// SAFETY: everything is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -67,14 +67,15 @@ fn pod(number: u32) -> Entry {
     }
 }
 
-/// Time of one of `LOOKUPS` calls: the best of a few rounds, as others use this machine too.
+/// Duration of one of `LOOKUPS` calls: the best of a few rounds, because others use this machine
+/// too.
 fn measure(mut call: impl FnMut(IpAddr)) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
         let mut number = 1;
         let began = Instant::now();
         for _ in 0..LOOKUPS / 5 {
-            // A walk through all of them in no order that a cache could guess.
+            // Visits all of them in an order that no cache can predict.
             number = (number * 5 + 3) % PODS;
             call(address(number));
         }

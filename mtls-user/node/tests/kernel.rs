@@ -36,7 +36,8 @@ fn a_connection_is_seen_from_syn_to_fin() {
         let programs = kernel.programs();
         assert_eq!(programs.len(), 2);
         assert!(programs.iter().all(|p| p.run_count > 0), "{programs:?}");
-        // A fifth of what the verifier accepts, as older kernels' see less ahead.
+        // A fifth of what the verifier accepts, because older kernels' verifiers process more
+        // instructions.
         for program in &programs {
             let instructions = program.verified_instructions.unwrap_or_default();
             assert!(instructions < 200_000, "{program:?}");
@@ -80,7 +81,7 @@ fn every_shape_of_packet_is_read() {
             ip_options: 8,
             ..Packet::default()
         },
-        // Ethernet pads what is shorter than 60 bytes.
+        // Ethernet pads frames shorter than 60 bytes.
         Packet {
             trailer: 17,
             ..Packet::default()
@@ -118,7 +119,7 @@ fn every_shape_of_packet_is_read() {
             ip: Ip::V6(&[51]),
             ..Packet::default()
         },
-        // What switches used before 802.1ad; and as many headers as are followed.
+        // Used by switches before 802.1ad; and as many headers as are followed.
         Packet {
             tags: &[0x9100, 0x8100],
             ..Packet::default()
@@ -158,9 +159,9 @@ fn every_shape_of_packet_is_read() {
     });
 }
 
-/// The kernel's parser and the capture reader's, on packets of every shape and on broken ones: the
-/// kernel delivers a segment where the capture reader finds one, and it is the same. What is inside a
-/// tunnel is the capture reader's alone.
+/// Compares the kernel's parser with the capture reader's, on packets of every shape and on broken
+/// ones: the kernel delivers a segment if the capture reader finds one, and it is the same. Only
+/// the capture reader decapsulates tunnels.
 #[test]
 fn the_kernel_reads_what_a_capture_is_read_as() {
     use mtls_core::capture::{Decoded, Decoder, LinkType, Packet as Captured};
@@ -211,7 +212,7 @@ fn the_kernel_reads_what_a_capture_is_read_as() {
                 ..Packet::default()
             };
             let mut bytes = packet.bytes();
-            // A third is broken, but for the addresses and ports, in one byte of its headers.
+            // A third is broken in one byte of its headers, except for the addresses and ports.
             let spoilt = random(3) == 0;
             if spoilt {
                 let at = 12 + random(12);
@@ -239,7 +240,8 @@ fn the_kernel_reads_what_a_capture_is_read_as() {
                 .as_ref()
                 .filter(|e| e.payload.len() < e.len as usize)
             {
-                // It claims more bytes than there are: no receiver takes it, and it is no sample.
+                // It claims more bytes than there are: no receiver accepts it, and it is not
+                // sampled.
                 assert!(found.is_none_or(|seen| seen.lost), "{packet:?} {cut:?}");
                 continue;
             }
@@ -278,7 +280,7 @@ fn clsact_does_the_same() {
             Mode::Clsact
         );
         assert_eq!([filters("ingress"), filters("egress")], [1, 1]);
-        // What a killed daemon leaves: filters that nobody removes.
+        // Remains of a killed daemon: filters that nobody removes.
         let left = Kernel::load(&config).map(std::mem::ManuallyDrop::new);
         left.expect("load")
             .attach(node.index("veth0"))
@@ -344,7 +346,7 @@ fn a_flow_older_than_the_program_says_so() {
 fn super_segments_are_walked() {
     use support::tls::{stream_of, wanted};
     let node = Node::new();
-    // One write: the kernel's offloads make segments of up to 64 KiB of it.
+    // One write: the kernel's offloads turn it into segments of up to 64 KiB.
     let records = [
         (22, 90),
         (22, 9_000),
@@ -388,7 +390,7 @@ fn veths_are_followed() {
                 change.expect("an event in time").expect("an event")
             };
             let mut indices = Vec::new();
-            // The same name twice over, and no wait in between.
+            // The same name twice, without a pause in between.
             let make = format!(
                 "link add again type veth peer name eth0 netns {}",
                 path(&pod)
@@ -405,7 +407,7 @@ fn veths_are_followed() {
                 assert_eq!(next().await, Change::Removed(link.ifindex));
             }
             assert_ne!(indices[0], indices[1]);
-            // A pair made here whose one end moves into the pod later.
+            // A pair created here, one end of which moves into the pod later.
             ip("link add stays type veth peer name moves");
             ip("link add br0 type bridge");
             ip(&format!("link set moves netns {}", path(&pod)));

@@ -1,4 +1,4 @@
-//! What the kernel program makes of the ends and beginnings of connections. Needs root.
+//! How the kernel program handles the ends and beginnings of connections. Needs root.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{
     bench::{ACK, Bench, FIN, ISN, RST, SYN},
 };
 
-/// Flags of what was seen, without payload.
+/// Flags of the segments seen without payload.
 fn ends(seen: &[Seen]) -> Vec<(u8, u32)> {
     seen.iter()
         .filter(|s| s.flags & (FIN | RST) != 0)
@@ -28,7 +28,7 @@ fn the_end_is_reported_once_and_a_new_syn_begins_anew() {
     }
     bench.send(true, 0, b"answer");
     bench.seen();
-    // The first FIN alone is no end, although it comes twice.
+    // The first FIN alone is not an end, even if it is repeated.
     for _ in 0..2 {
         bench.send_flagged(false, 9, b"", FIN | ACK);
     }
@@ -41,7 +41,7 @@ fn the_end_is_reported_once_and_a_new_syn_begins_anew() {
         ends(&bench.seen()),
         [(FIN, client), (FIN | ACK, ISN[1] + 1 + 6)]
     );
-    // The same ports again, with other sequence numbers; and the SYN comes twice.
+    // The same ports again, with other sequence numbers; and the SYN is repeated.
     for _ in 0..2 {
         bench.raw(false, 5_000_000, 0, SYN, b"early");
     }
@@ -92,7 +92,7 @@ fn a_connection_without_payload_is_one_sample() {
     assert_eq!(bench.counters().sampled, 1);
     let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
     assert_eq!(flags, [SYN, SYN | ACK, FIN, FIN | ACK]);
-    // One that was refused: RFC 9293 §3.10.7.1.
+    // A refused one: RFC 9293 §3.10.7.1.
     bench.port += 1;
     bench.raw(false, 100, 0, SYN, b"");
     bench.raw(true, 0, 555, RST | ACK, b"");
@@ -105,7 +105,7 @@ fn a_connection_without_payload_is_one_sample() {
     let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
     assert_eq!(flags, [SYN, RST | ACK]);
     assert_eq!(bench.counters().sampled, 2);
-    // And one that says nothing: it is found in the table.
+    // And a silent one: it is found in the table.
     bench.open();
     let flags: Vec<_> = bench.seen().iter().map(|s| s.flags).collect();
     assert_eq!(flags, [SYN, SYN | ACK]);
@@ -121,7 +121,7 @@ fn an_end_is_believed_where_it_is_due_and_until_there_is_payload() {
     bench.open();
     bench.send(false, 0, b"one");
     bench.seen();
-    // Out of window, and with a wrong checksum.
+    // Out of the window, and with a wrong checksum.
     let next = ISN[0].wrapping_add(1 + 3);
     bench.raw(false, next.wrapping_add(77), 0, RST, b"");
     bench.send_flagged(false, 50, b"", FIN | ACK);
@@ -133,7 +133,7 @@ fn an_end_is_believed_where_it_is_due_and_until_there_is_payload() {
         .expect("run");
     assert_eq!(ends(&bench.seen()), []);
     assert_eq!(bench.counters().control_ignored, 3);
-    // One that is due is an end, until there is payload after it; and then it is one again.
+    // At the expected number it is an end, until there is payload after it; and then again.
     for round in 0..3 {
         let next = next.wrapping_add(4 * round);
         for _ in 0..2 {
@@ -156,7 +156,7 @@ fn a_fin_behind_what_was_not_seen_is_one_when_it_is_answered() {
         let (seq, ack) = (own.wrapping_add(1 + seq), other.wrapping_add(1 + ack));
         bench.raw(back, seq, ack, FIN | ACK, b"");
     };
-    // Fragments, which nobody reads here, carried 50 and 80 bytes.
+    // Fragments, which are not read here, carried 50 and 80 bytes.
     bench.open();
     fin(&mut bench, false, 50, 80);
     assert_eq!(ends(&bench.seen()), []);
@@ -170,7 +170,7 @@ fn a_fin_behind_what_was_not_seen_is_one_when_it_is_answered() {
         [(FIN, client), (FIN | ACK, server)],
         "{seen:?}"
     );
-    // What comes after all is seen, wherever it lies.
+    // What arrives afterwards is seen, wherever it is.
     bench.send(false, 0, b"GET /secret");
     let seen = bench.seen();
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -190,7 +190,7 @@ fn payload_after_the_end_of_a_flow_that_is_done_is_seen() {
         bench.seen();
         bench.send(false, 4000, &[b'x'; 100]);
         assert_eq!(bench.seen().len(), 0, "done");
-        // Nothing is known of the number that is due.
+        // The expected number is unknown.
         bench.send_flagged(false, 10_000_000, b"", flags);
         bench.seen();
         bench.send(false, 4100, b"GET /secret HTTP/1.1");
@@ -237,8 +237,8 @@ fn a_full_bucket_gives_up_what_is_least_worth() {
         bench.send(false, 0, b"hello");
         bench.send(true, 0, b"hello");
     };
-    // Six that are open, one without an answer, one that is finished. Ages count 256 ticks of the kernel:
-    // the first one is older than the others by at least one, also at 100 Hz.
+    // Six that are open, one without an answer, one that is finished. One unit of age is 256 kernel
+    // ticks: the first one is older than the others by at least one, also at 100 Hz.
     hello(&mut bench);
     std::thread::sleep(Duration::from_millis(2_600));
     for _ in 0..5 {
@@ -262,7 +262,7 @@ fn a_full_bucket_gives_up_what_is_least_worth() {
     assert_eq!(bench.counters().evicted, 0);
     bench.seen();
     assert_eq!(bench.events.take_unread(), []);
-    // A flood of SYNs takes one place among them, and that again and again.
+    // A flood of SYNs uses one entry among them, again and again.
     hello(&mut bench);
     assert_eq!(bench.counters().evicted, 1);
     bench.seen();
@@ -298,7 +298,7 @@ fn of_one_direction_the_fin_is_delivered_once() {
         let seen = bench.seen();
         let ends: Vec<_> = seen.iter().map(|s| s.flags & (SYN | FIN)).collect();
         assert_eq!(ends, [SYN, 0, FIN], "{seen:?}");
-        // Whatever the SYN-ACK says of the other side, nothing of it was seen.
+        // Whatever the SYN-ACK says about the other side, nothing of it was seen.
         assert!(seen.iter().all(|s| s.src == seen[0].src), "{seen:?}");
         bench.send_flagged(back, 5, b"", FIN | ACK);
         assert_eq!(bench.seen().len(), 0);

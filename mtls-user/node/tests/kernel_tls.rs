@@ -1,7 +1,7 @@
-//! What the kernel program samples of TLS streams, and of those that are none. Needs root.
+//! What the kernel program samples of TLS streams, and of streams that are not TLS. Needs root.
 //!
-//! Packets made by hand go through the loaded program (`BPF_PROG_TEST_RUN`), so that every split,
-//! hole and repetition is exactly as written here.
+//! Packets built by hand go through the loaded program (`BPF_PROG_TEST_RUN`), so that every split,
+//! gap and repetition is exactly as written here.
 
 mod support;
 
@@ -51,7 +51,7 @@ fn every_segmentation_gives_the_same_bytes() {
     let mut bench = Bench::new(&Config::default());
     let stream = stream_of(CLIENT);
     let wanted = wanted(CLIENT);
-    // Segments of one size, and every cut in two.
+    // Segments of one size, with every possible split.
     for size in [100, 137, 536, 1448, 3000, stream.len()] {
         bench.open();
         for (number, segment) in stream.chunks(size).enumerate() {
@@ -92,12 +92,12 @@ fn many_records_in_one_segment() {
     let stream = stream_of(&records);
     bench.open();
     bench.send(true, 0, &stream);
-    // Twenty-four headers are the most that is wanted.
+    // Twenty-four headers are the maximum.
     let mut wanted = wanted(&records);
     wanted.truncate(4 * 95 + 20 * 35);
     wanted.resize(stream.len(), None);
     assert_eq!(lay(&bench.take(), stream.len()), wanted);
-    // Done: what follows does not even count.
+    // Done: what follows is not even counted.
     let before = bench.counters();
     bench.send(true, stream.len(), &record(23, 30));
     assert_eq!(bench.take(), []);
@@ -142,7 +142,7 @@ fn a_repetition_is_not_sampled_and_a_hole_is_filled() {
     bench.send(false, 0, &stream[..300]);
     bench.send(false, 0, &stream[..300]);
     assert_eq!(bench.take().len(), 1);
-    // The middle comes late: nothing of the hello is missing in the end.
+    // The middle arrives late: nothing of the hello is missing in the end.
     bench.send(false, 400, &stream[400..517]);
     bench.send(false, 300, &stream[300..400]);
     let pieces = bench.take();
@@ -174,7 +174,7 @@ fn plaintext_stops_after_its_budget() {
 fn an_upgrade_is_followed_from_its_hello_on() {
     let mut bench = Bench::new(&Config::default());
     bench.open();
-    // The server talks itself out of its budget before the client asks for TLS.
+    // The server uses up its budget before the client asks for TLS.
     for number in 0..12 {
         bench.send(true, number * 20, b"250-some capability\n");
     }
@@ -205,7 +205,7 @@ fn what_only_looked_like_tls_is_sampled_as_what_it_is() {
     );
     let expected = b"GET /secret HTTP/1.1\r\nHost: somewhere\r\n\r\n".to_vec();
     assert_eq!(bench.take(), [(0, record(22, 200)), (205, expected)]);
-    // Also when it comes after records whose bodies were not copied.
+    // Also if it follows records whose bodies were not copied.
     bench.open();
     bench.send(false, 0, &stream_of(&[(22, 200), (23, 60)]));
     bench.take();
@@ -226,7 +226,7 @@ fn what_only_looked_like_tls_is_sampled_as_what_it_is() {
 fn a_stream_met_in_midstream_is_walked_from_the_next_record_on() {
     let mut bench = Bench::new(&Config::default());
     bench.port += 1;
-    // Within a record, and then at the next one's start.
+    // Within a record, and then at the start of the next one.
     bench.send(false, 0, &[0xaa; 700]);
     bench.send(false, 700, &stream_of(&[(23, 100), (23, 200)]));
     bench.send(false, 1010, &record(23, 300));
@@ -280,7 +280,7 @@ fn readable_bodies_show_in_every_segmentation() {
     fake.extend(text);
     let stream = [record(22, 60), fake.clone(), fake].concat();
     for size in 1..stream.len() {
-        // Not more segments than a direction of TLS is worth.
+        // Not more than the maximum number of segments of a TLS direction.
         let size = size.max(3);
         bench.open();
         for (number, segment) in stream.chunks(size).enumerate() {

@@ -9,10 +9,11 @@ use mtls_node::kernel::{Config, Counters, Events, Kernel, Sample};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use support::{Node, within};
 
-/// Datagrams sampled of a direction without handshakes, and of one with them; of those, sealed ones.
+/// Datagrams sampled of a direction without handshakes, and of one with them; encrypted ones among
+/// the latter.
 const OTHER: usize = 32;
 const SEALED: usize = 24;
-/// Bytes copied of a direction, and of what is sampled for its length alone.
+/// Bytes copied of a direction, and of datagrams that are sampled only for their length.
 const BYTES: usize = 16 << 10;
 const HEADER: usize = 64;
 /// Samples per recheck interval of a direction that is done.
@@ -79,7 +80,7 @@ impl Bench {
         }
     }
 
-    /// Has the program see a packet.
+    /// Runs the program on a packet.
     fn send(&self, direction: Direction, packet: &Packet) {
         self.kernel.run(direction, &packet.bytes(), 1).expect("run");
     }
@@ -118,7 +119,7 @@ struct Packet {
     src: u16,
     dst: u16,
     payload: Vec<u8>,
-    /// Bytes behind the datagram, inside of the IP packet.
+    /// Bytes after the datagram, inside the IP packet.
     surplus: usize,
 }
 
@@ -177,7 +178,7 @@ impl Packet {
     }
 }
 
-/// Something with a long header of QUIC 1, or with a short one, of that length.
+/// A QUIC 1 long header or a short header, padded to that length.
 fn long(len: usize, n: u8) -> Vec<u8> {
     let mut bytes = vec![n; len];
     bytes[..5].copy_from_slice(&[0xc3, 0, 0, 0, 1]);
@@ -271,7 +272,7 @@ fn what_contradicts_itself_is_counted() {
         bytes[35] += 1;
     }
     assert_eq!(bench.seen(), []);
-    // Of the second a flow was known, so that its shortcut is asked in vain.
+    // For the second, a flow was known, so its lookup on the fast path fails.
     assert_eq!(bench.counters().malformed, 2);
 }
 
@@ -281,7 +282,7 @@ fn a_flow_is_sampled_up_to_its_budget_and_again_in_the_next_interval() {
     let mut seen = Vec::new();
     for n in 0..50_u8 {
         bench.client(&[n; 100]);
-        // Whatever it begins with.
+        // Whatever its first bytes.
         bench.client(&[n | 0x80; 100]);
         seen.extend(bench.seen());
     }
@@ -317,12 +318,12 @@ fn a_flow_is_sampled_up_to_its_budget_and_again_in_the_next_interval() {
     );
     let counters = bench.counters();
     assert_eq!(counters.resampled, LOOKS as u64);
-    // All others took the shortcut.
+    // All others took the fast path.
     assert_eq!(counters.segments - passed.segments, LOOKS as u64);
 }
 
-/// An endpoint of QUIC has any number of connections over one pair of ports: each is looked at, and
-/// where there are too many it is said that some were not.
+/// A QUIC endpoint can have any number of connections over one pair of ports: each is sampled, and
+/// if there are too many, it is reported that some were not.
 #[test]
 fn a_handshake_is_never_let_by() {
     let mut bench = Bench::new();
@@ -351,7 +352,7 @@ fn a_handshake_is_never_let_by() {
     sealed(&mut bench);
     for n in 0..8 {
         bench.client(&long(1200, n));
-        // Both directions are looked at again.
+        // Both directions are sampled again.
         sealed(&mut bench);
     }
     let mut lost = false;
@@ -365,12 +366,12 @@ fn a_handshake_is_never_let_by() {
     let counters = bench.counters();
     assert!(counters.lost_over_share > 0 && counters.lost() == counters.lost_over_share);
     assert!(!lost || counters.lost_over_share > 0);
-    // In the next interval what is seen says so.
+    // In the next interval, the samples say so.
     bench.kernel.tick().expect("tick");
     bench.client(&long(1200, 9));
     let seen = bench.seen();
     assert!(seen[0].lost && seen[0].payload.len() == 1200, "{seen:?}");
-    // DTLS: a record of a handshake, after application data.
+    // DTLS: a handshake record after application data.
     let mut bench = Bench::new();
     let record = |kind| [&[kind, 0xfe, 0xfd][..], &[0; 60]].concat();
     bench.client(&record(22));
@@ -404,14 +405,14 @@ fn a_tunnel_is_counted_and_is_a_flow() {
     }
 }
 
-/// What one pod sends as another is marked, wherever it comes from; and the same datagram at the next
-/// pod's interface is not taken for another one.
+/// What one pod sends in another's name is marked, wherever it comes from; and the same datagram at
+/// the next pod's interface is not taken for another one.
 #[test]
 fn a_datagram_on_its_way_is_one_and_a_forged_one_is_marked() {
     let mut bench = Bench::new();
     for n in 0..6 {
         bench.client(&[n; 200]);
-        // The same program sees it leave for the receiver.
+        // The same program sees it on its way to the receiver.
         bench.send(Direction::Ingress, &Packet::new(&[n; 200]));
     }
     let seen = bench.seen();
@@ -424,7 +425,7 @@ fn a_datagram_on_its_way_is_one_and_a_forged_one_is_marked() {
     assert_eq!(bench.counters().foreign, 1);
 }
 
-/// Segmentation offload: the datagrams of one call are one packet on a veth.
+/// Segmentation offload: on a veth, the datagrams of one call are one packet.
 #[test]
 fn super_packets_are_taken_apart() {
     let node = Node::new();

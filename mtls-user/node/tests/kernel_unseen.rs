@@ -1,4 +1,4 @@
-//! What the kernel program does not see, or cannot deliver: it is counted and said. Needs root.
+//! What the kernel program does not see, or cannot deliver, is counted and reported. Needs root.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::{
 #[test]
 fn what_is_lost_is_counted_and_said() {
     let node = Node::new();
-    // With the log, which has to pass the verifier as well.
+    // With the log, which must pass the verifier as well.
     let config = Config {
         ring_bytes: 64 << 10,
         log: true,
@@ -26,7 +26,7 @@ fn what_is_lost_is_counted_and_said() {
             node.exchange("10.9.0.2", &request, b"answer", || ());
         }
         let counters = kernel.counters();
-        // One interface alone does not fill the ring.
+        // A single interface does not fill the ring.
         assert!(counters.lost_over_share > 0, "{counters:?}");
         assert_eq!(counters.lost(), counters.lost_over_share, "{counters:?}");
         let [attached] = &kernel.attached()[..] else {
@@ -37,7 +37,7 @@ fn what_is_lost_is_counted_and_said() {
         let mut delivered = 0;
         events.drain(segments(|segment| delivered += usize::from(!segment.lost)));
         assert!(delivered > 0);
-        // With room again, a new flow is seen in full.
+        // With room again, a new flow is completely sampled.
         let ends = node.exchange("10.9.0.2", b"question", b"answer", || ());
         assert_exchange(&drain(events), ends, b"question", b"answer");
     });
@@ -67,12 +67,12 @@ fn a_flow_that_lost_samples_says_so() {
             send(1000 + port, 1, &[b'x'; 1000]);
         }
         assert!(kernel.counters().lost() > 0);
-        // More than is left of the interface's share.
+        // More than what is left of the interface's share.
         send(5000, 1, &[b'x'; 2000]);
         let mut told = 0;
         events.drain(segments(|segment| {
             if segment.src.port == 5000 {
-                // That there was something is known, and nothing of what it was.
+                // It is known that there was something, but not what.
                 assert!(segment.lost && segment.midstream && segment.payload.is_empty());
                 told += segment.len;
             }
@@ -248,7 +248,7 @@ fn what_is_no_segment_is_counted_and_reported_once_per_pair() {
                 "{unread:?}"
             );
             assert_eq!(unread[0].src.ip, unread[1].dst.ip);
-            // In the next interval they are news again.
+            // In the next interval they are reported again.
             kernel.tick().expect("tick");
             kernel
                 .run(Direction::Egress, &packet.bytes(), 1)
@@ -315,7 +315,7 @@ fn what_cannot_be_read_is_counted_or_none_of_our_business() {
         header[46] = 0x10;
         run(&header);
         assert_eq!(kernel.counters().malformed, 2);
-        // Every packet cut short, and every byte of its headers spoilt: nothing but a count.
+        // Every packet truncated, and every byte of its headers corrupted: nothing but a count.
         for shape in [
             packet,
             v6,
@@ -327,7 +327,7 @@ fn what_cannot_be_read_is_counted_or_none_of_our_business() {
         ] {
             let bytes = shape.bytes();
             for len in 14..bytes.len() {
-                // The kernel takes no test packet without an IP header's worth of bytes.
+                // The kernel accepts no test packet shorter than an IP header.
                 let _ = kernel.run(Direction::Ingress, &bytes[..len], 1);
             }
             for at in 12..bytes.len() - 7 {

@@ -1,4 +1,4 @@
-//! A node whose way out is a veth, as a container's is. Needs root.
+//! A node whose uplink is a veth, like a container's. Needs root.
 
 mod support;
 
@@ -42,13 +42,13 @@ fn the_way_out_is_no_pods_though_it_is_a_veth() {
             ));
             ip("link set pod0 up");
             let mut links = Links::open(Choice::default()).await.expect("open");
-            // Nothing says yet that one of them leads out.
+            // Nothing shows yet that one of them is an uplink.
             assert_eq!(
                 told(&mut links).await,
                 (names(&["eth0", "pod0"]), names(&[]))
             );
 
-            // It does when the default route comes, be it late.
+            // The default route does, even if it comes late.
             ip("route add default via 172.18.0.1 dev eth0 onlink");
             let news = tokio::time::timeout(Duration::from_secs(5), async {
                 while links.next().await.expect("an event") != Change::Resync {}
@@ -56,7 +56,7 @@ fn the_way_out_is_no_pods_though_it_is_a_veth() {
             news.await.expect("the route was not heard of");
             assert_eq!(told(&mut links).await, (names(&["pod0"]), names(&["eth0"])));
 
-            // A pod that the node goes out through has an address that is routed to it.
+            // A pod through which the node routes traffic has an address that is routed to it.
             ip("route del default");
             ip("route add 10.244.0.5/32 dev pod0");
             ip("route add default via 10.244.0.5 dev pod0 onlink");
@@ -66,7 +66,7 @@ fn the_way_out_is_no_pods_though_it_is_a_veth() {
                 (names(&["eth0", "pod0"]), names(&[]))
             );
 
-            // What an operator says counts more than routes.
+            // The operator's configuration takes precedence over routes.
             let choice = |watched: &[&str], uplinks: Option<&[&str]>| Choice {
                 watched: names(watched),
                 uplinks: uplinks.map(names),
@@ -108,7 +108,7 @@ fn below_a_vlan_or_a_bond_is_the_way_out_as_well_but_not_below_a_bridge() {
             let mut links = Links::open(Choice::default()).await.expect("open");
             assert_eq!(told(&mut links).await, (names(&["b0"]), names(&["a0"])));
             ip("link del a0.5");
-            // Pods are ports of a bridge: which of them leads out, nothing says.
+            // Pods are bridge ports: nothing shows which port is an uplink.
             ip("link add br0 type bridge");
             ip("link set a0 master br0");
             ip("link set b0 master br0");

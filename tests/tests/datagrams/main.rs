@@ -1,4 +1,4 @@
-//! QUIC, DTLS, DNS and other UDP of real stacks between two pods, as the daemon reports them.
+//! QUIC, DTLS, DNS and other UDP from real stacks between two pods, as the daemon reports them.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 mod wireguard;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A flow is over after two seconds of silence, which is when its end is reported.
+/// A flow ends after two seconds of silence, and its end is reported then.
 const QUICK: [&str; 2] = ["--datagram-timeout", "2s"];
 
-/// A scene that is watched.
+/// A scene with a tap.
 struct Watched {
     tap: Tap,
     daemon: Daemon,
@@ -34,7 +34,7 @@ impl Watched {
         Ok(Self { tap, daemon, scene })
     }
 
-    /// Starts a server in the server's pod; it listens when this returns.
+    /// Starts a server in the server's pod; it is listening when this returns.
     fn serve(&self, port: u16, mut command: Command, args: &[&str]) -> Result<Process> {
         command.args(args);
         let server = self.scene.db.start(command)?;
@@ -42,7 +42,7 @@ impl Watched {
         Ok(server)
     }
 
-    /// What the tap says at the end of the flow to `port`.
+    /// The tap's report at the end of the flow to `port`.
     fn closed(&self, port: u16) -> Result<Value> {
         self.tap.find(|record| {
             record["dst"]["port"] == port
@@ -51,7 +51,7 @@ impl Watched {
         })
     }
 
-    /// What the tap and the edge say of the one flow to `port`, once it is over.
+    /// The tap's report and the edge of the one flow to `port`, once it has ended.
     fn told(&self, port: u16, verdict: &str, mark: &str) -> Result<Value> {
         let record = self.closed(port)?;
         assert_eq!(record["verdict"], verdict, "{record:#}");
@@ -94,7 +94,8 @@ fn await_udp(pod: &Pod, port: u16) -> Result<()> {
     }
 }
 
-/// HTTP/3 by ngtcp2 with GnuTLS: the server asks for a certificate and the client shows one, or neither.
+/// HTTP/3 by ngtcp2 with GnuTLS: the server requests a certificate and the client sends one, or
+/// neither.
 fn http3(watched: &Watched, addr: SocketAddr, mutual: bool) -> Result<()> {
     let scene = &watched.scene;
     let (host, port) = (addr.ip().to_string(), addr.port().to_string());
@@ -150,7 +151,7 @@ fn http3_is_mutual_or_not() -> Result<()> {
     Ok(())
 }
 
-/// StatsD in clear, of which more is sent than is sampled.
+/// Plaintext StatsD, more than is sampled.
 #[test]
 fn a_busy_flow_stays_open_when_it_is_sampled_no_more() -> Result<()> {
     if !runs_here(&[Need::Root]) {
@@ -173,14 +174,14 @@ fn a_busy_flow_stays_open_when_it_is_sampled_no_more() -> Result<()> {
         json!({ "statsd": 1 }),
         "{edge:#}"
     );
-    // The kernel samples no more of it, so it is open for longer than its time-out.
+    // The kernel takes no more samples of it, so it stays open for longer than its timeout.
     std::thread::sleep(Duration::from_secs(4));
     let edge = watched.daemon.await_edge("web", "db", |_| true)?;
     assert_eq!(edge["open_connections"], 1, "{edge:#}");
     Ok(())
 }
 
-/// DTLS: `openssl` at one end.
+/// DTLS with `openssl` at one end.
 #[test]
 fn dtls_shows_its_certificates() -> Result<()> {
     if !runs_here(&[Need::Root, Need::Openssl]) {
@@ -244,7 +245,7 @@ fn dtls_shows_its_certificates() -> Result<()> {
     Ok(())
 }
 
-/// DNS is in clear by nature: exempt and counted, unless the operator demands more.
+/// DNS is plaintext by nature: exempt and counted, unless the operator requires more.
 #[test]
 fn dns_is_exempt_unless_it_is_to_be_judged() -> Result<()> {
     if !runs_here(&[Need::Root, Need::Programs(&["dnsmasq", "dig"])]) {
@@ -309,8 +310,8 @@ fn dns_is_exempt_unless_it_is_to_be_judged() -> Result<()> {
     Ok(())
 }
 
-/// A pod that writes another's address into its datagrams changes nothing of what is said of that one,
-/// and is not hidden either.
+/// A pod that forges another's address in its datagrams changes nothing in the reports on the
+/// other, and is not hidden either.
 #[test]
 fn a_forged_datagram_is_a_flow_of_its_own() -> Result<()> {
     if !runs_here(&[Need::Root]) {
@@ -326,8 +327,8 @@ fn a_forged_datagram_is_a_flow_of_its_own() -> Result<()> {
     let rogue = watched.scene.node.pod("shop", "rogue")?;
     watched.daemon.await_interfaces(3)?;
     rogue.enter(|| -> Result<()> {
-        // What is not the pod's own is no less a source address.
-        // Its neighbours know it by its own.
+        // A forged source address is a source address nevertheless.
+        // Its neighbours know it by its own address.
         std::fs::write("/proc/sys/net/ipv4/conf/all/arp_announce", "2")?;
         mtls_tests::netns::ip(&format!("addr add {}/32 dev lo", from.ip()))?;
         let socket = UdpSocket::bind(from)?;

@@ -1,4 +1,4 @@
-//! WireGuard between two pods, by the implementation that needs no kernel module.
+//! WireGuard between two pods, with the implementation that needs no kernel module.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -76,7 +76,8 @@ fn wg(args: &[&str]) -> Command {
     command
 }
 
-/// What goes through the tunnel is sealed, and the tunnel has its name; no mark calls it mutual TLS.
+/// What goes through the tunnel is encrypted, and the tunnel has its name; no mark calls it mutual
+/// TLS.
 #[test]
 fn wireguard_is_sealed_and_has_its_name() -> Result<()> {
     let needs = [

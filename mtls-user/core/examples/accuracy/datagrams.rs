@@ -1,4 +1,4 @@
-//! QUIC and DTLS: what `tests/datagrams/corpus` is called, beside what its peers knew.
+//! QUIC and DTLS: the verdicts on `tests/datagrams/corpus`, compared with the ground truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use mtls_core::record::Verdict;
 
 use crate::Score;
 
-/// A flow, what it is and what it is called.
+/// A flow with its ground truth and its verdict.
 pub(crate) struct Gram {
     transport: String,
     kind: String,
@@ -42,7 +42,7 @@ impl Gram {
     }
 }
 
-/// Every flow of the corpus. Of two connections between the same ports, both are the kind of the row.
+/// Every flow of the corpus. If two connections use the same ports, both have the kind of the row.
 pub(crate) fn read(corpus: &Path) -> Result<Vec<Gram>> {
     let mut all = Vec::new();
     for row in super::rows(&corpus.join("truth.csv"))? {
@@ -74,7 +74,7 @@ pub(crate) fn read(corpus: &Path) -> Result<Vec<Gram>> {
     Ok(all)
 }
 
-/// A row a kind and client stack.
+/// One row per kind and client stack.
 pub(crate) fn table(out: &mut String, grams: &[Gram]) -> Result<()> {
     writeln!(
         out,

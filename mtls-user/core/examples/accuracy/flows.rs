@@ -1,4 +1,4 @@
-//! One capture's flows, and when the verdict of each was known.
+//! One capture's flows, and when each verdict was reached.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,13 +22,13 @@ pub(crate) struct Seen {
 /// A flow.
 pub(crate) struct Flow {
     pub(crate) finding: Finding,
-    /// When it was decided; none when only its end decided it.
+    /// When it was decided; none if only its end decided it.
     pub(crate) decided: Option<Seen>,
-    /// When the client's first encrypted record began, which alone used to decide TLS 1.3.
+    /// When the client's first encrypted record began, which used to decide TLS 1.3 alone.
     pub(crate) first_record: Option<Seen>,
 }
 
-/// What is counted while a flow goes on, under its client's port.
+/// Counters for a flow in progress, by its client's port.
 #[derive(Default)]
 struct Count {
     seen: Seen,
@@ -38,7 +38,7 @@ struct Count {
     first_record: Option<Seen>,
 }
 
-/// The client's stream, as far as it came in order.
+/// The client's stream, as far as it arrived in order.
 #[derive(Default)]
 struct Client {
     next: Option<u32>,
@@ -47,7 +47,7 @@ struct Client {
 }
 
 impl Client {
-    /// Adds a segment; true when the first encrypted record's header is there for the first time.
+    /// Adds a segment; true if it completes the first encrypted record's header.
     fn add(&mut self, segment: &Segment<'_>) -> bool {
         let next = *self.next.get_or_insert(segment.seq);
         if segment.flags.syn() {

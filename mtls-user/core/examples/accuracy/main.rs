@@ -1,8 +1,8 @@
-//! `cargo xtask accuracy`: the corpus' verdicts beside what the peers knew, as a page.
+//! `cargo xtask accuracy`: compares the corpus' verdicts with the ground truth, as a page.
 //!
-//! Every capture of `tests/corpus` is read by the core, packet by packet. A flow is *right* when its
-//! verdict is the truth, *undecided* when it is `tls-unproven` or `unobserved` and says why, and
-//! *wrong* otherwise. Exit status 1 while one is wrong.
+//! The core reads every capture of `tests/corpus`, packet by packet. A flow is *right* if its
+//! verdict is the ground truth, *undecided* if it is `tls-unproven` or `unobserved` with a reason,
+//! and *wrong* otherwise. The exit status is 1 if any is wrong.
 
 mod datagrams;
 mod flows;
@@ -16,7 +16,7 @@ use mtls_core::record::Verdict;
 
 use flows::{Flow, read};
 
-/// A flow, and what it is.
+/// A flow with its ground truth.
 struct Case {
     version: String,
     kind: String,
@@ -24,7 +24,7 @@ struct Case {
     flow: Flow,
 }
 
-/// How a verdict stands to the truth.
+/// How a verdict compares with the ground truth.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Score {
     Right,
@@ -44,7 +44,7 @@ impl Case {
         }
     }
 
-    /// The client presented no certificate, or it was not taken.
+    /// The client presented no certificate, or it was rejected.
     fn is_false_secure(&self) -> bool {
         self.flow.finding.verdict == Verdict::Mtls && truth(&self.kind) != Some(Verdict::Mtls)
     }
@@ -57,8 +57,8 @@ impl Case {
     }
 }
 
-/// The verdict that a kind of handshake deserves; none where no observer can know, as of a key that
-/// both sides had before.
+/// The right verdict for a kind of handshake; none if no observer can know, as with a pre-shared
+/// key.
 fn truth(kind: &str) -> Option<Verdict> {
     let of = |kinds: &[&str]| kinds.contains(&kind);
     if of(&[
@@ -103,7 +103,7 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(wrong)))
 }
 
-/// The flows of `truth.csv`: a row a capture, whose flows' kinds stand between `+`.
+/// The flows of `truth.csv`: one row per capture, with its flows' kinds separated by `+`.
 fn handshakes(corpus: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for row in rows(&corpus.join("truth.csv"))? {
@@ -131,7 +131,7 @@ fn handshakes(corpus: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// A connection of another protocol, and its verdict.
+/// A connection of another protocol, and its right verdict.
 struct Other {
     verdict: String,
     flow: Flow,
@@ -143,7 +143,7 @@ impl Other {
     }
 }
 
-/// The connections of `protocols.csv`, one a capture.
+/// The connections of `protocols.csv`, one per capture.
 fn protocols(corpus: &Path) -> Result<Vec<Other>> {
     let mut others = Vec::new();
     for row in rows(&corpus.join("protocols.csv"))? {

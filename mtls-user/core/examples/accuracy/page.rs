@@ -9,7 +9,7 @@ use mtls_core::record::{Evidence, Verdict};
 use crate::datagrams::{self, Gram};
 use crate::{Case, Other, Score};
 
-/// What stands before the numbers; the rule and its assumptions.
+/// The text before the numbers: the rule and its assumptions.
 const RULE: &str = include_str!("rule.md");
 
 /// The whole page.
@@ -64,7 +64,7 @@ fn totals(out: &mut String, cases: &[Case], others: &[Other], grams: &[Gram]) ->
     Ok(())
 }
 
-/// A row a kind and client stack.
+/// One row per kind and client.
 fn kinds(out: &mut String, cases: &[Case]) -> Result<()> {
     writeln!(
         out,
@@ -118,7 +118,7 @@ fn reasons(out: &mut String, cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// What it costs not to trust the first record alone.
+/// The cost of not relying on the first record alone.
 fn cost(out: &mut String, cases: &[Case]) -> Result<()> {
     writeln!(
         out,

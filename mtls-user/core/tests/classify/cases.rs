@@ -1,10 +1,10 @@
-//! Flows of every kind, each with what it is.
+//! Flows of every kind, each with its right verdict.
 
 use mtls_core::record::{ClientCertificate, Evidence, Verdict};
 
 use crate::flows::*;
 
-/// A flow, and what it is.
+/// A flow with its right verdict.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) script: Script,

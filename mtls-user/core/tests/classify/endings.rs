@@ -1,4 +1,4 @@
-//! How a flow goes on behind its handshake, and how it ends.
+//! How a flow continues after its handshake, and how it ends.
 
 use mtls_core::classify::{Finding, Side};
 use mtls_core::record::{Cause, ClientCertificate, Evidence, Verdict};
@@ -72,7 +72,7 @@ fn a_certificate_in_a_renegotiation() {
             .any(|note| note.starts_with("renegotiation"))
     );
 
-    // A key exchange that is not on curves, in one record.
+    // A key exchange without elliptic curves, in one record.
     for lens in [&[31, 542][..], &[774]] {
         let (finding, way) = renegotiated(lens);
         assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
@@ -89,8 +89,8 @@ fn a_certificate_in_a_renegotiation() {
     );
 }
 
-/// A client that was not asked and leaves first was not refused by a server that says goodbye. Of
-/// one that was asked, that cannot be determined.
+/// A client without a certificate request that leaves first was not rejected by a server that
+/// closes normally. With a request, that cannot be determined.
 #[test]
 fn a_polite_goodbye_is_no_refusal() {
     for farewell in [Some(19), None] {
@@ -112,7 +112,7 @@ fn a_polite_goodbye_is_no_refusal() {
     }
 }
 
-/// An LDAP client that shows its password, and asks for TLS then.
+/// An LDAP client that sends its password, and then asks for TLS.
 #[test]
 fn tls_behind_a_password_in_clear_is_too_late() {
     let bind = b"\x30\x11\x02\x01\x01\x60\x0c\x02\x01\x03\x04\x04cn=a\x80\x01p";
@@ -131,7 +131,7 @@ fn tls_behind_a_password_in_clear_is_too_late() {
     assert_eq!(finding.notes.iter().filter(|n| note(n)).count(), 1);
 }
 
-/// A proxy's password in clear ahead of mutual TLS: never `mtls`, however well the rest is protected.
+/// A cleartext proxy password before mutual TLS: never `mtls`, however well the rest is protected.
 #[test]
 fn a_proxys_password_in_clear_is_too_late() {
     let connect = |extra: &str| format!("CONNECT db:443 HTTP/1.1\r\nHost: db:443\r\n{extra}\r\n");
@@ -181,7 +181,7 @@ fn a_proxys_password_in_clear_is_too_late() {
         let finding = behind(&secret, &[100, 53]);
         let told = (finding.verdict, finding.cause);
         assert_eq!(told, (Verdict::TlsUnproven, Cause::SecretInClear));
-        // Alone, it is in clear.
+        // Alone, it is plaintext.
         let (finding, _) = run(&deliver(&secret, 1448));
         let told = (finding.verdict, finding.cause);
         assert_eq!(told, (Verdict::Plaintext, Cause::SecretInClear));
@@ -194,7 +194,7 @@ fn a_proxys_password_in_clear_is_too_late() {
     }
 }
 
-/// As slapd with GnuTLS does after an unbind: no tickets, a close_notify, and it closes first.
+/// Like slapd with GnuTLS after an unbind: no tickets, a close_notify, and it closes first.
 #[test]
 fn a_client_that_was_asked_for_nothing_is_not_refused() {
     let flight = |records: &[u16]| -> Vec<u8> {
@@ -218,8 +218,8 @@ fn a_client_that_was_asked_for_nothing_is_not_refused() {
     assert_eq!(finding.verdict, Verdict::Failed, "{}", finding.reason);
 }
 
-/// The client sends its flight and closes; what the server does then acknowledges that: a last
-/// word of that length, and its own close.
+/// The client sends its flight and closes; the server's reaction acknowledges that: a last record
+/// of that length, and its own close.
 fn goodbye(flight: Vec<u8>, farewell: Option<u16>) -> (Finding, Vec<Verdict>) {
     let mut script = vec![
         c(client_hello(Offer::default())),
@@ -237,7 +237,7 @@ fn goodbye(flight: Vec<u8>, farewell: Option<u16>) -> (Finding, Vec<Verdict>) {
         panic!()
     };
     let closed = length + 1;
-    // The client's close is delivered last; it goes before what the server says and does to it.
+    // The client's close is delivered last; it precedes the server's reaction.
     let answers = steps.len() - 2 - usize::from(farewell.is_some());
     steps[answers..].rotate_right(1);
     for step in &mut steps[answers + 1..] {
@@ -247,8 +247,8 @@ fn goodbye(flight: Vec<u8>, farewell: Option<u16>) -> (Finding, Vec<Verdict>) {
     run(&steps)
 }
 
-/// Early data whose first copy was lost before the observer comes again when the client has the
-/// ServerHello: it is early data all the same.
+/// Early data whose first copy the observer missed is retransmitted when the client has the
+/// ServerHello: it is still early data.
 #[test]
 fn early_data_sent_again_is_no_certificate() {
     let case = cases()
@@ -300,20 +300,20 @@ fn is_before(step: &Step, position: usize) -> bool {
     matches!(step, Step::Piece { offset, .. } if (*offset as usize) < position)
 }
 
-/// A TCP probe of a TLS server: no handshake failed, as none was begun.
+/// A TCP probe of a TLS server: no handshake failed, because none was started.
 #[test]
 fn a_client_that_says_nothing_has_not_failed_at_anything() {
     let alert = [21, 3, 3, 0, 2, 2, 50];
     let (finding, _) = run(&deliver(&vec![s(alert)], 1448));
     assert_eq!(finding.verdict, Verdict::NoData, "{}", finding.reason);
     assert_eq!((finding.evidence, finding.protocol), (None, "tls"));
-    // But whatever else the server says is looked at.
+    // But everything else that the server sends is evaluated.
     for more in [&b"220 welcome to the server\r\n"[..], &[0; 40]] {
         let (finding, _) = run(&deliver(&vec![s([&alert[..], more].concat())], 1448));
         assert_ne!(finding.verdict, Verdict::NoData, "{}", finding.reason);
         assert_ne!(finding.verdict, Verdict::Mtls, "{}", finding.reason);
     }
-    // A client that does say something is refused as ever.
+    // A client that does send something is rejected as usual.
     let (finding, _) = run(&deliver(&vec![c(tls12(None)[0].1.clone()), s(alert)], 1448));
     assert_eq!(finding.verdict, Verdict::Failed, "{}", finding.reason);
 }

@@ -1,10 +1,10 @@
-//! Flows made by hand, byte by byte, and the ways to deliver them.
+//! Flows built by hand, byte by byte, and the ways to deliver them.
 
 use mtls_core::classify::{Classifier, Context, Finding, Piece, Progress, Sessions, Side};
 use mtls_core::record::{Origin, Verdict};
 use mtls_core::wire::Endpoint;
 
-/// What is sent, in order: by whom, and which bytes. Each acknowledges all that came before it.
+/// What is sent, in order: by which side, and which bytes. Each acknowledges everything before it.
 pub(crate) type Script = Vec<(Side, Vec<u8>)>;
 
 pub(crate) const CLIENT_CERT: &[u8] = include_bytes!("client.der");
@@ -63,7 +63,7 @@ fn extension(kind: u16, body: &[u8]) -> Vec<u8> {
     [&kind.to_be_bytes()[..], &vec16(body)].concat()
 }
 
-/// What a ClientHello offers.
+/// The offers in a ClientHello.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Offer<'a> {
     pub(crate) tls12: bool,
@@ -152,7 +152,7 @@ pub(crate) fn server_hello(
     message(2, &body)
 }
 
-/// A TLS 1.3 ServerHello, its flight behind it.
+/// A TLS 1.3 ServerHello, followed by its flight.
 pub(crate) fn server_flight_13(psk: bool) -> Vec<u8> {
     let mut extensions = extension(43, &[3, 4]);
     extensions.extend(extension(51, &[0, 0x1d, 0, 4, 1, 2, 3, 4]));
@@ -214,7 +214,7 @@ pub(crate) fn server_flight_12(session_id: &[u8], requests: bool) -> Vec<u8> {
     record(22, &flight)
 }
 
-/// A TLS 1.2 client's answer: with a certificate, without one although asked, or not asked.
+/// A TLS 1.2 client's reply: with a certificate, without one although requested, or not requested.
 pub(crate) fn client_flight_12(certificate: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(der) = certificate {
@@ -229,7 +229,7 @@ pub(crate) fn client_flight_12(certificate: Option<&[u8]>) -> Vec<u8> {
     out
 }
 
-/// The end of a TLS 1.2 server's handshake, with a session ticket where there is one.
+/// The end of a TLS 1.2 server's handshake, optionally with a session ticket.
 pub(crate) fn server_end_12(ticket: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(ticket) = ticket {
@@ -246,7 +246,7 @@ pub(crate) fn tls13(offer: Offer<'_>, psk: bool, records: &[u16]) -> Script {
     tls13_with_request(offer, psk, records, 200)
 }
 
-/// As [`tls13`], the client's application data being one record of `request` bytes.
+/// Like [`tls13`], with the client's application data in one record of `request` bytes.
 pub(crate) fn tls13_with_request(
     offer: Offer<'_>,
     psk: bool,
@@ -313,7 +313,7 @@ pub(crate) fn deliver(script: &Script, mss: usize) -> Vec<Step> {
             });
         }
     }
-    // The server, which has the last word, closes first.
+    // The server, which sends last, closes first.
     let [client, server] = sent;
     steps.push(Step::Fin {
         side: Side::Server,
@@ -335,7 +335,7 @@ pub(crate) fn endpoints() -> (Endpoint, Endpoint) {
     )
 }
 
-/// Gives one step to a classifier.
+/// Passes one step to a classifier.
 pub(crate) fn give(
     classifier: &mut Classifier,
     step: &Step,
@@ -372,7 +372,7 @@ pub(crate) fn give(
     }
 }
 
-/// Gives all steps to a new classifier and ends the flow; every verdict on the way comes with it.
+/// Passes all steps to a new classifier and ends the flow; also returns every intermediate verdict.
 pub(crate) fn run_at(
     steps: &[Step],
     time: u64,
@@ -404,7 +404,7 @@ pub(crate) fn run_at(
     (classifier.finding(), way)
 }
 
-/// As [`run_at`], alone in the world.
+/// Like [`run_at`], without other flows.
 pub(crate) fn run(steps: &[Step]) -> (Finding, Vec<Verdict>) {
     run_at(steps, NOW, &mut Sessions::default())
 }

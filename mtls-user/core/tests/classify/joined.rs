@@ -1,5 +1,5 @@
-//! Recorded connections of which not everything was seen: joined at every packet, cut off behind every
-//! packet, without each one of them.
+//! Recorded connections that were only partly seen: starting at every packet, truncated after every
+//! packet, and without each one of them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) fn frames(path: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
-/// What is said of the connection of which these frames were seen.
+/// The report on the connection, given these frames.
 pub(crate) fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<FlowRecord> {
     let mut decoder = Decoder::default();
     let mut table = FlowTable::new(Limits::default());
@@ -51,7 +51,7 @@ pub(crate) fn classify<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> Vec<Flo
     found
 }
 
-/// Whether a part of a connection may be called so when the whole of it is `whole`.
+/// Whether a part of a connection may have this verdict if the whole has the verdict `whole`.
 fn may_be(whole: &str, part: Verdict) -> bool {
     match whole {
         "mtls" => !matches!(part, Verdict::Plaintext | Verdict::Opaque | Verdict::Tls),
@@ -71,7 +71,7 @@ fn a_part_of_a_connection_never_misleads() {
         let row: Vec<&str> = row.split(',').collect();
         let (file, verdict, protocol) = (row[0], row[1], row[3]);
         let frames = frames(&corpus().join("protocols").join(file));
-        // Plaintext that TLS follows may be all of it that was missed.
+        // Plaintext before TLS may be everything that was missed.
         let [whole] = &classify(frames.iter())[..] else {
             panic!("{file} is not one connection");
         };
@@ -90,7 +90,7 @@ fn a_part_of_a_connection_never_misleads() {
                     || tls_follows && !is_plain;
                 let named =
                     [protocol, "unknown"].contains(&&*name) || is_carrier(file, protocol, &name);
-                // A script that goes on in clear after the server agreed to seal.
+                // A script that continues in plaintext after the server agreed to encrypt.
                 let is_scripted = file.starts_with("postgres-gssenc-accepted-G");
                 if !fits && !is_scripted || is_plain && !named {
                     let reason = &part.reason;
@@ -117,7 +117,7 @@ fn a_part_of_a_connection_never_misleads() {
         wrong.len(),
         wrong.join("\n")
     );
-    // Most of what is joined behind its start is still named.
+    // Most midstream connections are still recognised.
     let unknown = names.remove("unknown").unwrap_or_default();
     let named: usize = names.values().sum();
     assert!(
@@ -126,8 +126,8 @@ fn a_part_of_a_connection_never_misleads() {
     );
 }
 
-/// A ServerHello says what it chose, and TLS 1.2's certificates are in clear, whether or not the
-/// ClientHello was seen; what the client is, they do not say.
+/// A ServerHello shows its choices, and TLS 1.2's certificates are unencrypted, whether or not the
+/// ClientHello was seen; they do not show what the client offered.
 #[test]
 fn a_server_hello_without_its_client_hello() {
     for version in ["1.2", "1.3"] {
@@ -153,7 +153,7 @@ fn a_server_hello_without_its_client_hello() {
     }
 }
 
-/// Whether a name is that of what carries a protocol, or of what came before it.
+/// Whether a name is that of a carrier protocol, or of a protocol before an upgrade.
 fn is_carrier(file: &str, protocol: &str, name: &str) -> bool {
     match name {
         "http/2" => protocol == "grpc",

@@ -1,6 +1,6 @@
-//! Recorded handshakes of which not everything was seen: any packets missing, one direction missing,
-//! joined and cut off anywhere. What is left never looks more secure than the whole is, is never
-//! called plaintext, and is never lost.
+//! Recorded handshakes that were only partly seen: any packets missing, one direction missing, late
+//! starts, truncation anywhere. The rest never looks more secure than the whole, is never called
+//! plaintext, and is never lost.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::joined::{classify, corpus, frames};
 use mtls_core::record::Verdict;
 
-/// A capture, and whether any of its connections is mutual, by what its peers know.
+/// A capture, and whether any of its connections is mutual according to the ground truth.
 struct Capture {
     name: String,
     frames: Vec<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! The classifier from outside: flows made by hand, delivered in every way.
+//! The classifier as a black box: flows built by hand, delivered in every way.
 
 mod cases;
 mod endings;
@@ -208,7 +208,7 @@ fn no_payload_is_no_data_and_lost_samples_are_unobserved() {
     assert_eq!(lost.verdict(), Verdict::Unobserved);
 }
 
-/// A kernel's samples: hellos in full, of later records the header alone.
+/// Like kernel samples: hellos in full, and only the headers of later records.
 #[test]
 fn header_samples_are_enough() {
     let script = tls13(Offer::default(), false, &[1000, 281, 53]);
@@ -312,7 +312,7 @@ fn a_stream_joined_in_its_middle() {
         unobserved
     );
 
-    // The opener is known by what it says, wherever it is.
+    // The client is identified by what it sends, whichever side opened the connection.
     let script = tls13(Offer::default(), false, &[1000, 281, 53]);
     let swapped: Vec<(Side, &[u8])> = script
         .iter()
@@ -336,7 +336,7 @@ fn a_client_certificate_is_unknown_until_something_says_more() {
     );
 }
 
-/// Suites that encrypt nothing, or by which no certificate is shown, are not called TLS.
+/// Suites without encryption or without certificates are not called TLS.
 #[test]
 fn suites_that_protect_less() {
     let with_suite = |suite| {

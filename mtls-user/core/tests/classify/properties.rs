@@ -1,4 +1,4 @@
-//! What holds for every delivery of every flow.
+//! Properties of every delivery of every flow.
 
 use proptest::prelude::*;
 
@@ -7,8 +7,8 @@ use super::flows::*;
 use mtls_core::classify::{Classifier, Context, Piece, Sessions, Side};
 use mtls_core::record::{Origin, Verdict};
 
-/// Whether a flow may go from one verdict to the next: from none to any, then only downwards, by
-/// what contradicts.
+/// Whether a flow may go from one verdict to the next: from none to any, then only downwards
+/// because of a contradiction.
 fn may_follow(before: Verdict, after: Verdict) -> bool {
     use Verdict::{Failed, Mtls, NoData, Opaque, Plaintext, Tls, TlsUnproven, Unobserved};
     match before {
@@ -37,7 +37,7 @@ fn every_segmentation_gives_the_same_finding() {
     }
 }
 
-/// What is decided on a prefix stays, unless the rest contradicts it.
+/// A decision on a prefix stays, unless the rest contradicts it.
 #[test]
 fn every_prefix_is_right_or_undecided() {
     for case in cases() {
@@ -74,7 +74,7 @@ fn every_prefix_is_right_or_undecided() {
     }
 }
 
-/// What a delivery suffers on its way to the observer.
+/// What happens to a delivery on its way to the observer.
 #[derive(Clone, Debug)]
 enum Trouble {
     Later(prop::sample::Index, usize),
@@ -106,7 +106,7 @@ fn suffer(steps: &mut Vec<Step>, troubles: &[Trouble]) {
                 let step = steps.remove(at);
                 steps.insert((at + n).min(steps.len()), step);
             }
-            // A copy comes behind what it copies, as a retransmission does.
+            // A copy comes after the original, as a retransmission does.
             Trouble::Twice(at, to) => {
                 let at = at.index(steps.len());
                 let step = steps[at].clone();
@@ -149,12 +149,12 @@ proptest! {
         let mut steps = deliver(&case.script, mss);
         suffer(&mut steps, &troubles);
         let (found, _) = run(&steps);
-        // The server's refusal may be what was lost.
+        // The server's rejection may have been lost.
         let was = found.verdict == case.verdict
             || is_undecided(found.verdict)
             || case.verdict == Verdict::Failed
             || found.verdict == Verdict::NoData;
-        // Of a protocol in plaintext, less may be left than names it.
+        // The rest of a plaintext protocol may be too little to recognise it.
         let named_less = matches!(case.verdict, Verdict::Plaintext | Verdict::Opaque)
             && matches!(found.verdict, Verdict::Plaintext | Verdict::Opaque);
         prop_assert!(
@@ -163,8 +163,8 @@ proptest! {
         );
     }
 
-    /// Whatever block a client pads to, it is never mutual where nobody asked, or nothing was given;
-    /// not on any prefix either.
+    /// Whatever block a client pads to, it is never mutual without a request or without a
+    /// certificate; not on any prefix either.
     #[test]
     fn padding_is_never_taken_for_a_certificate(
         block in 1..4000_u16,
@@ -191,7 +191,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes: no panic, an answer, and never mutual TLS out of nothing.
+    /// Arbitrary input: no panic, an answer, and never mutual TLS by accident.
     #[test]
     fn noise_is_survived(
         pieces in prop::collection::vec(

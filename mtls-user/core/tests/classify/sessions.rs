@@ -1,4 +1,4 @@
-//! Resumptions, and what they take over from the handshake that they continue.
+//! Resumptions, and what they inherit from the handshake that they continue.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn a_resumption_in_1_3_inherits_from_its_peers() {
         (Verdict::Mtls, Some(Evidence::Inherited))
     );
 
-    // A ticket far longer than any that was given: of a session that was not seen.
+    // A ticket far longer than any that was issued: its session was not seen.
     let longer = Offer {
         psk: Some((704, 77)),
         ..offer
@@ -80,7 +80,7 @@ fn a_resumption_in_1_3_inherits_from_its_peers() {
     let (finding, _) = run_at(&longer, NOW, &mut sessions);
     assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
 
-    // Switched off.
+    // Disabled.
     let mut off = Sessions::new(1024, false);
     run_at(&full(&[1000, 281, 53]), NOW, &mut off);
     let (finding, _) = run_at(&resumed, NOW, &mut off);
@@ -102,7 +102,7 @@ fn a_resumption_in_1_3_inherits_from_its_peers() {
     );
     assert_eq!(finding.verdict, Verdict::TlsUnproven);
 
-    // Two kinds of handshakes: which of them is resumed, nobody can tell.
+    // Two kinds of handshakes: it cannot be known which of them is resumed.
     run_at(&full(&[53]), NOW, &mut sessions);
     let (finding, _) = run_at(&resumed, NOW, &mut sessions);
     assert_eq!(finding.verdict, Verdict::TlsUnproven);

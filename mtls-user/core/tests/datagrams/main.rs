@@ -1,5 +1,6 @@
-//! Captured QUIC and DTLS against what their peers knew of them, and in every delivery: no loss,
-//! order, repetition or late start may make a connection secure that was not, nor readable that was.
+//! Captured QUIC and DTLS compared with the ground truth, in every kind of delivery: no loss,
+//! reordering, duplication or late start may turn a connection into `mtls` or plaintext that was
+//! not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/datagrams/corpus")
 }
 
-/// Every capture with its truth.
+/// Every capture with its ground truth.
 fn captures() -> BTreeMap<String, (String, Vec<Gram>)> {
     let text = std::fs::read_to_string(corpus().join("truth.csv")).expect("read truth.csv");
     text.lines()
@@ -58,7 +59,7 @@ fn read(path: &Path) -> Vec<Gram> {
     grams
 }
 
-/// What is said of the flows in the end, and every verdict on the way.
+/// The final reports on the flows, and every intermediate verdict.
 fn classify<'a>(
     grams: impl Iterator<Item = &'a Gram>,
     cut: usize,
@@ -95,7 +96,7 @@ fn classify<'a>(
     (records, way)
 }
 
-/// The captures whose client pads its Handshake packets, and hides by that what is in them.
+/// The captures whose client hides the contents of its Handshake packets by padding.
 fn hidden() -> BTreeSet<String> {
     let text = std::fs::read_to_string(corpus().join("truth.csv")).expect("read truth.csv");
     let pads = |row: &Vec<&str>| ["quinn", "s2n-quic"].contains(&row[2]);
@@ -103,7 +104,7 @@ fn hidden() -> BTreeSet<String> {
     rows.filter(pads).map(|row| row[0].to_owned()).collect()
 }
 
-/// A case whose relay dropped or reordered what was captured.
+/// A case whose relay dropped or reordered packets.
 fn is_troubled(name: &str) -> bool {
     name.contains("loss") || name.contains("reorder")
 }
@@ -139,7 +140,7 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
         }
         if found != expected {
             let reasons: Vec<_> = records.iter().map(|r| r.reason.as_str()).collect();
-            // What a client that moved goes on with has a connection ID that nobody has seen.
+            // After a client has moved, its packets have a connection ID that was never seen.
             let honest = |v: &Verdict| matches!(v, Verdict::TlsUnproven | Verdict::Unobserved);
             let honest = found.iter().all(honest) && found.contains(&Verdict::TlsUnproven);
             assert!(honest, "{name}: {found:?}, not {expected:?}: {reasons:?}");
@@ -148,17 +149,17 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
             }
         }
     }
-    // Certificates that overflow one packet by a few bytes, and refusals that a server keeps to
-    // itself, cannot be determined; nor can what was lost.
+    // It cannot be determined if a certificate overflows one packet by a few bytes, if a server
+    // does not report a rejection, or what was lost.
     let plain: Vec<_> = undecided.iter().filter(|u| !is_troubled(u)).collect();
     assert!(plain.len() * 20 <= captures.len(), "{plain:#?}");
 }
 
-/// What a capture's connections may be called, whatever of it is seen in whatever order.
+/// The permitted verdicts on a capture's connections, whatever is seen of it in whatever order.
 fn may_be(truth: &str, verdict: Verdict) -> bool {
     use Verdict::{Failed, Mtls, NoData, Opaque, Plaintext, Tls, TlsUnproven, Unobserved};
     match verdict {
-        // Never readable, and mutual only what was.
+        // Never plaintext, and mutual only if it was.
         Plaintext => false,
         Mtls => matches!(truth, "mtls" | "resumed-mtls"),
         Tls | TlsUnproven | Unobserved | Opaque | Failed | NoData => true,
@@ -211,7 +212,7 @@ proptest! {
     }
 }
 
-/// Bits that are turned on the way prove nothing.
+/// Bits that are flipped on the way prove nothing.
 #[test]
 fn damage_proves_nothing() {
     for (name, (truth, grams)) in captures() {
@@ -233,7 +234,7 @@ fn damage_proves_nothing() {
     }
 }
 
-/// A pod may send Initial packets of any connection ID: what is kept of them stays bounded.
+/// A pod may send Initial packets with any connection ID: memory remains bounded.
 #[test]
 fn many_connections_between_two_addresses_are_bounded() {
     let captures = captures();
@@ -246,7 +247,7 @@ fn many_connections_between_two_addresses_are_bounded() {
         flows: 1000,
         ..Limits::default()
     });
-    // A hundred thousand connection IDs, on half as many addresses and on one.
+    // A hundred thousand connection IDs, from half as many addresses and from one.
     for n in 0..100_000_u32 {
         let mut bytes = first.bytes.clone();
         bytes[6..10].copy_from_slice(&n.to_be_bytes());
@@ -271,7 +272,7 @@ fn many_connections_between_two_addresses_are_bounded() {
     assert!(table.stats().tracked <= 1000);
 }
 
-/// What tshark reads in the hellos of a capture: server name, protocols, cipher suite.
+/// tshark's fields of the hellos in a capture: server name, protocols, cipher suite.
 fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
     let layer = if name.starts_with("dtls") {
         "dtls"
@@ -321,7 +322,7 @@ fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
     (names, protocols, suites)
 }
 
-/// An independent reader of the same captures reads the same in their hellos.
+/// An independent reader finds the same in the hellos of the same captures.
 #[test]
 fn hellos_are_as_tshark_reads_them() {
     let mut compared = [0; 3];
@@ -329,7 +330,7 @@ fn hellos_are_as_tshark_reads_them() {
         let (names, protocols, suites) = tshark(&name);
         let (records, _) = classify(grams.iter(), usize::MAX);
         let tls = records[0].tls.as_ref().expect("a handshake");
-        // Of a hello in several datagrams, tshark of some versions shows none.
+        // Some versions of tshark show nothing for a hello in several datagrams.
         if let (Some(theirs), Some(ours)) = (names.first(), &tls.sni) {
             assert_eq!(theirs, ours, "{name}");
             compared[0] += 1;
@@ -350,7 +351,7 @@ fn hellos_are_as_tshark_reads_them() {
             compared[2] += 1;
         }
     }
-    // Most must have been comparable, or nothing was compared.
+    // Most must have been comparable; otherwise, nothing was compared.
     assert!(
         compared[0] >= 60 && compared[1] >= 30 && compared[2] >= 60,
         "{compared:?}"

@@ -1,4 +1,4 @@
-//! The Kubernetes API as far as it is asked here, and what goes through it.
+//! The part of the Kubernetes API that is used here, with traffic counts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// The daemons' port.
 pub(crate) const PORT: u16 = 9_847;
 
-/// The script, and what it has counted.
+/// The scripted API, and its counters.
 #[derive(Default)]
 pub(crate) struct Server {
     nodes: usize,
-    /// Forwarded, both ways.
+    /// Bytes forwarded, both ways.
     pub(crate) bytes: AtomicU64,
-    /// Of whoever asks about the cluster.
+    /// Requests by the client of the cluster.
     pub(crate) requests: AtomicU64,
     pub(crate) forwards: AtomicU64,
-    /// Of the daemons, about whoever asks.
+    /// Requests by the daemons, about the client.
     pub(crate) reviews: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ impl Server {
         }
     }
 
-    /// Where it answers from now on.
+    /// The address at which it listens from now on.
     pub(crate) async fn start(self: Arc<Self>) -> Result<SocketAddr> {
         let app = Router::new()
             .route("/apis/apps/v1/namespaces/mtls/daemonsets", get(daemonsets))
@@ -92,7 +92,7 @@ async fn daemonsets(server: Shared) -> Json<Value> {
     )
 }
 
-/// In pages, as the API server has them.
+/// In pages, like the API server.
 async fn pods(server: Shared, request: Request) -> Json<Value> {
     note(&server.requests);
     let query = request.uri().query().unwrap_or_default();
@@ -150,8 +150,8 @@ impl Server {
     }
 }
 
-/// `pods/portforward` over a WebSocket: each message begins with its channel, 0 for what is forwarded and 1
-/// for errors, and the first one of each channel is the port.
+/// `pods/portforward` over a WebSocket: each message begins with its channel, 0 for data and 1 for
+/// errors, and the first message of each channel is the port.
 async fn forward(
     server: Shared,
     Path(pod): Path<String>,
@@ -220,7 +220,7 @@ async fn carry(server: &Server, node: usize, request: Request) -> Result<()> {
         anyhow::Ok(())
     };
     tokio::select! {
-        // The asker has what it wants, and is gone.
+        // The client has what it needs, and is gone.
         done = to_pod => done,
         done = from_pod => done,
     }

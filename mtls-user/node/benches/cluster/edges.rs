@@ -1,4 +1,5 @@
-//! The edges of made-up nodes: a client's node and the next one, its servers', see the same connections.
+//! The edges of simulated nodes: a client's node and the next one, which has its servers, see the
+//! same connections.
 
 use mtls_core::record::identities::{Alike, Identities};
 use mtls_core::record::{
@@ -7,16 +8,16 @@ use mtls_core::record::{
 };
 use smol_str::{SmolStr, format_smolstr};
 
-/// Different edges of the cluster: 1,000 workloads that talk to 50 others each.
+/// Different edges of the cluster: 1,000 workloads that connect to 50 others each.
 const DISTINCT: usize = 50_000;
 /// Connections of an edge on one pair of nodes.
 const CONNECTIONS: u64 = 5;
 
-/// How large the cluster is.
+/// The size of the cluster.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) nodes: usize,
-    /// Of each node, half of them seen at the client.
+    /// Per node, half of them seen at the client.
     pub(crate) edges: usize,
 }
 
@@ -35,7 +36,7 @@ impl Shape {
         (self.nodes * (self.edges / 2)) as u64 * CONNECTIONS
     }
 
-    /// How many connections of each node the asker wants to know.
+    /// How many connections of each node the client requests.
     pub(crate) fn connections_asked(self) -> usize {
         ((2 << 20) / self.nodes.max(1)).clamp(1 << 10, 1 << 16)
     }
@@ -59,7 +60,7 @@ impl Shape {
                 all.push(edge(which, node, reporter));
             }
         }
-        // The smallest, as a daemon has them.
+        // The smallest ids, as in a daemon.
         let mut ids: Vec<u64> = items
             .iter()
             .flat_map(|one| one.ids.iter().copied())
@@ -75,7 +76,7 @@ impl Shape {
     }
 }
 
-/// A digest, as ids are (SplitMix64).
+/// A digest, like real ids (SplitMix64).
 fn scattered(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,9 @@
-//! A cluster of many nodes, asked by `kubectl mtls edges -A`. `cargo xtask bench cluster` runs it.
+//! A cluster of many nodes, queried by `kubectl mtls edges -A`. `cargo xtask bench cluster` runs
+//! it.
 //!
-//! The asker is the program itself, as a process of its own. Each node's daemon has the real API, on an
-//! address of its own on the loopback interface, with edges that are made up when it is asked. The
-//! Kubernetes API is a script: it lists the daemons, takes every token, and forwards ports.
+//! The client is the program itself, in a process of its own. Each node's daemon has the real API,
+//! on its own loopback address, with edges that are generated on request. The Kubernetes API is
+//! scripted: it lists the daemons, accepts every token, and forwards ports.
 
 mod api;
 mod edges;
@@ -24,12 +25,12 @@ use serde_json::{Value, json};
 
 use edges::Shape;
 
-/// What is asked of a table of 1,000 nodes.
+/// The requirements for a table of 1,000 nodes.
 const MOST_TIME: Duration = Duration::from_secs(5);
 const MOST_MERGING: Duration = Duration::from_secs(2);
 const MOST_MEMORY: f64 = 400.0;
 
-/// Where a node's daemon is.
+/// The address of a node's daemon.
 fn address(node: usize) -> SocketAddr {
     let [high, low] = (node as u16 + 1).to_be_bytes();
     SocketAddr::new(Ipv4Addr::new(127, 1, high, low).into(), api::PORT)
@@ -62,14 +63,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a question to all has cost.
+/// The cost of a query to all nodes.
 struct Asked {
     time: Duration,
-    /// Of the asker, on all cores.
+    /// CPU time of the client, on all cores.
     cpu: Duration,
-    /// Resident at most, in MB.
+    /// Peak resident memory, in MB.
     memory: f64,
-    /// That went through the API server.
+    /// Bytes through the API server.
     bytes: u64,
     requests: u64,
     forwards: u64,
@@ -125,7 +126,7 @@ async fn ask(shape: Shape, program: PathBuf) -> Result<Asked> {
     })
 }
 
-/// Asks once; the time, the asker's CPU time and memory, and its answer.
+/// Queries once; returns the time, the client's CPU time and memory, and its answer.
 fn one(
     program: &Path,
     kubeconfig: &Path,
@@ -147,7 +148,7 @@ fn one(
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // The only child there was.
+    // The only child process so far.
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("ask for its usage")?;
     let seconds = |time: nix::sys::time::TimeVal| {
         Duration::from_micros(time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64)
@@ -158,7 +159,7 @@ fn one(
     Ok((time, cpu, usage.max_rss() as f64 / 1e3, list))
 }
 
-/// The parts of the asker's work, one after the other on one core.
+/// The parts of the client's work, one after the other on one core.
 struct Merged {
     reading: Duration,
     merging: Duration,

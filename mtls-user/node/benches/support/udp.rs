@@ -8,8 +8,9 @@ use crate::{FLOWS, Family, REPEAT, ROUNDS, config, median, middle};
 /// Datagrams after which a direction is done.
 const BUDGET: u32 = 32;
 
-/// Each path with what it costs over the empty program, in nanoseconds: a datagram of a flow that is
-/// done; of one of 65,536 such; the first one of a flow, of 100 and of 1,400 bytes; and the second.
+/// Each path with its cost above the empty program, in nanoseconds: a datagram of a flow that is
+/// done; of one of 65,536 such flows; the first datagram of a flow, of 100 and of 1,400 bytes; and
+/// the second.
 pub(crate) fn measure(family: &Family) -> anyhow::Result<[(&'static str, f64); 5]> {
     let payload = [0x11; 1400];
     // The builder writes a TCP header, whose sequence number is where UDP has length and checksum.

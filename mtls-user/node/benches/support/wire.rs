@@ -1,5 +1,5 @@
-//! A veth to send packets through that no test run takes: as large as segmentation offload leaves
-//! them, most of their bytes in fragments.
+//! A veth for packets that no test run accepts: as large as segmentation offload leaves them, with
+//! most of their bytes in fragments.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 
-/// The end that packets leave by.
+/// The end through which packets leave.
 pub(crate) const NAME: &str = "large0";
 /// Bytes of `struct virtio_net_hdr` (linux/virtio_net.h).
 const OFFLOAD: usize = 10;
@@ -24,7 +24,7 @@ pub(crate) struct Wire {
 impl Wire {
     /// A veth in this network namespace.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        // Nothing but the packets sent here is to cross it; a kernel without IPv6 has no such file.
+        // Only the packets sent here should cross it; a kernel without IPv6 has no such file.
         let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
         for command in [
             &["link", "add", NAME, "type", "veth", "peer", "large1"][..],
@@ -35,7 +35,7 @@ impl Wire {
             let status = status.context("start ip (Debian: apt-get install iproute2)")?;
             ensure!(status.success(), "ip {} failed", command.join(" "));
         }
-        // SAFETY: no memory is passed, and the descriptor is nobody else's.
+        // SAFETY: no memory is passed, and the descriptor has no other owner.
         let socket =
             unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         ensure!(
@@ -46,7 +46,7 @@ impl Wire {
         // SAFETY: as above.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         let on: libc::c_int = 1;
-        // SAFETY: `on` is as long as is said, and outlives the call.
+        // SAFETY: `on` has the stated length, and outlives the call.
         let set = unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -69,7 +69,7 @@ impl Wire {
         Ok(Self { socket, address })
     }
 
-    /// Sends `frame`, whose TCP header is at `tcp`, as one segment however long it is.
+    /// Sends `frame`, whose TCP header is at `tcp`, as one segment of any length.
     pub(crate) fn send(&self, frame: &[u8], tcp: u32, v6: bool) -> anyhow::Result<()> {
         let mut packet = Vec::with_capacity(OFFLOAD + frame.len());
         // VIRTIO_NET_HDR_F_NEEDS_CSUM; VIRTIO_NET_HDR_GSO_TCPV6 and …_TCPV4.
@@ -83,7 +83,7 @@ impl Wire {
             sll_protocol: protocol.to_be(),
             ..self.address
         };
-        // SAFETY: packet and address are as long as is said, and outlive the call.
+        // SAFETY: packet and address have the stated lengths, and outlive the call.
         let sent = unsafe {
             libc::sendto(
                 self.socket.as_raw_fd(),
@@ -95,8 +95,8 @@ impl Wire {
             )
         };
         let error = io::Error::last_os_error();
-        // Behind the program, the stack drops what it cannot cut up, as of a tagged frame: whether
-        // the program has seen it is for the caller to check.
+        // After the program has run, the stack drops what it cannot split, such as a tagged frame:
+        // the caller has to check whether the program saw it.
         let dropped = matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS));
         ensure!(
             sent >= 0 || dropped,

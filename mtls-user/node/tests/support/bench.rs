@@ -12,7 +12,7 @@ pub(crate) const RST: u8 = TcpFlags::RST;
 /// The client's and the server's initial sequence numbers; the client's wraps soon.
 pub(crate) const ISN: [u32; 2] = [u32::MAX - 400, 7000];
 
-/// One connection, and the program it is sent through.
+/// One connection, and the program that sees it.
 pub(crate) struct Bench {
     pub(crate) kernel: Kernel,
     pub(crate) events: Events,

@@ -20,7 +20,7 @@ use mtls_core::wire::{Direction, Endpoint, Segment};
 use mtls_node::kernel::Sample;
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Calls `f` with what is of connections.
+/// Calls `f` with samples that belong to TCP connections.
 pub(crate) fn segments(mut f: impl FnMut(&Segment<'_>)) -> impl FnMut(Sample<'_>) {
     move |sample| {
         if let Sample::Segment(segment) = sample {
@@ -52,7 +52,7 @@ pub(crate) fn netns() -> File {
     thread.join().expect("make a namespace")
 }
 
-/// Where `ip` finds the namespace.
+/// The path by which `ip` finds the namespace.
 pub(crate) fn path(netns: &File) -> String {
     format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())
 }
@@ -82,7 +82,7 @@ impl Node {
         this
     }
 
-    /// Makes a veth, in the node's namespace, to `eth0` in the pod's.
+    /// Creates a veth in the node's namespace, connected to `eth0` in the pod's.
     pub(crate) fn veth(&self, name: &str) {
         let pod = path(&self.pod);
         ip(&format!(
@@ -109,7 +109,8 @@ impl Node {
     }
 
     /// One connection from the node to the pod at `ip`: the client sends `request` and closes, the
-    /// server sends `response` and closes. `opened` runs when the connection stands. The two ends.
+    /// server sends `response` and closes. `opened` runs when the connection is established.
+    /// Returns the two ends.
     pub(crate) fn exchange(
         &self,
         ip: &str,
@@ -142,7 +143,7 @@ impl Node {
     }
 }
 
-/// A [`Segment`] to keep.
+/// An owned [`Segment`].
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) link: u32,
@@ -184,7 +185,7 @@ impl From<&Segment<'_>> for Seen {
     }
 }
 
-/// The bytes of the stream from `src` that were captured, by position; `None` are holes.
+/// The captured bytes of the stream from `src`, by position; `None` is a gap.
 pub(crate) fn stream(seen: &[Seen], src: Endpoint) -> Vec<Option<u8>> {
     let mut bytes = Vec::new();
     for segment in seen.iter().filter(|segment| segment.src == src) {

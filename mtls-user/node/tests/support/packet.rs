@@ -1,4 +1,4 @@
-//! Packets made by hand, for the shapes that no socket of this machine makes.
+//! Packets built by hand, in shapes that no socket of this machine produces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,8 @@ pub(crate) enum Ip {
     V6(&'static [u8]),
 }
 
-/// A TCP segment in an Ethernet frame. The checksum is that of TCP; IPv4's is zero, as nobody looks.
+/// A TCP segment in an Ethernet frame, with a correct TCP checksum; IPv4's is zero, because nothing
+/// checks it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
     /// EtherTypes of VLAN tags.
@@ -24,7 +25,7 @@ pub(crate) struct Packet<'a> {
     /// The fragment field of IPv4, or of IPv6's fragment header.
     pub(crate) fragment: u16,
     pub(crate) proto: u8,
-    /// Sent by the end that is the destination otherwise.
+    /// Sent by the end that is otherwise the destination.
     pub(crate) back: bool,
     pub(crate) src_port: u16,
     pub(crate) dst_port: u16,
@@ -32,7 +33,7 @@ pub(crate) struct Packet<'a> {
     pub(crate) ack: u32,
     pub(crate) flags: u8,
     pub(crate) payload: &'a [u8],
-    /// Bytes behind the IP packet.
+    /// Bytes after the IP packet.
     pub(crate) trailer: usize,
 }
 
@@ -86,7 +87,7 @@ impl Packet<'_> {
         (Endpoint::new(src, src_port), Endpoint::new(dst, dst_port))
     }
 
-    /// Of a segment whose field is zero (RFC 9293 §3.1).
+    /// For a segment whose checksum field is zero (RFC 9293 §3.1).
     fn checksum(&self, tcp: &[u8]) -> u16 {
         let octets = |ip| match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -149,7 +150,7 @@ impl Packet<'_> {
                             chain.extend(self.fragment.to_be_bytes());
                             chain.extend([0; 4]);
                         }
-                        // Lengths count words of 4 bytes, less 2; of 8 bytes, less 1.
+                        // Lengths in units of 4 bytes, minus 2; of 8 bytes, minus 1.
                         51 => chain.extend([&[next, 4][..], &[0; 22]].concat()),
                         _ => chain.extend([&[next, 1][..], &[0; 14]].concat()),
                     }

@@ -1,4 +1,4 @@
-//! Streams of TLS records, and what is to be sampled of them.
+//! Streams of TLS records, and the expected samples.
 
 /// A record with a body that never looks like a header.
 pub(crate) fn record(kind: u8, len: usize) -> Vec<u8> {
@@ -7,8 +7,8 @@ pub(crate) fn record(kind: u8, len: usize) -> Vec<u8> {
     record
 }
 
-/// What the walk is to take of `stream`: `Some` where a byte was sampled. All of it up to the first
-/// application data, from there on headers, and of four records the first 32 bytes as well.
+/// What should be sampled of `stream`: `Some` for each sampled byte. Everything up to the first
+/// application data; after that, headers, and the first 32 bytes of four records as well.
 pub(crate) fn wanted(records: &[(u8, usize)]) -> Vec<Option<u8>> {
     let mut wanted = Vec::new();
     let mut copying = true;
@@ -39,7 +39,7 @@ pub(crate) fn stream_of(records: &[(u8, usize)]) -> Vec<u8> {
         .collect()
 }
 
-/// Pieces, each with its position, laid out in a stream.
+/// Pieces placed at their positions in a stream.
 pub(crate) fn lay(pieces: &[(usize, Vec<u8>)], len: usize) -> Vec<Option<u8>> {
     let mut bytes = vec![None; len];
     for (offset, piece) in pieces {

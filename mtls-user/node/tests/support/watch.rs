@@ -1,4 +1,4 @@
-//! The loaded program, and what is to be seen of an exchange.
+//! The loaded program, and the expected observations of an exchange.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ pub(crate) fn watching<T: Send>(
 }
 
 pub(crate) fn drain(events: &mut Events) -> Vec<Seen> {
-    // The last FIN may still be under way when the last byte was read.
+    // The last FIN may still be on its way when the last byte has been read.
     std::thread::sleep(Duration::from_millis(100));
     let mut seen = Vec::new();
     events.drain(segments(|segment| seen.push(Seen::from(segment))));
     seen
 }
 
-/// The stream of `src` is `expected` from its first byte to its FIN.
+/// Checks that the stream of `src` is `expected`, from its first byte to its FIN.
 pub(crate) fn assert_stream(seen: &[Seen], src: Endpoint, expected: &[u8]) {
     let bytes = stream(seen, src);
     let captured: Vec<u8> = bytes.iter().map_while(|byte| *byte).collect();
@@ -55,7 +55,7 @@ pub(crate) fn assert_stream(seen: &[Seen], src: Endpoint, expected: &[u8]) {
     assert_eq!(end as usize, expected.len());
 }
 
-/// Everything that is to be seen of one exchange.
+/// Checks everything that should be seen of one exchange.
 pub(crate) fn assert_exchange(
     seen: &[Seen],
     ends: (Endpoint, Endpoint),
@@ -97,7 +97,7 @@ pub(crate) fn assert_exchange(
     );
 }
 
-/// Nothing that was counted is unaccounted for.
+/// Checks that the counters account for every packet.
 pub(crate) fn assert_balanced(kernel: &Kernel) {
     let counters = kernel.counters();
     let sum = counters.sampled + counters.skipped + counters.lost();
