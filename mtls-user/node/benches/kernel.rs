@@ -1,9 +1,8 @@
-//! The cost of a packet in the kernel program, path by path: `cargo xtask bench kernel`. Needs
-//! root.
+//! What a packet costs in the kernel program, path by path: `cargo xtask bench kernel`. Needs root.
 //!
-//! Every number is the median of several runs of `BPF_PROG_TEST_RUN`, all in one process, minus the
-//! cost of the empty program in the same run. For many flows, a wrapper increments the sender's
-//! port, and its own cost is subtracted.
+//! Every number is the median of several runs of `BPF_PROG_TEST_RUN`, all in one process, less what
+//! the empty program costs in the same run. Where many flows are wanted, a wrapper counts the
+//! sender's port up, and what that alone costs is taken off.
 
 #[path = "../tests/support/packet.rs"]
 #[allow(dead_code, reason = "made for the tests")]
@@ -24,7 +23,7 @@ use wire::Wire;
 
 const ROUNDS: usize = 15;
 const REPEAT: u32 = 200_000;
-/// Flows of the paths that use each flow once: as many as fit into the ring between two reads.
+/// Flows of the paths that use each flow once: what fits into the ring between two drains.
 const FLOWS: u32 = 8_192;
 
 const SYN: u8 = 0x02;
@@ -48,7 +47,7 @@ struct Family {
     tcp: u32,
 }
 
-/// The paths on which a flow is first seen; the first two are the memory accesses alone.
+/// The paths on which a flow is met once; the first two are what memory alone costs of that.
 const PATHS: [&str; 7] = [
     "memory-1",
     "memory-3",
@@ -59,7 +58,7 @@ const PATHS: [&str; 7] = [
     "fin",
 ];
 
-/// Size of a segment that segmentation offload has not split, including all headers.
+/// Bytes of a segment that segmentation offload has left whole, all headers included.
 const LARGE: usize = 64 << 10;
 /// Flows per round that send one.
 const LARGE_FLOWS: u16 = 2_048;
@@ -68,7 +67,7 @@ impl Family {
     /// One large segment.
     fn large(&self, seq: u32) -> Vec<u8> {
         let tcp = self.tcp as usize;
-        // IPv4's length field has no room for more.
+        // IPv4's length does not hold more.
         let payload = vec![0x80; LARGE - tcp - 20];
         let packet = Packet {
             seq,
@@ -78,8 +77,8 @@ impl Family {
         packet.bytes()
     }
 
-    /// The cost of sampling a 64 KB segment, in nanoseconds, and of the empty program on the same:
-    /// sent through a veth, because no test run accepts it, and measured by the kernel.
+    /// What a segment of 64 KB costs that is sampled, in nanoseconds, and what the empty program
+    /// costs on the same: sent through a veth, as no test run takes it, and timed by the kernel.
     fn measure_large(&self, wire: &Wire) -> anyhow::Result<(f64, f64)> {
         let is_v6 = matches!(self.shape.ip, Ip::V6(_));
         let mut times: [Vec<f64>; 2] = Default::default();
@@ -130,7 +129,7 @@ impl Family {
 }
 
 fn main() -> anyhow::Result<()> {
-    // The veth is used by nothing else, and is removed with this process.
+    // The veth is nobody else's, and goes with this process.
     unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace: run as root")?;
     let wire = Wire::new()?;
     let json = std::env::args().any(|arg| arg == "json" || arg == "--output=json");
@@ -243,7 +242,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         median(|| bench.run("mtls_egress", &control(ACK), REPEAT))?,
         empty,
     );
-    // The first eight segments complete the flow.
+    // The first eight segments make it a flow that is done.
     for at in 0..8 {
         let seq = shape.seq + 100 * at;
         bench.run(
@@ -299,14 +298,14 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         "done-64k",
         median(|| {
             let ns = bench.run("bench_flows", &later, REPEAT);
-            // Some share a bucket with more flows than it has room for, and are sampled each time.
+            // Some share a bucket with more than it has room for, and are sampled each time.
             bench.drain();
             ns
         })?,
         rotate,
     );
 
-    // Sixteen flows that are done share one bucket of four ways.
+    // Sixteen flows that are done share one bucket of four.
     let mut small = Bench::load(&Config {
         cache: 4,
         ..config()
@@ -329,7 +328,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         rotate,
     );
 
-    // Each round: new flows, to another port each time, with each of their packets once.
+    // Each round: new flows, to another port each time, and each of their packets once.
     let mut memory = Bench::load(&config())?;
     let mut rounds: [Vec<f64>; PATHS.len()] = Default::default();
     for round in 0..ROUNDS as u32 {
@@ -371,7 +370,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             bench.drain();
             Ok(())
         };
-        // In a table of their own, because they leave invalid data behind.
+        // In a table of their own, as they leave nonsense behind.
         pass(&mut memory, 0, &syn)?;
         let elsewhere = Packet {
             dst_port: 9000 + round as u16,
