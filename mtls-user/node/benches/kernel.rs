@@ -47,10 +47,12 @@ struct Family {
     tcp: u32,
 }
 
-/// The paths on which a flow is met once; the first two are what memory alone costs of that.
-const PATHS: [&str; 7] = [
+/// The paths on which a flow is met once; the first two are what memory alone costs of that, the third
+/// meets a table that is full of flows that are done.
+const PATHS: [&str; 8] = [
     "memory-1",
     "memory-3",
+    "new-flow-full",
     "new-flow",
     "syn",
     "sample-100",
@@ -177,7 +179,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{:<12} {:<6} {:>9} {:>12} {:>7}",
+        "{:<14} {:<6} {:>9} {:>12} {:>7}",
         "path", "family", "ns", "over empty", "ratio"
     );
     for row in &rows {
@@ -188,7 +190,7 @@ fn main() -> anyhow::Result<()> {
             over_empty_ns,
             ratio,
         } = row;
-        println!("{path:<12} {family:<6} {ns:>9.1} {over_empty_ns:>12.1} {ratio:>7.2}");
+        println!("{path:<14} {family:<6} {ns:>9.1} {over_empty_ns:>12.1} {ratio:>7.2}");
     }
     let begin = Instant::now();
     let kernel = Kernel::load(&config())?;
@@ -279,21 +281,7 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
     );
     bench.drain();
 
-    // 65,536 flows, done.
-    bench.rotate(family.tcp, 0xffff)?;
-    for at in 0..8 {
-        let seq = shape.seq + 100 * at;
-        let packet = Packet {
-            seq,
-            payload: &payload[..100],
-            ..shape
-        }
-        .bytes();
-        for _ in 0..8 {
-            bench.run("bench_flows", &packet, FLOWS)?;
-            bench.drain();
-        }
-    }
+    fill(&mut bench, family)?;
     add(
         "done-64k",
         median(|| {
@@ -330,6 +318,12 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
 
     // Each round: new flows, to another port each time, and each of their packets once.
     let mut memory = Bench::load(&config())?;
+    let mut full = Bench::load(&Config {
+        flows: 65_536,
+        ..config()
+    })?;
+    fill(&mut full, family)?;
+    let mut bench = Bench::load(&config())?;
     let mut rounds: [Vec<f64>; PATHS.len()] = Default::default();
     for round in 0..ROUNDS as u32 {
         let seq = round << 20;
@@ -378,8 +372,9 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             ..shape
         };
         pass(&mut memory, 1, &elsewhere.bytes())?;
-        pass(&mut bench, 2, &syn)?;
+        pass(&mut full, 2, &syn)?;
         pass(&mut bench, 3, &syn)?;
+        pass(&mut bench, 4, &syn)?;
         let answer = Packet {
             back: true,
             seq: 77,
@@ -388,9 +383,18 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
             ..shape
         };
         answers(&mut bench, family, &answer)?;
-        let (path, len) = if round % 2 == 0 { (4, 100) } else { (5, 1400) };
+        let (path, len) = if round % 2 == 0 { (5, 100) } else { (6, 1400) };
         pass(&mut bench, path, &data(len))?;
-        pass(&mut bench, 6, &fin(len))?;
+        pass(&mut bench, 7, &fin(len))?;
+        // So that it is over, and makes room.
+        let farewell = Packet {
+            seq: 78,
+            ack: seq + 2 + len as u32,
+            flags: FIN | ACK,
+            ..answer
+        };
+        answers(&mut bench, family, &farewell)?;
+        bench.drain();
     }
     for (path, values) in PATHS.into_iter().zip(rounds) {
         add(path, middle(values), rotate);
@@ -403,6 +407,24 @@ fn measure(family: &Family, wire: &Wire) -> anyhow::Result<Vec<Row>> {
         "samples were lost, the numbers would be of the wrong path: {counters:?}"
     );
     Ok(rows)
+}
+
+/// Makes 65,536 flows that are done.
+fn fill(bench: &mut Bench, family: &Family) -> anyhow::Result<()> {
+    bench.rotate(family.tcp, 0xffff)?;
+    for at in 0..8 {
+        let packet = Packet {
+            seq: family.shape.seq + 100 * at,
+            payload: &[0x80; 100],
+            ..family.shape
+        }
+        .bytes();
+        for _ in 0..8 {
+            bench.run("bench_flows", &packet, FLOWS)?;
+            bench.drain();
+        }
+    }
+    Ok(())
 }
 
 /// The other side of each of [`FLOWS`] sends this, to the client's port.
