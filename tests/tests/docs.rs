@@ -1,8 +1,8 @@
-//! What the documentation shows is what the program prints.
+//! Checks that the documentation shows what the program prints.
 //!
-//! An indented line `$ mtls …` begins a block of output. What names a file of `tests/data` is run on
-//! it; what a daemon answers comes from the demo. With `MTLS_DOCS=write` (`cargo xtask docs`) the
-//! blocks are written anew instead of compared.
+//! An indented line `$ mtls …` begins a block of output. Commands that name a file of `tests/data`
+//! are run; answers of a daemon come from the demo. With `MTLS_DOCS=write` (`cargo xtask docs`),
+//! the blocks are rewritten instead of compared.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -63,9 +63,9 @@ fn pages() -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-/// What the command prints: run here, or taken from what the demo has shown of it.
+/// The command's output: run here, or taken from the demo's output.
 fn printed(command: &str, demo: &str) -> Result<Vec<String>> {
-    // What names a file is run on it; 1 and 4 are answers of the gate.
+    // Commands with a file are run; `mtls check` exits with 1 or 4.
     let out = if command.contains("tests/data/") {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut shell = Command::new("sh");
@@ -91,13 +91,13 @@ fn printed(command: &str, demo: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What makes a line of the tap one of its own kind: all but when and between whom.
+/// What distinguishes kinds of tap lines: everything except time and ends.
 fn kind(line: &str) -> String {
     let columns = line.split("  ").filter(|column| !column.trim().is_empty());
     columns.skip(3).take(3).map(str::trim).collect()
 }
 
-/// Compares all but what differs from run to run.
+/// Compares everything except what differs from run to run.
 fn same(page: &Path, block: &Block, printed: &[String]) {
     assert_eq!(
         shapes(&block.lines),

@@ -1,6 +1,6 @@
-//! What a hostile peer or a hostile file has put into any text of an answer is printed by no verb in no
-//! format as a terminal would obey it: controls of either kind, marks of direction, and what shows as
-//! nothing. The answers have every field that the schema has, so that one that is added is tried too.
+//! Checks that no verb in any format prints text from a hostile peer or file in a form that a
+//! terminal would interpret: control characters of either kind, direction marks, invisible
+//! characters. The answers contain every field of the schema, so that new fields are tested too.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,13 +14,13 @@ use mtls_tests::bin;
 use mtls_tests::daemon::{Answer, mtls};
 use serde_json::{Map, Value, json};
 
-/// An escape sequence in either of its forms, an override of direction, a tag, a line of its own.
+/// An escape sequence in either of its forms, a direction override, a tag, a line break.
 const HOSTILE: &str = "x\u{1b}[31m\u{9b}2J\u{202e}\u{e0041}\u{200b}\u{7f}\r\ny: \"z'";
 
-/// Documents by the schema, with something hostile in every text.
+/// Documents built from the schema, with hostile text in every string.
 struct Schema {
     definitions: Map<String, Value>,
-    /// Whether words are those of the vocabularies, or hostile as well.
+    /// Whether words belong to the vocabularies, or are hostile as well.
     words: bool,
 }
 
@@ -82,7 +82,7 @@ impl Schema {
             .as_object()
             .is_some_and(|all| all.len() == 2);
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-            // Addresses with their ports, which the schema has as text.
+            // Addresses with ports, which are strings in the schema.
             let is_address = name == "service" || (is_pair && matches!(&**name, "src" | "dst"));
             let value = if is_address {
                 json!("10.0.0.8:443")
@@ -105,10 +105,10 @@ impl Schema {
     }
 }
 
-/// What a daemon answers to each path.
+/// A daemon's answers, by path.
 type Answers = BTreeMap<&'static str, Vec<u8>>;
 
-/// The documents; of a saved one without an address, so that its name is shown.
+/// The documents; saved ones have no address, so that the name is shown.
 fn answers(words: bool) -> Result<Answers> {
     let schema = Schema::new(words)?;
     let flow = schema.of("FlowRecord");
@@ -140,7 +140,7 @@ fn serve(socket: &Path, answers: Answers) -> Result<()> {
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
-            // Whoever asked may be gone.
+            // The client may be gone.
             let _ = stream
                 .write_all(head.as_bytes())
                 .and_then(|()| stream.write_all(&body));
@@ -149,7 +149,7 @@ fn serve(socket: &Path, answers: Answers) -> Result<()> {
     Ok(())
 }
 
-/// Verbs, and every format of theirs.
+/// Verbs, with all their formats.
 fn questions() -> Result<Vec<Vec<String>>> {
     let mut all = Vec::new();
     for verb in [
@@ -168,7 +168,7 @@ fn questions() -> Result<Vec<Vec<String>>> {
         "check --strict-ready",
     ] {
         let name = verb.split(' ').next().unwrap_or_default();
-        // A wrong one lists them all.
+        // An invalid format lists them all.
         let list = mtls([name, "-o", "xml"]).map(|answer| answer.err)?;
         let mut forms = Vec::new();
         for word in list.split([' ', ',', '\n', '[', ']']) {
@@ -203,7 +203,7 @@ fn is_clean(text: &str) -> bool {
 }
 
 fn ask(words: &[String], socket: &Path) -> Result<Answer> {
-    // Standard output is no terminal, so that nothing is coloured.
+    // Standard output is not a terminal, so there is no colour.
     let mut command = Command::new(bin::mtls()?);
     command
         .args(words)
@@ -249,18 +249,18 @@ fn nothing_that_was_put_into_an_answer_is_obeyed_by_a_terminal() -> Result<()> {
             assert!(is_clean(&answer.err), "{line}: {:?}", answer.err);
             assert!(!answer.out.is_empty(), "{line}: {answer:?}");
             assert!(matches!(answer.code, Some(0 | 1 | 4)), "{line}: {answer:?}");
-            // What is hidden is shown, or kept as an escape that a program reads.
+            // Hidden characters are shown, or kept as escapes for programs.
             let is_shown = ["\\u{1b}", "\\u001b", "\\e", "\\U0000001b"]
                 .iter()
                 .any(|escaped| answer.out.contains(escaped));
             assert!(is_shown || is_without(&line), "{line}: {:?}", answer.out);
             values(&line, &answer.out)?;
         }
-        // The files of a report, and the comments of a recording are text that somebody opens.
+        // The files of a report and the comments of a recording are text that somebody opens.
         let report = dir.path().join("report");
         let words = ["report", report.to_str().context("text")?].map(str::to_owned);
         let answer = ask(&words, &socket)?;
-        // By the answer, some of the nodes did not answer.
+        // According to the answer, some of the nodes did not answer.
         assert_eq!(answer.code, Some(4), "{answer:?}");
         for entry in std::fs::read_dir(&report)? {
             let path = entry?.path();
@@ -271,15 +271,15 @@ fn nothing_that_was_put_into_an_answer_is_obeyed_by_a_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Answers in which no text is of the wire's or of a file's.
+/// Answers without text from the wire or from a file.
 fn is_without(line: &str) -> bool {
-    // What both ends offered is not in every column, and a name of a connection is its number.
+    // Not every column has both ends' offers, and a connection's name is its number.
     line.starts_with("inventory --certificates")
         || line.contains("-o name")
         || line.contains("custom-columns")
 }
 
-/// To a program the values are those that were there.
+/// Programs get the original values.
 fn values(line: &str, out: &str) -> Result<()> {
     let is_json = ["-o json", "-o sarif", "-o cyclonedx"];
     let read: Vec<Value> = if is_json
@@ -296,7 +296,7 @@ fn values(line: &str, out: &str) -> Result<()> {
     let raw = serde_json::to_string(&read)?;
     let hostile = serde_json::to_string(HOSTILE)?;
     let is_whole = raw.contains(hostile.trim_matches('"'));
-    // Of these, the sentences for people are escaped before they are put into a document.
+    // In these formats, sentences for people are escaped before they are put into a document.
     let is_for_people = line.contains("sarif") || line.contains("cyclonedx");
     assert!(is_whole || is_for_people, "{line}: {raw}");
     Ok(())

@@ -1,4 +1,4 @@
-//! The questions as a contract: exit codes, and that a program reads nothing but what it asked for.
+//! Queries as a contract: exit codes, and that programs read only what they asked for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// `mtls ARGS --from` the capture of the demo.
+/// `mtls ARGS --from` the demo's capture.
 fn ask(args: &str) -> Result<Answer> {
     let demo = root().join("tests/data/demo.pcap");
     let mut all: Vec<String> = args.split(' ').map(Into::into).collect();

@@ -1,4 +1,4 @@
-//! What an auditor takes away: whole, signed, and read in a real browser.
+//! The auditor's report: complete, signed, and read in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use mtls_tests::daemon::{Answer, mtls};
 use mtls_tests::skip::{Need, runs_here};
 use serde_json::Value;
 
-/// What is written into every text that comes from the wire or from names.
+/// Written into every text that comes from the wire or from names.
 const EVIL: &str =
     "<script>window.hit=1</script><img src=x onerror=window.hit=1>\"'`&{{7*7}}\u{202e}\u{1b}[2J";
 
@@ -33,7 +33,7 @@ fn run(program: &str, dir: &Path, args: &[&str]) -> Result<bool> {
     Ok(output.status.success())
 }
 
-/// A new key pair of minisign; with a password where there is one.
+/// A new minisign key pair, optionally with a password.
 fn key(dir: &Path, password: Option<&str>) -> Result<(PathBuf, PathBuf)> {
     let (secret, public) = (dir.join("key"), dir.join("key.pub"));
     let mut command = Command::new("minisign");
@@ -97,7 +97,7 @@ fn a_report_is_whole_and_its_signature_is_that_of_its_key() -> Result<()> {
         ] {
             assert!(sums.contains(&format!("  {name}\n")), "no {name}:\n{sums}");
         }
-        // A changed file and a changed manifest are both seen.
+        // A changed file and a changed manifest are both detected.
         std::fs::write(out.join("edges.csv"), "nothing to see\n")?;
         assert!(!run(
             "sha256sum",
@@ -106,7 +106,7 @@ fn a_report_is_whole_and_its_signature_is_that_of_its_key() -> Result<()> {
         )?);
         std::fs::write(out.join("SHA256SUMS"), sums.replace('a', "b"))?;
         assert!(!run("minisign", &out, &verify)?);
-        // What is there already is nobody's to overwrite.
+        // Existing files are never overwritten.
         let again = report(&out, &args)?;
         assert_eq!(again.code, Some(1), "{again:?}");
         assert!(again.err.contains("is not empty"), "{again:?}");
@@ -162,7 +162,7 @@ fn the_data_of_a_report_is_what_the_other_verbs_say() -> Result<()> {
     ] {
         assert!(page.contains(part), "the page does not say {part}");
     }
-    // What an option leaves out is no reason to call what is left good.
+    // What an option leaves out must not lead to an all-clear for the rest.
     assert!(page.contains("are not, or are not known to be, mutual TLS"));
     let nothing = dir.path().join("nothing");
     let answer = report(&nothing, &["--from", &demo(), "--to", "203.0.113.7"])?;
@@ -180,7 +180,7 @@ fn the_data_of_a_report_is_what_the_other_verbs_say() -> Result<()> {
     Ok(())
 }
 
-/// A saved answer in which every text is hostile.
+/// A saved answer with hostile text in every string.
 fn hostile() -> FlowList {
     let peer = |ip: &str, port: u16| Peer {
         ip: ip.parse().ok(),
@@ -285,7 +285,7 @@ fn a_browser_shows_the_report_and_obeys_nothing_in_it() -> Result<()> {
             count(&mut browser, "article")?.as_u64() >= Some(2),
             "{name}"
         );
-        // Of the graph alone, too.
+        // In the graph by itself, too.
         browser.open_file(&out.join("graph.svg"))?;
         assert_eq!(browser.complaints()?, Vec::<String>::new());
         assert_eq!(
@@ -307,7 +307,7 @@ fn a_browser_shows_the_report_and_obeys_nothing_in_it() -> Result<()> {
         !text.contains(['\u{202e}', '\u{1b}']),
         "nothing hidden is there"
     );
-    // And the data that goes with it is whole.
+    // And the accompanying data is complete.
     let edges: EdgeList =
         serde_json::from_slice(&std::fs::read(dir.path().join("hostile/edges.json"))?)?;
     assert_eq!(edges.items.len(), 3);

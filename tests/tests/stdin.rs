@@ -1,5 +1,5 @@
-//! Standard input in the place of a file: a capture, plain or compressed, and every answer that was saved
-//! are known by their content, by every verb that reads one.
+//! Standard input instead of a file: a capture, plain or compressed, and every saved answer are
+//! recognised by their content, by every verb that reads one.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use mtls_tests::bin;
 use mtls_tests::daemon::{Answer, mtls};
 
-/// Verbs that read a capture or a saved answer; the second word says which they read: `packets` of a
-/// capture alone, `flows` or `edges` of saved ones too.
+/// Verbs that read a capture or a saved answer; the second word says which: `packets` means only a
+/// capture, `flows` or `edges` also saved ones.
 const VERBS: [(&str, &str); 13] = [
     ("edges --from FILE -o json", "edges"),
     ("edges --all --from FILE", "edges"),
@@ -31,7 +31,7 @@ fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo.pcap")
 }
 
-/// What is printed of a file by its name, and on standard input.
+/// The output for a file given by name, and on standard input.
 fn both(line: &str, file: &Path, edges: &Path) -> Result<[Answer; 2]> {
     let words = |name: &str| -> Vec<String> {
         let words = line.split(' ').map(|word| match word {
@@ -60,7 +60,7 @@ fn piped(args: &[String], file: &Path) -> Result<Answer> {
     })
 }
 
-/// Without the time at which it was made, which differs, and the name of the file.
+/// Without the time of creation, which differs, and the name of the file.
 fn told(answer: &Answer, name: &str) -> (Option<i32>, String) {
     let lines = answer
         .out
@@ -70,7 +70,7 @@ fn told(answer: &Answer, name: &str) -> (Option<i32>, String) {
     (answer.code, lines.join("\n"))
 }
 
-/// The demo's capture and what is saved of it, each a file of its own: what is in it, and where.
+/// The demo's capture and what is saved from it, each a file of its own: content and path.
 fn inputs(dir: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
     let demo = demo();
     let name = demo.to_str().context("a path that is text")?;
@@ -81,7 +81,7 @@ fn inputs(dir: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
         inputs.push((kind, path));
         Ok(())
     };
-    // Other compressions are known in the same place: the core's tests have them.
+    // Other compressions are detected in the same place: the core's tests cover them.
     let packed = Command::new("gzip").args(["-c", name]).output()?;
     anyhow::ensure!(packed.status.success(), "{packed:?}");
     add("packets", "packed", &packed.stdout)?;
@@ -120,7 +120,7 @@ fn standard_input_is_read_as_the_file_would_be_by_every_verb() -> Result<()> {
             );
             let is_verdict = line.starts_with("check") && named.code == Some(1);
             assert_eq!(named.code == Some(0) || is_verdict, is_read, "{what}");
-            // What goes into a pipe is begun before the capture is read.
+            // Output to a pipe begins before the capture has been read.
             let is_begun = line.starts_with("record");
             assert!(named.out.is_empty() != is_read || is_begun, "{what}");
             if !is_read {
@@ -134,7 +134,7 @@ fn standard_input_is_read_as_the_file_would_be_by_every_verb() -> Result<()> {
     Ok(())
 }
 
-/// A report asks for edges, connections and the state of a daemon, of the one input that there is.
+/// A report reads edges, connections and the state of a daemon from the single input.
 #[test]
 fn a_report_is_made_of_standard_input() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -167,7 +167,7 @@ fn what_is_no_input_says_what_is_read() -> Result<()> {
         for file in [&text, &empty] {
             for mut answer in both(line, file, &demo())? {
                 if line.starts_with("record") {
-                    // What goes into a pipe is begun before the capture is read.
+                    // Output to a pipe begins before the capture has been read.
                     answer.out.clear();
                 }
                 assert_eq!(

@@ -1,4 +1,4 @@
-//! The page of `mtls ui` in a real browser, and who it answers.
+//! The page of `mtls ui` in a real browser, and its access control.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +31,7 @@ fn demo() -> String {
     root.join("tests/data/demo.pcap").display().to_string()
 }
 
-/// The status and the head of the answer to a request as it is written.
+/// The status and the header of the response to a raw request.
 fn ask(address: &str, request: &str) -> Result<(u16, String)> {
     let place = address.strip_prefix("http://").context("an address")?;
     let place = place.split('/').next().unwrap_or_default();
@@ -177,7 +177,7 @@ fn only_who_has_the_address_is_answered() -> Result<()> {
         answer.contains("write one of plaintext, "),
         "a wrong value lists the right ones: {answer}"
     );
-    // From elsewhere there is nothing to reach.
+    // It cannot be reached from elsewhere.
     assert!(host.starts_with("127.0.0.1:"), "{host}");
     let token = |address: &str| address.rsplit('/').nth(1).unwrap_or_default().to_owned();
     let (_other, other) = ui(&["--from", &demo()])?;
@@ -203,7 +203,7 @@ fn a_file_is_looked_around_in() -> Result<()> {
     browser.wait("document.querySelectorAll('#graph .line').length == 1")?;
     browser.click("button[type=reset]")?;
     browser.wait(&format!("{rows} == 7"))?;
-    // A wrong value says which are right, and the table stays.
+    // An invalid value lists the valid ones, and the table stays.
     browser.click("input[name=port]")?;
     browser.write("many")?;
     browser.wait("document.querySelector('#wrong').innerText.includes('is no port')")?;
@@ -223,12 +223,12 @@ fn a_file_is_looked_around_in() -> Result<()> {
     browser.wait("document.querySelector('#explanation').hidden")?;
     browser.click("button[type=reset]")?;
     browser.wait(&format!("{rows} == 7"))?;
-    // A box of the graph filters by what it is.
+    // A box of the graph sets a filter.
     browser.click("#graph .box rect")?;
     browser.wait("document.querySelector('input[name=to]').value != ''")?;
     browser.click("button[type=reset]")?;
     browser.wait(&format!("{rows} == 7"))?;
-    // Nothing happens in a file, and it says so.
+    // A file has no live events, and the page says so.
     browser.click("#tapping")?;
     browser.wait("document.querySelector('#tap-state').innerText.includes('is a file')")?;
     browser.wait("document.querySelectorAll('#facts tr').length > 2")?;
@@ -237,7 +237,7 @@ fn a_file_is_looked_around_in() -> Result<()> {
         assert_eq!(browser.obstacles()?, Vec::<String>::new(), "{look:?}");
         browser.screenshot(&format!("ui-file-{look:?}"))?;
     }
-    // The only complaint is about the wrong value, which was refused with 400.
+    // The only complaint is about the invalid value, which was rejected with 400.
     let complaints = browser.complaints()?;
     let other: Vec<_> = complaints
         .iter()
@@ -287,7 +287,7 @@ fn what_happens_on_the_node_comes_by_itself() -> Result<()> {
     assert_eq!(browser.complaints()?, Vec::<String>::new());
     assert_eq!(browser.obstacles()?, Vec::<String>::new());
     drop(serving);
-    // A daemon that goes is not silence.
+    // When the daemon ends, the page says so.
     drop(daemon);
     browser.wait("!document.querySelector('#trouble').hidden")?;
     browser.wait("document.querySelector('#tap-state').innerText.includes('stopped')")?;

@@ -1,6 +1,5 @@
-//! Every verb and every format: what a program reads of it is what it asked for, its exit code is the
-//! one that is documented, and a page says that it is there. Whoever adds one and forgets its row here
-//! or its page fails.
+//! Every verb and every format: a program's output is what it asked for, the exit code is the
+//! documented one, and a page documents it. A new verb without a row here or in a page fails.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use mtls_tests::scene::{Scene, at};
 use mtls_tests::skip::{Need, runs_here};
 use serde_json::Value;
 
-/// A verb, what is asked of the demo's capture with `-o json`, and the exit code.
+/// A verb, its arguments for the demo's capture with `-o json`, and the exit code.
 const OF_A_CAPTURE: [(&str, &str, i32); 9] = [
     ("check", "check --from DEMO -o json", 1),
     ("check", "check --strict-ready --from DEMO -o json", 1),
@@ -34,7 +33,7 @@ const OF_A_CAPTURE: [(&str, &str, i32); 9] = [
         0,
     ),
 ];
-/// The same asked of a daemon that has seen a connection in clear.
+/// The same for a daemon that has seen a plaintext connection.
 const OF_A_DAEMON: [(&str, &str, i32); 9] = [
     ("check", "check -o json", 1),
     ("doctor", "doctor -o json", 0),
@@ -80,7 +79,7 @@ fn pages() -> Result<String> {
     Ok(text)
 }
 
-/// The verbs that the help names.
+/// The verbs in the help.
 fn verbs() -> Result<Vec<String>> {
     let help = mtls(["--help"])?.out;
     let (_, rest) = help.split_once("Commands:\n").context("no commands")?;
@@ -90,7 +89,7 @@ fn verbs() -> Result<Vec<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// One document, or one a line, and nothing else.
+/// One document, or one per line, and nothing else.
 fn is_json(line: &str, answer: &Answer, code: i32) -> Result<()> {
     ensure!(answer.code == Some(code), "{line}: {answer:?}");
     let documents = serde_json::Deserializer::from_str(&answer.out).into_iter::<Value>();
@@ -161,7 +160,7 @@ fn nothing_but_json_is_printed_by_a_daemon() -> Result<()> {
 #[test]
 fn without_a_daemon_every_verb_that_asks_one_exits_with_3() -> Result<()> {
     for (verb, line, _) in OF_A_DAEMON {
-        // These two answer for themselves.
+        // These two print their own versions and help.
         if matches!(verb, "doctor" | "version") {
             continue;
         }
@@ -185,7 +184,7 @@ fn without_a_daemon_every_verb_that_asks_one_exits_with_3() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be meant, verb by verb, beside what no verb takes.
+/// Invalid usage, verb by verb, besides what no verb accepts.
 const WRONG: [&str; 41] = [
     "check --for 1s --from DEMO",
     "check -o xml --from DEMO",
@@ -255,8 +254,7 @@ fn wrong_usage_of_every_verb_exits_with_2() -> Result<()> {
     Ok(())
 }
 
-/// Where there is nothing, and where something is wrong, a program that asked for JSON reads JSON or
-/// nothing.
+/// Without data or with an error, a program that asked for JSON reads JSON or nothing.
 #[test]
 fn nothing_but_json_is_printed_where_nothing_is_found_or_something_is_wrong() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -302,7 +300,7 @@ fn nothing_but_json_is_printed_where_nothing_is_found_or_something_is_wrong() ->
     Ok(())
 }
 
-/// How a format is asked for, and whether what it gave is of it.
+/// How a format is requested, and a check of its output.
 fn is_of(format: &str, out: &str) -> Result<bool> {
     let edges = 7;
     let lines = out.lines().count();
@@ -329,7 +327,7 @@ fn is_of(format: &str, out: &str) -> Result<bool> {
     })
 }
 
-/// The formats that a verb lists where it is asked for one that it does not have.
+/// The formats that a verb lists when an unsupported one is requested.
 fn formats(verb: &str) -> Result<Vec<String>> {
     let list = mtls([verb, "-o", "xml"])?.err;
     let (_, list) = list.split_once("write ").context("no list of formats")?;
@@ -366,7 +364,7 @@ fn every_format_is_tried_and_a_page_shows_it() -> Result<()> {
                 assert!(is_of(&format, &answer.out)?, "{format}: {}", answer.out);
             }
             assert!(!answer.out.is_empty(), "{verb} {format}");
-            // The first is what there is without one.
+            // The first is the default.
             assert!(
                 format == "table" || pages.contains(&format!("-o {format}")),
                 "no page shows `-o {format}`"
@@ -378,7 +376,7 @@ fn every_format_is_tried_and_a_page_shows_it() -> Result<()> {
     Ok(())
 }
 
-/// A format that an answer does not have is an error, and not another format.
+/// An unsupported format is an error, and not another format.
 #[test]
 fn a_format_that_an_answer_does_not_have_is_an_error() -> Result<()> {
     for line in [

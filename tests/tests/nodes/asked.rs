@@ -1,4 +1,4 @@
-//! `kubectl mtls`: the whole cluster by one question, for those who may ask it.
+//! `kubectl mtls`: the whole cluster with one query, for callers with permission.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::shop::{CALLS, SHOP, client};
 use super::{N, cluster, install, run_client};
 
-/// Somebody else's namespace than the shop's.
+/// A namespace of another tenant.
 const TENANT: &str = "tenant";
-/// Where the daemons answer.
+/// The port of the daemons' API.
 const API: &str = "http://127.0.0.1:9847";
 
 /// Runs the plug-in on node1 as kubectl finds it, with a kubeconfig.
@@ -30,7 +30,7 @@ pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The edges that a question was answered with, by everybody.
+/// The edges in an answer that all nodes gave.
 fn edges(output: &Output) -> Result<Vec<Value>> {
     ensure!(output.status.success(), "{}", stderr(output));
     ensure!(
@@ -81,7 +81,7 @@ fn asked_of_the_cluster_n_connections_are_n() -> Result<()> {
         assert_eq!(edge["reporter"], "both", "{edge}");
         assert_eq!(edge["disagreements"], json!({}), "{edge}");
     }
-    // Beside the connections there are the questions for their servers' addresses.
+    // Besides the connections, there are DNS queries for their servers' addresses.
     let ours = last.iter().filter(|edge| edge["src"]["name"] == "asked");
     let ours: Vec<_> = ours.filter(|edge| edge["transport"] == "tcp").collect();
     assert_eq!(ours.len(), wanted.len(), "{ours:#?}");
@@ -94,7 +94,7 @@ fn a_node_that_does_not_answer_is_named_and_every_verb_asks_the_cluster() -> Res
     let nodes = cluster()?;
     let kubeconfig = admin(nodes);
     let ask = |args: &[&str]| plugin(nodes, &kubeconfig, args);
-    // As soon as both are ready after whatever ran before.
+    // As soon as both are ready after the previous test.
     for node in ["node1", "node2"] {
         nodes.daemon(node)?;
     }
@@ -158,7 +158,7 @@ pub(super) fn connections(nodes: &Nodes, from: &str, to: &str) -> Result<Vec<Val
     Ok(items(&list).cloned().collect())
 }
 
-/// A kubeconfig of somebody who may do nothing but what the chart gives them.
+/// A kubeconfig of a user with only the permissions that the chart grants.
 fn tenant(nodes: &Nodes) -> Result<String> {
     let text = nodes.kubectl(&["config", "view", "--raw", "-o", "json"])?;
     let mut config: Value = serde_json::from_str(&text)?;
@@ -168,7 +168,7 @@ fn tenant(nodes: &Nodes) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// `curl` within a node; the status and what came with it.
+/// `curl` within a node; returns the status and the body.
 fn get(nodes: &Nodes, node: &str, path: &str, more: &[&str]) -> Result<(String, String)> {
     let url = format!("{API}{path}");
     let fixed = [
@@ -206,11 +206,11 @@ fn a_tenant_sees_its_own_namespace_and_of_others_a_name() -> Result<()> {
         &format!("{CALLS}\nwhile :; do http plain.{SHOP}; sleep 0.5; done"),
     );
     pod["metadata"]["namespace"] = TENANT.into();
-    // No certificates there.
+    // There are no certificates there.
     pod["spec"]["volumes"] = json!([]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([]);
     nodes.apply(&pod.to_string())?;
-    // And traffic of the shop's own, all the while.
+    // And the shop's own traffic, during the whole test.
     let script = format!("{CALLS}\nwhile :; do http plain; mtls13 mutual; sleep 0.2; done");
     nodes.apply(&client("shopper", &script).to_string())?;
     let viewers = json!([{"namespace": TENANT, "subjects": [{"kind": "User", "name": TENANT,
@@ -256,7 +256,7 @@ fn a_tenant_sees_its_own_namespace_and_of_others_a_name() -> Result<()> {
         ensure!(refused.stdout.is_empty(), "{args:?}: {:?}", refused.stdout);
     }
 
-    // The same token, without the plug-in's manners.
+    // The same token, without using the plug-in.
     let token = token(nodes, TENANT, Some("mtls"))?;
     let fine = get(
         nodes,
@@ -324,7 +324,7 @@ fn a_tenant_sees_its_own_namespace_and_of_others_a_name() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
 fn without_a_token_nothing_is_told_and_without_the_api_server_nobody_is_let_in() -> Result<()> {
     let nodes = cluster()?;
-    // A process of the node's network, as any pod with `hostNetwork` has.
+    // A process on the node's network, like any pod with `hostNetwork`.
     for path in [
         "/",
         "/v1/edges",
@@ -338,7 +338,7 @@ fn without_a_token_nothing_is_told_and_without_the_api_server_nobody_is_let_in()
             assert_eq!(told, ("401".to_owned(), String::new()), "{method} {path}");
         }
     }
-    // Nobody's tokens, and such as are for something else.
+    // Invalid tokens, and tokens for another audience.
     let other = token(nodes, MTLS, None)?;
     for wrong in [
         "Authorization: Bearer x",
@@ -348,7 +348,7 @@ fn without_a_token_nothing_is_told_and_without_the_api_server_nobody_is_let_in()
         let told = get(nodes, "node1", "/v1/edges", &["-H", wrong])?;
         assert_eq!(told, ("401".to_owned(), String::new()), "{wrong}");
     }
-    // From anywhere but the node itself there is nothing.
+    // Nothing is reachable except from the node itself.
     let outside = nodes
         .command("node2", "curl")?
         .args(["-s", "-m", "3", "http://10.55.0.11:9847/v1/edges"])
@@ -359,7 +359,7 @@ fn without_a_token_nothing_is_told_and_without_the_api_server_nobody_is_let_in()
     let ask = || get(nodes, "node2", "/v1/status", &["-H", &viewer]);
     assert_eq!(ask()?.0, "200");
     nodes.freeze("node1", "kube-apiserver", true)?;
-    // What was answered just now counts for ten seconds, and no longer.
+    // Answers are cached for ten seconds, and no longer.
     std::thread::sleep(Duration::from_secs(11));
     let closed = ask();
     nodes.freeze("node1", "kube-apiserver", false)?;

@@ -1,4 +1,4 @@
-//! The chart: what the API server and kube-score say of it.
+//! The chart, checked by the API server and kube-score.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::cluster;
 
-/// What kube-score would have otherwise, and why it is as it is.
+/// kube-score's complaints that do not apply, with the reasons.
 const AS_MEANT: [(&str, &str); 5] = [
     (
         "container-resources",
@@ -59,7 +59,7 @@ fn the_manifest_and_every_value_are_accepted_by_the_api_server() -> Result<()> {
             "{object} is missing in {accepted}"
         );
     }
-    // What the schema does not know is refused, not ignored.
+    // Values that the schema does not know are rejected, not ignored.
     ensure!(
         nodes
             .helm(&["template", "x", &chart, "--set", "imagePullPolicy=Never"])
@@ -73,7 +73,7 @@ fn the_manifest_and_every_value_are_accepted_by_the_api_server() -> Result<()> {
 fn kube_score_finds_nothing_that_is_not_as_meant() -> Result<()> {
     let nodes = cluster()?;
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/mtls.yaml");
-    // Its exit code says that there is something.
+    // Its exit code says that there are complaints.
     let output = nodes
         .command("node1", "kube-score")?
         .args(["score", "--output-format", "json", manifest])

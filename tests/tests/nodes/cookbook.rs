@@ -1,4 +1,4 @@
-//! What the documentation asks of a cluster, asked of one; and the verbs that answer with pages.
+//! The documentation's cluster commands, run on a cluster; and the verbs that produce pages.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,12 +14,12 @@ use super::asked::{admin, plugin, stderr};
 use super::shop::{CALLS, client, namespace};
 use super::{N, cluster};
 
-/// The namespace that the pages ask about.
+/// The namespace in the pages' commands.
 const STORE: &str = "store";
 const PAGES: [&str; 3] = ["README.md", "docs/cookbook.md", "docs/cluster.md"];
 const PROMPT: &str = "    $ kubectl mtls ";
 
-/// The servers of the pages, and their client's connections, which both nodes have seen.
+/// The servers in the pages, and their client's connections, once both nodes have seen them.
 fn store(nodes: &Nodes) -> Result<()> {
     if nodes.kubectl(&["get", "pod", "web", "-n", STORE]).is_err() {
         namespace(nodes, STORE)?;
@@ -47,7 +47,7 @@ fn store(nodes: &Nodes) -> Result<()> {
     })
 }
 
-/// What a block's command prints: what it says of itself at the end is on standard error.
+/// The output of a block's command, including the final lines on standard error.
 fn printed(nodes: &Nodes, block: &Block) -> Result<Vec<String>> {
     let mut command = nodes.command("node1", "sh")?;
     command.args(["-c", &format!("kubectl mtls {} 2>&1", block.command)]);

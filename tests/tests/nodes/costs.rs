@@ -1,4 +1,4 @@
-//! What the daemons cost in the cluster, printed and held against the chart's limits.
+//! The daemons' costs in the cluster, printed and compared with the chart's limits.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,15 +10,15 @@ use serde_json::Value;
 use super::asked::everywhere;
 use super::cluster;
 
-/// Seconds of looking on.
+/// Seconds of measurement.
 const WATCHED: u64 = 20;
-/// Questions to all nodes, of which the cost is shared out.
+/// Queries of all nodes, to average the cost.
 const QUESTIONS: u32 = 20;
 
-/// Milliseconds of CPU that a process of a node has taken, as the node knows it.
+/// Milliseconds of CPU time that a process of a node has used, according to the node.
 fn cpu(nodes: &Nodes, node: &str, pid: &str) -> Result<f64> {
     let stat = nodes.run(node, "cat", &[&format!("/proc/{pid}/stat")])?;
-    // Behind the name, which may hold anything: proc_pid_stat(5), in hundredths of a second.
+    // After the name, which may contain anything: proc_pid_stat(5), in hundredths of a second.
     let (_, stat) = stat.rsplit_once(") ").context("an odd stat")?;
     let field = |at: usize| stat.split(' ').nth(at)?.parse::<f64>().ok();
     let (user, system) = (field(11), field(12));
@@ -49,7 +49,7 @@ fn what_it_costs() -> Result<()> {
             "{node}: the daemon has {memory:.1} MiB (PSS; {peak:.1} MiB resident at most) and takes \
              {cpu:.1} milli-CPU"
         );
-        // The chart's limit, with room.
+        // The chart's limit, with a margin.
         ensure!(peak < 256.0 * 0.75, "{peak} MiB of 256");
     }
     let asked = requests(nodes)?;
@@ -57,14 +57,14 @@ fn what_it_costs() -> Result<()> {
     for (what, count) in &asked {
         println!("  {count:4}  {what}");
     }
-    // Nothing but what the role allows, and of each resource at least one list or watch.
+    // Only what the role permits, and at least one list or watch of each resource.
     for resource in ["pods", "services", "namespaces", "endpointslices"] {
         ensure!(
             asked.keys().any(|key| key.ends_with(resource)),
             "{resource} was not asked for"
         );
     }
-    // Names are listed and watched; of callers it is asked who they are and what they may.
+    // Names are listed and watched; callers are authenticated and authorised.
     let is_known = |key: &String| {
         let is_review = REVIEWS.iter().any(|review| key.ends_with(review));
         is_review || key.contains(": list ") || key.contains(": watch ")
@@ -99,15 +99,15 @@ fn what_a_question_costs() -> Result<()> {
          {asked:.1} reviews of the caller",
         time.as_millis()
     );
-    // Each daemon asks whose token it is, and what its owner may.
+    // Each daemon asks who owns the token, and what the owner may do.
     assert!((asked - 4.0).abs() < 0.1, "{asked} reviews");
     Ok(())
 }
 
-/// What daemons ask about callers.
+/// The daemons' requests about callers.
 const REVIEWS: [&str; 2] = ["create tokenreviews", "create subjectaccessreviews"];
 
-/// What the daemons have asked of the API server, how often: `node1: watch pods`.
+/// The daemons' requests to the API server with their counts: `node1: watch pods`.
 pub(super) fn requests(nodes: &Nodes) -> Result<BTreeMap<String, u32>> {
     let log =
         std::fs::read_to_string(nodes.file("log/node1/audit.log")).context("read the audit log")?;

@@ -1,4 +1,4 @@
-//! What leaves the nodes by itself: alerts of a real Prometheus, Events and policy reports.
+//! What the nodes export: alerts through a real Prometheus, Events and policy reports.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use super::costs::requests;
 use super::shop::{CALLS, SHOP, client};
 use super::{CHART, cluster, install, run_client};
 
-/// Seconds of looking on at what is written.
+/// Seconds during which writes are observed.
 const WATCHED: u64 = 70;
 
-/// Starts a program on node1, on whose loopback interface it listens, and waits for it.
+/// Starts a program on node1 that listens on its loopback interface, and waits for it.
 fn start(nodes: &Nodes, program: &str, args: &[String], port: u16) -> Result<Process> {
     let mut command = nodes.command("node1", program)?;
     command.args(args);
@@ -25,13 +25,13 @@ fn start(nodes: &Nodes, program: &str, args: &[String], port: u16) -> Result<Pro
     Ok(process)
 }
 
-/// What a server on node1's loopback interface answers.
+/// The response of a server on node1's loopback interface.
 fn ask(nodes: &Nodes, port: u16, path: &str) -> Result<String> {
     let url = format!("http://127.0.0.1:{port}{path}");
     nodes.run("node1", "curl", &["-sf", "-g", "-m", "5", &url])
 }
 
-/// The rules as the chart makes them for the Prometheus Operator, with the times of a test.
+/// The rules that the chart creates for the Prometheus Operator, with the times of a test.
 fn rules(nodes: &Nodes) -> Result<String> {
     let made = nodes.helm(&[
         "template",
@@ -54,7 +54,7 @@ fn a_moment_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
     let nodes = cluster()?;
     install(nodes, &["--set", "metrics.enabled=true"])?;
     let dir = nodes.file("prometheus");
-    // What an earlier run has left is not to be found again.
+    // Remains of an earlier run must not be found again.
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir)?;
     let path = |name: &str| dir.join(name).display().to_string();
@@ -107,7 +107,7 @@ fn a_moment_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
         "an alert {} ms after one connection in clear was over",
         after.as_millis()
     );
-    // A scrape, an evaluation, and the way to Alertmanager.
+    // A scrape, an evaluation, and the delivery to Alertmanager.
     ensure!(after < Duration::from_secs(10), "after {after:?}");
     assert_eq!(
         fired["labels"]["destination_workload"], "plain",
@@ -130,7 +130,7 @@ fn a_moment_in_clear_makes_an_alert_that_ends_again() -> Result<()> {
     Ok(())
 }
 
-/// The pods that have an Event of this reason, in order.
+/// The pods that have an Event with this reason, in order.
 fn on(events: &Value, reason: &str) -> Vec<String> {
     let of_it = items(events).filter(|event| event["reason"] == reason);
     let pods = of_it.filter_map(|event| event["regarding"]["name"].as_str());
@@ -146,7 +146,7 @@ fn pod_of(nodes: &Nodes, app: &str) -> Result<String> {
     Ok(name.with_context(|| format!("no pod of {app}"))?.to_owned())
 }
 
-/// The definition of reports, and the servers that clients make worse or better.
+/// The CRD of reports, and the servers whose edges clients make worse or better.
 fn ground(nodes: &Nodes) -> Result<()> {
     let definition = std::env::var("MTLS_OPENREPORTS_CRD").context("no definition of reports")?;
     nodes.kubectl(&["apply", "-f", &definition])?;
@@ -182,7 +182,7 @@ fn pods_have_events_and_reports_of_their_edges() -> Result<()> {
         let note = event["note"].as_str().unwrap_or_default();
         let starts = "No longer mutual TLS: shop/worse to shop/fading, port 8443/tcp";
         ensure!(note.starts_with(starts), "{event:#}");
-        // Each daemon writes on the pods of its own node.
+        // Each daemon writes about the pods of its own node.
         let node = if event["regarding"]["name"] == "worse" {
             "node1"
         } else {
@@ -241,13 +241,13 @@ fn what_events_and_reports_cost() -> Result<()> {
         println!("  {n:4}  {what} ({hourly} an hour)");
         most = most.max(hourly);
     }
-    // Two series of Events a pod, and a report of each pod, once a minute each.
+    // Two series of Events per pod, and a report of each pod, once a minute each.
     ensure!(most > 0, "nothing was written: {after:?}");
     ensure!(most <= 60 * 6, "{most} an hour");
     Ok(())
 }
 
-/// What the daemons have written into the API, how often.
+/// The daemons' writes to the API, with their counts.
 fn written(nodes: &Nodes) -> Result<BTreeMap<String, u32>> {
     let mut asked = requests(nodes)?;
     asked.retain(|what, _| what.ends_with(" events") || what.ends_with(" reports"));

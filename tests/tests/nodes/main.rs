@@ -1,5 +1,6 @@
-//! The chart, installed on a real Kubernetes of two nodes, with real pods that talk through Services.
-//! `cargo xtask test --cluster` starts the cluster and runs these, one after the other.
+//! The chart, installed on a real two-node Kubernetes cluster, with real pods that communicate
+//! through Services. `cargo xtask test --cluster` starts the cluster and runs these tests, one
+//! after the other.
 
 mod asked;
 mod chart;
@@ -20,10 +21,10 @@ use shop::{CALLS, SHOP, client};
 
 /// The chart.
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/chart");
-/// Connections of each kind by each way.
+/// Connections of each kind by each path.
 const N: u64 = 5;
 
-/// The cluster with the chart and the shop in it, made by whoever asks first.
+/// The cluster with the chart and the shop in it, set up by the first test.
 fn cluster() -> Result<&'static Nodes> {
     static READY: OnceLock<std::result::Result<Nodes, String>> = OnceLock::new();
     let ready = READY.get_or_init(|| open().map_err(|error| format!("{error:#}")));
@@ -34,7 +35,7 @@ fn open() -> Result<Nodes> {
     let nodes = Nodes::new()?;
     nodes.kubectl(&["create", "namespace", MTLS])?;
     let label = "pod-security.kubernetes.io/enforce=privileged";
-    // By the second one `kubectl mtls` finds the daemons.
+    // The second label is how `kubectl mtls` finds the daemons.
     let found = "mtls.internal/daemons=true";
     nodes.kubectl(&["label", "namespace", MTLS, label, found])?;
     install(&nodes, &[]).with_context(|| nodes.pods(MTLS))?;
@@ -45,13 +46,13 @@ fn open() -> Result<Nodes> {
 /// Installs or upgrades the chart, and waits for its daemons.
 fn install(nodes: &Nodes, args: &[&str]) -> Result<()> {
     let upgrade = ["upgrade", "--install", MTLS, CHART, "-n", MTLS];
-    // Two nodes at a time are both there are.
+    // Two nodes at a time are all there are.
     let fixed = ["--wait", "--timeout", "100s"];
     nodes.helm(&[&upgrade[..], &fixed, args].concat())?;
     Ok(())
 }
 
-/// Runs a client's script to its end; how many connections were answered.
+/// Runs a client's script to its end; returns how many connections were answered.
 fn run_client(nodes: &Nodes, name: &str, script: &str) -> Result<u64> {
     nodes.apply(&client(name, &format!("{CALLS}\n{script}")).to_string())?;
     until(&format!("the pod {name} to be done"), || {
@@ -61,7 +62,7 @@ fn run_client(nodes: &Nodes, name: &str, script: &str) -> Result<u64> {
     })
 }
 
-/// How many connections an edge has of each verdict, as JSON.
+/// The number of an edge's connections per verdict, as JSON.
 fn verdicts(edges: &[Value], src: &str, dst: &str) -> Result<Value> {
     let edge = edge(edges, src, dst).with_context(|| {
         let known = edges
@@ -142,14 +143,14 @@ fn node_ports_lead_to_their_service_and_other_nodes_have_names() -> Result<()> {
     assert_eq!(run_client(nodes, "by-node-port", &script)?, 2 * N);
     let all = serde_json::json!({"plaintext": 2 * N});
     expect(nodes, "node1", "by-node-port", "ported", &all)?;
-    // On their way the clients' addresses became the nodes'.
+    // The clients' addresses were translated to the nodes' on the way.
     let half = serde_json::json!({"plaintext": N});
     expect(nodes, "node2", "node1", "ported", &half)?;
     expect(nodes, "node2", "node2", "ported", &half)?;
     let edges = nodes.edges("node2")?;
     let from_node1 = edge(&edges, "node1", "ported").context("no edge")?;
     assert_eq!(from_node1["src"]["kind"], "node");
-    // Asked of both, each is one connection again, of the pod that made it.
+    // In the combined answer, each is one connection again, from the pod that made it.
     until("what the client made, and nothing of the nodes", || {
         let edges = asked::everywhere(nodes)?;
         let of = |src: &str| edge(&edges, src, "ported").map(|edge| &edge["verdict_counts"]);
@@ -195,7 +196,7 @@ fn a_connection_through_a_service_is_told_of_once() -> Result<()> {
         std::collections::BTreeMap::default();
     for line in told.lines() {
         let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        // Beside the connections there are the questions for their servers' addresses.
+        // Besides the connections, there are DNS queries for their servers' addresses.
         if event["src"]["name"] == "told-once" && event["transport"] == "tcp" {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let what = format!("{} {}", text(&event["event"]), text(&event["verdict"]));
@@ -245,8 +246,8 @@ fn without_the_runtimes_socket_every_pod_of_a_node_is_known_to_be_watched() -> R
 fn probes_are_told_from_what_pods_say() -> Result<()> {
     let nodes = cluster()?;
     nodes.apply(include_str!("probed.yaml"))?;
-    // By HTTP; and by a connection alone to a TLS server, which answers with an alert, to one that
-    // greets, and to one that says nothing.
+    // By HTTP; and by a bare connection to a TLS server, which answers with an alert, to one that
+    // sends a greeting, and to one that sends nothing.
     let servers = ["probed", "probed-tls", "probed-greeting", "probed-silent"];
     for server in servers {
         nodes.rolled_out(SHOP, &format!("deployment/{server}"))?;
@@ -260,7 +261,7 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
         let all = servers.iter().all(|to| seen(&edges, to) > Some(2));
         Ok(all.then_some(()))
     })?;
-    // At whatever moment of a probe.
+    // At any moment of a probe.
     for _ in 0..20 {
         let edges = nodes.edges("node2")?;
         for server in servers {
@@ -273,7 +274,7 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
                 "{probes:#}"
             );
             let exempt = probes["exempt_counts"].as_object().context("no counts")?;
-            // One that was just opened has not shown yet that it says nothing.
+            // One that was just opened has not yet shown that it sends nothing.
             let open = probes["open_connections"].as_u64();
             let others = exempt.iter().filter(|(class, _)| *class != "kubelet-probe");
             for (class, count) in others {
@@ -284,11 +285,11 @@ fn probes_are_told_from_what_pods_say() -> Result<()> {
     Ok(())
 }
 
-/// Every edge of the shop is between ends with names, and as what it is.
+/// Checks that every edge of the shop is between named ends, with the right verdict.
 fn nothing_wrong(nodes: &Nodes, after: &str) -> Result<()> {
     for node in ["node1", "node2"] {
         for edge in nodes.edges(node)? {
-            // Names are asked of a process of the node, by UDP.
+            // DNS queries go to a process of the node, over UDP.
             if edge["src"]["name"] != "busy" || edge["transport"] != "tcp" {
                 continue;
             }
@@ -302,7 +303,7 @@ fn nothing_wrong(nodes: &Nodes, after: &str) -> Result<()> {
                 Some("plain") => &["plaintext"],
                 _ => continue,
             };
-            // What was not seen from its start, or ended before anything was said, says so.
+            // What was not seen from its start, or ended without data, says so.
             let honest = ["tls-unproven", "failed", "no-data", "unobserved"];
             for verdict in edge["verdict_counts"]
                 .as_object()
@@ -320,7 +321,7 @@ fn nothing_wrong(nodes: &Nodes, after: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until `busy` has made connections that were counted after now, on both nodes.
+/// Waits until `busy` has made connections that were counted after this call, on both nodes.
 fn goes_on(nodes: &Nodes, after: &str) -> Result<()> {
     let counted = |node: &str| -> Result<u64> {
         let edges = nodes.edges(node)?;

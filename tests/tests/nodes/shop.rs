@@ -1,10 +1,10 @@
-//! The servers of the tests and their clients, as manifests.
+//! The tests' servers and clients, as manifests.
 
 use anyhow::Result;
 use mtls_tests::nodes::Nodes;
 use serde_json::{Value, json};
 
-/// The namespace of them all.
+/// Their namespace.
 pub(super) const SHOP: &str = "shop";
 /// The image of all pods: busybox, curl, openssl.
 const IMAGE: &str = "localhost/busybox:1";
@@ -24,7 +24,7 @@ while read -r line; do
 done
 "#;
 
-/// A server: what it runs, on which port, on which node.
+/// A server: its program, port and node.
 struct Server {
     name: &'static str,
     node: &'static str,
@@ -67,7 +67,7 @@ fn servers() -> Vec<Server> {
     ]
 }
 
-/// Makes the namespace, its certificates and the servers, and waits for them.
+/// Creates the namespace, its certificates and the servers, and waits for them.
 pub(super) fn open(nodes: &Nodes) -> Result<()> {
     namespace(nodes, SHOP)?;
     let mut all = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn open(nodes: &Nodes) -> Result<()> {
     Ok(())
 }
 
-/// Makes a namespace with certificates in it.
+/// Creates a namespace with certificates in it.
 pub(super) fn namespace(nodes: &Nodes, name: &str) -> Result<()> {
     nodes.kubectl(&["create", "namespace", name])?;
     let pki = nodes.file("pki");
@@ -149,9 +149,9 @@ fn service(server: &Server, name: &str, more: Value) -> Value {
     service
 }
 
-/// A pod on node1 that runs a script and then stays, with the certificate of a client at hand.
+/// A pod on node1 that runs a script and then stays, with a client certificate.
 pub(super) fn client(name: &str, script: &str) -> Value {
-    // What is measured begins when everybody who looks has heard of the pod.
+    // The measured part begins when all observers know the pod.
     let script = format!("sleep 3; {script}; echo done; sleep 100000");
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -164,7 +164,7 @@ pub(super) fn client(name: &str, script: &str) -> Value {
     })
 }
 
-/// Shell functions for scripts: each is one connection, and says so when it was answered.
+/// Shell functions for scripts: each makes one connection, and reports when it was answered.
 pub(super) const CALLS: &str = r#"
 keys="--cert /pki/tls.crt --key /pki/tls.key"
 call() { curl -s -o /dev/null -m 10 "$@" && echo answered; }

@@ -1,4 +1,4 @@
-//! What `kubectl mtls` has beside edges: connections one by one, the gate, and labels.
+//! The other verbs of `kubectl mtls`: individual connections, the check, and labels.
 
 use anyhow::{Context, Result, ensure};
 use mtls_tests::nodes::{Nodes, edge, items, until};
@@ -8,7 +8,7 @@ use super::asked::{admin, plugin, stderr};
 use super::shop::SHOP;
 use super::{N, cluster, run_client};
 
-/// The answer of the plug-in to a question about the shop.
+/// The plug-in's answer to a query about the shop.
 fn ask(nodes: &Nodes, args: &[&str]) -> Result<Value> {
     let shop = ["-n", SHOP, "-o", "json"];
     let output = plugin(nodes, &admin(nodes), &[args, &shop].concat())?;
@@ -40,7 +40,7 @@ fn connections_are_listed_once_selected_by_label_and_held_against_rules() -> Res
         }
     }
 
-    // Of the client alone; of a server with whoever talks to it; of nobody.
+    // Of the client alone; of a server with its clients; of nobody.
     let own = ask(nodes, &["edges", "-l", "app=verbs"])?;
     for edge in items(&own) {
         assert_eq!(edge["src"]["name"], "verbs", "{edge:#}");
@@ -77,7 +77,7 @@ fn connections_are_listed_once_selected_by_label_and_held_against_rules() -> Res
     Ok(())
 }
 
-/// A server in its node's own network, and the API server.
+/// A server on its node's host network, and the API server.
 const HOSTED: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -111,7 +111,8 @@ fn what_is_in_a_nodes_network_is_named_by_its_port() -> Result<()> {
     assert_eq!(run_client(nodes, "to-hosts", &script)?, 4 * N);
     let edges = until("what went to the node's network", || {
         let edges = nodes.edges("node1")?;
-        // Of the API server's there are two, as it was asked at its Service's port and at its own.
+        // There are two of the API server's, because it was called at its Service's port and at its
+        // own.
         let n = |dst: &str| {
             let ours = edges
                 .iter()
