@@ -160,7 +160,7 @@ fn nothing_but_json_is_printed_by_a_daemon() -> Result<()> {
 #[test]
 fn without_a_daemon_every_verb_that_asks_one_exits_with_3() -> Result<()> {
     for (verb, line, _) in OF_A_DAEMON {
-        // These two print their own versions and help.
+        // These two work without a daemon.
         if matches!(verb, "doctor" | "version") {
             continue;
         }
