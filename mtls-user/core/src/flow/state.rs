@@ -274,6 +274,16 @@ impl Flow {
         }
     }
 
+    /// Payload bytes that a side sent, where they can be determined: of one that reset the connection
+    /// where its stream begins, none.
+    pub(super) fn bytes(&self, side: Side) -> Option<u64> {
+        let stream = self.stream(side);
+        let is_taken = matches!(self.queue, Queue::Ending | Queue::Closed);
+        let left = is_taken && self.reset[side as usize] && stream.next == 0;
+        let none = (left && stream.isn().is_some()).then_some(0);
+        stream.bytes(self.sampled).or(none)
+    }
+
     /// Both sides have closed their streams.
     pub(super) fn is_finished(&self) -> bool {
         self.streams.iter().all(Stream::fin)

@@ -230,8 +230,8 @@ impl<'a> View<'a> {
             tls: finding.tls,
             http: finding.http,
             bytes: Bytes {
-                client: self.flow.stream(first).bytes(self.flow.sampled),
-                server: self.flow.stream(second).bytes(self.flow.sampled),
+                client: self.flow.bytes(first),
+                server: self.flow.bytes(second),
             },
             first_seen: Time::from_nanos(self.first_seen()),
             last_seen: Time::from_nanos(self.last_seen()),

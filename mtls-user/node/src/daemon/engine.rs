@@ -25,7 +25,7 @@ use crate::pods::{self, Directory};
 use mtls_core::flow::{Event, FlowStats, Loss};
 use mtls_core::record::identities::Identities;
 use mtls_core::record::{
-    EdgeRecord, EdgeStats, EngineStats, FlowRecord, Recorded, Sample as Copied, Time, Unseen,
+    EdgeRecord, EdgeStats, EngineStats, FlowRecord, Kind, Recorded, Sample as Copied, Time, Unseen,
     Verdict,
 };
 
@@ -37,6 +37,8 @@ const PATIENCE: u64 = 1_000_000_000;
 const MAX_UNNAMED: usize = 16_384;
 /// Flows named again per step, so that samples are read in between.
 const RENAMED_AT_ONCE: usize = 1_024;
+/// Open connections from the node itself that are checked again.
+const MAX_SUSPECTS: usize = 1_024;
 /// Least time between two checks of which interface lost samples, in nanoseconds.
 const LOOK_INTO_LOSSES: u64 = 100_000_000;
 
@@ -109,6 +111,9 @@ struct Ledger {
     unnamed: HashMap<u64, Which>,
     /// Those of them that are to be looked up again.
     renaming: Vec<(u64, Which)>,
+    /// Open connections from the node itself that turn out to be probes if it closes them without sending
+    /// anything.
+    suspects: HashMap<u64, Which>,
     /// The directory's version when names were last looked up again.
     generation: u64,
     /// Connections that opened since the last batch: most have another event before the batch is
@@ -145,6 +150,7 @@ impl Engine {
                 waiting: Waiting::default(),
                 unnamed: HashMap::new(),
                 renaming: Vec::new(),
+                suspects: HashMap::new(),
                 generation: 0,
                 opened: Vec::new(),
             },
@@ -298,6 +304,7 @@ impl Engine {
         let now = now();
         self.losses.look(&mut self.flows);
         self.expire(now);
+        self.find_probes();
         let ledger = &mut self.ledger;
         ledger.edges.expire(now);
         ledger.history.expire(now);
@@ -313,8 +320,27 @@ impl Engine {
             .expire(now, &mut |event, view| ledger.note(event, view));
     }
 
-    /// Names flows that were seen before their pod was known.
+    /// Checks whether the node has closed connections without sending anything: the server may take longer
+    /// to close them.
+    fn find_probes(&mut self) {
+        let ledger = &mut self.ledger;
+        for (serial, handle) in std::mem::take(&mut ledger.suspects) {
+            // A connection that has ended was reported with its final class.
+            let Some(view) = self.flows.look_up(handle) else {
+                continue;
+            };
+            let record = ledger.named(view);
+            if record.exempt.is_some() {
+                ledger.renew(serial, handle, record);
+            } else {
+                ledger.suspects.insert(serial, handle);
+            }
+        }
+    }
+
+    /// Names flows that were seen before their pod was known, and finds probes.
     fn rename(&mut self) {
+        self.find_probes();
         let ledger = &mut self.ledger;
         let generation = ledger.directory.generation();
         let news = generation != ledger.generation;
@@ -328,11 +354,8 @@ impl Engine {
         let rest = ledger.renaming.len().saturating_sub(RENAMED_AT_ONCE);
         for (serial, handle) in ledger.renaming.split_off(rest) {
             if let Some(view) = self.flows.look_up(handle) {
-                let mut record = view.record();
-                pods::name_flow(&ledger.directory, &mut record);
-                record.node = Some(ledger.node.clone());
-                ledger.count(serial, handle, &record, false);
-                ledger.history.note(Arc::new(record), now());
+                let record = ledger.named(view);
+                ledger.renew(serial, handle, record);
             }
         }
     }
@@ -384,13 +407,25 @@ impl Ledger {
         }
     }
 
+    /// The record of a flow, with the names of its ends.
+    fn named(&self, view: Seen<'_>) -> FlowRecord {
+        let mut record = view.record();
+        record.node = Some(self.node.clone());
+        pods::name_flow(&self.directory, &mut record);
+        record
+    }
+
+    /// More is known about an open flow, without an event.
+    fn renew(&mut self, serial: u64, handle: Which, record: FlowRecord) {
+        self.count(serial, handle, &record, false);
+        self.history.note(Arc::new(record), now());
+    }
+
     fn tell_of(&mut self, event: Event, view: Seen<'_>) {
         let (serial, handle) = (view.number(), view.which());
         let deadline = view.first_seen() + PATIENCE;
-        let mut record = view.record();
+        let mut record = self.named(view);
         record.event = Some(event.into());
-        record.node = Some(self.node.clone());
-        pods::name_flow(&self.directory, &mut record);
         if self.waiting.holds(serial) || (is_unnamed(&record) && now() < deadline) {
             self.refresher.notify_one();
             let oldest = self.waiting.push(Pending {
@@ -443,6 +478,10 @@ impl Ledger {
             &flow,
             event == Event::Closed,
         );
+        let is_open = event != Event::Closed && flow.exempt.is_none();
+        if is_open && flow.src.kind() == Some(Kind::Node) && self.suspects.len() < MAX_SUSPECTS {
+            self.suspects.insert(pending.serial, pending.handle);
+        }
         // Nothing is created without a subscriber.
         let listeners = self.tap.receiver_count() + self.recording.receiver_count();
         if event != Event::Opened && listeners > 0 {
