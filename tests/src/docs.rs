@@ -51,10 +51,10 @@ pub fn shapes(lines: &[String]) -> BTreeSet<String> {
     lines.iter().map(|line| shape(line)).collect()
 }
 
-/// A line with each number as `#` and each run of spaces as one.
+/// A line with each number as `#`, each age in seconds and each run of spaces as one.
 fn shape(line: &str) -> String {
-    let mut shape = String::from(" ");
-    for word in line.split_whitespace() {
+    let words = line.split_whitespace().map(|word| {
+        let mut shape = String::new();
         let mut in_number = false;
         for c in word.chars() {
             if c.is_ascii_digit() {
@@ -67,9 +67,10 @@ fn shape(line: &str) -> String {
                 in_number = false;
             }
         }
-        shape.push(' ');
-    }
-    ["#m", "#h"].iter().fold(shape, |shape, age| {
-        shape.replace(&format!(" {age} "), " #s ")
-    })
+        match shape.trim_end_matches([',', ':', ';']) {
+            "#m" | "#h" => shape.replace(['m', 'h'], "s"),
+            _ => shape,
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
