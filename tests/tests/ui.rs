@@ -101,7 +101,7 @@ fn only_who_has_the_address_is_answered() -> Result<()> {
         ),
         (
             "two names",
-            421,
+            400,
             request("GET", path, &format!("{own}Host: evil.example\r\n")),
         ),
         (
@@ -182,6 +182,35 @@ fn only_who_has_the_address_is_answered() -> Result<()> {
     let token = |address: &str| address.rsplit('/').nth(1).unwrap_or_default().to_owned();
     let (_other, other) = ui(&["--from", &demo()])?;
     assert_ne!(token(&other), token(&address), "a token is for one run");
+    Ok(())
+}
+
+/// Who does not write a request is not waited for, and keeps nobody else waiting.
+#[test]
+fn a_slow_request_is_ended() -> Result<()> {
+    let (_process, address) = ui(&["--from", &demo()])?;
+    let place = address.strip_prefix("http://").context("an address")?;
+    let place = place.split('/').next().unwrap_or_default();
+    let mut slow = Vec::new();
+    for begun in ["", "GET / HTTP/1.1\r\nHost: "] {
+        let mut stream = TcpStream::connect(place)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(begun.as_bytes())?;
+        slow.push(stream);
+    }
+    let path = address.rsplit_once(place).map(|(_, path)| path);
+    let path = path.context("a path")?;
+    let own = format!("GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n");
+    assert_eq!(ask(&address, &own)?.0, 200);
+    let long = "x".repeat(1 << 20);
+    let long = own.replacen("Connection", &format!("X: {long}\r\nConnection"), 1);
+    // It is refused, or the connection ends while it is written.
+    assert!(ask(&address, &long).map_or(true, |(status, _)| status == 431));
+    for mut stream in slow {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).context("it is not ended")?;
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    }
     Ok(())
 }
 

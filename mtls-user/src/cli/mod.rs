@@ -49,7 +49,12 @@ pub(crate) fn main() -> ExitCode {
     if plugin {
         command = command.name(PLUGIN).bin_name("kubectl mtls");
     }
-    let args = command.get_matches_from(words);
+    let args = command.try_get_matches_from(words).unwrap_or_else(|error| {
+        if let Some(here) = args::instead(&error) {
+            eprintln!("mtls: here that is {here}\n");
+        }
+        error.exit()
+    });
     let args = Args::from_arg_matches(&args).unwrap_or_else(|error| error.exit());
     match run(args, plugin) {
         Ok(code) => code,

@@ -19,7 +19,11 @@ const SEALED: usize = 64;
 /// A record's header, and the longest record there may be (RFC 8446 §5.2).
 const HEADER: usize = 5;
 const LONGEST: usize = (1 << 14) + 2_048;
-/// Content types of records (RFC 8446 §5.1): application data, and all.
+/// Most bytes of one side's handshake: long chains of certificates fit, and no file that is called one.
+const MOST: usize = 64 << 10;
+/// Content types of records (RFC 8446 §5.1): these, and all.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 const TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 
@@ -56,14 +60,14 @@ fn is_tls(flow: &FlowRecord) -> bool {
     }
 }
 
-/// How much of a datagram is kept: handshakes have long headers in QUIC (RFC 9000 §17.2), and types of
-/// their own in DTLS (RFC 9147 §4).
+/// How much of a datagram is kept: handshakes have long headers in QUIC (RFC 9000 §17.2), and a type of
+/// their own in DTLS, in whose first epoch they are in clear (RFC 9147 §4).
 fn sealed(payload: &[u8]) -> usize {
-    let is_handshake = payload.first().is_some_and(|first| {
-        let quic_long = first & 0x80 != 0;
-        let dtls = TYPES.contains(first) && *first != APPLICATION_DATA;
-        quic_long || dtls
-    });
+    let is_handshake = match payload {
+        [HANDSHAKE | CHANGE_CIPHER_SPEC, _, _, epoch @ ..] => epoch.starts_with(&[0, 0]),
+        [first, ..] => first & 0x80 != 0,
+        [] => false,
+    };
     if is_handshake {
         payload.len()
     } else {
@@ -98,6 +102,12 @@ fn handshakes(samples: &[Sample], dialogue: bool) -> Vec<Vec<Range<usize>>> {
 /// Follows the records of one side.
 #[derive(Default)]
 struct Walk {
+    /// Something other than the handshake came: records of it that follow are not what they say, but for
+    /// one hello, which answers a HelloRetryRequest behind early data (RFC 8446 §4.2.10).
+    is_over: bool,
+    has_again: bool,
+    /// Bytes of handshakes that were kept.
+    handshake: usize,
     /// Where the next record begins; `None` before the first.
     next: Option<i64>,
     /// Up to where the body of the last one is kept.
@@ -107,6 +117,24 @@ struct Walk {
 }
 
 impl Walk {
+    /// Whether a record of the handshake's type, whose body is so long and begins so, is of it.
+    fn is_handshake(&mut self, body: usize, begun: &[u8]) -> bool {
+        if self.handshake + body > MOST {
+            return false;
+        }
+        if self.is_over {
+            // Type and length of its one message (RFC 8446 §4).
+            let is_hello = matches!(begun, [1 | 2, 0, high, low, ..]
+                if usize::from(u16::from_be_bytes([*high, *low])) + 4 == body);
+            if !is_hello || self.has_again {
+                return false;
+            }
+            self.has_again = true;
+        }
+        self.handshake += body;
+        true
+    }
+
     /// What is kept of the bytes at `at`.
     fn step(&mut self, at: i64, bytes: &[u8], dialogue: bool) -> Vec<Range<usize>> {
         let end = at + bytes.len() as i64;
@@ -160,11 +188,13 @@ impl Walk {
             };
             self.head.clear();
             let begins = next + header as i64;
-            let shown = if kind == APPLICATION_DATA {
-                body.min(BEGIN)
-            } else {
+            let begun = bytes.get(index(begins)..).unwrap_or_default();
+            let shown = if kind == HANDSHAKE && self.is_handshake(body, begun) {
                 body
+            } else {
+                body.min(BEGIN)
             };
+            self.is_over |= matches!(kind, CHANGE_CIPHER_SPEC | APPLICATION_DATA);
             let until = begins + shown as i64;
             self.until = Some(until);
             self.next = Some(begins + body as i64);
@@ -180,7 +210,7 @@ fn record(head: &[u8]) -> Option<(usize, usize, u8)> {
     let head: [u8; HEADER] = head.get(..HEADER)?.try_into().ok()?;
     if head[0] & 0x80 != 0 && head[2] == 1 {
         let length = usize::from(u16::from_be_bytes([head[0] & 0x7f, head[1]]));
-        return Some((2, length, 22));
+        return Some((2, length, HANDSHAKE));
     }
     let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
     (TYPES.contains(&head[0]) && head[1] == 3 && head[2] <= 4 && length <= LONGEST)
@@ -244,6 +274,47 @@ mod tests {
         let mut walk = Walk::default();
         assert_eq!(walk.step(0, &of(23, 1_000)[..HEADER + 4], false), [0..9]);
         assert_eq!(walk.step(1_005, &of(23, 50), false), [0..HEADER + BEGIN]);
-        assert_eq!(walk.step(1_060, &of(22, 50), false), [0..55]);
+        assert_eq!(walk.step(1_060, &of(22, 50), false), [0..HEADER + BEGIN]);
+    }
+
+    /// Records that say that they are of the handshake, and are not.
+    #[test]
+    fn of_what_follows_the_handshake_nothing_is_kept_whatever_type_it_has() {
+        let hello = |body: usize| {
+            let mut record = of(22, body);
+            let [high, low] = ((body - 4) as u16).to_be_bytes();
+            record[5..9].copy_from_slice(&[1, 0, high, low]);
+            record
+        };
+        let begin = HEADER + BEGIN;
+        let kept = |stream: &[Vec<u8>]| {
+            let stream = stream.concat();
+            walked(&stream, stream.len())
+        };
+        // TLS 1.2 and 1.3: alerts, heartbeats and handshakes behind data, or behind the change of ciphers.
+        for over in [of(23, 400), of(20, 1)] {
+            let first = 305 + over.len().min(begin);
+            for kind in [21, 22, 23, 24] {
+                let stream = [of(22, 300), over.clone(), of(kind, 900), of(kind, 900)];
+                assert_eq!(kept(&stream), first + 2 * begin, "type {kind}");
+            }
+            // The second hello of TLS 1.3 is one, and there is no third.
+            let stream = [of(22, 300), over.clone(), hello(500), hello(500)];
+            assert_eq!(kept(&stream), first + 505 + begin);
+        }
+        // An alert or a heartbeat is no handshake before it either.
+        assert_eq!(kept(&[of(24, 900), of(21, 900)]), 2 * begin);
+        // Nor is a file.
+        let endless = vec![of(22, 16_000); 10];
+        assert_eq!(kept(&endless), 4 * 16_005 + 6 * begin);
+        assert_eq!(sealed(&[22, 254, 253, 0, 0, 1, 1]), 7);
+        let long = |head: &[u8]| [head, &[0xaa; 200]].concat();
+        for head in [
+            &[22, 254, 253, 0, 1][..],
+            &[21, 254, 253, 0, 0],
+            &[23, 254, 253, 0, 0],
+        ] {
+            assert_eq!(sealed(&long(head)), SEALED, "{head:?}");
+        }
     }
 }

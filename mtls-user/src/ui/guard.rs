@@ -70,6 +70,10 @@ impl Guard {
     }
 
     fn refusal(&self, request: &Request) -> Option<StatusCode> {
+        // RFC 9112 §3.2.
+        if request.headers().get_all(header::HOST).iter().count() != 1 {
+            return Some(StatusCode::BAD_REQUEST);
+        }
         if !self.is_own(request.headers()) {
             return Some(StatusCode::MISDIRECTED_REQUEST);
         }
@@ -84,10 +88,6 @@ impl Guard {
 
     /// Whether it was this machine that was meant, and no other page that asks.
     fn is_own(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return false;
-        };
         let is_own = |value: &HeaderValue| self.hosts.iter().any(|own| *value == **own);
         let origin = headers.get(header::ORIGIN).is_none_or(|origin| {
             let host = origin
@@ -100,7 +100,7 @@ impl Guard {
             // Typed or clicked in a terminal, or asked by the page itself.
             *site == "none" || *site == "same-origin"
         });
-        is_own(host) && origin && site
+        headers.get(header::HOST).is_some_and(is_own) && origin && site
     }
 }
 

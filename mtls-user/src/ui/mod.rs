@@ -11,16 +11,26 @@ mod query;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::select::Filter;
 use crate::source::Source;
 use guard::Guard;
+
+/// How long a request may take to be written, its most bytes, and most connections at a time.
+const REQUEST: Duration = Duration::from_secs(10);
+const LONGEST: usize = 16 << 10;
+const CLIENTS: usize = 128;
 
 /// The page, listening.
 pub(crate) struct Page {
@@ -35,7 +45,7 @@ struct State {
     /// What was asked for on the command line: more than this is never shown.
     filter: Filter,
     answers: answer::Answers,
-    streams: Arc<tokio::sync::Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 impl Page {
@@ -53,7 +63,7 @@ impl Page {
             source,
             filter,
             answers,
-            streams: Arc::new(tokio::sync::Semaphore::new(live::MOST)),
+            streams: Arc::new(Semaphore::new(live::MOST)),
         });
         Ok(Self {
             listener,
@@ -69,8 +79,25 @@ impl Page {
 
     /// Answers until it is called off.
     pub(crate) async fn serve(self) -> anyhow::Result<()> {
-        axum::serve(self.listener, self.app).await?;
-        Ok(())
+        let turns = Arc::new(Semaphore::new(CLIENTS));
+        loop {
+            let (stream, _) = self.listener.accept().await.context("listen")?;
+            // Whoever comes too many is not answered.
+            let Ok(turn) = turns.clone().try_acquire_owned() else {
+                continue;
+            };
+            let app = TowerToHyperService::new(self.app.clone());
+            tokio::spawn(async move {
+                let _turn = turn;
+                // Who is too slow or goes away is gone; nobody is to be told.
+                let _ = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(REQUEST)
+                    .max_buf_size(LONGEST)
+                    .serve_connection(TokioIo::new(stream), app)
+                    .await;
+            });
+        }
     }
 }
 

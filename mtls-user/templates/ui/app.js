@@ -171,7 +171,7 @@ function startTap() {
   };
   tap.addEventListener("message", (event) => {
     const tapped = JSON.parse(event.data);
-    at("tap-state").textContent = "the latest first";
+    at("tap-state").textContent = `the latest first, at most ${MOST_TAPPED}`;
     add(tapped.line, `mark ${tapped.class}`);
   });
   tap.addEventListener("missed", (event) => add(event.data, "missed"));

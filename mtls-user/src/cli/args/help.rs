@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory};
 
 use super::Args;
@@ -331,9 +332,47 @@ pub(in crate::cli) fn arguments(args: impl Iterator<Item = OsString>) -> Vec<OsS
     args
 }
 
+/// What others call it, and what it is called here.
+const OTHERS: [(&str, &str); 24] = [
+    ("authz", "mtls check --rules FILE"),
+    ("capture", "mtls record -w FILE"),
+    ("certificates", "mtls inventory --certificates"),
+    ("certs", "mtls inventory --certificates"),
+    ("compare", "mtls diff BEFORE AFTER"),
+    ("connections", "mtls flows"),
+    ("dashboard", "mtls ui"),
+    ("describe", "mtls explain FROM TO"),
+    ("dump", "mtls record -w FILE"),
+    ("get", "mtls edges, mtls flows"),
+    ("graph", "mtls ui"),
+    ("health", "mtls status, mtls doctor"),
+    ("list", "mtls edges, mtls flows"),
+    ("logs", "mtls tap"),
+    ("monitor", "mtls tap"),
+    ("po", "mtls status"),
+    ("pods", "mtls status"),
+    ("routes", "mtls edges"),
+    ("services", "mtls edges svc"),
+    ("stat", "mtls edges"),
+    ("svc", "mtls edges svc"),
+    ("verify", "mtls check"),
+    ("viz", "mtls edges, mtls tap, mtls top, mtls ui"),
+    ("watch", "mtls edges --watch"),
+];
+
+/// Where a verb is unknown here and known elsewhere: what it is called here.
+pub(in crate::cli) fn instead(error: &clap::Error) -> Option<&'static str> {
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    let known = OTHERS.iter().find(|(other, _)| other == word);
+    known.map(|(_, here)| *here)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
+    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -388,6 +427,60 @@ mod tests {
             command()
                 .try_get_matches_from(words)
                 .unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn who_knows_another_tool_gets_an_answer_or_a_pointer() {
+        for line in [
+            "mtls viz edges deployment -n shop -o wide",
+            "mtls viz stat deploy -n shop",
+            "mtls viz top deploy/web --namespace shop",
+            "mtls viz tap ns/shop --to deploy/db -o json",
+            "mtls viz routes svc/web",
+            "mtls viz authz deploy/web",
+            "mtls viz dashboard",
+            "mtls viz",
+            "mtls stat deploy",
+            "mtls observe",
+            "mtls observe -n shop --protocol http --last 20 -o jsonpb",
+            "mtls observe --from-pod shop/web --to-service data/pg --port 5432",
+            "mtls observe --verdict DROPPED",
+            "mtls observe -f",
+            "mtls list",
+            "mtls get edges -A",
+            "mtls get flows -n shop -o yaml",
+            "mtls get pods -A -o wide",
+            "mtls get svc",
+            "mtls get",
+            "mtls describe deploy/web",
+            "mtls logs deploy/web",
+            "mtls top pods",
+            "mtls status",
+        ] {
+            let words = arguments(line.split(' ').map(Into::into));
+            let Err(error) = command().try_get_matches_from(words) else {
+                continue;
+            };
+            let text = error.to_string();
+            let pointer = instead(&error).is_some();
+            // A wrong value lists the right ones, and what no verb takes is said with the verb's help.
+            let is_unknown = error.kind() == ErrorKind::InvalidSubcommand;
+            let says = text.contains("write ") || (!is_unknown && text.contains("--help"));
+            assert!(pointer || says, "{line}: {text}");
+        }
+        let verbs: Vec<_> = verbs()
+            .iter()
+            .map(|verb| verb.get_name().to_owned())
+            .collect();
+        for (other, here) in OTHERS {
+            assert!(!verbs.contains(&other.to_owned()), "{other} is a verb");
+            for line in here.split(", ") {
+                let verb = line.split(' ').nth(1).unwrap_or_default();
+                assert!(verbs.contains(&verb.to_owned()), "{other}: {line}");
+            }
+            let error = command().try_get_matches_from(["mtls", other]).unwrap_err();
+            assert_eq!(instead(&error), Some(here), "{other}: {error}");
         }
     }
 

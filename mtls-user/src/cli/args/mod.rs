@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 pub(super) use daemon::{Daemon, Resumptions};
-pub(super) use help::{arguments, command};
+pub(super) use help::{arguments, command, instead};
 pub(super) use select::{Output, Select};
 pub(super) use time::duration;
 
