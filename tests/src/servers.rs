@@ -183,7 +183,7 @@ impl Watched {
         if (version, certificate) == ("1.2", "presented") {
             assert_eq!(tls["client_identity"], spiffe_id("web"), "{flow:#}");
         }
-        let turned = format!("upgrade: {protocol} turned to TLS in band");
+        let turned = format!("upgrade: {protocol} upgraded to TLS in band");
         assert_eq!(has_note(&flow, &turned), protocol != "tls", "{flow:#}");
         Ok(flow)
     }

@@ -75,10 +75,9 @@ impl Words {
                 "password sent in clear ({name}), whatever was encrypted after it"
             ),
             Self::Refused => write!(f, "client asked for TLS; server declined ({name})"),
-            Self::Unanswered => write!(
-                f,
-                "client asked for TLS; what came of it was not seen ({name})"
-            ),
+            Self::Unanswered => {
+                write!(f, "client asked for TLS; the outcome was not seen ({name})")
+            }
             Self::Undecided => write!(f, "{name}, of which too little was seen to tell"),
             Self::Encrypted => write!(f, "encrypted by {name} itself, not by TLS"),
             Self::Answered => write!(
@@ -95,7 +94,7 @@ impl std::fmt::Display for Reason {
         match self {
             Self::Said(_, text) => f.write_str(text),
             Self::Left => f.write_str(
-                "client left before the server answered its flight: it may have been refused",
+                "client closed before the server answered its flight; it may have been rejected",
             ),
             Self::Unanswered => f.write_str(
                 "client sent a certificate; whether the server accepted it was not seen",
@@ -110,7 +109,7 @@ impl std::fmt::Display for Reason {
                 "renegotiated; the client's flight may hold a certificate, or a key exchange that is as long",
             ),
             Self::Again => f.write_str(
-                "another TLS session began in clear behind the first one, which proves nothing of it",
+                "a second TLS session followed in cleartext; the first one proves nothing about it",
             ),
             // The most frequent one: built piece by piece, without formatting machinery.
             Self::Flight(what, len) => {
@@ -127,7 +126,7 @@ impl std::fmt::Display for Reason {
             }
             Self::Padded(len) => write!(
                 f,
-                "padding cannot be excluded: the client's {len}-byte encrypted record may hold a certificate or not"
+                "padding cannot be excluded: the client's {len}-byte encrypted record may or may not hold a certificate"
             ),
             Self::Record(len, text) => {
                 write!(f, "client's first encrypted record has {len} bytes: {text}")

@@ -365,7 +365,7 @@ impl Open {
         } else if client.seen == 0 && opening::is_alert(server.prefix()) {
             if server.prefix().len() as u64 == server.seen && opening::is_alerts(server.prefix()) {
                 // A TCP probe of a TLS server: no handshake failed, because none was started.
-                let words = "the client left without a word, to which the server objected";
+                let words = "client closed without sending anything; server sent an alert";
                 self.known.protocol = "tls";
                 let reason = Reason::Said(Cause::NoPayload, words);
                 self.fresh(Call::without_evidence(Verdict::NoData, reason));
@@ -374,10 +374,7 @@ impl Open {
                 self.enter_tls(Tls::new(context.server.port, self.time()), context);
             }
         } else if !self.known.via().is_empty() && nothing(client) && nothing(server) {
-            let reason = Reason::Said(
-                Cause::NoPayload,
-                "nothing came behind what stands before the real protocol",
-            );
+            let reason = Reason::Said(Cause::NoPayload, "nothing followed the proxy header");
             self.fresh(Call::without_evidence(Verdict::NoData, reason));
         } else {
             self.decide(look);

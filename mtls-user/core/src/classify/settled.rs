@@ -111,10 +111,10 @@ impl Known {
     /// The preceding steps, as notes.
     pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.via().iter().map(|via| match via {
-            Via::Upgrade(name) => format!("upgrade: {name} turned to TLS in band"),
+            Via::Upgrade(name) => format!("upgrade: {name} upgraded to TLS in band"),
             Via::Through(name) => format!("through: {name}"),
             Via::Secret(name) => format!("secret-in-clear: a password went in clear ({name})"),
-            Via::TooLate => "tls-too-late: TLS was begun behind what went in clear".into(),
+            Via::TooLate => "tls-too-late: TLS began after data in cleartext".into(),
         })
     }
 }

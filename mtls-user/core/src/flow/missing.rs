@@ -51,7 +51,7 @@ impl Flow {
     /// Why what is missing of it proves nothing.
     pub(super) fn why_incomplete(&self) -> Option<Why> {
         if self.unseen & 1 << Unseen::Fragments as u8 != 0 {
-            let words = "its packets came in fragments, which hide the payload";
+            let words = "its payload was in IP fragments, which are not read";
             Some((Cause::Fragmented, words))
         } else {
             let words = "samples of this flow were lost";
@@ -67,7 +67,7 @@ impl Flow {
             return Err(why);
         }
         if client.next > 0 || server.next > 0 {
-            let words = "it carried bytes, and none of them was seen";
+            let words = "it carried data, but none of it was captured";
             return Err((Cause::PayloadNotSeen, words));
         }
         if self.origin == Origin::Midstream {
@@ -92,7 +92,7 @@ impl Flow {
             let words = "both sides closed without a byte of payload";
             Ok((Cause::NoPayload, words))
         } else if self.ended {
-            let words = "no payload was seen, and its end does not say that there was none";
+            let words = "no payload was seen; its end does not prove that there was none";
             Err((Cause::EndNotSeen, words))
         } else {
             Err((Cause::EndNotSeen, "no payload was seen, nor its end"))

@@ -22,7 +22,6 @@ impl Hash {
 
     /// As wide as the hash table needs: it takes positions from the lower bits and tags from the
     /// upper ones.
-    /// from the upper ones.
     pub(super) fn spread(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
     }

@@ -12,7 +12,7 @@ vocabulary! {
         NoPayload = "no-payload",
         /// The server answered the connection's SYN with a reset.
         ConnectionRefused = "connection-refused",
-        /// It carried bytes, but none of them was seen.
+        /// It carried bytes, but none of it was captured.
         PayloadNotSeen = "payload-not-seen",
         /// Its payload came in IP fragments.
         Fragmented = "fragmented",

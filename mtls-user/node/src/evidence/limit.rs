@@ -105,7 +105,7 @@ mod tests {
     fn the_bounds_are_those_of_the_documentation() {
         let page = include_str!("../../../../docs/kubernetes.md");
         for (pods, what) in [(1, "one pod"), (110, "110 pods")] {
-            let row = format!("| Events, of {what} at most | {} |", of_an_hour(pods));
+            let row = format!("| Events for {what}, at most | {} |", of_an_hour(pods));
             assert!(page.contains(&row), "docs/kubernetes.md has no {row}");
         }
     }

@@ -159,7 +159,7 @@ impl Handshake {
             Some(Origin::Mixed) => {
                 return unproven((
                     Cause::ResumptionUnknown,
-                    "resumed; not every full handshake of these peers could be told or was the same",
+                    "resumed; earlier full handshakes of these peers differ or are undecided",
                 ));
             }
             Some(Origin::Off) => {

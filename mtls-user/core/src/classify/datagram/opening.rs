@@ -182,7 +182,7 @@ impl Opening {
         let all = || self.kept.iter().flatten();
         if all().any(|k| matches!(packets(&k.bytes, k.len).next(), Some(Packet::Long(_)))) {
             return Some((
-                "headers as of a QUIC handshake, whose first packet was not seen or is damaged",
+                "looks like a QUIC handshake; its first packet is missing or damaged",
                 "unknown",
             ));
         }

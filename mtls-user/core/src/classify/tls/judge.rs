@@ -159,10 +159,7 @@ impl Tls {
 
     fn without_server_hello(&self, ends: &Ends) -> Option<Call> {
         if self.facts.malformed && (ends.over || ends.is_over(Side::Server)) {
-            let reason = Reason::Said(
-                Cause::UnknownBytes,
-                "what claims to be a ClientHello is none",
-            );
+            let reason = Reason::Said(Cause::UnknownBytes, "malformed ClientHello");
             return Some(Call::new(Verdict::Opaque, Evidence::FirstBytes, reason));
         }
         if ends.is_over(Side::Server) && !self.lanes[1].messages.is_poisoned() {

@@ -137,7 +137,7 @@ impl Tls {
                 Verdict::TlsUnproven,
                 Reason::Record(
                     first,
-                    "fragments this small hide whether there is a certificate",
+                    "the fragments are too small to tell whether there is a certificate",
                 ),
             ),
             Shape::EarlyData => of(
@@ -156,7 +156,10 @@ impl Tls {
             ),
             Shape::Unknown => of(
                 Verdict::TlsUnproven,
-                Reason::Record(first, "no known TLS library starts its encrypted flight so"),
+                Reason::Record(
+                    first,
+                    "no known TLS library starts its encrypted flight like this",
+                ),
             ),
             Shape::NeedMore => return None,
         })

@@ -26,7 +26,7 @@ fn a_close_without_payload_is_proven_or_is_not_claimed() {
         assert_eq!(record.verdict, Verdict::Unobserved, "{c} and {s} bytes");
         assert_eq!(record.evidence, None);
         assert!(
-            record.reason.contains("none of them was seen"),
+            record.reason.contains("none of it was captured"),
             "{}",
             record.reason
         );

@@ -140,7 +140,7 @@ impl Dtls {
             Shape::Strange(len) => record(
                 Verdict::TlsUnproven,
                 len,
-                "neither Finished alone nor a certificate is so long",
+                "that length fits neither a Finished alone nor a certificate",
             ),
             Shape::Padded => {
                 // A shorter record may follow.

@@ -315,7 +315,7 @@ impl Connection {
                 Evidence::HandshakeShape,
                 Reason::Packet(
                     length,
-                    "neither Finished alone nor a certificate is so long",
+                    "that length fits neither a Finished alone nor a certificate",
                 ),
             ),
             Shape::Nothing => {
