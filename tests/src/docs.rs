@@ -67,9 +67,15 @@ fn shape(line: &str) -> String {
                 in_number = false;
             }
         }
-        match shape.trim_end_matches([',', ':', ';']) {
-            "#m" | "#h" => shape.replace(['m', 'h'], "s"),
-            _ => shape,
+        // `8s`, `1m10s`.
+        let age = shape.trim_end_matches([',', ':', ';']);
+        let is_age = age.len() > 1
+            && age.starts_with('#')
+            && age.trim_matches(['#', 'h', 'm', 's']).is_empty();
+        if is_age {
+            shape.replacen(age, "#s", 1)
+        } else {
+            shape
         }
     });
     words.collect::<Vec<_>>().join(" ")
