@@ -51,7 +51,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let args = command.try_get_matches_from(words).unwrap_or_else(|error| {
         if let Some(here) = args::instead(&error) {
-            eprintln!("mtls: here that is {here}\n");
+            eprintln!("mtls: for that, use {here}\n");
         }
         error.exit()
     });
