@@ -95,7 +95,7 @@ fn every_handshake_is_what_its_peers_know_it_to_be() -> Result<()> {
             assert_eq!(flow["origin"], "syn", "{name}");
             if flow["reason"]
                 .as_str()
-                .is_some_and(|reason| reason.starts_with("client left before"))
+                .is_some_and(|reason| reason.starts_with("client closed before"))
             {
                 assert_eq!(flow["verdict"], "tls-unproven", "{name}");
                 assert_eq!(truth, "refused", "{name}");

@@ -106,7 +106,7 @@ fn a_polite_goodbye_is_no_refusal() {
         ] {
             let (finding, _) = asked(records);
             assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
-            assert!(finding.reason.starts_with("client left before"));
+            assert!(finding.reason.starts_with("client closed before"));
             assert_eq!(finding.tls.unwrap().client_certificate, certificate);
         }
     }
