@@ -253,7 +253,7 @@ fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
         packet.src = Endpoint::new([10, b, c, d / 4].into(), 4433);
         packet.dst.port = 443;
         table.observe(&packet, &mut |event, _| {
-            ended += u32::from(event == Event::Closed)
+            ended += u32::from(event == Event::Closed);
         });
         assert!(table.by_id.len() <= MOST && table.by_peers.len() <= MOST);
     }
