@@ -108,7 +108,7 @@ fn a_report_is_whole_and_its_signature_is_that_of_its_key() -> Result<()> {
         assert!(!run("minisign", &out, &verify)?);
         // Existing files are never overwritten.
         let again = report(&out, &args)?;
-        assert_eq!(again.code, Some(1), "{again:?}");
+        assert_eq!(again.code, Some(2), "{again:?}");
         assert!(again.err.contains("is not empty"), "{again:?}");
         std::fs::write(&file, "wrong")?;
         if password.is_some() {
