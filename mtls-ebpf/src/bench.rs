@@ -66,19 +66,12 @@ pub(crate) fn bench_three_lines(ctx: TcContext) -> i32 {
 /// does when a connection is locked: otherwise, a CPU would fetch the lines of several runs at once.
 #[inline(always)]
 fn lines<const STATE: bool>(ctx: &TcContext) {
-    let Some(rotation) = ROTATION.get_ptr_mut(0) else {
+    let Some((rotation, ports)) = ports(ctx) else {
         return;
     };
-    // SAFETY: benchmarks run on one CPU at a time.
-    let rotation = unsafe { &mut *rotation };
-    let at = rotation.offset as usize & 0x7f;
-    let ports = ctx.data() + at;
-    if ports + 4 > ctx.data_end() {
-        return;
-    }
     let mut read = 0;
-    // SAFETY: compared with the end of the packet above.
-    let ports = unsafe { (ports as *const u32).read_unaligned() };
+    // SAFETY: within the packet.
+    let ports = unsafe { ports.read_unaligned() };
     let hash = (ports as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let bucket = (hash >> 40) as u32 & BUCKET_MASK.load();
     if STATE {
@@ -108,24 +101,26 @@ fn lines<const STATE: bool>(ctx: &TcContext) {
     rotation.next = rotation.next.wrapping_add((read >> 63) as u32);
 }
 
+/// The state of the rotation, and both ports of the packet, which has them.
+#[inline(always)]
+fn ports(ctx: &TcContext) -> Option<(&'static mut Rotation, *mut u32)> {
+    let rotation = ROTATION.get_ptr_mut(0)?;
+    // SAFETY: benchmarks run on one CPU at a time.
+    let rotation = unsafe { &mut *rotation };
+    let ports = ctx.data() + (rotation.offset as usize & 0x7f);
+    (ports + 4 <= ctx.data_end()).then_some((rotation, ports as *mut u32))
+}
+
 /// `SHIFT`: 0 for the sender's port, 16 for the receiver's.
 #[inline(always)]
 fn rotate<const SHIFT: u32>(ctx: &TcContext) {
-    let Some(rotation) = ROTATION.get_ptr_mut(0) else {
+    let Some((rotation, ports)) = ports(ctx) else {
         return;
     };
-    // SAFETY: benchmarks run on one CPU at a time.
-    let rotation = unsafe { &mut *rotation };
-    let at = rotation.offset as usize & 0x7f;
-    let ports = ctx.data() + at;
-    if ports + 4 > ctx.data_end() {
-        return;
-    }
     let next = rotation.next;
     rotation.next = next.wrapping_add(1) & rotation.mask;
-    let ports = ports as *mut u32;
     // Both ports at once: the CPU stalls when a read is wider than the write before it.
-    // SAFETY: compared with the end of the packet above.
+    // SAFETY: within the packet.
     unsafe {
         let old = ports.read_unaligned();
         let port = ((next as u16).to_be() as u32) << SHIFT;

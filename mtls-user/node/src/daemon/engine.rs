@@ -94,7 +94,7 @@ struct Losses {
     total: Lost,
 }
 
-/// Subscribers to events of flows.
+/// What is kept of flows' events, and who is sent them.
 struct Ledger {
     edges: EdgeTable,
     history: History,

@@ -9,6 +9,8 @@ use mtls_core::record::{Cause, Exempt, Exemption, FlowRecord, Verdict};
 const COLLECTORS: [&str; 3] = ["Prometheus", "vmagent", "Grafana"];
 /// Longest greeting of a server: an SSH server sends its key exchange with it.
 const GREETING: u64 = 4_096;
+/// Longest time in nanoseconds that a probe of a greeting server takes: the kubelet closes at once.
+const GREETED: u64 = 10_000_000_000;
 
 /// Records whether the flow is exempt, and which of the operator's exemptions has expired.
 ///
@@ -63,9 +65,7 @@ fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
             Some(Exempt::NoData)
         }
         // Other servers greet every client.
-        Verdict::Plaintext if is_left && record.bytes.server.is_none_or(|n| n <= GREETING) => {
-            Some(Exempt::KubeletProbe)
-        }
+        Verdict::Plaintext if is_left && is_greeting(record) => Some(Exempt::KubeletProbe),
         // `httpGet`. Anybody can claim to be the kubelet, and the node has other traffic.
         Verdict::Plaintext if is_kubelet && asked_by(record, &["kube-probe"]) => {
             Some(Exempt::KubeletProbe)
@@ -73,6 +73,16 @@ fn by_nature(record: &FlowRecord, src: Option<&Entry>) -> Option<Exempt> {
         Verdict::Plaintext if is_scrape(record) => Some(Exempt::Scrape),
         Verdict::Plaintext if record.protocol == "dns" => Some(Exempt::Dns),
         _ => None,
+    }
+}
+
+/// The server has sent no more than a greeting. How much it sent is unknown if the client reset the
+/// connection, or while it is open: then the connection must have been short.
+fn is_greeting(record: &FlowRecord) -> bool {
+    let (first, last) = (record.first_seen.as_nanos(), record.last_seen.as_nanos());
+    match record.bytes.server {
+        Some(bytes) => bytes <= GREETING,
+        None => last.saturating_sub(first) <= GREETED,
     }
 }
 
@@ -100,7 +110,7 @@ fn is_scrape(record: &FlowRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mtls_core::record::{Bytes, HttpInfo, Kind, Peer, Workload};
+    use mtls_core::record::{Bytes, HttpInfo, Kind, Peer, Time, Workload};
 
     fn node() -> Entry {
         Entry {
@@ -172,6 +182,11 @@ mod tests {
         greeted.bytes.server = Some(GREETING + 1);
         assert_eq!(class(greeted.clone(), Some(&node)), None, "no greeting");
         greeted.bytes.server = None;
+        let probe = class(greeted.clone(), Some(&node));
+        assert_eq!(probe, Some(Exempt::KubeletProbe), "reset by the client");
+        let mut stream = greeted.clone();
+        stream.last_seen = Time::from_nanos(GREETED + 1);
+        assert_eq!(class(stream, Some(&node)), None, "it goes on");
         greeted.bytes.client = None;
         assert_eq!(class(greeted, Some(&node)), None, "it may say something");
     }
