@@ -17,7 +17,7 @@ use mtls_ebpf_common::{
 use crate::{
     closing,
     count::{count, count_on},
-    maps::{self, Scratch, blur},
+    maps::{self, Scratch, blur, clear},
     opening,
     outcome::{MAP_FULL, OVER_SHARE, RING_FULL, SAMPLED, SKIPPED, UNREADABLE, worst},
     parse::{FIN, Packet, RST, SYN},
@@ -251,8 +251,8 @@ pub(crate) fn fill(scratch: &mut Scratch, skb: *mut __sk_buff, direction: u16) {
     let packet: &Packet = &scratch.packet;
     let head = &mut scratch.head;
     // The clock is read only when there is something to deliver.
-    head.time = 0;
-    head.opened = 0;
+    clear(&mut head.time);
+    clear(&mut head.opened);
     // SAFETY: both are 16 plain bytes, and bytes need no alignment.
     unsafe {
         *(&raw mut head.src).cast() = packet.src;

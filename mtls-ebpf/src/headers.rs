@@ -17,7 +17,7 @@ use mtls_ebpf_common::{
 use crate::{
     datagram::header,
     done,
-    maps::{DATAGRAMS, Scratch},
+    maps::{DATAGRAMS, Scratch, clear},
     parse::{Addresses, FRAGMENT, Parsed, TcpHeader, joined, length, load, mapped},
     unread,
 };
@@ -32,8 +32,10 @@ pub(crate) const PASSED: u32 = 0;
 /// Parses the packet into `scratch.packet`: [`SEGMENT`], [`DATAGRAM`] or [`PASSED`].
 #[inline(never)]
 pub(crate) fn read(skb: *mut __sk_buff, scratch: &mut Scratch, direction: u16) -> u32 {
-    scratch.packet.src = [0; 2];
-    scratch.packet.dst = [0; 2];
+    for at in 0..2 {
+        clear(&mut scratch.packet.src[at]);
+        clear(&mut scratch.packet.dst[at]);
+    }
     scratch.packet.ports = 0;
     scratch.packet.family = 0;
     scratch.packet.transport = 0;

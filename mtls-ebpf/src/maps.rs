@@ -135,6 +135,14 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
         .map(|scratch| unsafe { &mut *scratch })
 }
 
+/// Writes zero. The compiler would turn neighbouring assignments of zero into a call of `memset`,
+/// which writes one byte at a time here.
+#[inline(always)]
+pub(crate) fn clear<T: Default>(place: &mut T) {
+    // SAFETY: it is valid for writes, and aligned.
+    unsafe { (&raw mut *place).write_volatile(T::default()) }
+}
+
 /// The same number, with the verifier's knowledge about it removed; otherwise it would check the
 /// code that follows once for each possible value.
 #[inline(always)]

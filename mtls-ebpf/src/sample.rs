@@ -15,7 +15,7 @@ use crate::{
     count::count,
     done, emit,
     flow::halves,
-    maps::{Scratch, blur},
+    maps::{Scratch, blur, clear},
     outcome::{SAMPLED, SKIPPED, UNREADABLE},
     parse::FIN,
     records::{self, COPIED, HEADERS, Walk},
@@ -230,19 +230,18 @@ fn finish(half: &mut Half, scratch: &Scratch) {
 #[inline(never)]
 fn follow(skb: *mut __sk_buff, half: &mut Half, scratch: &mut Scratch) -> u32 {
     let at = half.record.wrapping_sub(scratch.start);
-    scratch.walk = Walk {
-        at,
-        from: 0,
-        // The rest of the body that an earlier segment began.
-        to: if half.bits & HALF_HEADERS == 0 {
-            least(at, scratch.packet.len)
-        } else {
-            0
-        },
-        found: 0,
-        copied: 0,
-        events: 0,
+    let walk = &mut scratch.walk;
+    walk.at = at;
+    // The rest of the body that an earlier segment began.
+    walk.to = if half.bits & HALF_HEADERS == 0 {
+        least(at, scratch.packet.len)
+    } else {
+        0
     };
+    clear(&mut walk.from);
+    clear(&mut walk.found);
+    clear(&mut walk.copied);
+    clear(&mut walk.events);
     if half.bits & HALF_HEADERS != 0 {
         records::body(half, scratch);
     }

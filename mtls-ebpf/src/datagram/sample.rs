@@ -16,7 +16,7 @@ use crate::{
     count::count,
     done, emit,
     flow::halves,
-    maps::{SEED_K0, SEED_M1, Scratch},
+    maps::{SEED_K0, SEED_M1, Scratch, clear},
     outcome::{OVER_SHARE, SAMPLED, SKIPPED},
     sample::{GLANCE, least},
 };
@@ -50,10 +50,11 @@ pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
     let place = (&raw mut scratch.payload).cast::<u64>();
     let (k, m) = (SEED_K0.load(), SEED_M1.load());
     let mut mixed = scratch.packet.len as u64 ^ k;
-    // SAFETY: within the field, which is longer.
+    const { assert!(core::mem::offset_of!(Scratch, payload).is_multiple_of(8)) };
+    // SAFETY: within the field, which is longer, and aligned.
     unsafe {
         for at in 0..WORDS {
-            place.add(at).write_unaligned(0);
+            clear(&mut *place.add(at));
         }
         if !check_bounds_signed(len as i64, 1, PEEK as i64)
             || bpf_skb_load_bytes(skb.cast(), at, place.cast(), len) != 0
@@ -61,7 +62,7 @@ pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
             return 0;
         }
         for at in 0..WORDS {
-            mixed = (mixed ^ mixed >> 32 ^ place.add(at).read_unaligned()).wrapping_mul(m);
+            mixed = (mixed ^ mixed >> 32 ^ place.add(at).read()).wrapping_mul(m);
         }
     }
     // Zero marks an unused fingerprint.
