@@ -21,6 +21,10 @@ pub enum Flood {
     Hellos,
     /// A SYN and a plaintext request each, every one to another address.
     Destinations,
+    /// To one pod, a SYN each and the first half of a record of 16 KB, of a ClientHello.
+    HalfHellos,
+    /// To one pod, over UDP, the first bytes of eight DTLS messages of 32 KB each.
+    HalfMessages,
 }
 
 /// Frames per system call.
@@ -29,6 +33,10 @@ const BATCH: usize = 64;
 const INVENTED: u32 = Ipv4Addr::new(198, 18, 0, 0).to_bits();
 const SYN: u8 = 0x02;
 const PSH_ACK: u8 = 0x18;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Bytes of payload in a full segment.
+const SEGMENT: usize = 1_400;
 
 /// A pod's packet socket, ready to flood another pod.
 pub struct Flooder {
@@ -77,8 +85,8 @@ impl Flooder {
         })
     }
 
-    /// Sends this many, at most at this rate (per second); returns the duration. One of
-    /// [`Flood::Hellos`] and [`Flood::Destinations`] is two frames.
+    /// Sends this many, at most at this rate (per second); returns the duration. One may be several
+    /// frames.
     pub fn send(&mut self, flood: Flood, count: u32, rate: u32) -> Result<Duration> {
         let begun = Instant::now();
         for number in 0..count {
@@ -118,6 +126,24 @@ impl Flooder {
                     &hello[..517],
                 );
             }
+            Flood::HalfHellos => {
+                let ends = ((self.own, port), (self.victim, 443));
+                let mut half = vec![0x5a; 6 * SEGMENT];
+                half[..11].copy_from_slice(&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3]);
+                self.put(ends.0, ends.1, seq, SYN, &[]);
+                for (number, segment) in half.chunks(SEGMENT).enumerate() {
+                    let seq = seq.wrapping_add(1 + (number * SEGMENT) as u32);
+                    self.put(ends.0, ends.1, seq, PSH_ACK, segment);
+                }
+            }
+            Flood::HalfMessages => {
+                for message in 0..8 {
+                    // A record; a ClientHello's length, number, position and length here.
+                    let mut bytes = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, message, 0, 14];
+                    bytes.extend([1, 0, 0x80, 0, 0, message, 0, 0, 0, 0, 0, 2, 0xfe, 0xfd]);
+                    self.put_datagram(port, (self.victim, 4433), &bytes);
+                }
+            }
             Flood::Destinations => {
                 let dst = Ipv4Addr::from_bits(INVENTED + number);
                 let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -149,18 +175,6 @@ impl Flooder {
         flags: u8,
         payload: &[u8],
     ) {
-        let mut frame = Vec::with_capacity(54 + payload.len());
-        frame.extend(self.mac);
-        frame.extend([2, 0xbb, 0, 0, 0, 1, 8, 0]);
-        let total = 40 + payload.len() as u16;
-        let mut ip = [0; 20];
-        (ip[0], ip[8], ip[9]) = (0x45, 64, 6);
-        ip[2..4].copy_from_slice(&total.to_be_bytes());
-        ip[12..16].copy_from_slice(&src.octets());
-        ip[16..20].copy_from_slice(&dst.octets());
-        let sum = checksum(&ip, 0);
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-        frame.extend(ip);
         let mut tcp = [0; 20];
         tcp[..2].copy_from_slice(&src_port.to_be_bytes());
         tcp[2..4].copy_from_slice(&dst_port.to_be_bytes());
@@ -169,11 +183,33 @@ impl Flooder {
             tcp[8..12].copy_from_slice(&7_u32.to_be_bytes());
         }
         (tcp[12], tcp[13], tcp[14]) = (0x50, flags, 0xff);
-        let pseudo = ip[12..].chunks_exact(2).map(word).sum::<u32>() + 6 + u32::from(total) - 20;
-        let whole = [&tcp[..], payload].concat();
-        let sum = checksum(&whole, pseudo);
-        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-        frame.extend(tcp);
+        let mut whole = [&tcp[..], payload].concat();
+        let sum = checksum(&whole, pseudo(src, dst, TCP, whole.len()));
+        whole[16..18].copy_from_slice(&sum.to_be_bytes());
+        self.put_packet(src, dst, TCP, &whole);
+    }
+
+    fn put_datagram(&mut self, src_port: u16, (dst, dst_port): (Ipv4Addr, u16), payload: &[u8]) {
+        let len = 8 + payload.len() as u16;
+        let header = [src_port, dst_port, len, 0].map(u16::to_be_bytes).concat();
+        let mut whole = [&header[..], payload].concat();
+        let sum = checksum(&whole, pseudo(self.own, dst, UDP, whole.len()));
+        whole[6..8].copy_from_slice(&sum.to_be_bytes());
+        self.put_packet(self.own, dst, UDP, &whole);
+    }
+
+    fn put_packet(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(34 + payload.len());
+        frame.extend(self.mac);
+        frame.extend([2, 0xbb, 0, 0, 0, 1, 8, 0]);
+        let mut ip = [0; 20];
+        (ip[0], ip[8], ip[9]) = (0x45, 64, protocol);
+        ip[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+        ip[12..16].copy_from_slice(&src.octets());
+        ip[16..20].copy_from_slice(&dst.octets());
+        let sum = checksum(&ip, 0);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        frame.extend(ip);
         frame.extend(payload);
         self.frames.push(frame);
     }
@@ -236,6 +272,12 @@ fn mac(pod: &Pod) -> Result<[u8; 6]> {
 
 fn word(pair: &[u8]) -> u32 {
     u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or_default())
+}
+
+/// The sum of the pseudo header (RFC 9293 §3.1) of a packet with `len` bytes of payload.
+fn pseudo(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: usize) -> u32 {
+    let addresses = [src.octets(), dst.octets()].concat();
+    addresses.chunks_exact(2).map(word).sum::<u32>() + u32::from(protocol) + len as u32
 }
 
 /// The Internet checksum (RFC 1071) of `bytes`, added to an earlier sum.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
+use super::cgroup::Group;
 use super::engine::{ask, joined};
 use super::load::Generator;
 use super::usage;
@@ -31,10 +32,12 @@ const ANSWER_MS: f64 = 200.0;
 const END_MS: f64 = 2_000.0;
 
 /// Name, kind, number, and most per second.
-const FLOODS: [(&str, Flood, u32, u32); 3] = [
+const FLOODS: [(&str, Flood, u32, u32); 5] = [
     ("SYNs", Flood::Syns, 1_000_000, 100_000),
     ("hellos", Flood::Hellos, 400_000, 40_000),
     ("destinations", Flood::Destinations, 100_000, 10_000),
+    ("half hellos", Flood::HalfHellos, 50_000, 5_000),
+    ("half messages", Flood::HalfMessages, 50_000, 5_000),
 ];
 
 /// A row of the report.
@@ -50,7 +53,11 @@ struct Row {
     /// Samples lost, and connections evicted from the kernel's table.
     lost: u64,
     evicted: u64,
+    /// Resident memory.
     peak_bytes: u64,
+    /// What the kernel charges to the daemon's control group: in addition, the BPF maps and the
+    /// page cache; in which the ring is counted once, although it is mapped twice.
+    charged_bytes: Option<u64>,
     status_ms: Times,
     edges_ms: Times,
     end_ms: f64,
@@ -86,7 +93,7 @@ pub fn run(json: bool) -> Result<()> {
         return Ok(());
     }
     println!(
-        "{:<13}{:>8}{:>6}{:>8}{:>12}{:>7}{:>8}{:>9}{:>9}{:>16}{:>16}{:>8}  MET",
+        "{:<15}{:>8}{:>6}{:>8}{:>12}{:>7}{:>8}{:>9}{:>9}{:>12}{:>16}{:>16}{:>8}  MET",
         "FLOOD",
         "SENT",
         "S",
@@ -96,6 +103,7 @@ pub fn run(json: bool) -> Result<()> {
         "LOST",
         "EVICTED",
         "PEAK MB",
+        "CHARGED MB",
         "STATUS MS",
         "EDGES MS",
         "END MS"
@@ -103,7 +111,7 @@ pub fn run(json: bool) -> Result<()> {
     for row in &rows {
         let times = |times: &Times| format!("{:.0} … {:.0}", times.median, times.longest);
         println!(
-            "{:<13}{:>8}{:>6.1}{:>8}{:>11.2}%{:>7}{:>8}{:>9}{:>9.1}{:>16}{:>16}{:>8.0}  {}",
+            "{:<15}{:>8}{:>6.1}{:>8}{:>11.2}%{:>7}{:>8}{:>9}{:>9.1}{:>12}{:>16}{:>16}{:>8.0}  {}",
             row.flood,
             row.sent,
             row.seconds,
@@ -113,6 +121,8 @@ pub fn run(json: bool) -> Result<()> {
             row.lost,
             row.evicted,
             row.peak_bytes as f64 / 1e6,
+            row.charged_bytes
+                .map_or_else(|| "-".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6)),
             times(&row.status_ms),
             times(&row.edges_ms),
             row.end_ms,
@@ -151,7 +161,12 @@ fn measure((name, flood, count, rate): (&'static str, Flood, u32, u32)) -> Resul
     let evil = scene.node.pod("shop", "evil")?;
     let generator = Generator::start(&scene.web, &scene.db, &scene.pki, 1)?;
     let mut flooder = Flooder::new(&evil, &scene.db)?;
-    let daemon = Daemon::start_with(&scene.node, &["--no-cri"])?;
+    let group = Group::new();
+    let start = || Daemon::start_with(&scene.node, &["--no-cri"]);
+    let daemon = match &group {
+        Some(group) => group.start(start)?,
+        None => start()?,
+    };
     let socket = daemon.socket().to_owned();
     let over = AtomicBool::new(false);
     let (took, others, [status, edges]) = std::thread::scope(|scope| {
@@ -190,6 +205,7 @@ fn measure((name, flood, count, rate): (&'static str, Flood, u32, u32)) -> Resul
         .filter_map(|edge| edge["verdict_counts"]["plaintext"].as_u64())
         .sum();
     let peak_bytes = usage::peak(daemon.pid())?;
+    let charged_bytes = group.as_ref().map(Group::peak).transpose()?;
     let begun = Instant::now();
     let ended = daemon.stop(Signal::SIGTERM)?;
     let end_ms = begun.elapsed().as_secs_f64() * 1e3;
@@ -210,6 +226,7 @@ fn measure((name, flood, count, rate): (&'static str, Flood, u32, u32)) -> Resul
         lost,
         evicted,
         peak_bytes,
+        charged_bytes,
         status_ms,
         edges_ms,
         end_ms,

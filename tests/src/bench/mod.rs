@@ -1,6 +1,7 @@
 //! Benchmarks of the whole program against real input, each in one run on one machine.
 
 pub mod capture;
+mod cgroup;
 pub mod classify;
 pub mod engine;
 pub mod flood;

@@ -110,6 +110,23 @@ impl Classifier {
         self.settle();
     }
 
+    /// Memory that is held until the flow is settled, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        match &self.state {
+            State::Open(open) => open.held(),
+            State::Idle | State::Settled(_) => 0,
+        }
+    }
+
+    /// Gives up further details of a flow that is known to be plaintext. False if it is not.
+    pub(crate) fn settle_plaintext(&mut self) -> bool {
+        let is_plaintext = self.verdict() == Verdict::Plaintext;
+        if is_plaintext {
+            self.settle();
+        }
+        is_plaintext
+    }
+
     /// What is known so far. Builds strings, so call it for reports, not per segment.
     pub fn finding(&self) -> Finding {
         let (known, facts) = self.known();

@@ -70,6 +70,21 @@ impl Open {
         }
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let phase = match &self.phase {
+            Phase::Tls(tls) => tls.held(),
+            _ => 0,
+        };
+        let streams: usize = self.streams.iter().map(Stream::held).sum();
+        let wrapped = self.wrapped.as_ref().map_or(0, |wrapped| wrapped.held());
+        let midstream = self
+            .midstream
+            .as_ref()
+            .map_or(0, |_| size_of::<Midstream>());
+        size_of::<Self>() + phase + streams + wrapped + midstream
+    }
+
     /// What TLS has shown so far.
     pub(super) fn facts(&self) -> Option<&Facts> {
         match &self.phase {

@@ -167,6 +167,13 @@ impl Stream {
         self.overflow || self.prefix().len() as u64 + self.next < self.seen.max(acked)
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let held = self.held.iter();
+        held.map(|stretch| size_of::<Stretch>() + stretch.data.capacity())
+            .sum()
+    }
+
     /// Discards the held bytes, which are no longer needed.
     pub(super) fn clear(&mut self) {
         self.held = Vec::new();

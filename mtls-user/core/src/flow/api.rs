@@ -9,6 +9,9 @@ use crate::record::Unseen;
 pub struct Limits {
     /// Connections; beyond this, the one that has been idle longest is evicted, ended ones first.
     pub flows: usize,
+    /// Bytes that undecided connections may hold together, and undecided UDP flows likewise; beyond
+    /// this, the oldest are evicted, those that nobody has answered first.
+    pub undecided: usize,
     /// A connection that has been idle for this long is closed.
     pub idle: Duration,
     /// A UDP flow that has been idle for this long has ended.
@@ -28,6 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             flows: 262_144,
+            undecided: 256 << 20,
             // Longer than TCP's usual keep-alive of two hours.
             idle: Duration::from_mins(150),
             idle_datagrams: Duration::from_secs(30),

@@ -1,6 +1,7 @@
 //! How connections end: closed, lost, evicted, or idle for too long.
 
 use super::api::Loss;
+use super::budget::Entry;
 use super::peers::Peers;
 use super::slots::Hash;
 use super::state::{Flow, Queue};
@@ -26,6 +27,45 @@ impl FlowTable {
             self.close(oldest, sink);
             self.remove(oldest, sink);
         }
+    }
+
+    /// Evicts undecided connections while they hold too much memory. The one at `at` has changed.
+    pub(super) fn bound(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
+        self.account(at);
+        while let Some(at) = {
+            let slots = &self.slots;
+            self.budget
+                .excess(|entry| slots.holding(entry).map(|flow| flow.heard == [true; 2]))
+        } {
+            let flow = &mut self.slots[at];
+            if flow.classifier.settle_plaintext() {
+                if flow.partner().is_none() {
+                    flow.forget_content();
+                }
+                self.account(at);
+                continue;
+            }
+            self.stats.evicted += 1;
+            // What follows will not be seen as a part of it.
+            flow.miss(Unseen::Samples);
+            self.close(at, sink);
+            self.remove(at, sink);
+        }
+    }
+
+    /// Accounts for the memory that the connection at `at` holds.
+    fn account(&mut self, at: u32) {
+        let flow = &mut self.slots[at];
+        let now = flow.held();
+        let before = std::mem::replace(&mut flow.held, now);
+        let entry = (at, flow.serial());
+        self.charge(entry, before, now);
+    }
+
+    fn charge(&mut self, entry: Entry, before: u16, now: u16) {
+        let slots = &self.slots;
+        let is_current = |entry| slots.holding(entry).is_some();
+        self.budget.change(entry, before, now, is_current);
     }
 
     /// Decides what can be decided, once.
@@ -70,6 +110,7 @@ impl FlowTable {
         let flow = &mut self.slots[at];
         flow.classifier = Classifier::new(flow.origin);
         flow.forget_content();
+        self.account(at);
     }
 
     pub(super) fn remove(&mut self, at: u32, sink: &mut impl FnMut(Event, View<'_>)) {
@@ -84,8 +125,10 @@ impl FlowTable {
         {
             entry.remove();
         }
+        let (entry, held) = ((at, flow.serial()), flow.held);
         let hash = self.hash(flow.peers(), flow.apart);
         self.slots.remove(hash, at);
+        self.charge(entry, held, 0);
     }
 
     /// Something was lost on its way to the table. For the connections that it may have belonged

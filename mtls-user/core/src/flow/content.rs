@@ -40,6 +40,11 @@ impl Content {
         same
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.blocks.iter().map(Vec::capacity).sum()
+    }
+
     /// Whether bytes at `offset` match what was seen there, as far as that is known.
     pub(super) fn agrees(
         &self,

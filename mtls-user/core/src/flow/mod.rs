@@ -10,6 +10,7 @@
 //! separate one between the same ends.
 
 mod api;
+mod budget;
 mod closing;
 mod content;
 mod datagrams;

@@ -6,6 +6,7 @@ use std::ops::{Index, IndexMut};
 
 use hashbrown::HashTable;
 
+use super::budget::Entry;
 use super::peers::Peers;
 use super::state::{Flow, Queue};
 
@@ -143,6 +144,12 @@ impl Slots {
 
     pub(super) fn get(&self, at: u32) -> Option<&Flow> {
         self.all.get(at as usize)?.flow.as_ref()
+    }
+
+    /// The flow of `entry`, unless it is gone or holds nothing.
+    pub(super) fn holding(&self, (at, serial): Entry) -> Option<&Flow> {
+        self.get(at)
+            .filter(|flow| flow.serial() == serial && flow.held > 0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Flow)> {

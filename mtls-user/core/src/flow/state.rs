@@ -1,5 +1,6 @@
 //! One connection, or one half of it if its addresses are translated.
 
+use super::budget;
 use super::content::Content;
 use super::gaps::Gaps;
 use super::links::Links;
@@ -53,6 +54,8 @@ pub(super) struct Flow {
     /// The verdict last reported.
     pub(super) reported: Option<Verdict>,
     pub(super) queue: Queue,
+    /// Memory that it holds while it is undecided, in units of [`UNIT`](budget::UNIT), as last accounted for.
+    pub(super) held: u16,
     /// What was not seen: one bit per [`Unseen`].
     pub(super) unseen: u8,
     /// Notes to report: `NOTE_*`.
@@ -142,6 +145,7 @@ impl Flow {
             kept: None,
             reported: None,
             queue: Queue::Open,
+            held: 0,
             unseen: 0,
             notes: if sure { 0 } else { NOTE_DIRECTION },
             heard: [false; 2],
@@ -195,6 +199,14 @@ impl Flow {
             if kept.content.is_none() && kept.gaps.is_none() {
                 self.kept = None;
             }
+        }
+    }
+
+    /// Memory that it holds while it is undecided, in units of [`UNIT`](budget::UNIT).
+    pub(super) fn held(&self) -> u16 {
+        match self.classifier.held() {
+            0 => 0,
+            held => budget::units(held + self.content().map_or(0, Content::held)),
         }
     }
 

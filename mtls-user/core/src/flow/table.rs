@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::api::Limits;
+use super::budget::Budget;
 use super::fit::{Apart, Fit};
 use super::peers::{End, Peers};
 use super::place::Placed;
@@ -30,6 +31,8 @@ const SERVERS: usize = 4_096;
 pub struct FlowTable {
     pub(super) limits: Limits,
     pub(super) slots: Slots,
+    /// The memory of undecided connections.
+    pub(super) budget: Budget,
     pub(super) hasher: RandomState,
     /// By both initial sequence numbers: the first half for which both are known.
     pub(super) pairs: HashTable<Hashed>,
@@ -49,6 +52,7 @@ impl FlowTable {
         Self {
             limits,
             slots: Slots::default(),
+            budget: Budget::new(limits.undecided),
             hasher: RandomState::default(),
             pairs: HashTable::new(),
             sessions: Sessions::new(limits.sessions, limits.inherit),
@@ -74,7 +78,10 @@ impl FlowTable {
             let flow = &self.slots[at];
             let side = flow.side_of(sender);
             match flow.fits(side, segment) {
-                Fit::Belongs => return self.take(at, side, segment, sink),
+                Fit::Belongs => {
+                    self.take(at, side, segment, sink);
+                    return self.bound(at, sink);
+                }
                 Fit::Beside(beside) if apart == 0 => {
                     if segment.foreign {
                         // The kernel did not see it where its sender is known, and it may be
@@ -141,6 +148,7 @@ impl FlowTable {
         }
         let at = self.slots.insert(hash, flow);
         self.take(at, side, segment, sink);
+        self.bound(at, sink);
     }
 
     pub(super) fn hash(&self, peers: Peers<'_>, apart: u32) -> Hash {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::time::duration;
 
+/// Bytes that undecided flows may hold, for each flow that is remembered at most.
+const UNDECIDED: usize = 128;
+
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Daemon {
     /// Where network namespaces have names (`ip netns`); NAMESPACE.POD names a pod
@@ -70,7 +73,8 @@ pub(in crate::cli) struct Daemon {
     /// Have the kernel program say on stderr when a sample is lost, and why.
     #[arg(long)]
     kernel_log: bool,
-    /// Most connections remembered at a time.
+    /// Most connections remembered at a time. Those that are not classified yet may take 128 bytes
+    /// for each of these, together; beyond that, the oldest that nobody has answered are evicted.
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), value_name = "N")]
     max_flows: u32,
     #[command(flatten)]
@@ -261,6 +265,7 @@ impl Daemon {
             },
             limits: mtls_core::flow::Limits {
                 flows: self.max_flows as usize,
+                undecided: self.max_flows as usize * UNDECIDED,
                 idle_datagrams: self.datagram_timeout.max(Duration::from_secs(1)),
                 recheck: self.recheck_interval,
                 inherit: self.resumptions.inherit(),

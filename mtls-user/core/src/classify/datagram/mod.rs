@@ -190,6 +190,16 @@ impl DatagramClassifier {
         })
     }
 
+    /// Memory that is held until the flow is decided, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        match &self.state {
+            State::Idle | State::Named(..) => 0,
+            State::Opening(opening) => opening.held(),
+            State::Quic(quic) => quic.held(),
+            State::Dtls(dtls) => dtls.held(),
+        }
+    }
+
     /// What is known so far. Builds strings, so call it for reports, not per datagram.
     pub fn finding(&self) -> Finding {
         let call = self.call();

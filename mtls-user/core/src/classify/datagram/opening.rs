@@ -95,6 +95,12 @@ impl Opening {
         Says::Is(call, protocol, swap)
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let kept = self.kept.iter().flatten();
+        size_of::<Self>() + kept.map(|kept| kept.bytes.len()).sum::<usize>()
+    }
+
     /// Keeps a datagram if it is one of the first.
     fn keep(&mut self, side: Side, gram: &Gram<'_>) -> bool {
         let kept = &mut self.kept[side.index()];

@@ -52,6 +52,18 @@ impl Unwrapped {
     }
 }
 
+impl Wrapped {
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>()
+            + self
+                .lanes
+                .iter()
+                .map(|lane| lane.stream.held())
+                .sum::<usize>()
+    }
+}
+
 impl Framing {
     /// Bytes of a packet's header.
     fn header(self) -> usize {

@@ -40,6 +40,11 @@ impl Messages {
         self.partial.is_empty() && self.skip == 0 && !self.poisoned
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Whether a record's body was missed, with the messages in it.
     pub(super) fn is_poisoned(&self) -> bool {
         self.poisoned

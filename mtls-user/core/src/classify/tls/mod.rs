@@ -109,6 +109,12 @@ impl Tls {
         tls
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let lanes = self.lanes.iter();
+        size_of::<Self>() + lanes.map(|lane| lane.messages.held()).sum::<usize>()
+    }
+
     /// Walks the records in `window`, and returns where the next one begins. `acked`: how far the
     /// other side has acknowledged; `forced`: nothing will be added to the window.
     pub(super) fn consume(

@@ -38,6 +38,9 @@ pub(super) struct Flow {
     pub(super) opened: bool,
     /// Datagrams seen.
     pub(super) seen: u64,
+    /// Memory that it holds while it is undecided, in units of
+    /// [`UNIT`](crate::flow::budget::UNIT), as last accounted for.
+    pub(super) held: u16,
     /// The kernel takes no more samples of it until its next recheck.
     pub(super) is_paused: bool,
     pub(super) missing: Option<Unseen>,
@@ -77,6 +80,7 @@ impl Flow {
             reported: None,
             opened: false,
             seen: 0,
+            held: 0,
             is_paused: false,
             missing: None,
             sampled: datagram.link != 0,
@@ -102,6 +106,11 @@ impl Flow {
         } else {
             (self.client(), self.server())
         }
+    }
+
+    /// Both sides have sent something.
+    pub(super) fn is_answered(&self) -> bool {
+        self.bytes.iter().all(|bytes| *bytes > 0)
     }
 
     /// Whether something of it was not seen.

@@ -16,6 +16,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::api::{Limits, Loss};
+use super::budget::{self, Budget, Entry};
 use super::peers::{End, Peers};
 use super::slots::{Hash, Hashed};
 use super::{Handle, unread};
@@ -43,6 +44,8 @@ const SHORT: usize = 64;
 pub struct DatagramTable {
     limits: Limits,
     flows: Slab<Flow>,
+    /// The memory of undecided flows.
+    budget: Budget,
     by_peers: HashTable<Hashed>,
     by_id: HashTable<Hashed>,
     /// The lengths of connection IDs in `by_id` so far, as a bit set.
@@ -61,6 +64,7 @@ impl DatagramTable {
         Self {
             limits,
             flows: Slab::new(),
+            budget: Budget::new(limits.undecided),
             by_peers: HashTable::new(),
             by_id: HashTable::new(),
             id_lengths: 0,
@@ -213,6 +217,32 @@ impl DatagramTable {
         if flow.id.is_none() {
             self.identify(at);
         }
+        self.bound(at, sink);
+    }
+
+    /// Evicts undecided flows while they hold too much memory. The one at `at` has changed.
+    fn bound(&mut self, at: u32, sink: &mut impl FnMut(Event, DatagramView<'_>)) {
+        let flow = &mut self.flows[at as usize];
+        let now = budget::units(flow.classifier.held());
+        let before = std::mem::replace(&mut flow.held, now);
+        let entry = (at, flow.serial);
+        self.charge(entry, before, now);
+        while let Some(at) = {
+            let flows = &self.flows;
+            self.budget
+                .excess(|entry| holding(flows, entry).map(Flow::is_answered))
+        } {
+            self.stats.evicted += 1;
+            // What follows will not be seen as a part of it.
+            self.flows[at as usize].miss(Unseen::Samples);
+            self.close(at, sink);
+        }
+    }
+
+    fn charge(&mut self, entry: Entry, before: u16, now: u16) {
+        let flows = &self.flows;
+        let is_current = |entry| holding(flows, entry).is_some();
+        self.budget.change(entry, before, now, is_current);
     }
 
     /// Evicts a flow when the table is full.
@@ -256,6 +286,7 @@ impl DatagramTable {
         }
         sink(Event::Closed, DatagramView::new(at, flow));
         let flow = self.flows.remove(at as usize);
+        self.charge((at, flow.serial), flow.held, 0);
         let by_peers = Hash::of(&self.hasher, (Peers::again(&flow.ends), flow.apart));
         if let Ok(entry) = self
             .by_peers
@@ -357,4 +388,10 @@ impl DatagramTable {
             ..self.stats
         }
     }
+}
+
+/// The flow of `entry`, unless it is gone or holds nothing.
+fn holding(flows: &Slab<Flow>, (at, serial): Entry) -> Option<&Flow> {
+    let flow = flows.get(at as usize)?;
+    (flow.serial == serial && flow.held > 0).then_some(flow)
 }

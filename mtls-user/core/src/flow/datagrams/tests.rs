@@ -264,3 +264,56 @@ fn connection_ids_that_are_invented_take_no_more_room_than_the_table_has() {
     assert_eq!(u64::from(ended), stats.evicted, "none went in silence");
     assert!(table.queue.len() <= 4 * MOST, "{}", table.queue.len());
 }
+
+/// The start of a DTLS handshake message of 32 KB: message number `sequence`, two bytes of it.
+fn start_of_message(sequence: u8) -> [u8; 27] {
+    let mut bytes = [0; 27];
+    bytes[..13].copy_from_slice(&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, sequence, 0, 14]);
+    // ClientHello, length, number, offset, length of the fragment.
+    bytes[13..25].copy_from_slice(&[1, 0, 0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 2]);
+    bytes[25..].copy_from_slice(&[0xfe, 0xfd]);
+    bytes
+}
+
+#[test]
+fn unfinished_handshakes_take_bounded_memory_and_each_is_reported() {
+    const LIMIT: usize = 4 << 20;
+    const FLOWS: u16 = 1_000;
+    let mut table = DatagramTable::new(Limits {
+        undecided: LIMIT,
+        ..Limits::default()
+    });
+    observe(&mut table, &datagram(MESSAGE));
+    let mut closed = Vec::new();
+    for port in 0..FLOWS {
+        for sequence in 0..8 {
+            let bytes = start_of_message(sequence);
+            let it = Datagram {
+                src: Endpoint::new([10, 0, 0, 3].into(), 1_024 + port),
+                dst: Endpoint::new([10, 0, 0, 2].into(), 443),
+                ..datagram(&bytes)
+            };
+            table.observe(&it, &mut |event, view| {
+                if event == Event::Closed {
+                    closed.push(view.record());
+                }
+            });
+            assert!(table.budget.held() <= LIMIT, "{}", table.budget.held());
+        }
+    }
+    let (half, at_once): (Vec<_>, Vec<_>) = closed
+        .iter()
+        .partition(|record| record.dst.port == Some(443));
+    assert!(half.len() > usize::from(FLOWS) / 2, "{}", half.len());
+    for record in half {
+        assert_eq!(record.verdict, Verdict::TlsUnproven);
+        assert!(record.unseen.contains(&Unseen::Samples.into()));
+    }
+    // It was waiting for an answer, and is reported as what it is.
+    let [message] = &at_once[..] else {
+        panic!("{at_once:?}");
+    };
+    assert_eq!(message.verdict, Verdict::Plaintext);
+    assert_eq!(table.stats().evicted, closed.len() as u64);
+    assert_eq!(table.open().count() + closed.len(), usize::from(FLOWS) + 1);
+}

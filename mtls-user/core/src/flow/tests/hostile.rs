@@ -358,3 +358,63 @@ fn a_wrong_checksum_is_no_segment() {
         );
     }
 }
+
+#[test]
+fn unfinished_handshakes_take_bounded_memory_and_cost_others_nothing() {
+    const LIMIT: usize = 1 << 20;
+    const FLOWS: u16 = 4_000;
+    // The first half of a record of 16 KB with a ClientHello.
+    let mut half = vec![0x5a; 8 << 10];
+    half[..11].copy_from_slice(&[22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3]);
+    let half: &'static [u8] = half.leak();
+    let mut table = FlowTable::new(Limits {
+        undecided: LIMIT,
+        ..Limits::default()
+    });
+    let (a, b) = (end(1, 40_000), end(2, 25));
+    let mut events = run(
+        &mut table,
+        &[
+            segment(a, b, 99, 0, SYN),
+            segment(b, a, 499, 100, SYN | ACK),
+            data(segment(b, a, 500, 100, ACK), b"220 mail ESMTP\r\n"),
+            data(segment(a, b, 100, 516, ACK), b"EHLO x\r\n"),
+        ],
+    );
+    for port in 0..FLOWS {
+        let (evil, victim) = (end(3, 1_024 + port), end(2, 443));
+        let opening = [
+            segment(evil, victim, 99, 0, SYN),
+            data(segment(evil, victim, 100, 1, ACK), half),
+        ];
+        events.extend(run(&mut table, &opening));
+        assert!(table.budget.held() <= LIMIT, "{}", table.budget.held());
+    }
+    let closed = kinds(&events)
+        .iter()
+        .filter(|e| **e == Event::Closed)
+        .count();
+    let open = table.open().count();
+    assert_eq!(closed + open, usize::from(FLOWS) + 1, "each is reported");
+    assert_eq!(table.stats().evicted, closed as u64);
+    for (_, record) in events.iter().filter(|(event, _)| *event == Event::Closed) {
+        assert_eq!(record.verdict, Verdict::Unobserved);
+        assert!(record.unseen.contains(&Unseen::Samples.into()));
+    }
+    // The one that was answered is still there, although it is older.
+    let rest = run(
+        &mut table,
+        &[
+            data(segment(b, a, 516, 108, ACK), b"250 mail\r\n"),
+            data(segment(a, b, 108, 526, ACK), b"MAIL FROM:<x@x>\r\n"),
+            data(segment(b, a, 526, 125, ACK), b"250 ok\r\n"),
+            data(segment(a, b, 125, 534, ACK), b"RCPT TO:<y@y>\r\n"),
+            data(segment(b, a, 534, 140, ACK), b"250 ok\r\n"),
+            segment(a, b, 140, 542, ACK | FIN),
+            segment(b, a, 542, 141, ACK | FIN),
+        ],
+    );
+    let (_, mail) = rest.last().unwrap();
+    assert_eq!(mail.verdict, Verdict::Plaintext);
+    assert!(mail.unseen.is_empty(), "{:?}", mail.unseen);
+}

@@ -31,6 +31,12 @@ struct Partial {
 }
 
 impl Messages {
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let under_way = self.under_way.iter();
+        under_way.map(|message| message.data.capacity()).sum()
+    }
+
     /// Adds a fragment; shows the message that it completes, with its type and number.
     pub(super) fn add(&mut self, fragment: Fragment<'_>, show: impl FnOnce(u8, u16, &[u8])) {
         if fragment.sequence >= NUMBERS || self.done >> fragment.sequence & 1 != 0 {

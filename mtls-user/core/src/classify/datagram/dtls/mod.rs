@@ -128,6 +128,13 @@ fn has_certificate(fragment: &Fragment<'_>) -> Option<bool> {
 }
 
 impl Dtls {
+    /// Memory that is held until there is a verdict, in bytes.
+    pub(super) fn held(&self) -> usize {
+        let messages = self.messages.iter();
+        let itself = self.call.as_ref().map_or(size_of::<Self>(), |_| 0);
+        itself + messages.map(Messages::held).sum::<usize>()
+    }
+
     /// A flow that begins with a ClientHello.
     pub(super) fn new(time: u64) -> Self {
         Self {

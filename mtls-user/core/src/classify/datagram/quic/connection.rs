@@ -216,6 +216,14 @@ impl Connection {
         }
     }
 
+    /// Memory that is held until the handshake is completed, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.initials.as_ref().map_or(0, |initials| {
+            let streams = initials.streams.iter();
+            size_of::<Self>() + size_of::<Initials>() + streams.map(Crypto::held).sum::<usize>()
+        })
+    }
+
     /// Decides if possible. True if the verdict has changed.
     pub(super) fn evaluate(&mut self, over: Option<bool>, context: &mut Context<'_>) -> bool {
         let Some(call) = self.judge(over, context) else {

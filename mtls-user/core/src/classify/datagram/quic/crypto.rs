@@ -56,6 +56,11 @@ impl Crypto {
         self.start().len() > before
     }
 
+    /// Memory that is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.data.capacity()
+    }
+
     /// The bytes from the start of the stream up to the first gap.
     pub(super) fn start(&self) -> &[u8] {
         match self.have.first() {

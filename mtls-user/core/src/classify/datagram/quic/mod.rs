@@ -49,6 +49,11 @@ impl Quic {
         (quic.count > 0).then_some(quic)
     }
 
+    /// Memory that is held until the handshakes are completed, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.connections.iter().map(Connection::held).sum()
+    }
+
     /// Processes a datagram; true if a verdict has changed.
     pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, context: &mut Context<'_>) -> bool {
         let mut around = Around {
