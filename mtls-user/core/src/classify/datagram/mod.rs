@@ -8,6 +8,8 @@ mod dtls;
 mod handshake;
 mod named;
 mod opening;
+mod padding;
+mod pieces;
 mod quic;
 
 use smol_str::SmolStr;

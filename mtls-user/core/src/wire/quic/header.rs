@@ -151,6 +151,7 @@ pub fn packets(bytes: &[u8], len: usize) -> Packets<'_> {
     Packets {
         bytes,
         len: len.max(bytes.len()),
+        dcid: None,
     }
 }
 
@@ -159,6 +160,9 @@ pub fn packets(bytes: &[u8], len: usize) -> Packets<'_> {
 pub struct Packets<'a> {
     bytes: &'a [u8],
     len: usize,
+    /// Where the first packet goes. Receivers ignore what follows for another connection (RFC 9000
+    /// §12.2), so one datagram does not have keys derived for many.
+    dcid: Option<ConnectionId>,
 }
 
 impl<'a> Iterator for Packets<'a> {
@@ -171,6 +175,11 @@ impl<'a> Iterator for Packets<'a> {
         let (bytes, len) = (self.bytes, self.len);
         let (packet, size) = match bytes.first() {
             Some(first) if first & 0x80 != 0 => match long(bytes, len) {
+                Some((Packet::Long(packet), _))
+                    if *self.dcid.get_or_insert(packet.dcid) != packet.dcid =>
+                {
+                    (Packet::Rest { len, zeros: false }, len)
+                }
                 Some((packet, size)) => (packet, size),
                 None => (Packet::Rest { len, zeros: false }, len),
             },
@@ -304,6 +313,14 @@ mod tests {
             (one.dcid.as_slice(), one.scid.as_slice()),
             (&[7, 7][..], &[9][..])
         );
+        // Those of another connection are not for this receiver.
+        let mut other = datagram[..first].to_vec();
+        other[6] ^= 1;
+        let mixed = [&datagram[..first], &other].concat();
+        assert!(matches!(
+            packets(&mixed, mixed.len()).nth(1),
+            Some(Packet::Rest { zeros: false, .. })
+        ));
         // Zeros after a packet are not a packet.
         datagram.truncate(first);
         datagram.extend([0; 50]);

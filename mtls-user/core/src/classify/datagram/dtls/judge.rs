@@ -142,7 +142,7 @@ impl Dtls {
                 len,
                 "that length fits neither a Finished alone nor a certificate",
             ),
-            Shape::Padded => {
+            Shape::Split | Shape::Settings(_) | Shape::Padded => {
                 // A shorter record may follow.
                 over?;
                 unproven((Cause::PaddingNotExcluded, "the client hides it by padding"))

@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use crate::classify::datagram::pieces::Pieces;
 use crate::wire::dtls::Fragment;
 
 /// The longest message that is reassembled, in bytes.
@@ -26,15 +27,18 @@ pub(super) struct Messages {
 struct Partial {
     kind: u8,
     sequence: u16,
-    data: Vec<u8>,
-    have: SmallVec<[(usize, usize); 2]>,
+    /// Bytes of the whole message.
+    len: u32,
+    pieces: Pieces,
 }
 
 impl Messages {
     /// Memory that is held, in bytes.
     pub(super) fn held(&self) -> usize {
         let under_way = self.under_way.iter();
-        under_way.map(|message| message.data.capacity()).sum()
+        under_way
+            .map(|message| size_of::<Partial>() + message.pieces.held())
+            .sum()
     }
 
     /// Adds a fragment; shows the message that it completes, with its type and number.
@@ -42,8 +46,7 @@ impl Messages {
         if fragment.sequence >= NUMBERS || self.done >> fragment.sequence & 1 != 0 {
             return;
         }
-        let len = fragment.len as usize;
-        if fragment.data.len() == len {
+        if fragment.data.len() == fragment.len as usize {
             self.done |= 1 << fragment.sequence;
             self.under_way.retain(|p| p.sequence != fragment.sequence);
             show(fragment.kind, fragment.sequence, fragment.data);
@@ -63,48 +66,25 @@ impl Messages {
                 self.under_way.push(Partial {
                     kind: fragment.kind,
                     sequence: fragment.sequence,
-                    data: vec![0; len],
-                    have: SmallVec::new(),
+                    len: fragment.len,
+                    pieces: Pieces::default(),
                 });
                 self.under_way.len() - 1
             }
         };
         let partial = &mut self.under_way[at];
-        if partial.kind != fragment.kind || partial.data.len() != len {
+        if partial.kind != fragment.kind || partial.len != fragment.len {
             self.conflict = true;
             return;
         }
-        if !partial.add(fragment.offset as usize, fragment.data) {
+        let start = fragment.offset as usize;
+        if partial.pieces.add(start, fragment.data).is_err() {
             self.conflict = true;
-        } else if partial.have[..] == [(0, len)] {
+        } else if partial.pieces.start().len() == partial.len as usize {
             let partial = self.under_way.swap_remove(at);
             self.done |= 1 << partial.sequence;
-            show(partial.kind, partial.sequence, &partial.data);
+            show(partial.kind, partial.sequence, partial.pieces.start());
         }
-    }
-}
-
-impl Partial {
-    /// Adds bytes; false if they conflict with earlier ones.
-    fn add(&mut self, start: usize, bytes: &[u8]) -> bool {
-        let end = start + bytes.len();
-        for &(from, to) in &self.have {
-            let (from, to) = (from.max(start), to.min(end));
-            if from < to && self.data[from..to] != bytes[from - start..to - start] {
-                return false;
-            }
-        }
-        self.data[start..end].copy_from_slice(bytes);
-        let first = self.have.partition_point(|(_, to)| *to < start);
-        let last = self.have.partition_point(|(from, _)| *from <= end);
-        let merged = self.have[first..last]
-            .iter()
-            .fold((start, end), |(a, b), (from, to)| {
-                (a.min(*from), b.max(*to))
-            });
-        self.have.drain(first..last);
-        self.have.insert(first, merged);
-        true
     }
 }
 

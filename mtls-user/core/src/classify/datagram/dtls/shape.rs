@@ -7,7 +7,8 @@
 
 use smallvec::SmallVec;
 
-use super::super::quic::Shape;
+use crate::classify::datagram::padding::{self, Lengths};
+use crate::classify::datagram::quic::Shape;
 
 /// Records that are kept.
 const RECORDS: usize = 64;
@@ -21,9 +22,8 @@ const OVERHEAD: u16 = 17;
 pub(super) struct Records {
     lens: SmallVec<[u16; 4]>,
     overflow: bool,
-    /// The client's shortest record, including application data: a client that pads its records to
-    /// a block, of any size, has none shorter than that.
-    shortest: Option<u16>,
+    /// The lengths of its records of other epochs.
+    data: Lengths,
     /// The server's encrypted handshake records, which the client can acknowledge.
     pub(super) servers: u16,
 }
@@ -31,7 +31,6 @@ pub(super) struct Records {
 impl Records {
     /// A record of the handshake epoch.
     pub(super) fn add(&mut self, len: u16) {
-        self.compare(len);
         if self.lens.len() < RECORDS {
             self.lens.push(len);
         } else {
@@ -41,11 +40,13 @@ impl Records {
 
     /// A record of another epoch, whose length shows whether the client pads.
     pub(super) fn compare(&mut self, len: u16) {
-        self.shortest = Some(self.shortest.map_or(len, |least| least.min(len)));
+        self.data.add(len);
     }
 
+    /// The client has sent more than acknowledgements, which a server answers with data only if it
+    /// accepts it.
     pub(super) fn has_begun(&self) -> bool {
-        !self.lens.is_empty()
+        self.lens.iter().any(|len| !self.is_ack(*len))
     }
 
     /// Whether it may acknowledge records: no more than the server has sent, including
@@ -57,9 +58,11 @@ impl Records {
             && ranges / 16 <= self.servers.saturating_mul(2).saturating_add(8)
     }
 
-    /// Whether a Finished, padded to a block, may be this long.
-    fn is_padded(&self, len: u16) -> bool {
-        self.shortest.is_none_or(|least| least >= len)
+    /// Whether a Finished, of `finished` bytes at most, may be padded to this length.
+    fn is_padded(&self, len: u16, finished: u16) -> bool {
+        let handshake: Lengths = self.lens.iter().copied().collect();
+        let repeated = self.lens.len() > 1;
+        !padding::is_excluded(len, finished, &handshake, &self.data, repeated)
     }
 
     /// The conclusion from the records so far; `hash`: bytes of the suite's hash.
@@ -72,7 +75,7 @@ impl Records {
                 // An empty Certificate alone; an alert.
                 33 | 19 => Shape::Nothing,
                 _ if self.is_ack(len) => Shape::Nothing,
-                CERTIFICATE.. if self.is_padded(len) => Shape::Padded,
+                CERTIFICATE.. if self.is_padded(len, finished + 16) => Shape::Padded,
                 CERTIFICATE.. => return Shape::Certificate(len),
                 _ => Shape::Strange(len),
             };
@@ -94,7 +97,8 @@ impl Records {
 mod tests {
     use super::*;
 
-    fn shape(lens: &[u16], servers: u16) -> Shape {
+    /// Of a client that then sends data of these lengths.
+    fn shape(lens: &[u16], data: &[u16], servers: u16) -> Shape {
         let mut records = Records {
             servers,
             ..Records::default()
@@ -102,8 +106,14 @@ mod tests {
         for len in lens {
             records.add(*len);
         }
+        for len in data {
+            records.compare(*len);
+        }
         records.shape(32)
     }
+
+    /// Lengths that are not padded to a block.
+    const DATA: &[u16] = &[24, 40];
 
     #[test]
     fn lengths_that_tell() {
@@ -118,16 +128,16 @@ mod tests {
             (&[61, 120], Shape::Strange(120)),
             (&[], Shape::Nothing),
         ] {
-            assert_eq!(shape(lens, 5), wanted, "{lens:?}");
+            assert_eq!(shape(lens, DATA, 5), wanted, "{lens:?}");
         }
     }
 
     /// An acknowledgement of many records is as long as a certificate.
     #[test]
     fn acknowledgements_are_no_certificates() {
-        assert_eq!(shape(&[19 + 16 * 20], 20), Shape::Nothing);
+        assert_eq!(shape(&[19 + 16 * 20], DATA, 20), Shape::Nothing);
         assert_eq!(
-            shape(&[19 + 16 * 40, 61], 5),
+            shape(&[19 + 16 * 40, 61], DATA, 5),
             Shape::Certificate(19 + 16 * 40)
         );
     }
@@ -135,7 +145,7 @@ mod tests {
     #[test]
     fn padding_is_no_certificate() {
         for len in [200, 333, 512 + 16, 1171] {
-            assert_eq!(shape(&[len], 5), Shape::Padded);
+            assert_eq!(shape(&[len], &[], 5), Shape::Padded);
             // Retransmissions, and application data of two blocks.
             let mut records = Records::default();
             records.add(len);
@@ -144,11 +154,25 @@ mod tests {
             assert_eq!(records.shape(32), Shape::Padded);
             // Anything longer than one block is not a Finished.
             assert_eq!(
-                shape(&[len, 2 * len - 16], 5),
+                shape(&[len, 2 * len - 16], &[], 5),
                 Shape::Certificate(2 * len - 16)
             );
         }
-        // The other records show that there is no padding.
-        assert_eq!(shape(&[512 + 16, 61], 5), Shape::Certificate(528));
+        // A shorter record is not enough: the block may begin at a least size.
+        assert_eq!(shape(&[512 + 16, 61], &[], 5), Shape::Padded);
+        assert_eq!(shape(&[512 + 16, 61], DATA, 5), Shape::Certificate(528));
+    }
+
+    /// A server may send data before it knows who its client is.
+    #[test]
+    fn acknowledgements_are_no_flight() {
+        let mut records = Records {
+            servers: 2,
+            ..Records::default()
+        };
+        records.add(35);
+        assert!(!records.has_begun());
+        records.add(61);
+        assert!(records.has_begun());
     }
 }

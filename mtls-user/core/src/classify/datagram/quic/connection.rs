@@ -266,19 +266,23 @@ impl Connection {
         if chosen.psk {
             return Some(self.handshake.by_psk("quic", context));
         }
-        if self
-            .call
-            .as_ref()
-            .is_some_and(|call| call.verdict == Verdict::Tls)
-            && !matches!(self.flight.shape(Some(chosen.hash())), Shape::Finished(_))
-        {
+        let shape = self.shape(Some(chosen.hash()));
+        let contradicted = match self.call.as_ref().map(|call| call.verdict) {
+            Some(Verdict::Tls) => !matches!(shape, Shape::Finished(_)),
+            Some(Verdict::Mtls) => !matches!(shape, Shape::Certificate(_)),
+            _ => false,
+        };
+        if contradicted {
             return Some(unproven(Reason::Late));
         }
-        let shape = self.flight.shape(Some(chosen.hash()));
         if self.flight.accepted {
             let call = match shape {
                 Shape::Certificate(_) if !self.flight.client_went_on && !is_over => return None,
-                Shape::Padded | Shape::Strange(_) | Shape::Nothing
+                Shape::Padded
+                | Shape::Strange(_)
+                | Shape::Split
+                | Shape::Settings(_)
+                | Shape::Nothing
                     if !is_over && self.patience > 0 =>
                 {
                     return None;
@@ -289,6 +293,13 @@ impl Connection {
             return Some(call);
         }
         is_over.then(|| self.not_accepted(shape, over == Some(true)))
+    }
+
+    /// The conclusion from the lengths of the client's packets. `hash`: bytes of the suite's hash.
+    fn shape(&self, hash: Option<u16>) -> Shape {
+        let hello = self.handshake.hello.as_ref();
+        let settings = hello.is_some_and(|hello| hello.flight.settings);
+        self.flight.shape(hash, settings)
     }
 
     /// The verdict for an accepted flight of that shape.
@@ -324,6 +335,18 @@ impl Connection {
                 Reason::Packet(
                     length,
                     "that length fits neither a Finished alone nor a certificate",
+                ),
+            ),
+            Shape::Split => unproven((
+                Cause::PaddingNotExcluded,
+                "the client's flight came in many small packets, which together may hold a certificate",
+            )),
+            Shape::Settings(length) => Call::new(
+                Verdict::TlsUnproven,
+                Evidence::HandshakeShape,
+                Reason::Packet(
+                    length,
+                    "it may hold a certificate, or application settings (ALPS)",
                 ),
             ),
             Shape::Nothing => {
@@ -375,7 +398,7 @@ impl Connection {
     /// pre-shared key.
     fn without_answer(&self) -> Call {
         let alone = !self.flight.server_seen && !self.handshake.psk_offered;
-        let shape = self.flight.shape(None);
+        let shape = self.shape(None);
         if alone && self.flight.client_done && self.handshake.hello.is_some() {
             let call = self.by_shape(shape, false);
             if call.verdict != Verdict::Mtls {

@@ -2,12 +2,13 @@
 //!
 //! The Length field of a Handshake packet is unencrypted, and what a client sends there before
 //! application data is its Finished (36 or 52 bytes), with or without a Certificate before it. The
-//! length therefore decides, with one exception: a client fills a datagram that carries an Initial
-//! packet to 1,200 bytes (RFC 9000 §14.1), and some clients put the padding into the Handshake
-//! packet. A length that may include padding proves nothing. Neither does one that is as long as a
-//! certificate while no packet of the client was shorter: the client may pad all of them.
+//! length therefore decides, unless padding explains it: a client fills a datagram that carries an
+//! Initial packet to 1,200 bytes (RFC 9000 §14.1), and some clients put the padding into the
+//! Handshake packet. A client may also pad all its packets ([`padding`]).
 
 use smallvec::SmallVec;
+
+use crate::classify::datagram::padding::{self, Lengths};
 
 /// Handshake packets that are kept: a rejected client sends its flight some twenty times.
 const PACKETS: usize = 48;
@@ -19,6 +20,8 @@ const FILLING: usize = 64;
 /// The least Length of one packet with a certificate. The smallest seen is 443; frames without a
 /// certificate were never longer than 90.
 const CERTIFICATE: u16 = 300;
+/// Of a packet's Length, at least this much is not part of a message: packet number, frame, tag.
+const OVERHEAD: u16 = 20;
 
 /// What the length of a Handshake packet says about its frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +74,10 @@ pub(in crate::classify::datagram) enum Shape {
     Padded,
     /// A length that neither explains.
     Strange(u16),
+    /// Several packets, each as long as a Finished, that together may contain a certificate.
+    Split,
+    /// A certificate, or application settings, which the client offered.
+    Settings(u16),
     /// Only acknowledgements so far.
     Nothing,
 }
@@ -81,8 +88,8 @@ pub(super) struct Flight {
     packets: SmallVec<[Sized; 4]>,
     /// There were more than are kept.
     overflow: bool,
-    /// The length of the client's shortest packet after its Initial packets.
-    shortest: Option<u16>,
+    /// The lengths of the client's 1-RTT packets.
+    data: Lengths,
     /// The client has sent a 1-RTT packet: it has accepted the server's flight.
     pub(super) client_done: bool,
     /// A datagram of the client began with a 1-RTT packet after its last Handshake packet.
@@ -109,7 +116,6 @@ impl Flight {
             _ if around.initial && around.padding >= FILLING => Room::Exact,
             _ => Room::Open,
         };
-        self.compare(length);
         let length = u16::try_from(length).unwrap_or(u16::MAX);
         if self.packets.len() < PACKETS {
             self.packets.push(Sized { length, room });
@@ -120,17 +126,17 @@ impl Flight {
         self.answered = false;
     }
 
-    /// Records another packet of the client, whose length shows whether it pads all packets.
+    /// Records a 1-RTT packet of the client, whose length shows whether it pads its packets.
     pub(super) fn compare(&mut self, length: usize) {
-        let length = u16::try_from(length).unwrap_or(u16::MAX);
-        self.shortest = Some(self.shortest.map_or(length, |least| least.min(length)));
+        self.data.add(u16::try_from(length).unwrap_or(u16::MAX));
     }
 
-    /// How to interpret a packet that is as long as one with a certificate.
-    fn certificate(&self, length: u16) -> Shape {
-        // All have one length: padded, including acknowledgements; or retransmitted.
-        let alike = self.packets.len() > 1 && self.packets.iter().all(|p| p.length == length);
-        if !alike && self.shortest.is_some_and(|least| least < length) {
+    /// How to interpret a packet that is as long as one with a certificate. `most`: the longest
+    /// packet with a Finished.
+    fn certificate(&self, length: u16, most: u16) -> Shape {
+        let handshake: Lengths = self.packets.iter().map(|p| p.length).collect();
+        let repeated = self.packets.len() > 1;
+        if padding::is_excluded(length, most, &handshake, &self.data, repeated) {
             Shape::Certificate(length)
         } else {
             Shape::Padded
@@ -143,40 +149,51 @@ impl Flight {
     }
 
     /// The conclusion from the packets so far. `hash`: bytes of the cipher suite's hash, which is
-    /// the length of a Finished; `None` if the server's choice was not seen.
-    pub(super) fn shape(&self, hash: Option<u16>) -> Shape {
+    /// the length of a Finished; `None` if the server's choice was not seen. `settings`: the client
+    /// offered application settings, which it would send ahead of its Finished.
+    pub(super) fn shape(&self, hash: Option<u16>, settings: bool) -> Shape {
         let (least, most) = hash.map_or((32, 48), |h| (h, h));
+        // Packet number 4, Finished 4 + hash, its frame 4, and the tag 16; may be shorter. The rest
+        // are acknowledgements.
+        let (least, most) = (least + 24, most + 64);
         let exact = |p: &&Sized| p.room == Room::Exact;
-        if let Some(p) = self
+        let single = self
             .packets
             .iter()
             .filter(exact)
-            .find(|p| p.length >= CERTIFICATE)
-        {
-            return self.certificate(p.length);
-        }
+            .find(|p| p.length >= CERTIFICATE);
         // The rest of a flight in several packets: longer than any Finished.
-        let mut rest = self
+        let rest = self
             .packets
             .iter()
             .skip_while(|p| p.room == Room::Exact)
-            .filter(exact);
-        if let Some(p) = rest.find(|p| p.length >= most + 80) {
-            return self.certificate(p.length);
+            .filter(exact)
+            .find(|p| p.length >= most + 16);
+        match single.or(rest) {
+            Some(p) if settings => return Shape::Settings(p.length),
+            Some(p) => return self.certificate(p.length, most),
+            None => {}
         }
         if self.overflow || self.packets.iter().any(|p| p.room != Room::Exact) {
             return Shape::Padded;
         }
-        // Packet number 4, Finished 4 + hash, its frame 4, and the tag 16; may be shorter.
-        let mut finished = None;
+        let (mut finished, mut together) = (None, 0_u16);
         for p in &self.packets {
             match p.length {
-                n if n < least + 24 => {}
-                n if n <= most + 64 => finished = finished.or(Some(n)),
+                n if n < least => {}
+                n if n <= most => {
+                    finished = finished.or(Some(n));
+                    together = together.saturating_add(n - OVERHEAD);
+                }
                 n => return Shape::Strange(n),
             }
         }
-        finished.map_or(Shape::Nothing, Shape::Finished)
+        match finished {
+            // Retransmissions of a Finished reach the same sum.
+            Some(_) if together >= CERTIFICATE => Shape::Split,
+            Some(n) => Shape::Finished(n),
+            None => Shape::Nothing,
+        }
     }
 }
 
@@ -207,7 +224,8 @@ mod tests {
             flight.add(length, behind, around);
         }
         flight.compare(30);
-        flight.shape(Some(32))
+        flight.compare(45);
+        flight.shape(Some(32), false)
     }
 
     /// A client that fills every packet to one length, whatever it contains.
@@ -216,18 +234,58 @@ mod tests {
         for length in [300, 450, 800, 1150] {
             let mut flight = Flight::default();
             flight.add(length, LAST, alone(length + 30));
-            assert_eq!(flight.shape(Some(32)), Shape::Padded);
+            assert_eq!(flight.shape(Some(32), false), Shape::Padded);
             flight.add(length, LAST, alone(length + 30));
             for _ in 0..20 {
                 flight.compare(length);
-                assert_eq!(flight.shape(Some(32)), Shape::Padded);
+                assert_eq!(flight.shape(Some(32), false), Shape::Padded);
             }
             // Shorter application data does not show how the handshake was padded.
-            flight.compare(length - 1);
-            assert_eq!(flight.shape(Some(32)), Shape::Padded);
+            flight.compare(length - 20);
+            assert_eq!(flight.shape(Some(32), false), Shape::Padded);
             flight.add(40, LAST, alone(70));
             let certificate = Shape::Certificate(u16::try_from(length).unwrap());
-            assert_eq!(flight.shape(Some(32)), certificate);
+            assert_eq!(flight.shape(Some(32), false), certificate);
+        }
+    }
+
+    /// One that pads all its packets to a least size, and what is longer to multiples of a block.
+    #[test]
+    fn a_client_that_pads_to_blocks_is_never_mutual() {
+        for (least, block) in [(39, 300), (39, 400), (100, 256), (400, 1), (64, 1024)] {
+            let pad = |n: usize| least + n.saturating_sub(least).div_ceil(block) * block;
+            let mut flight = Flight::default();
+            for natural in [22, 62, 24, 36] {
+                flight.add(pad(natural), LAST, alone(pad(natural) + 40));
+                for data in [12, 60, 90, 380, 700] {
+                    flight.compare(pad(data) + 9);
+                }
+                let shape = flight.shape(Some(32), false);
+                let mutual = matches!(shape, Shape::Certificate(_));
+                assert!(!mutual, "{least}, {block}: {shape:?}");
+            }
+        }
+    }
+
+    /// Application settings may have any length (draft-vvv-tls-alps §4).
+    #[test]
+    fn settings_are_no_certificate() {
+        let mut flight = Flight::default();
+        flight.add(24, LAST, alone(60));
+        flight.add(700, LAST, alone(740));
+        flight.compare(30);
+        flight.compare(45);
+        assert_eq!(flight.shape(Some(32), false), Shape::Certificate(700));
+        assert_eq!(flight.shape(Some(32), true), Shape::Settings(700));
+    }
+
+    /// Acknowledgements of a flight of which every other packet was lost: two bytes per range.
+    #[test]
+    fn acknowledgements_are_no_certificate() {
+        for ranges in 0..120 {
+            let length = 1 + 5 + 2 * ranges + 16;
+            let found = shape(&[(length, LAST, alone(length + 30))]);
+            assert!(!matches!(found, Shape::Certificate(_)), "{ranges}");
         }
     }
 
@@ -296,6 +354,9 @@ mod tests {
         );
         assert_eq!(shape(&[part(60), (1171, LAST, alone(1200))]), Shape::Padded);
         assert_eq!(shape(&[part(60), part(400)]), Shape::Certificate(400));
+        // Even if no part is longer than a Finished; a few retransmissions of one are.
+        assert_eq!(shape(&[part(90); 5]), Shape::Split);
+        assert_eq!(shape(&[part(62); 7]), Shape::Finished(62));
     }
 
     /// More packets never turn another result into a certificate, and never revoke one, except for
@@ -334,7 +395,7 @@ mod tests {
         }
         assert_eq!(flight.packets.len(), PACKETS);
         assert_eq!(
-            flight.shape(Some(32)),
+            flight.shape(Some(32), false),
             Shape::Padded,
             "what was not kept may have been a certificate"
         );
