@@ -95,8 +95,8 @@ fn await_udp(pod: &Pod, port: u16) -> Result<()> {
 }
 
 /// HTTP/3 by ngtcp2 with GnuTLS: the server requests a certificate and the client sends one, or
-/// neither.
-fn http3(watched: &Watched, addr: SocketAddr, mutual: bool) -> Result<()> {
+/// neither. `more`: options of the client.
+fn http3(watched: &Watched, addr: SocketAddr, mutual: bool, more: &[&str]) -> Result<()> {
     let scene = &watched.scene;
     let (host, port) = (addr.ip().to_string(), addr.port().to_string());
     let files = scene.pki.ca.parent().context("no directory")?;
@@ -112,7 +112,9 @@ fn http3(watched: &Watched, addr: SocketAddr, mutual: bool) -> Result<()> {
         .arg(server.cert);
     let _server = watched.serve(addr.port(), command, &[])?;
     let mut command = Command::new("gtlsclient");
-    command.args(["-q", "--exit-on-all-streams-close"]);
+    command
+        .args(["-q", "--exit-on-all-streams-close"])
+        .args(more);
     if mutual {
         command
             .arg("--cert")
@@ -139,7 +141,7 @@ fn http3_is_mutual_or_not() -> Result<()> {
             } else {
                 watched.scene.db.v4()
             };
-            http3(&watched, at(ip, 4433), mutual)?;
+            http3(&watched, at(ip, 4433), mutual, &[])?;
             let record = watched.told(4433, verdict, mark)?;
             assert_eq!(record["protocol"], "http/3", "{record:#}");
             assert_eq!(record["origin"], "syn", "{record:#}");
@@ -148,6 +150,68 @@ fn http3_is_mutual_or_not() -> Result<()> {
             assert_eq!(record["evidence"], "handshake-shape", "{record:#}");
         }
     }
+    Ok(())
+}
+
+/// A client that takes another port after the handshake and before its request.
+const MOVES: [&str; 2] = ["--change-local-addr=300ms", "--delay-stream=600ms"];
+
+/// If a NAT changes the client's port, the connection ID shows that it is the same connection.
+#[test]
+fn a_connection_from_another_port_is_joined() -> Result<()> {
+    if !runs_here(&[Need::Root, Need::Programs(&["gtlsserver", "gtlsclient"])]) {
+        return Ok(());
+    }
+    let watched = Watched::new(&[])?;
+    let more = [&MOVES[..], &["--nat-rebinding"]].concat();
+    http3(&watched, at(watched.scene.db.v4(), 4433), true, &more)?;
+    let record = watched.told(4433, "mtls", "mutual")?;
+    let notes = record["notes"].to_string();
+    ensure!(
+        notes.contains("migrated: the client's address changed 1 time"),
+        "{record:#}"
+    );
+    let before = notes.split("last from ").nth(1).context("no address")?;
+    let before = before.trim_end_matches(['"', ']']).to_owned();
+    ensure!(
+        before.starts_with(&watched.scene.web.v4().to_string()),
+        "{record:#}"
+    );
+    let now = format!("{}:{}", watched.scene.web.v4(), record["src"]["port"]);
+    ensure!(before != now, "{record:#}");
+    let edges = watched.daemon.edges()?;
+    assert_eq!(edges.len(), 1, "{edges:#?}");
+    assert_eq!(edges[0]["connections"], 1, "{edges:#?}");
+    Ok(())
+}
+
+/// A client that moves on purpose takes a connection ID that only the server knows: what it sends
+/// from there on is another flow, of which nothing is claimed.
+#[test]
+fn a_connection_with_another_id_is_a_new_flow() -> Result<()> {
+    if !runs_here(&[Need::Root, Need::Programs(&["gtlsserver", "gtlsclient"])]) {
+        return Ok(());
+    }
+    let watched = Watched::new(&[])?;
+    http3(&watched, at(watched.scene.db.v4(), 4433), true, &MOVES)?;
+    let ended = |origin: &str| {
+        watched
+            .tap
+            .find(|record| record["event"] == "closed" && record["origin"] == origin)
+    };
+    let (first, moved) = (ended("syn")?, ended("midstream")?);
+    assert_eq!(first["verdict"], "mtls", "{first:#}");
+    assert_eq!(moved["verdict"], "unobserved", "{moved:#}");
+    assert_ne!(moved["src"]["port"], first["src"]["port"], "{moved:#}");
+    let reason = moved["reason"].as_str().unwrap_or_default();
+    ensure!(reason.starts_with("short headers only: "), "{moved:#}");
+    ensure!(reason.ends_with("or moved to this address"), "{moved:#}");
+    let edge = watched
+        .daemon
+        .await_edge("web", "db", |edge| edge["open_connections"] == 0)?;
+    let counts = json!({"mtls": 1, "unobserved": 1});
+    assert_eq!(edge["verdict_counts"], counts, "{edge:#}");
+    assert_eq!(edge["mark"], "unknown", "{edge:#}");
     Ok(())
 }
 

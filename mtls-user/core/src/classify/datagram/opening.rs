@@ -213,7 +213,7 @@ impl Opening {
         let plain = short(0xc0, 0x40) && (id(client) || id(server));
         let greased = || short(0x80, 0) && id(client) && id(server) && varied();
         (plain || greased()).then_some((
-            "short headers only: what looks like a QUIC connection opened before mtls started",
+            "short headers only: what looks like a QUIC connection, opened before mtls started or moved to this address",
             "unknown",
         ))
     }
