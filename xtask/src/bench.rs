@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build::{self, step};
-use crate::corpus::CORPUS;
+use crate::corpus::{CORPUS, DATAGRAMS};
 use crate::setup;
 
 /// What to measure.
@@ -99,6 +99,8 @@ fn classify(output: &str) -> anyhow::Result<()> {
     step("making captures and measuring");
     bench.args(["classify", "--output", output]);
     bench.arg("--corpus").arg(build::root().join(CORPUS));
+    let datagrams = build::root().join(DATAGRAMS).join("corpus");
+    bench.arg("--datagrams").arg(datagrams);
     bench.arg("--work").arg(target()?.join("bench"));
     build::run(&mut bench)
 }

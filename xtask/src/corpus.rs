@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 /// Captured QUIC and DTLS, and `truth.csv`.
-const DATAGRAMS: &str = "tests/datagrams";
+pub(crate) const DATAGRAMS: &str = "tests/datagrams";
 /// The stacks that are Python packages.
 const PYTHON: [&str; 4] = [
     "aioquic==1.7.2",

@@ -6,9 +6,15 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 const ETHERNET: usize = 14;
+/// Link types of captures.
+const LINK_ETHERNET: usize = 1;
+const LINK_IP: usize = 101;
+/// Of a frame with IPv4 between two invented stations.
+const IPV4_HEADER: [u8; ETHERNET] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+const TCP: u8 = 6;
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 const FIN: u8 = 1;
@@ -32,7 +38,7 @@ impl Frame {
     }
 }
 
-/// The frames of a capture of one flow over Ethernet and IPv4.
+/// The frames of a capture of one flow over IPv4, with or without Ethernet.
 pub fn read(path: &Path) -> Result<Vec<Frame>> {
     let file = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let u32_at = |at: usize| {
@@ -45,14 +51,19 @@ pub fn read(path: &Path) -> Result<Vec<Frame>> {
         "{} is no pcap file of this machine's byte order",
         path.display()
     );
+    let link: &[u8] = match u32_at(20) {
+        Some(LINK_ETHERNET) => &[],
+        Some(LINK_IP) => &IPV4_HEADER,
+        other => bail!("{} has link type {other:?}", path.display()),
+    };
     let mut frames: Vec<Frame> = Vec::new();
     let mut at = 24;
     let mut client = None;
     while let Some(length) = u32_at(at + 8) {
-        let bytes = file
+        let captured = file
             .get(at + 16..at + 16 + length)
-            .context("the capture breaks off")?
-            .to_vec();
+            .context("the capture breaks off")?;
+        let bytes = [link, captured].concat();
         at += 16 + length;
         let source = bytes
             .get(ETHERNET + 12..ETHERNET + 16)
@@ -110,7 +121,7 @@ pub fn frame(client: bool, seq: u32, ack: u32, flags: u8, payload: &[u8]) -> Fra
         (Ipv4Addr::new(10, 9, 9, 9), 443),
     );
     let (from, to) = if client { (near, far) } else { (far, near) };
-    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    let mut bytes = IPV4_HEADER.to_vec();
     let total = 40 + payload.len() as u16;
     bytes.extend([0x45, 0]);
     bytes.extend(total.to_be_bytes());
@@ -191,8 +202,8 @@ impl Writer {
     }
 }
 
-/// Gives the client's end an address and a port that only this copy has, and both ends their own
-/// initial sequence numbers: equal ones would make two copies the halves of one connection.
+/// Gives the client's end an address and a port that only this copy has, and both ends of TCP their
+/// own initial sequence numbers: equal ones would make two copies the halves of one connection.
 fn set_apart(frame: &mut [u8], client: bool, copy: u32) {
     let [_, a, b, c] = (copy / 50_000 + 1).to_be_bytes();
     let port = ((copy % 50_000) as u16 + 10_000).to_be_bytes();
@@ -210,6 +221,9 @@ fn set_apart(frame: &mut [u8], client: bool, copy: u32) {
     };
     put(ip_at, &[10, a, b, c]);
     put(port_at, &port);
+    if frame.get(ETHERNET + 9) != Some(&TCP) {
+        return;
+    }
     for (at, shift) in [(24, seq), (28, ack)] {
         let number = frame
             .get(ETHERNET + at..)

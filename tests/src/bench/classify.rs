@@ -17,13 +17,16 @@ const RUNS: usize = 5;
 
 /// The fields requested from tshark: those that `mtls` reports for a flow, as far as tshark has
 /// them.
-const FACTS: [&str; 22] = [
+const FACTS: [&str; 25] = [
     "frame.time_epoch",
     "tcp.stream",
     "ip.src",
     "tcp.srcport",
     "ip.dst",
     "tcp.dstport",
+    "udp.srcport",
+    "udp.dstport",
+    "quic.version",
     "tls.record.content_type",
     "tls.record.length",
     "tls.alert_message.desc",
@@ -68,12 +71,12 @@ struct Memory {
 }
 
 /// Creates the captures under `work`, measures, and prints a table or JSON.
-pub fn run(corpus: &Path, work: &Path, json: bool) -> Result<()> {
+pub fn run(corpus: &Path, datagrams: &Path, work: &Path, json: bool) -> Result<()> {
     std::fs::create_dir_all(work).with_context(|| format!("make {}", work.display()))?;
     // The peak memory of child processes never decreases, so the small ones are measured first.
     let memory = memory(corpus, work)?;
     let mut rows = Vec::new();
-    for (name, flows, path, bytes) in captures(corpus, work)? {
+    for (name, flows, path, bytes) in captures(corpus, datagrams, work)? {
         eprintln!("{name}: {flows} flows, {} MB", bytes / 1_000_000);
         measure(name, flows, &path, bytes, &mut rows)?;
         std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
@@ -122,7 +125,7 @@ pub fn run(corpus: &Path, work: &Path, json: bool) -> Result<()> {
 
 type Made = (&'static str, u32, PathBuf, u64);
 
-fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
+fn captures(corpus: &Path, datagrams: &Path, work: &Path) -> Result<Vec<Made>> {
     let mut made = Vec::new();
     for (name, kinds, flows) in [
         (
@@ -139,6 +142,7 @@ fn captures(corpus: &Path, work: &Path) -> Result<Vec<Made>> {
             })?,
             10_000,
         ),
+        ("quic", connections(datagrams)?, 20_000),
         ("http", vec![capture::http()], 20_000),
     ] {
         let path = work.join(format!("{name}.pcap"));
@@ -179,6 +183,25 @@ fn handshakes(
     Ok(handshakes)
 }
 
+/// The corpus's QUIC connections without losses and resumptions, which are one flow each.
+fn connections(corpus: &Path) -> Result<Vec<Vec<capture::Frame>>> {
+    let truths = corpus.join("truth.csv");
+    let truths =
+        std::fs::read_to_string(&truths).with_context(|| format!("read {}", truths.display()))?;
+    let plain = ["quic-mutual-", "quic-server-only-", "quic-requested-none-"];
+    let connections: Vec<_> = truths
+        .lines()
+        .filter_map(|line| line.split(',').next())
+        .filter(|name| plain.iter().any(|kind| name.starts_with(kind)))
+        .map(|name| capture::read(&corpus.join("pcap").join(name)))
+        .collect::<Result<_>>()?;
+    ensure!(
+        !connections.is_empty(),
+        "the corpus has no such connections"
+    );
+    Ok(connections)
+}
+
 /// `flows` connections that send plaintext in `segments` segments of 1,448 bytes each.
 fn bulk(writer: &mut Writer, flows: u32, segments: u32) -> Result<()> {
     let http = capture::http();
@@ -209,7 +232,7 @@ fn measure(
         "{name}: {flows} flows were written, and mtls tells of {lines}"
     );
     let mut tshark = Command::new("tshark");
-    tshark.args(["-n", "-Y", "tls || http", "-T", "fields"]);
+    tshark.args(["-n", "-Y", "tls || http || quic", "-T", "fields"]);
     for field in FACTS {
         tshark.args(["-e", field]);
     }

@@ -27,6 +27,9 @@ enum What {
         /// The corpus of handshakes.
         #[arg(long)]
         corpus: PathBuf,
+        /// The corpus of QUIC connections.
+        #[arg(long)]
+        datagrams: PathBuf,
         /// Where the captures are created; they need 1 GB, and are removed.
         #[arg(long)]
         work: PathBuf,
@@ -57,7 +60,11 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let json = args.output == Output::Json;
     match args.what {
-        What::Classify { corpus, work } => mtls_tests::bench::classify::run(&corpus, &work, json),
+        What::Classify {
+            corpus,
+            datagrams,
+            work,
+        } => mtls_tests::bench::classify::run(&corpus, &datagrams, &work, json),
         What::Engine => mtls_tests::bench::engine::run(json),
         What::Flood => mtls_tests::bench::flood::run(json),
         What::Soak { minutes } => {
