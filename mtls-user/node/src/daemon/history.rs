@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mtls_core::record::{Event, FlowRecord, History as Told, Time};
+use mtls_core::record::{Event, FlowRecord, History as Reach, Time};
 
 use super::lost::Lost;
+
+/// All remembered connections, the latest last, and how far back they reach.
+pub(super) type Remembered = (Vec<Arc<FlowRecord>>, Reach);
 
 /// The remembered connections. Times are the daemon's.
 pub(super) struct History {
@@ -81,11 +84,11 @@ impl History {
         }
     }
 
-    /// All of them, the latest last, and how far back they reach.
-    pub(super) fn told(&mut self, now: u64) -> (Vec<Arc<FlowRecord>>, Told) {
+    /// All of them.
+    pub(super) fn remembered(&mut self, now: u64) -> Remembered {
         self.expire(now);
         let all = self.ended.values().chain(self.open.values()).cloned();
-        let told = Told {
+        let reach = Reach {
             capacity: self.capacity as u64,
             forgotten: self.forgotten.within(now),
             since: (self.capacity > 0).then(|| {
@@ -93,7 +96,7 @@ impl History {
                 Time::from_nanos(self.since.max(window))
             }),
         };
-        (all.collect(), told)
+        (all.collect(), reach)
     }
 }
 
@@ -113,7 +116,7 @@ mod tests {
     }
 
     fn numbers(history: &mut History, now: u64) -> Vec<u64> {
-        let (flows, _) = history.told(now * S);
+        let (flows, _) = history.remembered(now * S);
         flows.iter().filter_map(|flow| flow.connection).collect()
     }
 
@@ -126,7 +129,7 @@ mod tests {
         assert_eq!(numbers(&mut history, 3), [1, 2]);
         // Ended connections leave the window; open ones stay.
         assert_eq!(numbers(&mut history, 64), [2]);
-        assert_eq!(history.told(64 * S).1.forgotten, 0);
+        assert_eq!(history.remembered(64 * S).1.forgotten, 0);
     }
 
     #[test]
@@ -140,7 +143,7 @@ mod tests {
         history.note(flow(7, Event::Classified, 7), 7 * S);
         history.note(flow(8, Event::Classified, 8), 8 * S);
         assert_eq!(numbers(&mut history, 8), [7, 8]);
-        let (_, told) = history.told(8 * S);
+        let (_, told) = history.remembered(8 * S);
         assert_eq!((told.capacity, told.forgotten), (2, 6));
         assert_eq!(told.since, Some(Time::from_nanos(6 * S)));
         assert_eq!(history.places.len(), 2);
@@ -150,7 +153,7 @@ mod tests {
     fn without_room_nothing_is_kept() {
         let mut history = History::new(0, Duration::from_mins(1));
         history.note(flow(1, Event::Closed, 1), S);
-        let (flows, told) = history.told(S);
+        let (flows, told) = history.remembered(S);
         assert!(flows.is_empty());
         assert_eq!(told.since, None);
     }

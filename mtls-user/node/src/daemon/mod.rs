@@ -15,6 +15,7 @@ mod flows;
 mod follower;
 mod history;
 mod latency;
+mod ledger;
 mod lost;
 mod names;
 mod parts;

@@ -1,6 +1,7 @@
 //! Events of flows whose pods are so new that their names are not known yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::flows::Which;
 use mtls_core::flow::Event;
@@ -15,7 +16,7 @@ pub(super) struct Pending {
     pub(super) handle: Which,
     pub(super) event: Event,
     pub(super) deadline: u64,
-    pub(super) record: FlowRecord,
+    pub(super) record: Arc<FlowRecord>,
 }
 
 /// Whether only an end's address is known.
