@@ -98,6 +98,44 @@ fn ctrl_c_ends_the_demo_and_all_that_it_started() -> Result<()> {
     Ok(())
 }
 
+/// What a newcomer does after the demo: keep it open, and query its daemon from another terminal.
+#[test]
+fn the_demo_can_be_kept_open_and_queried() -> Result<()> {
+    if !runs_here(&[Need::Root, Need::Openssl]) {
+        return Ok(());
+    }
+    let mut command = demo("kept");
+    command.arg("--keep");
+    let mut demo = Process::start(command)?;
+    let socket = demo
+        .out
+        .find(PATIENCE, |line| {
+            let socket = line.trim().strip_prefix("export MTLS_SOCKET=")?;
+            Some(socket.to_owned())
+        })
+        .with_context(|| demo.told())?;
+    for round in 0..2 {
+        let answer = mtls(["edges", "-o", "name", "--socket", &socket])?;
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        let names: Vec<_> = answer.out.lines().collect();
+        assert!(
+            names.contains(&"shop/pod/web shop/pod/search:8443"),
+            "{names:?}"
+        );
+        // Another round of connections comes by itself.
+        if round == 0 {
+            let tap = ["tap", "-o", "jsonl", "--max", "1", "--socket", &socket];
+            let answer = mtls(tap)?;
+            assert_eq!(answer.out.lines().count(), 1, "{answer:?}");
+        }
+    }
+    demo.signal(Signal::SIGINT)?;
+    let status = demo.wait(PATIENCE)?;
+    assert!(status.success(), "{}", demo.told());
+    assert!(!Path::new(&socket).exists(), "{socket} is left behind");
+    left_behind("kept")
+}
+
 /// The demo, with a name that all of its processes inherit.
 fn demo(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mtls-demo"));

@@ -104,7 +104,7 @@ fn an_edge_is_explained_and_what_is_none_says_what_there_is() -> Result<()> {
     let answer = ask("explain 10.42.1.1 10.42.1.4:8443")?;
     assert_eq!(answer.code, Some(0), "{answer:?}");
     for part in [
-        "tls: 1 of 1 connections",
+        "TLS, server only, 1 of 1 connection,",
         "did not request",
         "what to do next",
     ] {
@@ -183,5 +183,158 @@ fn the_snippets_for_pipelines_do_what_the_page_says() -> Result<()> {
     assert_eq!(ran, 2, "a snippet for GitHub and one for GitLab");
     let junit = std::fs::read_to_string(dir.path().join("mtls.xml"))?;
     assert!(junit.contains("type=\"plaintext\""), "{junit}");
+    Ok(())
+}
+
+/// A single connection is not "1 connections".
+#[test]
+fn one_is_singular() -> Result<()> {
+    let one = "--between 10.42.1.1 10.42.1.4";
+    for verb in [
+        "edges",
+        "edges --all -o linkerd",
+        "flows",
+        "inventory --policy modern",
+        "inventory --certificates",
+        "check",
+        "check -o github",
+        "check -o junit",
+        "check --strict-ready",
+    ] {
+        let answer = ask(&format!("{verb} {one}"))?;
+        let text = format!("{}{}", answer.out, answer.err);
+        assert!(!text.is_empty());
+        let mut words = text.split_whitespace().peekable();
+        while let Some(word) = words.next() {
+            let next = words
+                .peek()
+                .unwrap_or(&"")
+                .trim_matches(|c: char| !c.is_alphanumeric());
+            let is_plural = [
+                "connections",
+                "edges",
+                "pods",
+                "interfaces",
+                "packets",
+                "exchanges",
+            ];
+            assert!(
+                word != "1" || !is_plural.contains(&next),
+                "{verb}: 1 {next} in\n{text}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What a terminal without UTF-8 shows has ASCII alone, for names that are ASCII.
+#[test]
+fn a_terminal_without_utf_8_gets_ascii() -> Result<()> {
+    let demo = root().join("tests/data/demo.pcap");
+    let demo = demo.to_str().context("a path")?;
+    for line in [
+        "edges",
+        "edges --all -o wide",
+        "edges -o linkerd",
+        "flows -o wide",
+        "inventory --policy modern -o wide",
+        "inventory --certificates",
+        "check",
+        "check --strict-ready",
+        "explain 10.42.1.1 10.42.1.4",
+    ] {
+        let args = line.split(' ').chain(["--from", demo]);
+        let mut command = Command::new(bin::mtls()?);
+        command
+            .args(args)
+            .env("LC_ALL", "C")
+            .env_remove("MTLS_SOCKET");
+        let answer = run(command)?;
+        assert!(!answer.out.is_empty(), "{line}: {answer:?}");
+        assert!(
+            answer.out.is_ascii() && answer.err.is_ascii(),
+            "{line}: {answer:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Whoever mistypes a value reads what is right, in one line, and not a parser's inner life.
+#[test]
+fn a_wrong_value_is_answered_with_a_right_one() -> Result<()> {
+    let broken = tempfile::NamedTempFile::new()?;
+    std::fs::write(broken.path(), "a: [\n- b: }\n")?;
+    let broken = broken.path().display().to_string();
+    let dir = tempfile::tempdir()?;
+    let dir = dir.path().display().to_string();
+    for (line, code, right) in [
+        ("edges --port x", 2, "8000-8999"),
+        ("edges --last 0", 2, "1"),
+        ("edges --since yesterday", 2, "10m"),
+        ("edges --verdict green", 2, "plaintext"),
+        ("edges --not colour=red", 2, "protocol"),
+        ("edges --prometheus foo", 2, "http://prometheus:9090"),
+        ("edges --to deploy/", 2, "deploy/web"),
+        ("edges --context a --socket /run/x", 2, "leave out one"),
+        (&format!("edges --socket {dir}"), 3, "not a socket"),
+        (&format!("edges --socket {broken}"), 3, "not a socket"),
+        (
+            "edges --kubeconfig /nonexistent",
+            1,
+            "--kubeconfig /nonexistent: No such file",
+        ),
+        ("tap --max 0", 2, "a number from 1"),
+        ("tap --for 0s", 2, "longer than 0s"),
+        ("check --min-flows x", 2, "a number from 1"),
+        ("record -w x --max-bytes 1MiB", 2, "a number from 1"),
+        ("ui --listen x", 2, "0 to 65535"),
+        ("daemon --window 0s", 2, "1s"),
+        ("daemon --otlp-interval 0s", 2, "1s"),
+        (&format!("daemon --exemptions {broken}"), 1, "line "),
+        (&format!("inventory --policy {broken}"), 2, "line "),
+        (&format!("classify {broken}"), 1, "not a capture file"),
+        ("stat", 2, "`mtls edges`"),
+    ] {
+        let answer = mtls(line.split(' '))?;
+        assert_eq!(answer.code, Some(code), "{line}: {answer:?}");
+        assert!(answer.err.contains(right), "{line}: {answer:?}");
+        for inner in [
+            "invalid digit",
+            "18446744073709551615",
+            "\\u{a}",
+            "os error 2): ",
+            "[72,",
+        ] {
+            assert!(!answer.err.contains(inner), "{line}: {answer:?}");
+        }
+        assert!(answer.out.is_empty(), "{line}: {answer:?}");
+    }
+    // Without a kubeconfig, the options of a cluster say that there is none.
+    let mut command = Command::new(bin::mtls()?);
+    command.args(["edges", "-l", "app=web"]).env("HOME", &dir);
+    let answer = run({
+        command.env_remove("KUBECONFIG").env_remove("MTLS_SOCKET");
+        command
+    })?;
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("no kubeconfig"), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn filters_that_nothing_matches_say_what_there_is() -> Result<()> {
+    for (line, says) in [
+        (
+            "edges --protocol klingon",
+            "klingon was not seen, but http/1.1, tls",
+        ),
+        ("edges -n nowhere", "namespace nowhere was not seen"),
+        ("flows --port 1", "7 connections without"),
+        ("inventory --port 1", "7 connections without"),
+        ("check --port 1", "7 edges without"),
+    ] {
+        let answer = ask(line)?;
+        assert!(answer.err.contains(says), "{line}: {answer:?}");
+    }
     Ok(())
 }

@@ -235,7 +235,7 @@ fn a_file_is_looked_around_in() -> Result<()> {
     // An invalid value lists the valid ones, and the table stays.
     browser.click("input[name=port]")?;
     browser.write("many")?;
-    browser.wait("document.querySelector('#wrong').innerText.includes('is no port')")?;
+    browser.wait("document.querySelector('#wrong').innerText.includes('is not a port')")?;
     assert_eq!(browser.evaluate(rows)?, 7);
     browser.click("button[type=reset]")?;
     browser.wait("document.querySelector('#wrong').hidden")?;
@@ -246,7 +246,7 @@ fn a_file_is_looked_around_in() -> Result<()> {
     browser.wait(&format!("{rows} == 2"))?;
     // An explanation by a click, and by the keyboard's button.
     browser.click("#edges tbody tr button")?;
-    browser.wait("document.querySelector('#steps').innerText.includes('so it is plaintext')")?;
+    browser.wait("document.querySelector('#steps').innerText.includes('reason: unencrypted')")?;
     browser.screenshot("ui-explanation-Light")?;
     browser.click("#close")?;
     browser.wait("document.querySelector('#explanation').hidden")?;

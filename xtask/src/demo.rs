@@ -11,8 +11,16 @@ use crate::setup;
 /// The demo's traffic as a capture, for machines without root access.
 pub(crate) const CAPTURE: &str = "tests/data/demo.pcap";
 
+/// Options of the demo.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep the demo open until Ctrl-C, to try the other commands from another terminal.
+    #[arg(long)]
+    keep: bool,
+}
+
 /// Builds the daemon and the peers, and becomes the demo.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !build::is_root() {
         return without_root();
     }
@@ -23,8 +31,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     step("building the peers");
     build::build(&["--package", "mtls-tests", "--bins"], false)?;
     // Replaces this process, so that Ctrl-C reaches only one.
-    let error = Command::new(build::program("mtls-demo")?).exec();
-    Err(error).context("start the demo")
+    let mut demo = Command::new(build::program("mtls-demo")?);
+    demo.args(args.keep.then_some("--keep"));
+    Err(demo.exec()).context("start the demo")
 }
 
 fn without_root() -> anyhow::Result<()> {

@@ -33,7 +33,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Task {
     /// Show what mtls does on a node made of network namespaces; needs root.
-    Demo,
+    Demo(demo::Args),
     /// Install missing requirements of the build and the tests.
     Setup,
     /// Run the tests; needs root.
@@ -68,7 +68,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().task {
-        Task::Demo => demo::run(),
+        Task::Demo(args) => demo::run(&args),
         Task::Setup => setup::tests(),
         Task::Test(args) => test::run(&args),
         Task::Corpus(args) => corpus::run(&args),

@@ -1,5 +1,5 @@
-//! `mtls check`: a gate. It exits with 0 when all is well, 1 for a violation, 4 when not enough was
-//! seen to say so.
+//! `mtls check`: exits with 0 if the edges meet the rules, 1 if one does not, 4 if not enough was seen
+//! to decide.
 
 use std::process::ExitCode;
 
@@ -22,15 +22,15 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.rules {
         rules = rules
             .read(path, list.generated)
-            .map_err(|error| meant(&error))?;
+            .map_err(|error| unreadable(&error))?;
     }
     if let Some(path) = &args.allow {
         rules
             .allow(path, list.generated)
-            .map_err(|error| meant(&error))?;
+            .map_err(|error| unreadable(&error))?;
     }
     let filter = args.select.filter();
-    filter.apply(&mut list.items, list.generated);
+    super::filter(&filter, &mut list.items, list.generated, "edge");
     let enough = Enough {
         flows: args.min_flows,
         partial: args.accept_partial,
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
             .or(filter.since.map(|since| since.time(list.generated))),
     };
     let report = if args.strict_ready {
-        let statuses = block_on(source.told())?;
+        let statuses = block_on(source.statuses_if_any())?;
         gate::ready(&list, args.select.namespaces(), &statuses, enough)
     } else {
         gate::check(&list, &rules, enough)
@@ -61,24 +61,23 @@ pub(super) fn run(args: &Check, whom: &Source) -> anyhow::Result<ExitCode> {
 }
 
 /// A file of rules that cannot be read is wrong usage, and must not look like a violation.
-fn meant(error: &anyhow::Error) -> Usage {
+fn unreadable(error: &anyhow::Error) -> Usage {
     Usage(format!("{error:#}"))
 }
 
-const NOT_SAID: &str =
-    "not known here: how many of the servers' pods were watched, and since when\n";
+const NOT_SAID: &str = "unknown: how many of the servers' pods were watched, and since when\n";
 
 /// What no observer of packets can promise.
-const NOT_SEEN: &str = "not seen: clients that did not connect in this time; pods of other nodes; \
-traffic inside a pod; and whether mutual TLS is the mesh's own or the application's\n";
+const NOT_SEEN: &str = "not covered: clients that did not connect in this time; pods of other nodes; \
+traffic inside a pod; whether the mutual TLS is the mesh's or the application's\n";
 
-/// With `--for`: waits, and says what there was before.
+/// With `--for`: waits, and returns what was seen before.
 fn begin(args: &Check, source: &Source) -> anyhow::Result<Option<EdgeList>> {
     let Some(wait) = args.wait else {
         return Ok(None);
     };
     if !source.is_live() {
-        return wrong("--for waits for traffic, and neither a file nor the past has more to come");
+        return wrong("--for waits for traffic: it needs a daemon, not a file or --prometheus");
     }
     let list = block_on(source.edges())?;
     std::thread::sleep(wait);

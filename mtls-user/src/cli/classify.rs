@@ -23,6 +23,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     let mut written = Ok(());
     let several = args.files.len() > 1;
     let mut unread = Unread::default();
+    let mut read_any = false;
     for path in &args.files {
         let inherit = args.resumptions.inherit();
         let read = capture::classify(path, inherit, &mut unread, |mut record| {
@@ -41,6 +42,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
             }
         });
         // One file that cannot be read does not silence the others.
+        read_any |= read.is_ok();
         let whole = read.unwrap_or_else(|error| {
             eprintln!("mtls: {}", output::safe(&format!("{error:#}")));
             false
@@ -55,12 +57,14 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     written?;
     out.finish()?;
     unread.say();
-    if !lines {
-        filter.apply(&mut rows, latest);
+    // Without a file that can be read, there is nothing to say beyond the errors.
+    let readable = read_any || args.output.format != Format::Table;
+    if !lines && readable {
+        super::filter(&filter, &mut rows, latest, "connection");
         let now = Time::from_nanos(mtls_node::clock::now());
         let shown = Shown(CaptureList {
             list: List::new(None, now, rows),
-            not_looked_at: unread.told(),
+            not_looked_at: unread.record(),
         });
         let output = &args.output;
         let sort_by = output.sort_by.as_deref();
@@ -76,7 +80,7 @@ pub(super) fn run(args: &Classify) -> anyhow::Result<ExitCode> {
     }
     if dropped > 0 {
         eprintln!(
-            "mtls: {dropped} flows more than the {MAX_ROWS} that this output holds were left out: use -o jsonl"
+            "mtls: {dropped} flows left out: this format holds at most {MAX_ROWS}; use -o jsonl"
         );
         return Ok(ExitCode::FAILURE);
     }

@@ -61,7 +61,7 @@ pub(super) fn show(
     fail: bool,
 ) -> anyhow::Result<ExitCode> {
     if matches!(output.format, Format::Wide | Format::Linkerd) {
-        return wrong("a table of changes has no other columns: leave -o out");
+        return wrong("a table of changes has no other columns: leave out -o");
     }
     let index = |list: &EdgeList| -> BTreeMap<EdgeKey, EdgeRecord> {
         let edges = list.items.iter();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::args::Doctor;
 use crate::cluster;
-use crate::output::{self, Format};
+use crate::output::{self, Format, Screen};
 use crate::source::{Source, block_on};
 use mtls_core::record::CheckState as State;
 use mtls_node::kernel::doctor::checks;
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Doctor, whom: &Source) -> anyhow::Result<ExitCode> {
         _ => (checks(), Some(mtls_node::pods::node_name(None))),
     };
     let text = match &args.format {
-        Format::Table => output::doctor(&checks),
+        Format::Table => output::doctor(&checks, Screen::of_stdout()),
         format => output::document(&super::list(node, &checks), &checks, format)?,
     };
     super::print(&text)?;

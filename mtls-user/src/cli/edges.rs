@@ -47,15 +47,15 @@ pub(super) fn run(args: &Edges, whom: &Source) -> anyhow::Result<ExitCode> {
     let filter = args.select.with(&args.either);
     if filter.asks_for_pods() {
         eprintln!(
-            "mtls: edges are between workloads: pods and their addresses are told apart by `mtls flows` with the same filters"
+            "mtls: edges are between workloads: to filter by pod or address, use `mtls flows` with the same filters"
         );
     }
     let stdin = Source::File("-".into());
     if source == stdin && args.baseline.as_deref() == Some(std::path::Path::new("-")) {
-        return wrong("standard input is one answer: name a file for the baseline");
+        return wrong("standard input can be read only once: name a file for the baseline");
     }
     if args.watch && source.period().is_none() {
-        return wrong("a file has no news to watch: leave --watch out");
+        return wrong("a file does not change: leave out --watch");
     }
     let list = block_on(first_or_second(args, &source, &filter))?;
     if let Some(file) = &args.baseline {
@@ -79,7 +79,7 @@ async fn first_or_second(
     match (ask(source, filter).await, args.select.second(source)) {
         (Err(error), Some(second)) => {
             eprintln!("mtls: {}", output::safe_long(&format!("{error:#}")));
-            eprintln!("mtls: asking the metrics that MTLS_PROMETHEUS names instead");
+            eprintln!("mtls: querying the Prometheus server of MTLS_PROMETHEUS instead");
             ask(&second, filter).await
         }
         (answer, _) => answer,
@@ -88,7 +88,7 @@ async fn first_or_second(
 
 async fn ask(source: &Source, filter: &Filter) -> anyhow::Result<EdgeList> {
     let mut list = source.edges().await?;
-    filter.apply(&mut list.items, list.generated);
+    super::filter(filter, &mut list.items, list.generated, "edge");
     output::sort_edges(&mut list.items);
     Ok(list)
 }
@@ -142,7 +142,9 @@ fn watch(
             headers = false;
         }
         std::thread::sleep(PERIOD);
-        list = block_on(ask(source, filter))?;
+        list = block_on(source.edges())?;
+        filter.apply(&mut list.items, list.generated);
+        output::sort_edges(&mut list.items);
         let now = states(&list);
         list.items
             .retain(|edge| known.get(&edge.key()) != now.get(&edge.key()));

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Explain, whom: &Source) -> anyhow::Result<ExitCode> {
             let ends = Ends::new(from, to, namespace)?;
             of_edges(&source(args, whom, ends.namespace()), &ends)?
         }
-        _ => wrong("write FROM TO[:PORT], or the id of a connection")?,
+        _ => wrong("write FROM TO[:PORT], or the ID of a connection")?,
     };
     let text = match &args.format {
         Format::Table => {
@@ -56,7 +56,7 @@ fn of_id(source: &Source, id: &str) -> anyhow::Result<(Time, Vec<Explanation>)> 
         flow.id.as_deref() == Some(id) || number.as_deref() == Some(id)
     };
     let flow = list.items.iter().rev().find(is_it).with_context(|| {
-        format!("no connection has the id {id}: `mtls flows -o wide` lists them; for an edge write FROM TO[:PORT]")
+        format!("no connection has the ID {id}: `mtls flows -o wide` lists IDs; for an edge, write FROM TO[:PORT]")
     })?;
     Ok((
         list.generated,
@@ -142,7 +142,7 @@ impl<'a> Ends<'a> {
         let near = near.filter(|edge| filter.takes(*edge, list.generated));
         let near: Vec<_> = near.take(5).map(output::edge_name).collect();
         if near.is_empty() {
-            text.push_str("; `mtls edges -o name` lists all");
+            text.push_str("; `mtls edges --all -o name` lists all edges");
         } else {
             text.push_str("; there are: ");
             text.push_str(&near.join(", "));

@@ -37,9 +37,8 @@ impl Listing for Shown {
 pub(super) fn run(args: &Flows, whom: &Source) -> anyhow::Result<ExitCode> {
     let mut list = block_on(args.select.source(whom)?.flows())?;
     list.items.sort_by_key(|flow| flow.last_seen);
-    args.select
-        .with(&args.either)
-        .apply(&mut list.items, list.generated);
+    let filter = args.select.with(&args.either);
+    super::filter(&filter, &mut list.items, list.generated, "connection");
     let code = super::answered(list.nodes.as_ref());
     let output = &args.output;
     super::print(&output::list(

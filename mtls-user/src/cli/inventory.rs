@@ -62,12 +62,12 @@ impl Listing for Certificates {
 pub(super) fn run(args: &Args, whom: &Source) -> anyhow::Result<ExitCode> {
     if args.certificates && args.output.format == Format::Cyclonedx {
         return wrong(
-            "the bill of materials has workloads and certificates: leave --certificates out",
+            "the bill of materials contains workloads and certificates: leave out --certificates",
         );
     }
     let mut list: FlowList = block_on(args.select.source(whom)?.flows())?;
     let filter = args.select.with(&args.either);
-    filter.apply(&mut list.items, list.generated);
+    super::filter(&filter, &mut list.items, list.generated, "connection");
     let made = inventory::of(list, args.policy.as_ref());
     let code = super::answered(made.nodes.as_ref());
     let output = &args.output;

@@ -27,8 +27,9 @@ use clap::FromArgMatches;
 use smol_str::SmolStr;
 
 use crate::cluster::Namespace;
+use crate::select::{Filter, Subject};
 use crate::source::{NoDaemon, Source};
-use crate::usage::Usage;
+use crate::usage::{self, Usage};
 use args::{Args, Verb};
 use mtls_core::record::{List, Nodes, Time};
 
@@ -50,8 +51,9 @@ pub(crate) fn main() -> ExitCode {
         command = command.name(PLUGIN).bin_name("kubectl mtls");
     }
     let args = command.try_get_matches_from(words).unwrap_or_else(|error| {
-        if let Some(here) = args::instead(&error) {
-            eprintln!("mtls: for that, use {here}\n");
+        if let Some((word, here)) = args::instead(&error) {
+            eprintln!("mtls: there is no `mtls {word}`: use {here}");
+            std::process::exit(WRONG_USAGE.into());
         }
         error.exit()
     });
@@ -90,8 +92,19 @@ fn answered(nodes: Option<&Nodes>) -> ExitCode {
 }
 
 fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
+    let by_environment = args.socket.as_deref().map(std::path::Path::as_os_str)
+        == std::env::var_os("MTLS_SOCKET").as_deref();
+    let named = args.socket.is_some() && !by_environment;
+    let asks_cluster = args.cluster.is_asked_for();
+    if named && asks_cluster {
+        return usage::wrong(
+            "--socket is a daemon of this node, and -l, --context and similar options query a cluster: \
+             leave out one of them",
+        );
+    }
+    // A socket in the environment is only a default.
+    let in_cluster = !named && (plugin || asks_cluster);
     let socket = args.socket;
-    let in_cluster = socket.is_none() && (plugin || args.cluster.is_asked_for());
     let socket = socket.unwrap_or_else(|| mtls_node::daemon::SOCKET.into());
     let whom = if in_cluster {
         Source::Cluster(args.cluster.into(), Namespace::OfContext)
@@ -138,6 +151,16 @@ fn broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Applies a filter; says on stderr why nothing is left, if so.
+fn filter<T: Subject>(filter: &Filter, items: &mut Vec<T>, generated: Time, noun: &str) {
+    if !items.iter().any(|item| filter.takes(item, generated))
+        && let Some(text) = filter.nothing_left(items, noun)
+    {
+        eprintln!("mtls: {}", crate::output::safe_long(&text));
+    }
+    filter.apply(items, generated);
 }
 
 /// Rows in the envelope of a list that is made now.

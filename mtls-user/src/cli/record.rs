@@ -15,6 +15,7 @@ use mtls_core::record::{Recorded, Sample};
 use tokio::time::{Instant, sleep_until};
 
 use super::args::Record;
+use crate::output::count;
 use crate::recording::{Limits, Recorder, Summary};
 use crate::source::capture::{self, Unread};
 use crate::source::{Source, block_on};
@@ -27,7 +28,7 @@ pub(super) fn run(args: &Record, whom: &Source) -> anyhow::Result<ExitCode> {
             if is_same(path, &args.write) {
                 let shown = args.write.display();
                 return wrong(format!(
-                    "{shown} is the capture itself: write to another file"
+                    "{shown} is the capture that is read: write to another file"
                 ));
             }
             replace(&args.write, |to| of_capture(path, recorder(args, to)?))?
@@ -78,7 +79,7 @@ fn recorder(args: &Record, to: &Path) -> anyhow::Result<Recorder<Out>> {
         let out = io::stdout();
         if out.is_terminal() {
             return wrong(
-                "a capture is not for a terminal: name a file with -w, or pipe it into a program",
+                "a capture cannot be shown on a terminal: name a file with -w, or pipe it into a program",
             );
         }
         Box::new(out)
@@ -127,7 +128,7 @@ async fn live(args: &Record, source: &Source) -> anyhow::Result<Summary> {
                 }
             }
             Recorded::Missed(n) => {
-                eprintln!("mtls: {n} samples and events were missed, as this reader was too slow");
+                eprintln!("mtls: missed {n} samples and events: this reader was too slow");
             }
         }
     }
@@ -158,7 +159,7 @@ fn of_capture(path: &Path, recorder: Recorder<Out>) -> anyhow::Result<Summary> {
     )?;
     more?;
     unread.say();
-    ensure!(whole, "{} breaks off", path.display());
+    ensure!(whole, "{} is damaged or cut off", path.display());
     Ok(recorder.into_inner().finish()?)
 }
 
@@ -171,11 +172,22 @@ fn say(summary: Summary) {
         without_samples,
         left_out,
     } = summary;
-    eprintln!("{flows} connections, {packets} packets, {bytes} bytes");
+    eprintln!(
+        "{}, {}, {}",
+        count(flows, "connection"),
+        count(packets, "packet"),
+        count(bytes, "byte")
+    );
     if without_samples > 0 {
-        eprintln!("{without_samples} connections had no samples in this time, and are not in it");
+        eprintln!(
+            "{} left out: no samples during the recording",
+            count(without_samples, "connection")
+        );
     }
     if left_out > 0 {
-        eprintln!("mtls: {left_out} samples were left out, as there were too many to hold");
+        eprintln!(
+            "mtls: {} left out: too many to hold",
+            count(left_out, "sample")
+        );
     }
 }

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use tokio::time::{Instant, sleep_until};
 
 use super::args::Tap;
-use crate::output::{self, Format, Style};
+use crate::output::{self, Format, Screen, Style};
 use crate::select::Filter;
 use crate::source::{Source, block_on};
 use crate::usage::wrong;
@@ -18,7 +18,7 @@ const REMEMBERED: usize = 65_536;
 
 pub(super) fn run(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
     if args.output.sort_by.is_some() {
-        return wrong("what has no end is not sorted: `mtls flows` has --sort-by");
+        return wrong("a live stream cannot be sorted: use `mtls flows --sort-by`");
     }
     block_on(stream(args, whom))
 }
@@ -34,7 +34,7 @@ async fn stream(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
         classified: std::collections::HashSet::new(),
     };
     if args.output.format == Format::Table && !args.output.no_headers {
-        super::print(&(output::tap_header() + "\n"))?;
+        super::print(&(output::tap_header(Screen::of_stdout()) + "\n"))?;
     }
     loop {
         let line = tokio::select! {
@@ -45,7 +45,7 @@ async fn stream(args: &Tap, whom: &Source) -> anyhow::Result<ExitCode> {
         let more = match line {
             TapLine::Missed(missed) => {
                 let missed = missed.missed;
-                eprintln!("mtls: {missed} events were missed, as this reader was too slow");
+                eprintln!("mtls: missed {missed} events: this reader was too slow");
                 true
             }
             TapLine::Flow(flow) => printed.flow(&flow)?,
@@ -100,7 +100,7 @@ impl Printer<'_> {
             }
         }
         let text = match format {
-            Format::Table => output::tap_line(flow, Style::of_locale()) + "\n",
+            Format::Table => output::tap_line(flow, Style::of_locale(), Screen::of_stdout()) + "\n",
             Format::Logfmt => output::flow_line(flow) + "\n",
             Format::Name => output::flow_name(flow) + "\n",
             Format::Json | Format::Jsonl => output::json(&**flow, false)?,

@@ -14,7 +14,7 @@ pub(super) fn run(args: &Ui, whom: &Source) -> anyhow::Result<ExitCode> {
     block_on(async {
         let page = Page::listen(source, filter, args.listen).await?;
         print(&format!(
-            "{}\nwhoever has this address sees what you see; Ctrl-C ends it\n",
+            "{}\nanyone on this machine who has this address can open the page; Ctrl-C stops it\n",
             page.address()
         ))?;
         if !args.no_open && std::io::stdout().is_terminal() {

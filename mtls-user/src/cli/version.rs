@@ -32,7 +32,7 @@ pub(super) fn run(args: &VersionOf, whom: &Source) -> anyhow::Result<ExitCode> {
         Format::Table => {
             let daemon = match &daemon {
                 Ok(versions) => safe(versions).into_owned(),
-                Err(error) => format!("none answers: {}", safe(&format!("{error:#}"))),
+                Err(error) => format!("unknown: {}", safe(&format!("{error:#}"))),
             };
             format!("client: {}\ndaemon: {daemon}\n", versions.client)
         }

@@ -10,9 +10,11 @@ mod tap;
 mod token;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::usage::wrong;
 use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -23,17 +25,17 @@ pub(crate) use ask::line;
 pub(crate) use doctor::checks;
 pub(crate) use tap::Tap;
 
-/// Which cluster, and how its daemons are found.
+/// Which cluster, and how to find and query its daemons.
 #[derive(Clone, PartialEq, Eq, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cluster (instead of this node's daemon)")]
 pub(crate) struct Options {
-    /// The context of the kubeconfig.
+    /// Query the cluster of this kubeconfig context.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// The kubeconfig [default: $KUBECONFIG, then ~/.kube/config].
+    /// The kubeconfig file [default: $KUBECONFIG, then ~/.kube/config].
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Where the daemons are [default: the namespace labelled mtls.internal/daemons=true].
+    /// The namespace of the daemons [default: the one labelled mtls.internal/daemons=true].
     #[arg(
         long,
         global = true,
@@ -41,11 +43,11 @@ pub(crate) struct Options {
         value_name = "NAME"
     )]
     pub(crate) daemon_namespace: Option<String>,
-    /// Ask with this service account's token [default: the chart's viewer, of the daemons' namespace
-    /// or else of the one that is asked about].
+    /// Use a token of this service account [default: the chart's viewer, in the daemons' namespace or
+    /// else in the namespace that is queried].
     #[arg(long, global = true, value_name = "NAMESPACE/NAME", value_parser = token::account)]
     pub(crate) as_account: Option<token::Account>,
-    /// Ask with the token in this file, which is for the audience `mtls`.
+    /// Use the token in this file; its audience must be `mtls`.
     #[arg(
         long,
         global = true,
@@ -53,10 +55,10 @@ pub(crate) struct Options {
         conflicts_with = "as_account"
     )]
     pub(crate) token_file: Option<PathBuf>,
-    /// From or to a workload that has a pod with these labels, as kubectl's -l: app=web,tier!=db.
+    /// Only if the client or the server has a pod with these labels, as with kubectl: app=web,tier!=db.
     #[arg(short = 'l', long, global = true, value_name = "LABELS")]
     pub(crate) selector: Option<String>,
-    /// How many seconds one daemon may take to answer.
+    /// Seconds to wait for each daemon's answer.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) node_timeout: u64,
 }
@@ -210,12 +212,7 @@ async fn client(options: &Options) -> anyhow::Result<(Client, String)> {
         context: options.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let file = match &options.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path)
-            .with_context(|| format!("read the kubeconfig {}", path.display()))?,
-        None => Kubeconfig::read()
-            .context("read the kubeconfig: name one with --kubeconfig or KUBECONFIG")?,
-    };
+    let file = kubeconfig(options.kubeconfig.as_deref())?;
     let mut config = Config::from_custom_kubeconfig(file, &choice)
         .await
         .context("use the kubeconfig")?;
@@ -226,6 +223,26 @@ async fn client(options: &Options) -> anyhow::Result<(Client, String)> {
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).context("prepare a client of the Kubernetes API")?;
     Ok((client, namespace))
+}
+
+/// The kubeconfig that is named, or the one that kubectl would use.
+fn kubeconfig(named: Option<&Path>) -> anyhow::Result<Kubeconfig> {
+    if let Some(path) = named {
+        // The library's own error names the cause twice.
+        File::open(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+        return Kubeconfig::read_from(path)
+            .with_context(|| format!("--kubeconfig {}", path.display()));
+    }
+    let standard = std::env::home_dir().map(|home| home.join(".kube/config"));
+    let is_set = std::env::var_os("KUBECONFIG").is_some_and(|paths| !paths.is_empty());
+    if !is_set && !standard.is_some_and(|path| path.exists()) {
+        return wrong(
+            "no kubeconfig, so no cluster can be queried: there is no ~/.kube/config, and neither \
+             --kubeconfig nor KUBECONFIG is given. To query this node, leave out -l and the \
+             cluster's options",
+        );
+    }
+    Kubeconfig::read().context("read the kubeconfig")
 }
 
 /// As a value in a query (RFC 3986 §2.1).

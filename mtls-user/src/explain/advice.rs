@@ -2,7 +2,7 @@
 
 use mtls_core::record::{Cause, Expectation, FlowRecord, Kind, Peer, Unmet, Verdict, Word};
 
-/// How a protocol is told to use mutual TLS: at the client, and at the server.
+/// The settings with which a protocol uses mutual TLS: at the client, and at the server.
 const PROTOCOLS: [(&str, &str, &str); 11] = [
     (
         "postgresql",
@@ -56,8 +56,8 @@ const PROTOCOLS: [(&str, &str, &str); 11] = [
     ),
     (
         "http",
-        "https:// with a client certificate, or a mesh's proxy beside it",
-        "TLS that requires client certificates, or a mesh's proxy beside it",
+        "https:// with a client certificate, or a service mesh's proxy",
+        "TLS that requires client certificates, or a service mesh's proxy",
     ),
 ];
 
@@ -75,20 +75,20 @@ pub(super) fn would_change(flow: &FlowRecord) -> Vec<String> {
     match (flow.verdict.known(), flow.cause.known()) {
         (Some(Verdict::Mtls), _) if flow.is_complete() => Vec::new(),
         (Some(Verdict::Mtls), _) => {
-            say("a connection that is seen from its start to its end, without a lost sample")
+            say("a connection that is seen from start to end, without a lost sample")
         }
         (Some(Verdict::Tls), Some(Cause::NotRequested)) => {
             say("a server that requests a client certificate, and a client that has one")
         }
         (Some(Verdict::Tls), Some(Cause::NotPresented)) => {
-            say("a client that sends a certificate: the server asks for one already")
+            say("a client that sends a certificate: the server already requests one")
         }
         (Some(Verdict::Tls), _) => say("a handshake in which the client sends a certificate"),
         (_, Some(Cause::StartNotSeen | Cause::HandshakeNotSeen | Cause::ResumptionUnknown)) => {
             say("a new connection: its handshake will be seen from the start")
         }
         (_, Some(Cause::SamplesLost | Cause::PayloadNotSeen | Cause::Fragmented)) => say(
-            "a connection of which no sample is lost (mtls status says where and why they were)",
+            "a connection without lost samples (mtls status shows where and why samples were lost)",
         ),
         (Some(Verdict::Plaintext), Some(Cause::UpgradeDeclined)) => {
             say("a server that accepts the upgrade to TLS, and a client that insists on it")
@@ -97,16 +97,18 @@ pub(super) fn would_change(flow: &FlowRecord) -> Vec<String> {
             say("a password that is sent after the handshake, not before it")
         }
         (Some(Verdict::Plaintext), _) => {
-            say("TLS from the first byte on, or an upgrade before anything else is said")
+            say("TLS from the first byte, or an upgrade to TLS before any other data")
         }
         (Some(Verdict::TlsUnproven), _) => {
-            say("a full handshake whose client flight tells a certificate from its absence")
+            say("a full handshake that shows whether the client sent a certificate")
         }
-        (Some(Verdict::Opaque), _) => say("TLS around it, or a protocol that mtls knows"),
+        (Some(Verdict::Opaque), _) => {
+            say("TLS around the protocol, or a protocol that mtls can recognise")
+        }
         (Some(Verdict::Failed), _) => {
-            say("a handshake that ends well: until then no data is exchanged")
+            say("a handshake that succeeds: until then, no data is exchanged")
         }
-        _ => say("a connection that carries data and is seen"),
+        _ => say("a connection that carries data and is observed"),
     }
 }
 
@@ -129,26 +131,36 @@ pub(super) fn next(flow: &FlowRecord) -> Vec<String> {
         Some(Verdict::Plaintext | Verdict::Tls | Verdict::Opaque)
     );
     if insecure && let Some((client, server)) = settings(protocol) {
-        steps.push(format!("{protocol}, at the client: {client}"));
-        steps.push(format!("{protocol}, at the server: {server}"));
+        // Inside TLS, the protocol is known by its port alone.
+        let guess = if flow.protocol == "tls" {
+            format!(
+                "if port {} is {protocol}, ",
+                flow.dst.port.unwrap_or_default()
+            )
+        } else {
+            String::new()
+        };
+        steps.push(format!("{guess}at the client: {client}"));
+        steps.push(format!("{guess}at the server: {server}"));
     }
     if matches!(
         flow.cause.known(),
         Some(Cause::StartNotSeen | Cause::HandshakeNotSeen)
     ) {
         steps.push(match rollout(&flow.src) {
-            Some(restart) => format!("have it connect anew: {restart}"),
-            None => "have the client connect anew".to_owned(),
+            Some(restart) => format!("make the client reconnect: {restart}"),
+            None => "make the client reconnect".to_owned(),
         });
     }
     if flow.cause == Cause::Alert || flow.verdict == Verdict::Failed {
         steps.push(
-            "look at both ends' logs: certificate, trust and names are what handshakes fail by"
+            "look at the logs of client and server: most handshakes fail because of an expired \
+             certificate, an unknown issuer or a wrong name"
                 .to_owned(),
         );
     }
     if steps.is_empty() {
-        steps.push("mtls flows and mtls tap show its connections as they come".to_owned());
+        steps.push("watch its connections with mtls flows and mtls tap".to_owned());
     }
     steps
 }
@@ -177,14 +189,14 @@ fn mesh(unmet: &Expectation, flow: &FlowRecord) -> Option<String> {
         Unmet::StartedBeforeInjection => {
             let restart = rollout(&flow.src).or_else(|| rollout(&flow.dst));
             let restart = restart.unwrap_or_else(|| "the older pods".to_owned());
-            format!("a pod is older than the injection of the mesh's proxy; restart it: {restart}")
+            format!("a pod was created before the mesh's proxy injection was turned on; restart it: {restart}")
         }
-        Unmet::PeerNotInMesh => "one end is in no mesh: annotate its namespace (linkerd.io/inject=enabled) or label it (istio-injection=enabled), and restart its pods".into(),
-        Unmet::PortSkipped => "the port is left out of the mesh by an annotation (config.linkerd.io/skip-inbound-ports and -outbound-ports, traffic.sidecar.istio.io/exclude…Ports): take it off, and restart the pods".into(),
-        Unmet::OpaquePort => "the port is opaque to the mesh and was not carried by it: set config.linkerd.io/opaque-ports at the server's Service and pods alike, and restart them".into(),
-        Unmet::HostNetwork => "an end uses the node's network, which a mesh does not reach: TLS of the application's own is what remains".into(),
-        Unmet::DifferentMeshes => "the ends are in different meshes: a gateway of both, or one mesh".into(),
-        Unmet::Unexplained => "both ends are in the mesh: require mutual TLS (Istio: PeerAuthentication with mode STRICT; Linkerd: policy all-authenticated) once `mtls check --strict-ready` passes".into(),
+        Unmet::PeerNotInMesh => "client or server is in no mesh: annotate its namespace (linkerd.io/inject=enabled) or label it (istio-injection=enabled), and restart its pods".into(),
+        Unmet::PortSkipped => "an annotation excludes the port from the mesh (config.linkerd.io/skip-inbound-ports or skip-outbound-ports, traffic.sidecar.istio.io/excludeInboundPorts or excludeOutboundPorts): remove it, and restart the pods".into(),
+        Unmet::OpaquePort => "the port is opaque, and the mesh did not carry it: set config.linkerd.io/opaque-ports on both the server's Service and its pods, and restart them".into(),
+        Unmet::HostNetwork => "client or server uses the host network, which a mesh does not cover: use TLS in the application".into(),
+        Unmet::DifferentMeshes => "client and server are in different meshes: connect the meshes by a gateway, or use one mesh".into(),
+        Unmet::Unexplained => "client and server are in the mesh: require mutual TLS (Istio: PeerAuthentication with mode STRICT; Linkerd: policy all-authenticated) once `mtls check --strict-ready` passes".into(),
         Unmet::KubeletProbe | Unmet::MeshAdminPort | Unmet::Scrape | Unmet::Annotated | Unmet::Policy => return None,
     })
 }

@@ -13,7 +13,7 @@ use mtls_core::record::{
     Word, severity,
 };
 
-use crate::output::{ago, at_port, end_path, safe_long};
+use crate::output::{ago, at_port, count, end_path, safe_long, verdict as verdict_in_words};
 
 /// Explains an edge by those connections of a list that are of it.
 pub(crate) fn edge_among(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
@@ -32,12 +32,12 @@ pub(crate) fn edge_among(edge: EdgeRecord, flows: &[FlowRecord], generated: Time
 
 /// Explains an edge by the connections of it that are remembered.
 pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> Explanation {
-    let of_edge = flows.iter().filter(|flow| flow.exempt.is_none());
-    let worst = of_edge
-        .filter(|flow| {
-            edge.verdict
-                .as_ref()
-                .is_none_or(|named| flow.verdict == *named)
+    // An edge without a verdict has exempt connections only.
+    let worst = flows
+        .iter()
+        .filter(|flow| match &edge.verdict {
+            Some(verdict) => flow.exempt.is_none() && flow.verdict == *verdict,
+            None => flow.exempt.is_some(),
         })
         .min_by_key(|flow| {
             (
@@ -53,9 +53,11 @@ pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> E
             evidence: edge
                 .reason
                 .iter()
-                .map(|reason| format!("of the latest of them: {reason}"))
+                .map(|reason| format!("the latest connection: {reason}"))
                 .collect(),
-            not_seen: vec!["no connection of it is remembered one by one (mtls flows)".into()],
+            not_seen: vec![
+                "the single connections: the source has none of this edge (mtls flows)".into(),
+            ],
             ..Explanation::default()
         },
     };
@@ -64,9 +66,9 @@ pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> E
     let seen = edge.coverage;
     if seen.partial + seen.unobserved > 0 {
         explained.not_seen.push(format!(
-            "{} of {} connections were not seen whole, and {} of them not at all",
+            "{} of {} not seen completely, {} of them not at all",
             seen.partial + seen.unobserved,
-            edge.connections,
+            count(edge.connections, "connection"),
             seen.unobserved
         ));
     }
@@ -74,12 +76,12 @@ pub(crate) fn edge(edge: EdgeRecord, flows: &[FlowRecord], generated: Time) -> E
     explained
 }
 
-/// `web → pg:5432 is plaintext: 8 of 9 connections, the last 3s ago`.
+/// `shop/pod/web to data/pod/pg:5432: plaintext, 8 of 9 connections, last seen 3s ago`.
 fn summary(edge: &EdgeRecord, generated: Time) -> String {
     let mut text = format!("{} to {}: ", end_path(&edge.src), server(&edge.dst));
     // Writing to a String cannot fail.
     match &edge.verdict {
-        None => text.push_str("every connection is exempt"),
+        None => text.push_str("all connections are exempt"),
         Some(verdict) => {
             let n = edge
                 .verdict_counts
@@ -87,16 +89,17 @@ fn summary(edge: &EdgeRecord, generated: Time) -> String {
                 .copied()
                 .unwrap_or_default();
             let total: u64 = edge.verdict_counts.values().sum();
-            let _ = write!(text, "{verdict}: {n} of {total} connections");
+            let words = verdict_in_words(verdict);
+            let _ = write!(text, "{words}, {n} of {}", count(total, "connection"));
         }
     }
     let _ = write!(
         text,
-        ", the last seen {} ago",
+        ", last seen {} ago",
         ago(edge.last_seen, generated.as_nanos())
     );
     if edge.mark == Some(Mark::Unknown.into()) {
-        text.push_str("; it cannot be vouched for");
+        text.push_str("; not everything could be determined");
     }
     text
 }
@@ -115,7 +118,7 @@ pub(crate) fn flow(flow: FlowRecord, generated: Time) -> Explanation {
             "{} to {}: {}, last seen {} ago",
             end_path(&flow.src),
             server(&flow.dst),
-            flow.verdict,
+            verdict_in_words(&flow.verdict),
             ago(flow.last_seen, generated.as_nanos())
         ),
         evidence: evidence(&flow),
@@ -137,10 +140,21 @@ fn meaning<T: Vocabulary>(word: &Word<T>) -> String {
     )
 }
 
+/// A sentence as it continues another: with a small first letter, unless its first word is a name.
+fn lower(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => sentence.to_owned(),
+    }
+}
+
 fn evidence(flow: &FlowRecord) -> Vec<String> {
     let mut steps = vec![match flow.origin.known() {
-        Some(Origin::Syn) => "its start was seen".to_owned(),
-        _ => "it is older than the observation".to_owned(),
+        Some(Origin::Syn) => "the connection was seen from its start".to_owned(),
+        _ => "the connection began before it was observed".to_owned(),
     }];
     if let Some(tls) = &flow.tls {
         steps.extend(handshake(tls));
@@ -148,22 +162,28 @@ fn evidence(flow: &FlowRecord) -> Vec<String> {
     if let Some(http) = &flow.http {
         let said = [&http.method, &http.authority, &http.path].map(|text| text.as_deref());
         let said: Vec<_> = said.into_iter().flatten().collect();
-        steps.push(format!("first request, in clear: {}", said.join(" ")));
+        steps.push(format!(
+            "the first request, in plaintext: {}",
+            said.join(" ")
+        ));
     }
     if let Some(evidence) = &flow.evidence {
-        steps.push(format!("evidence {evidence}: {}", meaning(evidence)));
+        steps.push(format!(
+            "evidence: {} ({evidence})",
+            lower(&meaning(evidence))
+        ));
     }
     steps.push(format!(
-        "so it is {}: {}",
-        flow.verdict,
-        meaning(&flow.verdict)
+        "verdict: {} ({})",
+        lower(&meaning(&flow.verdict)),
+        flow.verdict
     ));
-    steps.push(format!("because: {} ({})", flow.reason, flow.cause));
+    steps.push(format!("reason: {} ({})", flow.reason, flow.cause));
     if let Some(exempt) = &flow.exempt {
         steps.push(format!(
-            "exempt, {}: {}",
-            exempt.class,
-            meaning(&exempt.class)
+            "exempt: {} ({})",
+            lower(&meaning(&exempt.class)),
+            exempt.class
         ));
     }
     if let Some(expectation) = &flow.expectation
@@ -179,7 +199,7 @@ fn evidence(flow: &FlowRecord) -> Vec<String> {
             .map_or("nothing", |word| word.as_str());
         let outcome = &expectation.outcome;
         steps.push(format!(
-            "expected {expected}, and it is {outcome}: {reason}"
+            "expected: {expected}; the outcome is {outcome} ({reason})"
         ));
     }
     steps.extend(flow.mismatches.iter().map(ToString::to_string));
@@ -191,11 +211,13 @@ fn handshake(tls: &TlsInfo) -> Vec<String> {
     let mut steps = Vec::new();
     if let Some(name) = &tls.sni {
         let outer = if tls.ech {
-            " (the outer name of an encrypted hello)"
+            " (the outer name of an encrypted ClientHello)"
         } else {
             ""
         };
-        steps.push(format!("the client asked for {name}{outer}"));
+        steps.push(format!(
+            "the client asked for the server name {name}{outer}"
+        ));
     }
     if let Some(version) = &tls.version {
         let chosen = [Some(version), tls.cipher.as_ref(), tls.group.as_ref()];
@@ -207,17 +229,17 @@ fn handshake(tls: &TlsInfo) -> Vec<String> {
         steps.push(format!("the server chose TLS {}", chosen.join(", ")));
     }
     if tls.resumed == Some(true) {
-        steps.push("the session continues an older one".to_owned());
+        steps.push("the session resumes an earlier one".to_owned());
     }
     let certificate = &tls.client_certificate;
     steps.push(format!(
-        "the client's certificate: {}",
-        meaning(certificate)
+        "client certificate: {}",
+        lower(&meaning(certificate))
     ));
     for (whose, certificate) in [("client", &tls.client_cert), ("server", &tls.server_cert)] {
         if let Some(certificate) = certificate {
             steps.push(format!(
-                "the {whose}'s certificate was seen: {}, {}, to {}",
+                "the {whose}'s certificate was seen: {}, {}, valid until {}",
                 certificate
                     .spiffe_id
                     .as_deref()
@@ -228,10 +250,10 @@ fn handshake(tls: &TlsInfo) -> Vec<String> {
         }
     }
     if let Some(mesh) = &tls.mesh {
-        steps.push(format!("the handshake is as {mesh} makes it"));
+        steps.push(format!("the handshake has the marks of {mesh}"));
     }
     if let Some(alert) = &tls.alert {
-        steps.push(format!("an alert ended it: {alert}"));
+        steps.push(format!("an alert ended the handshake: {alert}"));
     }
     steps
 }
@@ -239,12 +261,12 @@ fn handshake(tls: &TlsInfo) -> Vec<String> {
 fn not_seen(flow: &FlowRecord) -> Vec<String> {
     let mut missing: Vec<_> = flow.unseen.iter().map(meaning).collect();
     if flow.lost {
-        missing.push("samples of it were lost, or may have been".into());
+        missing.push("samples of it were lost, or may have been lost".into());
     }
     let tls = flow.tls.as_deref();
     if tls.is_some_and(|tls| tls.post_handshake_auth && tls.client_cert.is_none()) {
         missing.push(
-            "whether the client authenticates later, which TLS 1.3 allows it to and encrypts"
+            "whether the client authenticated after the handshake: TLS 1.3 allows it, and encrypts it"
                 .into(),
         );
     }
@@ -260,7 +282,7 @@ pub(crate) fn text(explained: &Explanation) -> String {
     for (title, lines) in [
         ("evidence", &explained.evidence),
         ("not seen", &explained.not_seen),
-        ("what would change it", &explained.would_change),
+        ("what would change the verdict", &explained.would_change),
         ("what to do next", &explained.next),
     ] {
         if lines.is_empty() {

@@ -11,6 +11,7 @@ use mtls_core::record::{
     EdgeList, EdgeRecord, Finding, Gate, GateFinding, GateReport, Level, Time, Verdict, Word,
 };
 
+use crate::output::count;
 pub(crate) use ready::ready;
 pub(crate) use report::{Report, write};
 pub(crate) use rules::{Require, Rules, Version};
@@ -53,8 +54,8 @@ fn conclude(mut report: GateReport, list: &EdgeList, enough: Enough) -> GateRepo
     let has = |level: Level| report.items.iter().any(|item| item.level == level);
     if report.connections < enough.flows.max(1) {
         report.not_enough.push(format!(
-            "{} connections were seen, and at least {} are asked for",
-            report.connections,
+            "{} seen; the minimum is {} (--min-flows)",
+            count(report.connections, "connection"),
             enough.flows.max(1)
         ));
     }
@@ -63,9 +64,10 @@ fn conclude(mut report: GateReport, list: &EdgeList, enough: Enough) -> GateRepo
             .items
             .iter()
             .filter(|item| item.level == Level::Undecided);
-        report
-            .not_enough
-            .push(format!("of {} edges it cannot be told", n.count()));
+        report.not_enough.push(match n.count() {
+            1 => "whether 1 edge meets the rules is unknown".to_owned(),
+            n => format!("whether {n} edges meet the rules is unknown"),
+        });
     }
     if !enough.partial {
         report.not_enough.extend(blind(list));
@@ -87,24 +89,29 @@ fn blind(list: &EdgeList) -> Vec<String> {
     let mut blind = Vec::new();
     if let Some(nodes) = list.nodes.as_ref().filter(|nodes| !nodes.all()) {
         let silent = nodes.silent.len() as u64 + nodes.missing;
-        blind.push(format!("{silent} nodes did not answer, or have no daemon"));
+        let nodes = count(silent, "node");
+        blind.push(format!("{nodes} did not answer, or have no daemon"));
     }
     if list.window_seconds == 0 {
         return blind;
     }
     if watched.interfaces_failed > 0 {
         blind.push(format!(
-            "{} interfaces could not be watched (mtls status)",
-            watched.interfaces_failed
+            "{} could not be watched (mtls status)",
+            count(watched.interfaces_failed, "interface")
         ));
     }
     if let (Some(pods), Some(seen)) = (watched.pods, watched.pods_watched)
         && seen < pods
     {
-        blind.push(format!("{} of {pods} pods were not watched", pods - seen));
+        let all = count(pods, "pod");
+        blind.push(format!(
+            "{} of {all} not watched (mtls status)",
+            pods - seen
+        ));
     }
     if let Some(lost) = watched.samples_lost.filter(|lost| *lost > 0) {
-        blind.push(format!("{lost} samples were lost"));
+        blind.push(format!("{} lost (mtls status)", count(lost, "sample")));
     }
     blind
 }
@@ -148,7 +155,7 @@ fn judge(
     }
     if require == Require::Deny {
         let n = counted(edge, enough.since).map(|(_, n)| n).sum();
-        let reason = "no rule lets these two talk".to_owned();
+        let reason = "no rule allows this connection".to_owned();
         items.push(found(
             edge,
             Level::Violation,
@@ -176,7 +183,7 @@ fn judge(
         }
         Some(Err(reason)) => {
             for item in &mut items[first..] {
-                item.reason = format!("{}; its exemption is past its date ({reason})", item.reason);
+                item.reason = format!("{}; its exemption has expired ({reason})", item.reason);
             }
         }
         None => {}
@@ -221,7 +228,7 @@ fn versions(edge: &EdgeRecord, least: Option<Version>, items: &mut Vec<GateFindi
         match Version::read(text) {
             Some(version) if version >= least => {}
             Some(_) => {
-                let reason = format!("TLS {text} is below the least that is allowed");
+                let reason = format!("TLS {text} is older than the minimum");
                 let (level, finding) = (Level::Violation, Finding::OldTls);
                 items.push(found(edge, level, finding, None, Some(*n), reason));
             }
@@ -234,7 +241,7 @@ fn versions(edge: &EdgeRecord, least: Option<Version>, items: &mut Vec<GateFindi
     let known: u64 = edge.tls_versions.values.values().sum();
     unknown = unknown.max(tls.saturating_sub(known));
     if unknown > 0 {
-        let reason = "the version of TLS is not known".to_owned();
+        let reason = "the TLS version is unknown".to_owned();
         items.push(found(
             edge,
             Level::Undecided,

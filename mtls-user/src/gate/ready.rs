@@ -43,9 +43,15 @@ pub(crate) fn ready(
     report.namespaces = watched.into_values().collect();
     let edges = list.items.iter();
     for edge in edges.filter(|edge| within(edge.dst.namespace())) {
+        let connections = edge.verdict_counts.values().sum::<u64>();
+        let items = breaks(edge);
+        // Of some edges, only what no mesh would break was seen.
+        if connections == 0 && items.is_empty() {
+            continue;
+        }
         report.edges += 1;
-        report.connections += edge.verdict_counts.values().sum::<u64>();
-        report.items.extend(breaks(edge));
+        report.connections += connections;
+        report.items.extend(items);
     }
     conclude(report, list, enough)
 }
@@ -72,10 +78,10 @@ fn breaks(edge: &EdgeRecord) -> Vec<GateFinding> {
             Some(Exempt::KubeletProbe | Exempt::Refused | Exempt::NoData) => continue,
             // No mesh takes datagrams.
             Some(Exempt::Dns) if edge.transport == Transport::Udp => continue,
-            Some(Exempt::Dns) => "DNS in clear",
-            Some(Exempt::Scrape) => "metrics are collected in clear",
-            Some(Exempt::Declared) => "declared to be exempt, which the mesh does not know of",
-            None => "exempt for a reason of a later version",
+            Some(Exempt::Dns) => "plaintext DNS",
+            Some(Exempt::Scrape) => "metrics scraped in plaintext",
+            Some(Exempt::Declared) => "exempted by your file, which the mesh does not know",
+            None => "exempt for a reason that this version does not know",
         };
         let level = class_level(class);
         items.push(found(

@@ -8,7 +8,7 @@ use mtls_core::record::{
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
-use crate::output::{Screen, Sheet, ago, end_path, json, safe, took};
+use crate::output::{Screen, Sheet, ago, count, end_path, json, safe, took};
 
 /// How it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -48,11 +48,8 @@ fn edge(item: &GateFinding, arrow: &str) -> String {
 }
 
 fn times(item: &GateFinding) -> String {
-    match item.connections {
-        Some(1) => "1 connection".into(),
-        Some(n) => format!("{n} connections"),
-        None => "connections".into(),
-    }
+    item.connections
+        .map_or_else(|| "connections".into(), |n| count(n, "connection"))
 }
 
 fn outcome(report: &GateReport) -> &'static str {
@@ -64,15 +61,26 @@ fn outcome(report: &GateReport) -> &'static str {
 }
 
 fn summary(report: &GateReport) -> String {
-    let mut line = format!(
-        "{}: {} connections over {} edges",
-        outcome(report),
-        report.connections,
-        report.edges
-    );
+    let mut line = format!("{}: ", outcome(report));
     // Writing to a String cannot fail.
+    let broken = report.items.iter();
+    let broken = broken.filter(|item| item.level == Level::Violation);
+    let broken: std::collections::HashSet<_> = broken.map(|item| edge(item, "")).collect();
+    match broken.len() {
+        0 => {}
+        1 => line.push_str("1 edge breaks the rules; "),
+        n => {
+            let _ = write!(line, "{n} edges break the rules; ");
+        }
+    }
+    let _ = write!(
+        line,
+        "checked {} on {}",
+        count(report.connections, "connection"),
+        count(report.edges, "edge")
+    );
     if report.seconds > 0 {
-        let _ = write!(line, " in {}", took(report.seconds));
+        let _ = write!(line, ", last {}", took(report.seconds));
     }
     if let Some(watched) = &report.watched
         && let (Some(pods), Some(seen)) = (watched.pods, watched.pods_watched)
@@ -106,11 +114,7 @@ fn watched(report: &GateReport, one: &NamespaceCoverage) -> String {
         )
     };
     if now.saturating_sub(last.as_nanos()) / 1_000_000_000 < report.seconds {
-        let _ = write!(
-            line,
-            ": less than the {} looked back on",
-            took(report.seconds)
-        );
+        let _ = write!(line, ": shorter than the {} checked", took(report.seconds));
     }
     line
 }
@@ -194,7 +198,7 @@ fn sarif(report: &GateReport) -> Value {
     });
     let also = json!({
         "id": NOT_ENOUGH,
-        "shortDescription": { "text": "Not enough was seen to say that all is well." },
+        "shortDescription": { "text": "Not enough was seen for a pass." },
     });
     let results = report.items.iter().map(|item| {
         let level = match item.level.known() {

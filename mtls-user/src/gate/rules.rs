@@ -163,7 +163,7 @@ impl Rules {
     }
 
     fn parse(&mut self, text: &str, now: Time) -> anyhow::Result<Self> {
-        let document: Document = serde_saphyr::from_str(text)?;
+        let document: Document = mtls_node::yaml::read(text)?;
         if let Some(default) = parsed(document.default.as_ref())? {
             self.default.0 = default;
         }

@@ -124,7 +124,7 @@ impl Policy {
 
     /// Reads a policy, which is called `name` where it does not say what it is called.
     fn parse(yaml: &str, name: &str) -> anyhow::Result<Self> {
-        let mut policy: Self = serde_saphyr::from_str(yaml)?;
+        let mut policy: Self = mtls_node::yaml::read(yaml)?;
         if policy.name.is_empty() {
             policy.name = name.into();
         }
@@ -320,7 +320,7 @@ mod tests {
     fn a_wrong_policy_says_what_is_wrong_with_it() {
         for (yaml, says) in [
             ("min-days-left: -5", "0 or more"),
-            ("min-days-left: soon", "min"),
+            ("min-days-left: soon", "line 1"),
             ("keys: [rsa2048]", "rsa-3072+"),
             ("keys: [ecdsa-p256+]", "ecdsa-p256"),
             ("keys: [rsa-big+]", "no key"),

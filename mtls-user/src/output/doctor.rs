@@ -1,11 +1,11 @@
 //! The table of `mtls doctor`.
 
-use super::{safe, table};
+use super::{Screen, Sheet, safe, safe_long};
 use mtls_core::record::{Check, CheckState};
 
-/// The checks as a table; what to do is said where something is amiss.
-pub(crate) fn doctor(checks: &[Check]) -> String {
-    let mut out = table(&["CHECK", "STATE", "FOUND", "FIX"]);
+/// The checks as a table; with a fix where one is needed.
+pub(crate) fn doctor(checks: &[Check], screen: Screen) -> String {
+    let mut out = Sheet::new(vec!["CHECK", "STATE", "FOUND", "FIX"]);
     for check in checks {
         let state = if check.state == CheckState::Fail {
             "FAIL".into()
@@ -16,12 +16,8 @@ pub(crate) fn doctor(checks: &[Check]) -> String {
             .fix
             .as_deref()
             .filter(|_| check.state != CheckState::Ok);
-        out.add_row([
-            safe(&check.name),
-            state,
-            safe(&check.found),
-            safe(fix.unwrap_or_default()),
-        ]);
+        let cells = [&check.name, &*state, &check.found, fix.unwrap_or_default()];
+        out.row(cells.map(safe_long).to_vec(), None);
     }
-    format!("{}\n", out.trim_fmt())
+    out.text(true, screen)
 }

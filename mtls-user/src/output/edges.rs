@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::sheet::Sheet;
-use super::{Look, Style, ago, safe, style, took};
+use super::{Look, Style, ago, count, safe, style, took};
 use mtls_core::record::{
     EdgeList, EdgeRecord, Exempt, Expectation, Kind, Mark, Outcome, Peer, Tally, Transport,
     Verdict, Word, Workload,
@@ -37,7 +37,7 @@ pub(crate) fn edges(list: &EdgeList, look: Look, all: bool, style: Style) -> She
             "TLS",
             "CONNS",
             "OPEN",
-            "SEEN",
+            "COMPLETE",
             "FIRST",
             "LAST",
             "PROTOCOL",
@@ -61,7 +61,7 @@ pub(crate) fn edges(list: &EdgeList, look: Look, all: bool, style: Style) -> She
     if let Some(lost) = list.watched.samples_lost.filter(|lost| *lost > 0) {
         let _ = writeln!(
             sheet.above,
-            "{lost} SAMPLES LOST in this window: connections can be missing or undecided (mtls status)"
+            "{lost} SAMPLES LOST in this window: connections may be missing or undecided (mtls status)"
         );
     }
     if sheet.is_empty() {
@@ -70,7 +70,7 @@ pub(crate) fn edges(list: &EdgeList, look: Look, all: bool, style: Style) -> She
     if !all {
         sheet.below.push_str(&hidden(&list.items));
     }
-    sheet.below.push_str(&summary(list));
+    sheet.below.push_str(&line(list, all));
     sheet
 }
 
@@ -136,9 +136,9 @@ pub(crate) fn why(edge: &EdgeRecord) -> Option<String> {
     if edge.verdict == Some(Verdict::Mtls.into()) {
         let seen = edge.coverage;
         return Some(format!(
-            "{} of {} connections were not seen whole",
+            "{} of {} not seen completely",
             seen.partial + seen.unobserved,
-            edge.connections
+            count(edge.connections, "connection")
         ));
     }
     edge.reason.as_deref().map(str::to_owned)
@@ -213,17 +213,19 @@ fn hidden(edges: &[EdgeRecord]) -> String {
     format!("{text} hidden (--all)\n")
 }
 
-/// One line on all of them, and on what was not seen.
+/// One line about the edges, and about what was not seen.
 pub(crate) fn summary(list: &EdgeList) -> String {
+    line(list, false)
+}
+
+/// The same; with `all`, edges with exempt traffic only are counted too.
+fn line(list: &EdgeList, all: bool) -> String {
     let of = |mark: Mark| {
         let marked = list.items.iter();
         marked.filter(|edge| edge.mark == Some(mark.into())).count()
     };
     let edges = list.items.iter().filter(|edge| edge.mark.is_some()).count();
-    let mut parts = vec![match edges {
-        1 => "1 edge".to_owned(),
-        n => format!("{n} edges"),
-    }];
+    let mut parts = vec![count(edges as u64, "edge")];
     for (mark, word) in [
         (Mark::Mutual, "mTLS"),
         (Mark::OneWay, "server only"),
@@ -233,6 +235,12 @@ pub(crate) fn summary(list: &EdgeList) -> String {
         if of(mark) > 0 {
             parts.push(format!("{} {word}", of(mark)));
         }
+    }
+    if all && list.items.len() > edges {
+        parts.push(format!(
+            "and {} with exempt traffic only",
+            list.items.len() - edges
+        ));
     }
     let node = list
         .node
@@ -252,13 +260,15 @@ fn watched(list: &EdgeList) -> String {
         return String::new();
     }
     let mut text = match (watched.pods, watched.pods_watched) {
-        (Some(pods), Some(seen)) if pods > 0 => format!("; {seen} of {pods} pods watched"),
-        _ => format!("; {} interfaces watched", watched.interfaces),
+        (Some(pods), Some(seen)) if pods > 0 => {
+            format!("; {seen} of {} watched", count(pods, "pod"))
+        }
+        _ => format!("; {} watched", count(watched.interfaces, "interface")),
     };
     if watched.interfaces_failed > 0 {
         // Writing to a String cannot fail.
-        let failed = watched.interfaces_failed;
-        let _ = write!(text, ", {failed} interfaces NOT watched (mtls status)");
+        let failed = count(watched.interfaces_failed, "interface");
+        let _ = write!(text, ", {failed} NOT watched (mtls status)");
     }
     text
 }
@@ -312,7 +322,7 @@ pub(crate) fn port(edge: &EdgeRecord) -> String {
 fn known(tally: &Tally) -> String {
     let mut values: Vec<_> = tally.values.keys().map(|value| safe(value)).collect();
     if tally.other > 0 {
-        values.push("…".into());
+        values.push("others".into());
     }
     if values.is_empty() {
         "-".into()

@@ -6,10 +6,15 @@ use mtls_core::record::{Event, FlowList, FlowRecord, Kind, Mark, Peer, Verdict};
 
 use super::edges::{expected, name};
 use super::flows::{address, service, text};
-use super::{Look, Sheet, Style, ago, safe, style, took};
+use super::text::wrap;
+use super::{Look, Screen, Sheet, Style, ago, count, safe, style, took};
 
 /// The width of each column of the tap but the last.
 const WIDTHS: [usize; 6] = [12, 22, 28, 26, 7, 12];
+/// The same on a narrow terminal, where the other columns are on a second line.
+const NARROW: [usize; 4] = [8, 14, 22, 26];
+/// Columns that the last one needs beside the others.
+const LEAST_WHY: usize = 24;
 
 /// The connections as a table, in the order in which they are.
 pub(crate) fn flows(list: &FlowList, look: Look, style: Style) -> Sheet {
@@ -85,7 +90,10 @@ fn summary(list: &FlowList) -> String {
         .iter()
         .filter(|flow| state(flow) == "open")
         .count();
-    let mut line = format!("{} connections, {open} open", list.items.len());
+    let mut line = format!(
+        "{}, {open} open",
+        count(list.items.len() as u64, "connection")
+    );
     let Some(history) = &list.history else {
         return line + "\n";
     };
@@ -96,13 +104,13 @@ fn summary(list: &FlowList) -> String {
             .map(|since| ago(since, list.generated.as_nanos()));
         let _ = write!(
             line,
-            "; {} OLDER ONES FORGOTTEN, the last {} ago (room for {}: mtls daemon --history)",
+            "; NOT COMPLETE: {} older ones dropped, the last {} ago, the daemon keeps {} (mtls daemon --history)",
             history.forgotten,
             since.unwrap_or_default(),
             history.capacity
         );
     } else {
-        let _ = write!(line, "; all of the last {}", took(list.window_seconds));
+        let _ = write!(line, "; last {}", took(list.window_seconds));
     }
     line + "\n"
 }
@@ -145,14 +153,44 @@ fn server(flow: &FlowRecord) -> String {
 }
 
 /// The header of the tap's columns.
-pub(crate) fn tap_header() -> String {
-    columns(&["TIME", "FROM", "TO", "STATUS", "TLS", "PROTOCOL"], "WHY")
+pub(crate) fn tap_header(screen: Screen) -> String {
+    if narrow(screen).is_some() {
+        return columns(&["TIME", "FROM", "TO", "STATUS"], &NARROW, "");
+    }
+    columns(
+        &["TIME", "FROM", "TO", "STATUS", "TLS", "PROTOCOL"],
+        &WIDTHS,
+        "WHY",
+    )
+}
+
+/// The width of a terminal that has no room for the tap's columns.
+fn narrow(screen: Screen) -> Option<usize> {
+    let columns: usize = WIDTHS.iter().map(|width| width + 2).sum();
+    let width = screen.width.map(usize::from);
+    width.filter(|width| *width < columns + LEAST_WHY)
 }
 
 /// A line of the tap: the time of day in UTC, then the rest in columns.
-pub(crate) fn tap_line(flow: &FlowRecord, style: Style) -> String {
+pub(crate) fn tap_line(flow: &FlowRecord, style: Style, screen: Screen) -> String {
     let time = flow.last_seen.to_string();
     let tls = flow.tls.as_deref().and_then(|tls| tls.version.as_deref());
+    if let Some(width) = narrow(screen) {
+        let cells = [
+            time.get(11..19).unwrap_or_default(),
+            &end(&flow.src),
+            &server(flow),
+            &status(flow, style),
+        ];
+        let version = tls.map_or_else(String::new, |tls| format!("TLS {}, ", safe(tls)));
+        let why = format!(
+            "    {version}{}: {}",
+            safe(&flow.protocol),
+            safe(&flow.reason)
+        );
+        let row = columns(&cells, &NARROW, "");
+        return format!("{row}\n{}", wrap(&why, width, "      ").trim_end());
+    }
     let cells = [
         time.get(11..23).unwrap_or_default(),
         &end(&flow.src),
@@ -161,22 +199,40 @@ pub(crate) fn tap_line(flow: &FlowRecord, style: Style) -> String {
         &text(tls),
         &safe(&flow.protocol),
     ];
-    columns(&cells, &safe(&flow.reason))
+    columns(&cells, &WIDTHS, &safe(&flow.reason))
 }
 
-fn columns(cells: &[&str], last: &str) -> String {
+fn columns(cells: &[&str], widths: &[usize], last: &str) -> String {
     let mut line = String::new();
-    for (cell, width) in cells.iter().zip(WIDTHS) {
+    for (cell, width) in cells.iter().zip(widths) {
         // Writing to a String cannot fail.
         let _ = write!(line, "{cell:<width$}  ");
     }
     line.push_str(last);
+    line.truncate(line.trim_end().len());
     line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tap_fits_a_terminal_of_80_columns() {
+        let screen = Screen {
+            width: Some(80),
+            color: false,
+        };
+        let mut flow = crate::output::fixtures::mutual();
+        flow.reason =
+            "client sent a certificate (inferred from an 886-byte encrypted record)".into();
+        let text = tap_header(screen) + "\n" + &tap_line(&flow, Style::Unicode, screen);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        assert!(text.contains("\n    ") && text.contains(flow.reason.split(' ').next().unwrap()));
+    }
 
     #[test]
     fn what_ended_unseen_is_not_open() {

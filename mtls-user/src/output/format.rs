@@ -95,7 +95,7 @@ impl Format {
                 bare.then(|| format!("write {word}={argument}"))
             };
             let missing = match word {
-                "custom-columns" => with("NAME:PATH,…, as in custom-columns=FROM:.src.name"),
+                "custom-columns" => with("NAME:PATH,..., as in custom-columns=FROM:.src.name"),
                 "jsonpath" => with("TEMPLATE, as in jsonpath={.items[*].verdict}"),
                 _ => None,
             };
@@ -108,7 +108,7 @@ impl Format {
 /// The forms with what their arguments are, as the help and errors list them.
 pub(crate) fn spelled(forms: &[&str]) -> String {
     let spelled = forms.iter().map(|word| match *word {
-        "custom-columns" => "custom-columns=NAME:PATH,…",
+        "custom-columns" => "custom-columns=NAME:PATH,...",
         "jsonpath" => "jsonpath=TEMPLATE",
         word => word,
     });

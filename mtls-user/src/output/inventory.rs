@@ -1,13 +1,14 @@
 //! The inventory as tables: workloads, and certificates.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use mtls_core::record::{
-    Aspect, Below, CertificateList, Inventory, InventoryItem, NotVisible, PostQuantum, Tally,
+    Aspect, Below, CertificateList, Inventory, InventoryItem, NotVisible, PostQuantum, Tally, Word,
 };
 
 use super::edges::{name, path};
-use super::{Look, Sheet, safe, took};
+use super::{Look, Sheet, count, safe, took};
 
 /// The workloads, each as a client and as the server of each port.
 pub(crate) fn inventory(inventory: &Inventory, look: Look) -> Sheet {
@@ -24,7 +25,7 @@ pub(crate) fn inventory(inventory: &Inventory, look: Look) -> Sheet {
     }
     header.extend(["GROUPS", "POST-QUANTUM", "CERTIFICATES"]);
     if inventory.policy.is_some() {
-        header.push("BELOW");
+        header.push("VIOLATIONS");
     }
     let mut sheet = Sheet::new(header);
     for item in &inventory.items {
@@ -65,7 +66,14 @@ pub(crate) fn inventory(inventory: &Inventory, look: Look) -> Sheet {
 /// The certificates, in the order in which they are.
 pub(crate) fn certificates(list: &CertificateList, look: Look) -> Sheet {
     let wide = look == Look::Wide;
-    let mut header = vec!["LEFT", "EXPIRES", "KEY", "CONNS", "SHOWN_BY", "ISSUER"];
+    let mut header = vec![
+        "EXPIRES_IN",
+        "EXPIRES",
+        "KEY",
+        "CONNS",
+        "PRESENTED_BY",
+        "ISSUER",
+    ];
     if wide {
         header.extend(["SUBJECT", "SERIAL", "SHA256"]);
     }
@@ -108,7 +116,7 @@ pub(crate) fn certificates(list: &CertificateList, look: Look) -> Sheet {
     if sheet.is_empty() {
         sheet
             .below
-            .push_str("no certificate crossed the wire in clear\n");
+            .push_str("no certificate was sent unencrypted\n");
     }
     sheet.below.push_str(&not_visible(&list.not_visible));
     sheet
@@ -164,7 +172,7 @@ fn versions(item: &InventoryItem) -> String {
     let mut parts: Vec<_> = each
         .map(|(value, n)| format!("{} x{n}", safe(value)))
         .collect();
-    for (n, what) in [(unknown, "?"), (clear, "none")] {
+    for (n, what) in [(unknown, "?"), (clear, "no TLS")] {
         if n == item.connections {
             return what.into();
         }
@@ -219,13 +227,13 @@ fn certificate(item: &InventoryItem) -> String {
     }
 }
 
-/// What is below the policy, and what could not be judged but for encrypted certificates, which are
-/// said once below the table.
+/// What violates the policy, and what could not be checked. Encrypted certificates are mentioned
+/// once, below the table.
 fn below(item: &InventoryItem) -> String {
     let mut parts: Vec<_> = item.below.iter().map(fault).collect();
     for (aspect, n) in &item.not_judged {
         if !matches!(aspect.known(), Some(Aspect::Key | Aspect::Validity)) {
-            parts.push(format!("? {aspect} x{n}"));
+            parts.push(format!("{} unknown x{n}", aspect_word(aspect)));
         }
     }
     if parts.is_empty() {
@@ -236,12 +244,25 @@ fn below(item: &InventoryItem) -> String {
 }
 
 fn fault(below: &Below) -> String {
-    let mut text = format!("{} {}", below.aspect, safe(&below.value));
+    let value = safe(&below.value);
+    let mut text = match below.aspect.known() {
+        Some(Aspect::Encryption) => format!("no TLS: {value}"),
+        Some(_) => format!("{} {value}", aspect_word(&below.aspect)),
+        None => format!("{} {value}", safe(below.aspect.as_str())),
+    };
     if let Some(by) = &below.held_back_by {
-        let _ = write!(text, " ({by})");
+        let _ = write!(text, " (because of the {by})");
     }
     let _ = write!(text, " x{}", below.connections);
     text
+}
+
+/// An aspect as people say it.
+fn aspect_word(aspect: &Word<Aspect>) -> Cow<'_, str> {
+    match aspect.known() {
+        Some(Aspect::Version) => "TLS version".into(),
+        _ => safe(aspect.as_str()),
+    }
 }
 
 fn summary(inventory: &Inventory) -> String {
@@ -250,22 +271,33 @@ fn summary(inventory: &Inventory) -> String {
         text.push_str("no connections to show\n");
     }
     // Writing to a String cannot fail.
+    if inventory.window_seconds > 0 {
+        let _ = write!(text, "last {}: ", took(inventory.window_seconds));
+    }
     let _ = write!(
         text,
-        "{} connections, {} TLS",
-        inventory.connections, inventory.tls_connections
+        "{}, {} with TLS",
+        count(inventory.connections, "connection"),
+        inventory.tls_connections
     );
+    if let Some(watched) = &inventory.watched
+        && let (Some(pods), Some(own)) = (watched.pods, watched.pods_watched)
+    {
+        let _ = write!(text, "; {own} of {} watched", count(pods, "pod"));
+    }
+    text.push('\n');
     let sums = inventory.post_quantum;
     let known = sums.used + sums.held_back();
     let _ = write!(
         text,
-        "; post-quantum: {} of {known} key exchanges",
-        sums.used
+        "post-quantum: {} of {}",
+        sums.used,
+        count(known, "key exchange")
     );
     if sums.held_back() > 0 {
         let _ = write!(
             text,
-            ", {} held back by the client, {} by the server",
+            "; {} because of the client, {} because of the server",
             sums.held_back_by_client, sums.held_back_by_server
         );
     }
@@ -274,39 +306,29 @@ fn summary(inventory: &Inventory) -> String {
         let rest = inventory.connections - inventory.below - inventory.not_judged;
         let _ = writeln!(
             text,
-            "policy {}: {} connections below it, {} that it cannot judge in full, {rest} that meet it",
+            "policy {}: {} violate it, {} could not be checked completely, {rest} meet it",
             safe(policy),
-            inventory.below,
+            count(inventory.below, "connection"),
             inventory.not_judged
         );
     }
     if inventory.exempt > 0 {
         let _ = writeln!(
             text,
-            "{} exempt connections without TLS left out",
-            inventory.exempt
+            "{} without TLS not listed (probes, scrapes and the like)",
+            count(inventory.exempt, "exempt connection")
         );
     }
     text.push_str(&not_visible(&inventory.not_visible));
-    if let Some(history) = &inventory.history {
-        if history.forgotten > 0 {
-            let _ = writeln!(
-                text,
-                "{} OLDER CONNECTIONS FORGOTTEN (room for {}: mtls daemon --history)",
-                history.forgotten, history.capacity
-            );
-        } else if inventory.window_seconds > 0 {
-            let _ = writeln!(
-                text,
-                "the connections of the last {}",
-                took(inventory.window_seconds)
-            );
-        }
-    }
-    if let Some(watched) = &inventory.watched
-        && let (Some(pods), Some(own)) = (watched.pods, watched.pods_watched)
+    if let Some(history) = &inventory.history
+        && history.forgotten > 0
     {
-        let _ = writeln!(text, "{own} of {pods} pods watched");
+        let _ = writeln!(
+            text,
+            "NOT COMPLETE: {} dropped, the daemon keeps {} (mtls daemon --history)",
+            count(history.forgotten, "older connection"),
+            history.capacity
+        );
     }
     text
 }
@@ -318,14 +340,14 @@ fn not_visible(hidden: &NotVisible) -> String {
             hidden.certificates,
             "certificates of TLS 1.3, which encrypts them",
         ),
-        (hidden.groups, "groups of TLS 1.2 and older"),
-        (hidden.hellos, "handshakes that were not seen"),
-        (hidden.unobserved, "of which nothing was seen"),
+        (hidden.groups, "key exchange groups of TLS 1.2 and older"),
+        (hidden.hellos, "handshakes that were not observed"),
+        (hidden.unobserved, "anything about what was not observed"),
     ];
     let parts: Vec<_> = parts
         .into_iter()
         .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{what} ({n} connections)"))
+        .map(|(n, what)| format!("{what} ({})", count(n, "connection")))
         .collect();
     if parts.is_empty() {
         String::new()

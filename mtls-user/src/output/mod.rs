@@ -30,6 +30,6 @@ pub(crate) use format::{DOCUMENT, Format, LIST, Listing, Look, document, list, s
 pub(crate) use inventory::{certificates, inventory, item_name};
 pub(crate) use sheet::{Screen, Sheet};
 pub(crate) use status::status;
-pub(crate) use style::{Style, exempt};
+pub(crate) use style::{Style, exempt, verdict};
 use text::table;
-pub(crate) use text::{ago, json, safe, safe_long, took};
+pub(crate) use text::{ago, count, json, safe, safe_long, took};

@@ -93,7 +93,6 @@ impl Sheet {
                 let whole = self.table(headers, self.columns.len(), plain, None);
                 widest(&whole) <= usize::from(width)
             });
-            let others = |at: usize| self.rows.iter().map(move |(cells, _)| &cells[at]);
             let beside = width.map_or(0, |width| {
                 let others = self.table(headers, last, plain, None);
                 usize::from(width).saturating_sub(widest(&others) + 2)
@@ -103,28 +102,51 @@ impl Sheet {
             } else if beside >= ROOM {
                 out.push_str(&self.table(headers, self.columns.len(), screen, width));
             } else {
-                // No room beside the others: what the last column says goes below its row.
-                let short = self.table(headers, last, screen, None);
-                let mut lines = short.lines();
-                for line in lines.by_ref().take(usize::from(headers)) {
-                    out.push_str(line);
-                    out.push('\n');
-                }
-                for (line, said) in lines.zip(others(last)) {
-                    out.push_str(line);
-                    out.push('\n');
-                    if !said.is_empty() && said != "-" {
-                        out.push_str("    ");
-                        out.push_str(said);
-                        out.push('\n');
-                    }
-                }
+                self.write_narrow(&mut out, headers, screen, width.unwrap_or(NARROWEST));
             }
         }
         if headers {
-            out.push_str(&lines(&self.below));
+            let below = lines(&self.below);
+            match screen.width {
+                Some(width) => out.push_str(&text::wrap(&below, usize::from(width), "  ")),
+                None => out.push_str(&below),
+            }
         }
         out
+    }
+
+    /// As many of the first columns as fit; the others below each row.
+    fn write_narrow(&self, out: &mut String, headers: bool, screen: Screen, width: u16) {
+        let last = self.columns.len().saturating_sub(1);
+        let width = usize::from(width);
+        let fits = |columns: usize| {
+            widest(&self.table(headers, columns, Screen::default(), None)) <= width
+        };
+        let beside = (2..=last).rev().find(|columns| fits(*columns));
+        let beside = beside.unwrap_or(1);
+        let short = self.table(headers, beside, screen, None);
+        let mut lines = short.lines();
+        for line in lines.by_ref().take(usize::from(headers)) {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        for (line, (cells, _)) in lines.zip(&self.rows) {
+            out.push_str(line.trim_end());
+            out.push('\n');
+            for (name, cell) in self.columns.iter().zip(cells).skip(beside) {
+                if cell.is_empty() || cell == "-" {
+                    continue;
+                }
+                // The last column is a sentence, which needs no name.
+                let is_sentence = *name == "WHY" || *name == "FIX";
+                let text = if is_sentence {
+                    format!("    {cell}\n")
+                } else {
+                    format!("    {name}: {cell}\n")
+                };
+                out.push_str(&text::wrap(&text, width, "      "));
+            }
+        }
     }
 
     /// The first `columns` columns; wrapped into `width` in the last one, where that is given.
@@ -222,6 +244,14 @@ mod tests {
             text.contains("\n    client asked for TLS; server declined"),
             "{text}"
         );
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 60),
+            "{text}"
+        );
+        // Neither has the second column room beside the first.
+        long.rows[0].0[0] = "x".repeat(55);
+        let text = long.text(true, screen);
+        assert!(text.contains("\n    STATUS: ✗ plaintext\n"), "{text}");
         assert!(!text.contains('\u{1b}'));
         let wide = sheet().text(false, Screen::default());
         assert_eq!(wide.lines().count(), 2, "{wide}");

@@ -21,7 +21,7 @@ pub(crate) fn status(status: &Status) -> String {
 fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(
         out,
-        "mtls {} · process {} · up {} · {}",
+        "mtls {}, process {}, running for {}, socket {}",
         safe(&status.version),
         status.pid,
         took(status.uptime_seconds),
@@ -29,7 +29,7 @@ fn write(out: &mut String, status: &Status) -> std::fmt::Result {
     )?;
     writeln!(out, "\nWHAT IS WATCHED?")?;
     watched(out, status)?;
-    writeln!(out, "\nWHAT IS NOT, AND WHY?")?;
+    writeln!(out, "\nWHAT IS NOT WATCHED, AND WHY?")?;
     not_watched(out, status)?;
     writeln!(out, "\nWHAT WAS LOST?")?;
     lost(out, status)?;
@@ -44,38 +44,37 @@ fn watched(out: &mut String, status: &Status) -> std::fmt::Result {
     let coverage = &status.coverage;
     writeln!(
         out,
-        "pods: {} with an interface here, {} of them watched",
-        coverage.pods, coverage.watched
+        "pods: {} of {} watched",
+        coverage.watched, coverage.pods
     )?;
     let attach = &status.kernel.attach;
     writeln!(
         out,
-        "attached: {} interfaces, {} waiting; {} were watched {} ms (median), {} ms (p99) after they were made",
+        "interfaces: {} attached, {} waiting; attached {} ms after their creation (median; p99 {} ms)",
         status.kernel.interfaces.len(),
         status.kernel.waiting,
-        attach.count,
         attach.p50_us / 1_000,
         attach.p99_us / 1_000
     )?;
     let flows = &status.flows;
     writeln!(
         out,
-        "flows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
+        "TCP flows: {} seen, {} classified, {} undecided, {} merged across NAT, {} evicted, {} tracked now",
         flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
     )?;
     let flows = &status.datagrams;
     writeln!(
         out,
-        "udp flows: {} seen, {} classified, {} undecided, {} followed to another address, {} evicted, {} tracked now",
+        "UDP flows: {} seen, {} classified, {} undecided, {} moved to another address, {} evicted, {} tracked now",
         flows.seen, flows.classified, flows.undecided, flows.joined, flows.evicted, flows.tracked
     )?;
     writeln!(
         out,
-        "edges: {} over the last {}",
+        "edges: {} in the last {}",
         status.edges.edges,
         took(status.window_seconds)
     )?;
-    let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "LOST SINCE ATTACHED"]);
+    let mut interfaces = table(&["INTERFACE", "IFINDEX", "ATTACH", "SAMPLES LOST"]);
     for interface in &status.kernel.interfaces {
         interfaces.add_row([
             safe(&interface.name).into_owned(),
@@ -97,7 +96,7 @@ fn not_watched(out: &mut String, status: &Status) -> std::fmt::Result {
     for pod in &coverage.unwatched {
         writeln!(
             out,
-            "  not watched: {}/{}: {}",
+            "pod {}/{}: {}",
             safe(&pod.namespace),
             safe(&pod.name),
             safe(&pod.reason)
@@ -106,9 +105,9 @@ fn not_watched(out: &mut String, status: &Status) -> std::fmt::Result {
     let all = coverage.pods.saturating_sub(coverage.watched);
     let named = coverage.unwatched.len() as u64;
     if all > named {
-        writeln!(out, "  not watched: {} more pods", all - named)?;
+        writeln!(out, "and {} more pods", all - named)?;
     }
-    not_looked_at(out, status)?;
+    skipped(out, status)?;
     let kernel = &status.kernel;
     if kernel.not_attached.is_empty() && kernel.uplinks.is_empty() {
         return Ok(());
@@ -138,7 +137,7 @@ fn not_watched(out: &mut String, status: &Status) -> std::fmt::Result {
 fn lost(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(
         out,
-        "{} samples in the last {}, {} malformed events",
+        "{} samples in the last {}; {} kernel events could not be decoded",
         status.coverage.samples_lost,
         took(status.window_seconds),
         status.engine.malformed
@@ -149,13 +148,13 @@ fn lost(out: &mut String, status: &Status) -> std::fmt::Result {
     for interface in ignored.iter().take(MOST_IGNORED) {
         writeln!(
             out,
-            "{}: ignored {} SYN, FIN or RST segments from its pod that no receiver takes: forged, or late",
+            "{}: {} SYN, FIN or RST segments of its pod ignored, because no receiver accepts them: forged, or late",
             safe(&interface.name),
             interface.ignored
         )?;
     }
     if let Some(more) = ignored.len().checked_sub(MOST_IGNORED + 1) {
-        writeln!(out, "… and of {} more interfaces", more + 1)?;
+        writeln!(out, "and of {} more interfaces", more + 1)?;
     }
     Ok(())
 }
@@ -174,23 +173,27 @@ fn cost(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "{}", programs.trim_fmt())?;
     writeln!(
         out,
-        "reader: longest pause {} ms",
+        "longest pause in reading samples: {} ms",
         status.engine.longest_pause_us / 1_000
     )?;
-    let mut counters = table(&["COUNTER", "SEGMENTS"]);
-    for (name, value) in &status.kernel.counters {
-        counters.add_row([safe(name).into_owned(), value.to_string()]);
+    let counters = status.kernel.counters.iter();
+    let counters = counters.filter(|(_, value)| **value > 0);
+    let counters: Vec<_> = counters
+        .map(|(name, value)| format!("{} {value}", safe(name)))
+        .collect();
+    if !counters.is_empty() {
+        writeln!(out, "kernel counters: {}", counters.join(", "))?;
     }
-    writeln!(out, "{}", counters.trim_fmt())
+    Ok(())
 }
 
 fn sources(out: &mut String, status: &Status) -> std::fmt::Result {
-    let mut sources = table(&["NAME SOURCE", "ENTRIES", "STATE"]);
+    let mut sources = table(&["NAME SOURCE", "NAMES", "STATE"]);
     for source in &status.sources {
         let state = match &source.error {
             None => "ok".into(),
             Some(error) => match source.updated {
-                None => format!("never: {}", safe(error)),
+                None => format!("no answer yet: {}", safe(error)),
                 Some(updated) => {
                     let ago = ago(updated, status.generated.as_nanos());
                     format!("stale since {ago} ago: {}", safe(error))
@@ -206,8 +209,8 @@ fn sources(out: &mut String, status: &Status) -> std::fmt::Result {
     writeln!(out, "{}", sources.trim_fmt())
 }
 
-/// What crossed the interfaces and was not looked into, in one line.
-fn not_looked_at(out: &mut String, status: &Status) -> std::fmt::Result {
+/// The packets that were not examined, in one line.
+fn skipped(out: &mut String, status: &Status) -> std::fmt::Result {
     const KINDS: [(&str, &str); 13] = [
         ("fragments", "IP fragments"),
         ("malformed", "malformed packets"),
@@ -220,8 +223,8 @@ fn not_looked_at(out: &mut String, status: &Status) -> std::fmt::Result {
         ("esp", "ESP"),
         ("other_link", "frames that are not IP"),
         ("other_ip", "other IP protocols"),
-        ("udp", "pairs with UDP"),
-        ("sctp", "pairs with SCTP"),
+        ("udp", "pairs of addresses with other UDP"),
+        ("sctp", "pairs of addresses with SCTP"),
     ];
     let kinds = KINDS.iter().filter_map(|(counter, name)| {
         let n = *status.kernel.counters.get(*counter)?;
@@ -229,13 +232,17 @@ fn not_looked_at(out: &mut String, status: &Status) -> std::fmt::Result {
     });
     let kinds: Vec<_> = kinds.collect();
     if kinds.is_empty() {
-        writeln!(out, "not looked at: nothing but ARP and ICMP")
+        writeln!(out, "packets not examined: only ARP and ICMP")
     } else {
-        writeln!(out, "not looked at: {}; ARP and ICMP", kinds.join(", "))
+        writeln!(
+            out,
+            "packets not examined: {}; ARP and ICMP",
+            kinds.join(", ")
+        )
     }
 }
 
-/// What the operator has declared, and what of it is past its date.
+/// The declared exemptions; expired ones are marked.
 fn exemptions(out: &mut String, status: &Status) -> std::fmt::Result {
     if status.exemptions.is_empty() {
         return Ok(());

@@ -47,7 +47,7 @@ impl Style {
 }
 
 /// A verdict as people say it.
-pub(super) fn verdict(verdict: &Word<Verdict>) -> Cow<'_, str> {
+pub(crate) fn verdict(verdict: &Word<Verdict>) -> Cow<'_, str> {
     Cow::Borrowed(match verdict.known() {
         Some(Verdict::Mtls) => "mTLS",
         Some(Verdict::Tls) => "TLS, server only",

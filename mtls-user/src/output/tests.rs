@@ -97,8 +97,13 @@ fn flows_tables_and_lines() {
     assert_snapshot!("flows", text(Look::Short));
     assert_snapshot!("flows_wide", text(Look::Wide));
     assert_snapshot!("logfmt", all.each_ref().map(flow_line).join("\n"));
-    let lines = all.each_ref().map(|flow| tap_line(flow, Style::Unicode));
-    assert_snapshot!("tap", [tap_header(), lines.join("\n")].join("\n"));
+    let lines = all
+        .each_ref()
+        .map(|flow| tap_line(flow, Style::Unicode, Screen::default()));
+    assert_snapshot!(
+        "tap",
+        [tap_header(Screen::default()), lines.join("\n")].join("\n")
+    );
     let list = FlowList {
         schema: SCHEMA,
         node: Some("node-1".into()),
@@ -121,7 +126,7 @@ fn flows_tables_and_lines() {
 #[test]
 fn status_and_doctor_tables() {
     assert_snapshot!("status", status(&status_of_a_node()));
-    assert_snapshot!("doctor", doctor(&checks()));
+    assert_snapshot!("doctor", doctor(&checks(), Screen::default()));
 }
 
 #[test]

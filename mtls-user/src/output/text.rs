@@ -56,6 +56,36 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// Lines broken between words so that none is longer than `width` characters, as far as words allow;
+/// `indent` begins what follows a break.
+pub(super) fn wrap(text: &str, width: usize, indent: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut used = 0;
+        for (at, word) in line.split(' ').enumerate() {
+            let length = word.chars().count();
+            if at > 0 && used + 1 + length > width && used > indent.len() {
+                out.push('\n');
+                out.push_str(indent);
+                used = indent.len();
+            } else if at > 0 {
+                out.push(' ');
+                used += 1;
+            }
+            out.push_str(word);
+            used += length;
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// `1 connection`, `2 connections`.
+pub(crate) fn count(n: u64, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
 /// How long before `now` (nanoseconds since the Unix epoch) `time` was.
 pub(crate) fn ago(time: Time, now: u64) -> String {
     took(now.saturating_sub(time.as_nanos()) / 1_000_000_000)
@@ -75,6 +105,17 @@ pub(crate) fn took(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrap("a bb ccc\n    dd\n", 6, "  "), "a bb\n  ccc\n    dd\n");
+        assert_eq!(wrap("abcdefgh i\n", 4, "  "), "abcdefgh\n  i\n");
+        assert_eq!(wrap("", 4, "  "), "");
+        assert_eq!(
+            (count(1, "edge"), count(0, "edge")),
+            ("1 edge".into(), "0 edges".into())
+        );
+    }
 
     #[test]
     fn ages_read_well() {

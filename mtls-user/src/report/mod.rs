@@ -68,7 +68,7 @@ pub(crate) async fn gather(question: &Question<'_>) -> anyhow::Result<Report> {
     if let Some(flows) = &mut flows {
         filter.apply(&mut flows.items, flows.generated);
     }
-    let statuses = source.told().await?;
+    let statuses = source.statuses_if_any().await?;
     let made = Time::from_nanos(mtls_node::clock::now());
     let source = match source {
         Source::Node(_) => "the daemon of this node".to_owned(),

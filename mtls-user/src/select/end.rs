@@ -82,7 +82,7 @@ impl FromStr for End {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` names no end: write deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external or unknown"
+                "`{text}` is not a client or server: write deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external or unknown"
             )
         };
         if let Ok(ip) = text.parse::<IpAddr>() {

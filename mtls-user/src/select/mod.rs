@@ -5,6 +5,7 @@
 //! hides what it does not name.
 
 mod end;
+mod nothing;
 mod subject;
 mod typed;
 mod word;

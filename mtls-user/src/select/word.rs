@@ -20,7 +20,7 @@ impl FromStr for Ports {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no port: write 5432, or 8000-8999");
+        let wrong = || format!("`{text}` is not a port or a range: write 5432, or 8000-8999");
         let port = |text: &str| text.parse::<u16>().ok();
         let (first, last) = match text.split_once('-') {
             Some((first, last)) => (port(first), port(last)),
@@ -51,7 +51,7 @@ impl FromStr for Wanted {
         let mark = || Mark::find(text).map(Self::Mark);
         verdict.or_else(mark).ok_or_else(|| {
             format!(
-                "`{text}` is no verdict: write one of {}, or of the marks {}",
+                "`{text}` is not a verdict: write one of {}; or a status: {}",
                 words::<Verdict>(),
                 words::<Mark>()
             )

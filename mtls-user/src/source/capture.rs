@@ -11,7 +11,7 @@ use mtls_core::capture::{Capture, Decoded, Decoder, Skips};
 use mtls_core::flow::{DatagramTable, Event, FlowTable, Limits, Loss, View};
 use mtls_core::record::{FlowRecord, NotLookedAt, Unseen};
 
-use crate::output::safe;
+use crate::output::{count, safe};
 
 /// Files smaller than this are read before a progress bar could be.
 const LARGE: u64 = 32 << 20;
@@ -30,7 +30,7 @@ pub(crate) struct Unread {
 
 impl Unread {
     /// The same for JSON.
-    pub(crate) fn told(&self) -> NotLookedAt {
+    pub(crate) fn record(&self) -> NotLookedAt {
         let by_name = self.skips.by_name();
         NotLookedAt {
             packets: self.packets,
@@ -47,9 +47,11 @@ impl Unread {
         if total == 0 && self.damaged == 0 {
             return;
         }
+        let skipped = total + self.damaged;
         eprint!(
-            "mtls: of {} packets, not looked at: {}",
-            self.packets, self.skips
+            "mtls: {skipped} of {} skipped: {}",
+            count(self.packets, "packet"),
+            self.skips
         );
         if self.damaged > 0 {
             let comma = if total > 0 { ", " } else { "" };
@@ -151,7 +153,7 @@ pub(super) fn read(
     let summary = summary.with_context(|| format!("read {shown} as a capture"))?;
     if let Some(damage) = &summary.damage {
         eprintln!(
-            "mtls: {}: {}; the flows before that are told",
+            "mtls: {}: {}; the flows before that are shown",
             safe(shown),
             safe(damage)
         );
@@ -215,9 +217,13 @@ mod tests {
         let mut unread = Unread::default();
         let whole = classify(&path, true, &mut unread, |flow| panic!("{flow:?}")).unwrap();
         assert!(whole);
-        let told = unread.told();
-        assert_eq!(told.packets, 2);
-        let skipped: Vec<_> = told.skipped.iter().map(|(kind, n)| (&**kind, *n)).collect();
+        let record = unread.record();
+        assert_eq!(record.packets, 2);
+        let skipped: Vec<_> = record
+            .skipped
+            .iter()
+            .map(|(kind, n)| (&**kind, *n))
+            .collect();
         assert_eq!(skipped, [("encrypted", 1), ("not_ip", 1)]);
     }
 }

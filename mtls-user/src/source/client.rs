@@ -1,6 +1,7 @@
 //! Asks the daemon over its socket.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(super) async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> anyho
         let body = response.into_body().collect().await;
         let body = body.context("read the daemon's answer")?.to_bytes();
         serde_json::from_slice(&body).context(
-            "the daemon's answer is not understood: is it of the same version as this program?",
+            "cannot read the daemon's answer: is the daemon the same version as this program? (mtls version)",
         )
     };
     tokio::time::timeout(PATIENCE, answer)
@@ -49,7 +50,7 @@ pub(super) async fn open(socket: &Path, path: &str) -> anyhow::Result<Response<I
         .map_err(|error| no_daemon(socket, &error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .context("speak to the daemon")?;
+        .context("send the request to the daemon")?;
     tokio::spawn(connection);
     let request = Request::get(path)
         .header(hyper::header::HOST, "mtls")
@@ -58,26 +59,31 @@ pub(super) async fn open(socket: &Path, path: &str) -> anyhow::Result<Response<I
     let response = sender
         .send_request(request)
         .await
-        .context("speak to the daemon")?;
+        .context("send the request to the daemon")?;
     if response.status() != StatusCode::OK {
-        bail!("the daemon answers {} to {path}", response.status());
+        bail!("the daemon answered {} to {path}", response.status());
     }
     Ok(response)
 }
 
 fn no_daemon(socket: &Path, error: &io::Error) -> anyhow::Error {
+    let is_socket = |about: std::fs::Metadata| about.file_type().is_socket();
+    let is_other = std::fs::metadata(socket).is_ok_and(|about| !is_socket(about));
     let socket = socket.display();
     let text = match error.kind() {
+        _ if is_other => format!(
+            "{socket} is not a socket: name the daemon's socket with --socket or MTLS_SOCKET"
+        ),
         io::ErrorKind::NotFound => format!(
             "no daemon: {socket} does not exist; start one with `mtls daemon` as root, or name its socket with --socket"
         ),
         io::ErrorKind::ConnectionRefused => format!(
-            "no daemon answers on {socket}: the one that made it was killed; start it again with `mtls daemon` as root"
+            "no daemon answers on {socket}: the daemon that created this socket is not running any more; start one with `mtls daemon` as root"
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("{socket} is for its owner alone: run this as the daemon's user (root)")
+            format!("no permission to use {socket}: run this as the daemon's user (root)")
         }
-        _ => format!("no daemon can be asked on {socket}: {error}"),
+        _ => format!("cannot connect to the daemon on {socket}: {error}"),
     };
     NoDaemon(text).into()
 }

@@ -74,8 +74,7 @@ fn of_any(mut input: impl Read + 'static, size: Option<u64>, shown: &str) -> any
     if !is_json(&text) {
         let whole = io::Cursor::new(text).chain(input);
         let capture = Capture::new(whole, size).with_context(read)?;
-        return of_capture(capture, shown)
-            .context("no answer that was saved with -o json or -o jsonl");
+        return of_capture(capture, shown);
     }
     input.take(MAX).read_to_end(&mut text).with_context(read)?;
     ensure!(

@@ -125,7 +125,9 @@ impl Source {
         match self {
             Self::Node(socket) => client::get(socket, "/v1/flows").await,
             Self::File(path) => file::read(path)?.flows(path),
-            Self::Prometheus(_) => wrong("metrics have no connections: ask `mtls edges`"),
+            Self::Prometheus(_) => {
+                wrong("metrics do not contain single connections: use `mtls edges`")
+            }
             Self::Cluster(options, namespace) => {
                 Cluster::connect(options, namespace).await?.flows().await
             }
@@ -137,8 +139,8 @@ impl Source {
         match self {
             Self::Node(socket) => client::get(socket, "/v1/status").await,
             Self::File(path) => file::read(path)?.status(path),
-            Self::Prometheus(_) => bail!("metrics have no status: ask `mtls edges`"),
-            Self::Cluster(..) => bail!("the nodes of a cluster have a status each"),
+            Self::Prometheus(_) => bail!("metrics do not contain the status: use `mtls edges`"),
+            Self::Cluster(..) => bail!("each node of a cluster has its own status"),
         }
     }
 
@@ -154,24 +156,23 @@ impl Source {
         }
     }
 
-    /// The state of those who watch, as far as somebody says it: files and metrics do not, nor daemons
-    /// to whom may not ask them.
-    pub(crate) async fn told(&self) -> anyhow::Result<Vec<Status>> {
+    /// The daemons' states; none if the source has none, or if they may not be queried.
+    pub(crate) async fn statuses_if_any(&self) -> anyhow::Result<Vec<Status>> {
         if !self.is_live() {
             return Ok(Vec::new());
         }
-        let told = self.statuses().await;
-        Ok(told.map_or_else(|_| Vec::new(), |(all, _)| all))
+        let statuses = self.statuses().await;
+        Ok(statuses.map_or_else(|_| Vec::new(), |(all, _)| all))
     }
 
     /// The samples of all connections from now on, and what is said of these.
     pub(crate) async fn recording(&self) -> anyhow::Result<Tap> {
         match self {
             Self::Node(socket) => Ok(Tap::new(client::open(socket, "/v1/record").await?)),
-            Self::File(_) => wrong("nothing happens in a file"),
-            Self::Prometheus(_) => wrong("metrics have no packets: ask a node's daemon"),
+            Self::File(_) => wrong("a file has no live samples"),
+            Self::Prometheus(_) => wrong("metrics do not contain packets: query a node's daemon"),
             Self::Cluster(..) => wrong(
-                "packets are recorded on their node: kubectl exec POD-OF-THE-DAEMON -- mtls record -w - > FILE.pcapng",
+                "packets are recorded on their node: kubectl -n NAMESPACE exec POD-OF-THE-DAEMON -- mtls record -w - > FILE.pcapng",
             ),
         }
     }
@@ -188,10 +189,10 @@ impl Source {
                 Ok(Lines::Cluster(cluster.tap().await?.into()))
             }
             Self::File(path) => wrong(format!(
-                "{} is a file, and nothing happens in it: ask `mtls flows --from {0}`",
+                "{} is a file, which has no live traffic: use `mtls flows --from {0}`",
                 path.display()
             )),
-            Self::Prometheus(_) => wrong("nothing happens in metrics: ask `mtls edges`"),
+            Self::Prometheus(_) => wrong("metrics have no live traffic: use `mtls edges`"),
         }
     }
 }

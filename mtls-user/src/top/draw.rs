@@ -151,9 +151,9 @@ fn table(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
     frame.render_stateful_widget(table, area, &mut state);
     if view.shown.is_empty() {
         let text = if view.edges() == 0 {
-            "no connection was seen yet"
+            "no connections seen yet"
         } else {
-            "nothing of what there is meets the filter: Esc clears it, n turns the namespace, 1 to 5 show"
+            "no edge matches: Esc clears the filter, n changes the namespace, 1 to 5 show more"
         };
         let below = Rect {
             y: area.y + 1,
@@ -226,7 +226,7 @@ fn help(frame: &mut Frame<'_>, view: &View, area: Rect) {
     lines.push(Line::default());
     let signs = Group::ALL.map(|group| group.sign(view.style));
     lines.push(Line::raw(format!(
-        "{} in clear  {} server only  {} unknown  {} mutual TLS  {} exempt",
+        "{} plaintext  {} server only  {} unknown  {} mutual TLS  {} exempt",
         signs[0], signs[1], signs[2], signs[3], signs[4]
     )));
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), area);

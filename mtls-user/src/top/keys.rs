@@ -15,25 +15,25 @@ const WHEEL: usize = 3;
 
 /// Keys and what they do, as the help says it.
 pub(super) const HELP: [(&str, &str); 14] = [
-    ("up down j k", "move; PgUp PgDn, g and G go further"),
     (
-        "Enter",
-        "explain the edge, as `mtls explain` does; Esc closes",
+        "up down j k",
+        "move; PgUp and PgDn by a page, g and G to the ends",
     ),
+    ("Enter", "explain the edge, like `mtls explain`; Esc closes"),
     ("PgUp PgDn", "scroll the explanation while it is open"),
-    ("/", "filter as you type: every word has to be there"),
-    ("", "!word: it must not be; Enter keeps it, Esc clears it"),
-    ("n N", "next namespace, the one before"),
+    ("/", "filter as you type: rows that contain every word,"),
+    ("", "and no !word; Enter keeps the filter, Esc clears it"),
+    ("n N", "next namespace, previous namespace"),
     ("1", "show or hide plaintext"),
     ("2", "show or hide TLS, server only"),
-    ("3", "show or hide what is unknown"),
+    ("3", "show or hide what could not be determined"),
     ("4", "show or hide mTLS"),
     (
         "5",
         "show or hide exempt traffic: probes, scrapes, refused ports",
     ),
-    ("s r", "sort by the next column, turn the order round"),
-    ("mouse", "wheel moves, a click selects, on a heading sorts"),
+    ("s r", "sort by the next column, reverse the order"),
+    ("mouse", "wheel: scroll; click: select, on a heading: sort"),
     ("q", "quit"),
 ];
 

@@ -19,7 +19,7 @@ use tokio::sync::mpsc::Receiver;
 use super::State;
 use super::query::Query;
 use crate::graph;
-use crate::output::{Style, safe_long, tap_line};
+use crate::output::{Screen, Style, safe_long, tap_line};
 use crate::select::Filter;
 
 /// Most streams at a time.
@@ -119,7 +119,7 @@ async fn next(
                 }
                 let tapped = Tapped {
                     class: graph::class(flow.mark().map(Into::into).as_ref()),
-                    line: tap_line(&flow, Style::Unicode),
+                    line: tap_line(&flow, Style::Unicode, Screen::default()),
                 };
                 let Ok(event) = Event::default().json_data(tapped) else {
                     continue;
@@ -127,7 +127,7 @@ async fn next(
                 event
             }
             Ok(TapLine::Missed(missed)) => {
-                let text = format!("{} events were missed: too many at a time", missed.missed);
+                let text = format!("missed {} events: too many at a time", missed.missed);
                 Event::default().event("missed").data(text)
             }
             Err(error) => trouble(&error),

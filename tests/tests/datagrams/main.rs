@@ -359,15 +359,15 @@ fn dns_is_exempt_unless_it_is_to_be_judged() -> Result<()> {
             assert_eq!(edge["mark"], json!(null), "{edge:#}");
         }
         let status = watched.daemon.ask(&["status"])?.out;
-        let udp = status.lines().find(|line| line.starts_with("udp flows: "));
+        let udp = status.lines().find(|line| line.starts_with("UDP flows: "));
         let udp = udp.context("no line on UDP")?;
         assert!(
-            udp.starts_with("udp flows: 1 seen, 1 classified, 0 undecided"),
+            udp.starts_with("UDP flows: 1 seen, 1 classified, 0 undecided"),
             "{udp}"
         );
         let line = status
             .lines()
-            .find(|line| line.starts_with("not looked at: "));
+            .find(|line| line.starts_with("packets not examined: "));
         let line = line.context("no line on what is not looked at")?;
         assert!(line.ends_with("ARP and ICMP"), "{line}");
     }

@@ -125,7 +125,8 @@ impl Capture {
             );
         } else {
             bail!(
-                "neither pcap, pcapng nor snoop (nor gzip or zstd of one): it begins with {magic:02x?}"
+                "not a capture file (pcap, pcapng or snoop, plain or compressed with gzip or zstd): it begins with the bytes {}",
+                magic.map(|byte| format!("{byte:02x}")).join(" ")
             );
         };
         let (mut format, header) = match parsed {

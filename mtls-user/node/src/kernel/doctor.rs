@@ -56,7 +56,7 @@ fn object() -> Check {
             Some(fix),
         )
     } else {
-        let found = format!("{} KiB in this binary", super::OBJECT.len() / 1024);
+        let found = format!("built in ({} KiB)", super::OBJECT.len() / 1024);
         check("kernel program", State::Ok, found, None)
     }
 }
@@ -81,7 +81,7 @@ fn hook(version: Option<(u32, u32)>) -> Check {
     if version >= Some((6, 6)) {
         check("attachment", State::Ok, "tcx", None)
     } else {
-        let found = "clsact, as tcx needs Linux 6.6; a killed daemon leaves its filters until the next start";
+        let found = "clsact, because tcx needs Linux 6.6; if the daemon is killed, its filters stay until the next start";
         check("attachment", State::Warn, found, None)
     }
 }
@@ -95,7 +95,7 @@ fn btf() -> Check {
         check(
             "BTF",
             State::Warn,
-            "the kernel has none; the programs load without",
+            "the kernel has none; the programs load without it",
             None,
         )
     }
@@ -139,7 +139,7 @@ fn jit() -> Check {
     match read("/proc/sys/net/core/bpf_jit_enable").as_str() {
         "1" | "2" => check("JIT", State::Ok, "on", None),
         // Kernels that always JIT-compile may hide the switch.
-        "" => check("JIT", State::Ok, "not switchable here", None),
+        "" => check("JIT", State::Ok, "always on", None),
         _ => {
             let fix = "sysctl net.core.bpf_jit_enable=1";
             check(
@@ -160,7 +160,7 @@ fn memlock(version: Option<(u32, u32)>) -> Check {
         .and_then(|rest| rest.split_whitespace().next())
         .unwrap_or("unknown");
     if version >= Some((5, 11)) {
-        let found = format!("{limit}; BPF memory is charged to the cgroup instead");
+        let found = "no limit applies: BPF memory counts towards the cgroup";
         check("locked memory", State::Ok, found, None)
     } else if limit == "unlimited" {
         check("locked memory", State::Ok, limit, None)
@@ -168,7 +168,7 @@ fn memlock(version: Option<(u32, u32)>) -> Check {
         check(
             "locked memory",
             State::Warn,
-            limit,
+            format!("limited to {limit} bytes"),
             Some("ulimit -l unlimited"),
         )
     }
@@ -182,8 +182,7 @@ fn bpffs() -> Check {
         check("bpffs", State::Ok, "mounted", None)
     } else {
         // Nothing is pinned: only other tools, such as bpftool, need it.
-        let fix = "mount -t bpf bpf /sys/fs/bpf";
-        check("bpffs", State::Ok, "not mounted, and not needed", Some(fix))
+        check("bpffs", State::Ok, "not mounted; not needed", None)
     }
 }
 
@@ -202,9 +201,9 @@ fn chain() -> Check {
     }
     match ahead.len() {
         0 => check(
-            "order of programs",
+            "other programs",
             State::Ok,
-            "none runs ahead of ours",
+            "none sees packets before mtls does",
             None,
         ),
         more => {
@@ -215,12 +214,12 @@ fn chain() -> Check {
                 String::new()
             };
             check(
-                "order of programs",
+                "other programs",
                 State::Warn,
                 format!(
-                    "ahead of ours, and may end a packet's way before it is seen: {shown}{rest}"
+                    "run before mtls, and may drop or redirect packets that it then does not see: {shown}{rest}"
                 ),
-                Some("bpftool net show; restart mtls daemon to be the first again"),
+                Some("bpftool net show lists them; restart mtls daemon to be first again"),
             )
         }
     }

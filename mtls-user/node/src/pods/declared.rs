@@ -64,7 +64,7 @@ impl Declarations {
 
     /// Reads the text of such a file.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let document: Document = serde_saphyr::from_str(text)?;
+        let document: Document = crate::yaml::read(text)?;
         ensure!(
             document.exemptions.len() <= MAX,
             "more than {MAX} exemptions"

@@ -3,78 +3,78 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::time::duration;
+use super::time::{duration, seconds};
 
 /// Bytes that undecided flows may hold, for each flow that is remembered at most.
 const UNDECIDED: usize = 128;
 
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Daemon {
-    /// Where network namespaces have names (`ip netns`); NAMESPACE.POD names a pod
-    /// [default: /var/run/netns, if it is there].
+    /// The directory of named network namespaces (`ip netns`); NAMESPACE.POD names a pod
+    /// [default: /var/run/netns, if it exists].
     #[arg(long, value_name = "DIR")]
     netns_dir: Option<PathBuf>,
-    /// A file of pod names: lines of `ADDRESS[,ADDRESS…] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
+    /// A file with pod names: lines of `ADDRESS[,ADDRESS...] NAMESPACE/NAME [SERVICE-ACCOUNT]`.
     #[arg(long, value_name = "FILE")]
     pods: Option<PathBuf>,
-    /// A file of exemptions: traffic that is known to be in clear, why, and until when.
+    /// A file with exemptions: known plaintext, with reasons and dates.
     #[arg(long, value_name = "FILE")]
     exemptions: Option<PathBuf>,
-    /// Count plaintext DNS as plaintext, instead of as exempt.
+    /// Treat plaintext DNS as plaintext; by default, it is exempt.
     #[arg(long)]
     judge_dns: bool,
     /// The container runtime's socket [default: where containerd, CRI-O and cri-dockerd listen].
     #[arg(long, value_name = "PATH", conflicts_with = "no_cri", value_parser = endpoint)]
     cri_endpoint: Option<PathBuf>,
-    /// Don't ask a container runtime for names.
+    /// Do not query a container runtime for names.
     #[arg(long)]
     no_cri: bool,
-    /// Names from the Kubernetes API that this file leads to [default: in a pod, its own cluster's].
+    /// Query the Kubernetes API of this file for names [default: in a pod, its own cluster].
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// This node, as Kubernetes calls it.
+    /// This node's name in Kubernetes.
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node_name: Option<String>,
-    /// Name the pods of all nodes, which the API server pays for.
+    /// Watch the pods of all nodes, to name peers on other nodes: more load on the API server.
     #[arg(long)]
     cluster_names: bool,
-    /// A Service whose pods share their nodes' network, as the daemons themselves do: other nodes get
-    /// their names by its endpoints.
+    /// A Service of host-network pods on every node, such as the daemons' own: its endpoints give
+    /// names to the other nodes' addresses.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     nodes_service: Option<String>,
-    /// Don't ask the Kubernetes API for the policies of meshes (Istio's PeerAuthentication; Linkerd's
-    /// Server, ServerAuthorization and AuthorizationPolicy), from which follows what is expected.
+    /// Do not read mesh policies from the Kubernetes API (Istio's PeerAuthentication; Linkerd's
+    /// Server, ServerAuthorization and AuthorizationPolicy), which say what is expected.
     #[arg(long)]
     no_mesh_policies: bool,
-    /// Answer callers from outside the node on this address of the loopback interface
-    /// (`127.0.0.1:9847`): those whose token the Kubernetes API knows, with what it lets them see.
+    /// Answer queries of `kubectl mtls` on this loopback address (`127.0.0.1:9847`). The Kubernetes
+    /// API decides who may see what.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = loopback)]
     api: Option<std::net::SocketAddr>,
-    /// How long a closed connection stays listed (`90s`, `10m`, `2h`).
-    #[arg(long, default_value = "10m", value_parser = duration, value_name = "TIME")]
+    /// How long closed connections count and stay listed (`90s`, `10m`, `2h`).
+    #[arg(long, default_value = "10m", value_parser = seconds, value_name = "TIME")]
     window: Duration,
-    /// Most connections of the window that `mtls flows` tells one by one, some 2 KB each; 0: none.
+    /// How many connections `mtls flows` keeps, about 2 KB each; 0: none.
     #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(0..=1_000_000), value_name = "N")]
     history: u32,
-    /// Only this interface; may be given several times [default: every veth to another namespace but uplinks].
+    /// Watch only this interface; repeatable [default: every veth to another namespace, except uplinks].
     #[arg(long = "iface", value_name = "NAME")]
     interfaces: Vec<String>,
-    /// This interface leads to the network and not to a pod, although it is a veth; may be given
-    /// several times, and `none` says that there are none [default: those of the default route].
+    /// Do not watch this veth, because it leads to the network and not to a pod; repeatable; `none`
+    /// for no such veth [default: those of the default route].
     #[arg(long = "uplink", value_name = "NAME")]
     uplinks: Vec<String>,
-    /// Sample a classified flow again after this time; `0s` is never.
+    /// Sample each classified connection again after this time; `0s`: never.
     #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
     recheck_interval: Duration,
-    /// A flow of datagrams that was quiet for so long is over; one that the kernel samples no more,
-    /// this long after the next recheck.
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+    /// A UDP flow ends after this time without a datagram; if the kernel no longer samples it, this
+    /// long after the next recheck.
+    #[arg(long, default_value = "30s", value_parser = seconds, value_name = "TIME")]
     datagram_timeout: Duration,
-    /// Have the kernel program say on stderr when a sample is lost, and why.
+    /// Log each lost sample and its cause to stderr, from the kernel program.
     #[arg(long)]
     kernel_log: bool,
-    /// Most connections remembered at a time. Those that are not classified yet may take 128 bytes
-    /// for each of these, together; beyond that, the oldest that nobody has answered are evicted.
+    /// The most connections tracked at a time. Connections that are not classified yet may together take
+    /// 128 bytes for each of these; beyond that, the oldest that nobody has answered are evicted.
     #[arg(long, default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1_024..=16_777_216), value_name = "N")]
     max_flows: u32,
     #[command(flatten)]
@@ -87,14 +87,14 @@ pub(in crate::cli) struct Daemon {
     witness: Witness,
 }
 
-/// What leaves the node by itself.
+/// Export to other systems.
 #[derive(clap::Args, Debug)]
 struct Export {
-    /// Send records of new edges, changes, downgrades and identity mismatches, and summaries of all edges,
-    /// to this OpenTelemetry Collector (`http://collector:4317`).
+    /// Send records to this OpenTelemetry Collector (`http://collector:4317`): new edges, changes,
+    /// downgrades, identity mismatches, and summaries of all edges.
     #[arg(long, value_name = "URL")]
     otlp: Option<String>,
-    /// How it is spoken to.
+    /// The protocol for the Collector.
     #[arg(
         long,
         value_enum,
@@ -103,27 +103,27 @@ struct Export {
         requires = "otlp"
     )]
     otlp_protocol: Protocol,
-    /// Send it this header (`Authorization: Bearer …`); may be given several times.
+    /// Send this header to the Collector (`Authorization: Bearer TOKEN`); repeatable.
     #[arg(long = "otlp-header", value_name = "NAME: VALUE", requires = "otlp")]
     otlp_headers: Vec<String>,
-    /// Send it metrics too.
+    /// Also send metrics to the Collector.
     #[arg(long, requires = "otlp")]
     otlp_metrics: bool,
-    /// Write the same records to this file, a JSON object a line; `-` is standard output.
+    /// Write the same records to this file, one JSON object per line; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// How often edges are summed up, and metrics sent.
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    /// The interval of the summaries and metrics.
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
     otlp_interval: Duration,
-    /// Most records that wait for a Collector or a file; beyond it, the oldest go, and are counted.
+    /// The most records that wait for the Collector or the file; beyond that, the oldest are dropped and counted.
     #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N")]
     otlp_queue: u32,
-    /// The cluster's name, for records and metrics.
+    /// The cluster's name, added to records and metrics.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
 
-/// How a Collector is spoken to.
+/// The protocol for the Collector.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Protocol {
     /// gRPC.
@@ -143,25 +143,25 @@ impl Export {
             headers: self.otlp_headers,
             metrics: self.otlp_metrics,
             lines: self.events,
-            interval: self.otlp_interval.max(Duration::from_secs(1)),
+            interval: self.otlp_interval,
             queue: self.otlp_queue as usize,
             cluster: self.cluster,
         }
     }
 }
 
-/// What is written into the Kubernetes API.
+/// What is written to the Kubernetes API.
 #[derive(clap::Args, Debug)]
 struct Witness {
-    /// Write an Event on a pod of this node at each downgrade of one of its edges, and at the first
-    /// plaintext of one that is to be mutual TLS.
+    /// Create a Kubernetes Event on a pod of this node when one of its edges is downgraded, and at the
+    /// first plaintext where mutual TLS is expected.
     #[arg(long)]
     kubernetes_events: bool,
-    /// Write a policy report of each pod of this node, with a result of each of its edges.
+    /// Write a policy report for each pod of this node, with a result for each of its edges.
     #[arg(long, value_enum, value_name = "API")]
     policy_reports: Option<Reports>,
-    /// How often policy reports are brought up to date.
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "TIME")]
+    /// How often the policy reports are updated.
+    #[arg(long, default_value = "60s", value_parser = seconds, value_name = "TIME")]
     policy_reports_interval: Duration,
 }
 
@@ -183,7 +183,7 @@ impl Witness {
                 Reports::Openreports => Flavour::OpenReports,
                 Reports::Wgpolicy => Flavour::WgPolicy,
             }),
-            interval: self.policy_reports_interval.max(Duration::from_secs(1)),
+            interval: self.policy_reports_interval,
         }
     }
 }
@@ -191,19 +191,19 @@ impl Witness {
 /// Where and how metrics are reported.
 #[derive(clap::Args, Debug)]
 struct Metrics {
-    /// Serve metrics for Prometheus here, at `/metrics` (`127.0.0.1:9488`) [default: nowhere].
+    /// Serve metrics for Prometheus at this address, under `/metrics` (`127.0.0.1:9488`) [default: off].
     #[arg(long = "metrics", value_name = "ADDRESS:PORT")]
     address: Option<std::net::SocketAddr>,
-    /// Most edges that get series of their own; the rest is counted under `other`.
+    /// The most edges with their own series; the rest is counted under `other`.
     #[arg(long = "metrics-edges", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000), value_name = "N")]
     edges: u32,
-    /// Serve them by TLS, with this certificate and its chain (PEM).
+    /// Serve the metrics over TLS, with this certificate and its chain (PEM).
     #[arg(long = "metrics-cert", value_name = "FILE", requires_all = ["address", "key"])]
     cert: Option<PathBuf>,
     /// The certificate's key (PEM).
     #[arg(long = "metrics-key", value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// Only to whoever shows the token of this file (`Authorization: Bearer`).
+    /// Require the bearer token of this file to read the metrics.
     #[arg(long = "metrics-token-file", value_name = "FILE", requires = "address")]
     token: Option<PathBuf>,
 }
@@ -221,8 +221,8 @@ impl Metrics {
 /// How TLS 1.3 resumptions are judged.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(in crate::cli) struct Resumptions {
-    /// Leave TLS 1.3 resumptions unproven: do not give them the verdict of the last full handshake
-    /// of the same client and server.
+    /// Report resumed TLS 1.3 sessions as tls-unproven, instead of giving them the verdict of the
+    /// last full handshake between the same client and server.
     #[arg(long)]
     no_inherit: bool,
 }
@@ -251,7 +251,7 @@ impl Daemon {
                 policies: !self.no_mesh_policies,
             },
             api: self.api,
-            window: self.window.max(Duration::from_secs(1)),
+            window: self.window,
             history: self.history as usize,
             interfaces: mtls_node::kernel::Choice {
                 watched: self.interfaces,
@@ -266,7 +266,7 @@ impl Daemon {
             limits: mtls_core::flow::Limits {
                 flows: self.max_flows as usize,
                 undecided: self.max_flows as usize * UNDECIDED,
-                idle_datagrams: self.datagram_timeout.max(Duration::from_secs(1)),
+                idle_datagrams: self.datagram_timeout,
                 recheck: self.recheck_interval,
                 inherit: self.resumptions.inherit(),
                 ..mtls_core::flow::Limits::default()

@@ -1,5 +1,4 @@
-//! What the help says beside the options: a short one that fits a screen (`-h`), and a long one with
-//! examples (`--help`).
+//! The help texts: a short one that fits a screen (`-h`), and a long one with examples (`--help`).
 
 use std::ffi::OsString;
 
@@ -10,8 +9,8 @@ use super::Args;
 use super::select::joined;
 use crate::output::{DOCUMENT, Format, LIST, spelled};
 
-/// How an end is written.
-const END: &str = "END: deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external, unknown.";
+/// How a client or server is written.
+const END: &str = "END is a client or server: deploy/web, pod/x, svc/x, ns/shop, shop/web, web, an address, a CIDR, node, external, unknown.";
 
 /// The options that are worth a line of the short help; the others are in the long one.
 const SHORT: [&str; 38] = [
@@ -55,25 +54,25 @@ const SHORT: [&str; 38] = [
     "write",
 ];
 
-/// What is typed for which question, by verb.
+/// Questions and the commands that answer them, by verb.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "check",
         &[
             (
-                "is everything of the shop mutual TLS?",
+                "is all traffic of namespace shop mutual TLS?",
                 "mtls check -n shop",
             ),
             (
-                "will it be, for the next minute?",
+                "the same for the traffic of the next minute",
                 "mtls check -n shop --for 60s --min-flows 10",
             ),
             (
-                "by a file of rules, for code scanning",
+                "with a file of rules, for code scanning",
                 "mtls check --rules rules.yaml -o sarif",
             ),
             (
-                "what would STRICT break?",
+                "what would break with STRICT?",
                 "mtls check --strict-ready -n shop",
             ),
         ],
@@ -83,7 +82,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("what is in a capture?", "mtls classify dump.pcap"),
             (
-                "what of it is in clear?",
+                "what is plaintext in it?",
                 "mtls classify dump.pcap --verdict plaintext -o wide",
             ),
         ],
@@ -93,7 +92,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("watch every pod of this node", "mtls daemon"),
             (
-                "names from Kubernetes, of this node's pods",
+                "with names from Kubernetes",
                 "mtls daemon --kubeconfig /etc/kubernetes/admin.conf --node-name node-1",
             ),
         ],
@@ -102,15 +101,15 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "edges",
         &[
             (
-                "who talks to the database in clear?",
+                "who connects to the database in plaintext?",
                 "mtls edges --to data/pg --port 5432 --verdict plaintext",
             ),
             (
-                "all but DNS, the busiest first",
+                "everything but DNS, the busiest edges first",
                 "mtls edges --not --port 53 --sort-by -connections",
             ),
             (
-                "save it, and see tomorrow what has changed",
+                "save the answer, and later see what has changed",
                 "mtls edges -o json",
             ),
             ("", "mtls edges --baseline yesterday.json"),
@@ -125,7 +124,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "mtls explain shop/web data/pg:5432",
             ),
             (
-                "why is this connection what it is?",
+                "why does this connection have its verdict?",
                 "mtls explain c4396a12f63f53ce",
             ),
         ],
@@ -133,12 +132,9 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "diff",
         &[
+            ("what has changed?", "mtls diff before.json after.json"),
             (
-                "what has the change window changed?",
-                "mtls diff before.json after.json",
-            ),
-            (
-                "fail a nightly job where something got worse",
+                "fail a nightly job if something got worse",
                 "mtls diff --fail-on-worse before.json after.json",
             ),
         ],
@@ -151,7 +147,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "mtls flows deploy/web --last 20",
             ),
             (
-                "those in clear, with everything that is known",
+                "plaintext connections, with all columns",
                 "mtls flows --verdict plaintext -o wide",
             ),
         ],
@@ -160,7 +156,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "inventory",
         &[
             (
-                "what is below TLS 1.2, or not of this policy?",
+                "what violates this policy?",
                 "mtls inventory --policy intermediate",
             ),
             (
@@ -168,7 +164,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "mtls inventory --certificates",
             ),
             (
-                "a bill of materials of cryptography (CycloneDX)",
+                "a cryptography bill of materials (CycloneDX)",
                 "mtls inventory -o cyclonedx",
             ),
         ],
@@ -177,11 +173,11 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "record",
         &[
             (
-                "what the database's clients do not encrypt, for Wireshark",
+                "the plaintext connections to the database, with payload",
                 "mtls record --to data/pg --verdict plaintext --payload -w pg.pcapng",
             ),
             (
-                "a capture without what is confidential in it",
+                "a copy of a capture without confidential data",
                 "mtls record --from dump.pcap -w handshakes.pcapng",
             ),
         ],
@@ -189,11 +185,8 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "tap",
         &[
-            ("what happens now in the shop?", "mtls tap -n shop"),
-            (
-                "ten seconds of it for a program",
-                "mtls tap --for 10s -o jsonl",
-            ),
+            ("live connections of namespace shop", "mtls tap -n shop"),
+            ("ten seconds, for a program", "mtls tap --for 10s -o jsonl"),
         ],
     ),
     (
@@ -201,60 +194,60 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("the edges of this node, live", "mtls top"),
             (
-                "only what reaches the database",
+                "only connections to the database",
                 "mtls top --to data/pg --port 5432",
             ),
-            (
-                "a saved answer, to look around in",
-                "mtls top --from edges.json",
-            ),
+            ("a saved answer", "mtls top --from edges.json"),
         ],
     ),
     (
         "status",
         &[
-            ("what don't you see?", "mtls status"),
+            ("what is not watched, and why?", "mtls status"),
             ("for a readiness probe", "mtls status --ready"),
         ],
     ),
     (
         "ui",
         &[
-            ("the page of this node, in the browser", "mtls ui"),
+            ("open the page of this node in the browser", "mtls ui"),
             (
-                "at a port that is forwarded from elsewhere",
+                "on a fixed port, for an SSH tunnel",
                 "mtls ui --listen 8420 --no-open",
             ),
-            (
-                "a saved answer, to look around in",
-                "mtls ui --from edges.json",
-            ),
+            ("a saved answer", "mtls ui --from edges.json"),
         ],
     ),
     (
         "report",
         &[
-            ("what an auditor takes away", "mtls report audit"),
+            ("create the report in directory audit", "mtls report audit"),
             (
-                "of one namespace, signed",
+                "for one namespace, signed",
                 "mtls report audit -n shop --sign minisign.key",
             ),
-            ("of a saved answer", "mtls report audit --from edges.json"),
+            ("from a saved answer", "mtls report audit --from edges.json"),
         ],
     ),
     ("doctor", &[("can the daemon run here?", "mtls doctor")]),
     (
         "version",
-        &[("of this program and of the daemon", "mtls version")],
+        &[("versions of program and daemon", "mtls version")],
     ),
-    ("completion", &[("for bash", "mtls completion bash")]),
+    (
+        "completion",
+        &[(
+            "for bash, to be loaded with source <(mtls completion bash)",
+            "mtls completion bash",
+        )],
+    ),
 ];
 
 /// The command line with its help.
 pub(in crate::cli) fn command() -> Command {
-    // Whom to ask is said in the long help.
+    // The options that choose the source are in the long help.
     let whole = Args::command().mut_args(|arg| arg.hide_short_help(true));
-    whole.mut_subcommands(|verb| {
+    let mut whole = whole.mut_subcommands(|verb| {
         let own = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
         let forms = forms(verb.get_name());
         let takes_ends = verb.get_arguments().any(|arg| {
@@ -277,7 +270,7 @@ pub(in crate::cli) fn command() -> Command {
             long.push_str("\n  ");
             long.push_str(line);
         }
-        verb.after_help("Everything else, and examples: --help")
+        verb.after_help("More options and examples: --help")
             .after_long_help(long)
             .mut_args(|arg| {
                 let arg = if arg.get_id() == "format" {
@@ -288,8 +281,31 @@ pub(in crate::cli) fn command() -> Command {
                 let is_short = SHORT.contains(&arg.get_id().as_str());
                 arg.hide_short_help(!is_short)
             })
+    });
+    // Gives every verb the global options.
+    whole.build();
+    whole.mut_subcommands(|verb| {
+        let is_local = LOCAL.contains(&verb.get_name());
+        let is_daemon = verb.get_name() == "daemon";
+        verb.mut_args(|arg| {
+            let id = arg.get_id().as_str();
+            // The daemon has a kubeconfig of its own.
+            let is_foreign = GLOBAL.contains(&id) || (id == "kubeconfig" && !is_daemon);
+            arg.hide(is_local && is_foreign)
+        })
     })
 }
+
+/// Verbs that query no daemon, and the options that they therefore do not show.
+const LOCAL: [&str; 4] = ["classify", "completion", "daemon", "diff"];
+const GLOBAL: [&str; 6] = [
+    "as_account",
+    "context",
+    "daemon_namespace",
+    "node_timeout",
+    "selector",
+    "token_file",
+];
 
 /// The forms in which a verb's answer can be written.
 fn forms(verb: &str) -> Vec<&'static str> {
@@ -311,9 +327,9 @@ fn forms(verb: &str) -> Vec<&'static str> {
 
 /// `-o` with these forms.
 fn formatted(arg: Arg, forms: &[&'static str]) -> Arg {
-    let long = format!("How it is written: {}", spelled(forms));
-    let first = forms.iter().take(5).copied();
-    let more = (forms.len() > 5).then_some("…");
+    let long = format!("The output format: {}", spelled(forms));
+    let first = forms.iter().take(4).copied();
+    let more = (forms.len() > 4).then_some("and more");
     let short: Vec<_> = first.chain(more).collect();
     let short = short.join(", ");
     let forms = forms.to_vec();
@@ -334,39 +350,41 @@ pub(in crate::cli) fn arguments(args: impl Iterator<Item = OsString>) -> Vec<OsS
 
 /// What others call it, and what it is called here.
 const OTHERS: [(&str, &str); 24] = [
-    ("authz", "mtls check --rules FILE"),
-    ("capture", "mtls record -w FILE"),
-    ("certificates", "mtls inventory --certificates"),
-    ("certs", "mtls inventory --certificates"),
-    ("compare", "mtls diff BEFORE AFTER"),
-    ("connections", "mtls flows"),
-    ("dashboard", "mtls ui"),
-    ("describe", "mtls explain FROM TO"),
-    ("dump", "mtls record -w FILE"),
-    ("get", "mtls edges, mtls flows"),
-    ("graph", "mtls ui"),
-    ("health", "mtls status, mtls doctor"),
-    ("list", "mtls edges, mtls flows"),
-    ("logs", "mtls tap"),
-    ("monitor", "mtls tap"),
-    ("po", "mtls status"),
-    ("pods", "mtls status"),
-    ("routes", "mtls edges"),
-    ("services", "mtls edges svc"),
-    ("stat", "mtls edges"),
-    ("svc", "mtls edges svc"),
-    ("verify", "mtls check"),
-    ("viz", "mtls edges, mtls tap, mtls top, mtls ui"),
-    ("watch", "mtls edges --watch"),
+    ("authz", "`mtls check --rules FILE`"),
+    ("capture", "`mtls record -w FILE`"),
+    ("certificates", "`mtls inventory --certificates`"),
+    ("certs", "`mtls inventory --certificates`"),
+    ("compare", "`mtls diff BEFORE AFTER`"),
+    ("connections", "`mtls flows`"),
+    ("dashboard", "`mtls ui`"),
+    ("describe", "`mtls explain FROM TO`"),
+    ("dump", "`mtls record -w FILE`"),
+    ("get", "`mtls edges` or `mtls flows`"),
+    ("graph", "`mtls ui`"),
+    ("health", "`mtls status` or `mtls doctor`"),
+    ("list", "`mtls edges` or `mtls flows`"),
+    ("logs", "`mtls tap`"),
+    ("monitor", "`mtls tap`"),
+    ("po", "`mtls status`"),
+    ("pods", "`mtls status`"),
+    ("routes", "`mtls edges`"),
+    ("services", "`mtls edges svc`"),
+    ("stat", "`mtls edges`"),
+    ("svc", "`mtls edges svc`"),
+    ("verify", "`mtls check`"),
+    (
+        "viz",
+        "`mtls edges` or `mtls tap` or `mtls top` or `mtls ui`",
+    ),
+    ("watch", "`mtls edges --watch`"),
 ];
 
 /// Where a verb is unknown here and known elsewhere: what it is called here.
-pub(in crate::cli) fn instead(error: &clap::Error) -> Option<&'static str> {
+pub(in crate::cli) fn instead(error: &clap::Error) -> Option<(&'static str, &'static str)> {
     let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
         return None;
     };
-    let known = OTHERS.iter().find(|(other, _)| other == word);
-    known.map(|(_, here)| *here)
+    OTHERS.iter().find(|(other, _)| other == word).copied()
 }
 
 #[cfg(test)]
@@ -382,7 +400,7 @@ mod tests {
         let verbs = command.get_subcommands();
         verbs
             .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
-            .cloned()
+            .map(|verb| verb.clone().term_width(80))
             .collect()
     }
 
@@ -393,6 +411,23 @@ mod tests {
         for mut verb in verbs() {
             let text = verb.render_help().to_string();
             assert!(text.lines().count() <= 24, "{}:\n{text}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn help_needs_no_more_than_ascii() {
+        for mut verb in verbs() {
+            let text = verb.render_long_help().to_string();
+            assert!(text.is_ascii(), "{}:\n{text}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn verbs_show_only_options_that_they_use() {
+        for mut verb in verbs() {
+            let text = verb.render_long_help().to_string();
+            let is_local = LOCAL.contains(&verb.get_name());
+            assert_eq!(is_local, !text.contains("--context"), "{}", verb.get_name());
         }
     }
 
@@ -475,12 +510,12 @@ mod tests {
             .collect();
         for (other, here) in OTHERS {
             assert!(!verbs.contains(&other.to_owned()), "{other} is a verb");
-            for line in here.split(", ") {
+            for line in here.split('`').filter(|part| part.starts_with("mtls")) {
                 let verb = line.split(' ').nth(1).unwrap_or_default();
                 assert!(verbs.contains(&verb.to_owned()), "{other}: {line}");
             }
             let error = command().try_get_matches_from(["mtls", other]).unwrap_err();
-            assert_eq!(instead(&error), Some(here), "{other}: {error}");
+            assert_eq!(instead(&error), Some((other, here)), "{other}: {error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where and when the past is looked for.
+//! The options that query stored metrics.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,24 +13,24 @@ const WINDOW: Duration = Duration::from_mins(10);
 
 /// A server of metrics.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "The past")]
+#[command(next_help_heading = "Metrics stored in Prometheus (instead of a daemon)")]
 pub(super) struct History {
-    /// Ask this server's metrics instead of the daemon: Prometheus, or what has its query API (Thanos,
-    /// Mimir, VictoriaMetrics). Of all nodes, and --since says how far back [default: 10m]. Where no
-    /// daemon answers, `mtls edges` asks the one that MTLS_PROMETHEUS names.
+    /// Query this Prometheus server, or one with the same API (Thanos, Mimir, VictoriaMetrics), about
+    /// all nodes. --since sets how far back [default: 10m]. If no daemon answers, `mtls edges` queries
+    /// the server of the environment variable MTLS_PROMETHEUS.
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// The ten minutes before this time (2026-11-28T05:25:00Z).
     #[arg(long, value_parser = time, value_name = "TIME", requires = "prometheus", conflicts_with = "since")]
     at: Option<Time>,
-    /// Send the server this header (X-Scope-OrgID: shop); repeatable.
+    /// Send this header to the server (X-Scope-OrgID: shop); repeatable.
     #[arg(
         long = "prometheus-header",
         value_name = "NAME: VALUE",
         requires = "prometheus"
     )]
     headers: Vec<String>,
-    /// Show the server the token of this file.
+    /// Send the bearer token of this file to the server.
     #[arg(
         long = "prometheus-token-file",
         value_name = "FILE",

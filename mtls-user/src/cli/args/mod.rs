@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 mod daemon;
 mod help;
@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 pub(super) use daemon::{Daemon, Resumptions};
 pub(super) use help::{arguments, command, instead};
 pub(super) use select::{Output, Select};
-pub(super) use time::duration;
+use time::{count, port, positive};
 
 use crate::gate::{Report, Require, Version};
 use crate::inventory::Policy;
@@ -26,7 +26,7 @@ use crate::select::End;
 #[command(
     name = "mtls",
     version,
-    after_help = "Exit codes: 0 done, 1 an error, 2 wrong usage, 3 no daemon answers, 4 some nodes did not answer."
+    after_help = "Exit codes: 0 success, 1 error, 2 wrong usage, 3 no daemon answers, 4 some nodes did not answer."
 )]
 pub(super) struct Args {
     /// The daemon's socket.
@@ -48,45 +48,45 @@ pub(super) struct Args {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
-    /// A gate: fail unless all that was seen is as secure as it has to be.
-    Check(Check),
-    /// Say what every flow of a capture file is; needs no privileges.
-    Classify(Classify),
-    /// Watch every pod of this node until stopped.
-    Daemon(Box<Daemon>),
-    /// Who talks to whom on this node, and how.
+    /// Who connects to whom, and how it is secured.
     Edges(Edges),
-    /// Why an edge or a connection is what it is, and what to do.
-    Explain(Explain),
-    /// What has changed between two saved answers.
-    Diff(Diff),
-    /// The connections of the window, one by one.
+    /// The recent connections, one by one.
     #[command(visible_alias = "observe")]
     Flows(Flows),
-    /// TLS versions, ciphers, groups and certificates, by workload.
-    Inventory(Inventory),
-    /// Write samples of connections to a file for Wireshark.
-    Record(Record),
-    /// A page to hand to an auditor, with the data as CSV and JSON.
-    Report(ReportTo),
-    /// Flows as they are classified.
+    /// Show connections live, as they are classified.
     Tap(Tap),
-    /// The edges on a live screen, the worst first.
+    /// Why an edge or a connection has its verdict, and what to do.
+    Explain(Explain),
+    /// Check edges against rules, for pipelines: fails on a violation.
+    Check(Check),
+    /// TLS versions, cipher suites, groups and certificates per workload.
+    Inventory(Inventory),
+    /// Write a report for an auditor: an HTML page, CSV and JSON.
+    Report(ReportTo),
+    /// Compare two saved answers.
+    Diff(Diff),
+    /// Record connections for Wireshark.
+    Record(Record),
+    /// The edges on a live screen.
     Top(Top),
-    /// The same in a browser: a graph, a table, the tap.
+    /// The edges in the browser: a graph, a table, live connections.
     Ui(Ui),
-    /// What the daemon watches, and what it has seen.
+    /// Classify the connections of a capture file; needs no privileges.
+    Classify(Classify),
+    /// Watch the pods of this node, until stopped.
+    Daemon(Box<Daemon>),
+    /// What the daemon watches, what it does not, and what it costs.
     Status(Status),
-    /// Whether this node has what the daemon needs.
+    /// Check whether the daemon can run on this node.
     Doctor(Doctor),
-    /// Which version this program is, and the daemon.
+    /// The versions of this program and of the daemon.
     Version(VersionOf),
-    /// Print the completions of a shell, for it to load.
+    /// Print a completion script for a shell.
     Completion {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the manual's pages into a directory.
+    /// Write the manual pages into a directory.
     #[command(hide = true)]
     Man {
         /// The directory.
@@ -97,7 +97,7 @@ pub(super) enum Verb {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Classify {
-    /// Captures: pcap or pcapng, also gzip or zstd; `-` is standard input.
+    /// Capture files (pcap, pcapng or snoop, also gzip or zstd); `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -110,16 +110,16 @@ pub(super) struct Classify {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Edges {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
-    /// Show exempt traffic too: probes, scrapes, refused ports.
+    /// Also show exempt traffic: probes, scrapes, DNS and the like.
     #[arg(long)]
     pub(super) all: bool,
-    /// Show what has changed since this saved answer instead.
+    /// Show what has changed since this saved answer (`-o json`).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "watch"])]
     pub(super) baseline: Option<PathBuf>,
-    /// Go on, and print edges that come or change.
+    /// Keep running, and print edges that are new or change.
     #[arg(short, long)]
     pub(super) watch: bool,
     #[command(flatten)]
@@ -130,16 +130,16 @@ pub(super) struct Edges {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Explain {
-    /// The client, and the server with or without its port; or the id of a connection (mtls flows).
+    /// Client and server, as `mtls edges` shows them; or the ID of a connection (`mtls flows -o wide`).
     #[arg(required = true, num_args = 1..=2, value_names = ["FROM|ID", "TO[:PORT]"])]
     pub(super) what: Vec<String>,
-    /// The namespace of ends that are written without one, and that a cluster is asked about.
+    /// The namespace of FROM and TO, if they are written without one.
     #[arg(short, long, value_name = "NAME")]
     pub(super) namespace: Option<String>,
-    /// A saved answer or a capture to read instead of asking the daemon.
+    /// Read a saved answer or a capture instead of querying the daemon.
     #[arg(long = "from", value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
-    /// How it is written: `help::forms` has what each verb can.
+    /// The output format; `help::forms` has those of each verb.
     #[arg(
         short = 'o',
         long = "output",
@@ -157,7 +157,7 @@ pub(super) struct Diff {
     /// The later one.
     #[arg(value_name = "AFTER")]
     pub(super) after: PathBuf,
-    /// Exit with 1 where an edge is worse, or new and not mutual TLS.
+    /// Exit with 1 if an edge is worse, or new and not mutual TLS.
     #[arg(long)]
     pub(super) fail_on_worse: bool,
     #[command(flatten)]
@@ -168,7 +168,7 @@ pub(super) struct Diff {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Flows {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
     #[command(flatten)]
@@ -179,15 +179,15 @@ pub(super) struct Flows {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Inventory {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
-    /// Say what is below this policy, by name or in a file.
+    /// List what violates this policy.
     ///
-    /// modern, intermediate, fips-140-3 or cnsa-2.0.
+    /// modern, intermediate, fips-140-3 or cnsa-2.0, or a file.
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) policy: Option<Policy>,
-    /// Show certificates, the first to expire first.
+    /// List the certificates, the first to expire first.
     #[arg(long, conflicts_with = "policy")]
     pub(super) certificates: bool,
     #[command(flatten)]
@@ -198,23 +198,23 @@ pub(super) struct Inventory {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Record {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
     /// The pcapng file to write; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(super) write: PathBuf,
-    /// Write the payload of what is in clear, too; of TLS, only handshakes are written.
+    /// Include the payload of plaintext; of TLS, only handshakes are ever written.
     #[arg(long)]
     pub(super) payload: bool,
-    /// Stop after so many connections.
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop after this many connections.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = count)]
     pub(super) max: u64,
-    /// Stop when the file has so many bytes.
-    #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop when the file has this many bytes.
+    #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = count)]
     pub(super) max_bytes: u64,
-    /// Stop after so long.
-    #[arg(long = "for", value_parser = duration, value_name = "TIME", default_value = "60s")]
+    /// Stop after this time.
+    #[arg(long = "for", value_parser = positive, value_name = "TIME", default_value = "60s")]
     pub(super) duration: Duration,
     #[command(flatten)]
     pub(super) select: Select,
@@ -222,14 +222,14 @@ pub(super) struct Record {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Tap {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
-    /// Stop after so many flows.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Stop after this many connections.
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(super) max: Option<u64>,
-    /// Stop after so long (`10s`).
-    #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+    /// Stop after this time (`10s`).
+    #[arg(long = "for", value_parser = positive, value_name = "TIME")]
     pub(super) duration: Option<Duration>,
     #[command(flatten)]
     pub(super) select: Select,
@@ -240,32 +240,34 @@ pub(super) struct Tap {
 #[derive(clap::Args, Debug)]
 #[command(after_help = CHECK)]
 pub(super) struct Check {
-    /// mtls, tls, any or deny.
+    /// Required: mtls, tls, any or deny.
     #[arg(long, value_name = "WHAT", default_value = "mtls")]
     pub(super) require: Require,
-    /// The oldest version of TLS that will do: 1.2.
+    /// The oldest TLS version allowed: 1.2.
     #[arg(long, value_name = "VERSION")]
     pub(super) min_tls: Option<Version>,
-    /// A file of rules: who may talk how.
+    /// A file with rules for clients and servers.
     ///
-    /// The flags say what it leaves open.
+    /// The other options apply where it does not decide.
     #[arg(long, value_name = "FILE")]
     pub(super) rules: Option<PathBuf>,
-    /// A file of exemptions, with reasons and dates.
+    /// A file with exemptions, their reasons and dates.
     #[arg(long, value_name = "FILE")]
     pub(super) allow: Option<PathBuf>,
-    /// How many connections have to be seen to pass.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    /// The least number of connections for a pass.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub(super) min_flows: u64,
-    /// Wait so long first, and judge what is seen in that time.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    /// Wait this long, and check only what is seen during that time.
+    #[arg(long = "for", value_name = "TIME", value_parser = positive)]
     pub(super) wait: Option<Duration>,
-    /// Pass although pods were not watched, samples were lost or connections not seen whole.
+    /// Allow a pass although pods were not watched, samples were lost, or connections were not seen
+    /// completely.
     #[arg(long)]
     pub(super) accept_partial: bool,
-    /// What would STRICT break for the servers of -n?
+    /// What would break if only mutual TLS were accepted.
     ///
-    /// Istio's STRICT and Linkerd's all-authenticated: mutual TLS alone.
+    /// That is: if the servers of -n accepted nothing else, as with Istio's STRICT or Linkerd's
+    /// all-authenticated.
     #[arg(long, conflicts_with_all = ["require", "min_tls", "rules", "allow"])]
     pub(super) strict_ready: bool,
     #[command(flatten)]
@@ -283,13 +285,12 @@ pub(super) struct Check {
     pub(super) output: Report,
 }
 
-const CHECK: &str =
-    "Exit codes: 0 pass, 1 a violation, 2 wrong usage, 3 no daemon answers, 4 not enough was seen.";
+const CHECK: &str = "Exit codes: 0 pass, 1 violation (or error), 2 wrong usage, 3 no daemon answers, 4 not enough was seen for a pass.";
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "It needs a terminal; ? lists the keys. NO_COLOR turns colours off.")]
+#[command(after_help = "Needs a terminal. Press ? for a list of keys. NO_COLOR turns colours off.")]
 pub(super) struct Top {
-    /// Only with one of these at either end.
+    /// Only if the client or the server is one of these.
     #[arg(value_name = "END")]
     pub(super) either: Vec<End>,
     #[command(flatten)]
@@ -298,13 +299,13 @@ pub(super) struct Top {
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Only this machine can reach the page, and only with the token in its address."
+    after_help = "The page can be opened only on this machine, and only with the token in its address."
 )]
 pub(super) struct Ui {
-    /// The page's port on 127.0.0.1; 0 is any that is free.
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    /// The page's port on 127.0.0.1; 0 picks a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = port)]
     pub(super) listen: u16,
-    /// Print the address and open no browser.
+    /// Print the address, but do not open a browser.
     #[arg(long)]
     pub(super) no_open: bool,
     #[command(flatten)]
@@ -313,15 +314,15 @@ pub(super) struct Ui {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct ReportTo {
-    /// A new directory for report.html, the data, and SHA256SUMS.
+    /// The directory to create, for report.html, the data and SHA256SUMS.
     #[arg(value_name = "DIR")]
     pub(super) dir: PathBuf,
-    /// Sign the sums with this secret key of minisign.
+    /// Sign the checksums with this minisign secret key.
     #[arg(long, value_name = "KEY")]
     pub(super) sign: Option<PathBuf>,
-    /// The file with the key's password.
+    /// A file with the key's password.
     ///
-    /// Without it the password of an encrypted key is asked for.
+    /// Without it, mtls asks for the password of an encrypted key.
     #[arg(long, value_name = "FILE", requires = "sign")]
     pub(super) password_file: Option<PathBuf>,
     #[command(flatten)]
@@ -330,14 +331,14 @@ pub(super) struct ReportTo {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Status {
-    /// Say nothing unless the daemon does not answer or cannot attach to an interface: for a
-    /// readiness probe.
+    /// Readiness probe: prints nothing; fails if the daemon does not answer or could not attach to
+    /// an interface.
     #[arg(long, conflicts_with_all = ["live", "format"])]
     pub(super) ready: bool,
-    /// Say nothing unless the daemon does not answer: for a start-up or liveness probe.
+    /// Liveness probe: prints nothing; fails if the daemon does not answer.
     #[arg(long, conflicts_with = "format")]
     pub(super) live: bool,
-    /// How it is written: `help::forms` has what each verb can.
+    /// The output format; `help::forms` has those of each verb.
     #[arg(
         short = 'o',
         long = "output",
@@ -349,7 +350,7 @@ pub(super) struct Status {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct VersionOf {
-    /// How it is written: `help::forms` has what each verb can.
+    /// The output format; `help::forms` has those of each verb.
     #[arg(
         short = 'o',
         long = "output",
@@ -361,7 +362,7 @@ pub(super) struct VersionOf {
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
-    /// How it is written: `help::forms` has what each verb can.
+    /// The output format; `help::forms` has those of each verb.
     #[arg(
         short = 'o',
         long = "output",

@@ -1,4 +1,4 @@
-//! Whom a question is asked, what of, and how the answer is written: the same for every verb.
+//! Which source is queried, which records are shown, and in which format: the same for every verb.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,40 +19,43 @@ const FILES: [&str; 9] = [
 
 /// Filters.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Filters (values of one are alternatives)")]
+#[command(next_help_heading = "Filters (several values of one are alternatives)")]
 pub(in crate::cli) struct Select {
-    /// From or to this namespace; repeatable.
+    /// Only from or to this namespace; repeatable.
     #[arg(short, long = "namespace", value_name = "NAME")]
     namespaces: Vec<String>,
-    /// Of all namespaces; without -n a node is asked of all, and a cluster of its context's.
+    /// All namespaces: the default on a node; on a cluster, the default is the context's namespace.
     #[arg(short = 'A', long, conflicts_with = "namespaces")]
     all_namespaces: bool,
-    /// The client; or a file to ask.
+    /// Only this client; or a file to read.
+    ///
+    /// A file is a capture, or a saved answer (-o json, -o jsonl). Its name ends in .json, .pcap or the
+    /// like, or begins with / or ./; - is standard input.
     #[arg(long, aliases = ["from-pod", "from-ip", "from-service", "from-workload"], value_name = "END|FILE")]
     from: Vec<Origin>,
-    /// The server.
+    /// Only this server.
     #[arg(long, aliases = ["to-pod", "to-ip", "to-service", "to-workload"], value_name = "END")]
     to: Vec<End>,
-    /// Between these two, whichever is the client.
+    /// Only between these two, in either direction.
     #[arg(long, num_args = 2, value_names = ["END", "END"])]
     between: Vec<End>,
-    /// The server's port, or a range: 5432, 8000-8999.
+    /// Only this server port, or a range: 8000-8999.
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',')]
     ports: Vec<Ports>,
-    /// What is spoken: tls, quic, http, postgresql, …
+    /// Only this protocol: tls, quic, http, postgresql and others.
     #[arg(long = "protocol", value_name = "NAME", value_delimiter = ',')]
     protocols: Vec<String>,
-    /// A verdict (plaintext) or a mark (clear).
+    /// Only this verdict (plaintext) or status (clear).
     ///
     /// A wrong word lists the right ones.
     #[arg(long = "verdict", value_name = "WORD", value_delimiter = ',')]
     verdicts: Vec<Wanted>,
-    /// All but what meets this filter: --not port=53.
+    /// Not what matches this filter: --not port=53.
     #[arg(long, value_name = "FILTER=VALUE", value_parser = negated)]
     not: Vec<Test>,
-    /// Seen within 10m, or after a time.
+    /// Only if seen in the last 10m, or since a time.
     ///
-    /// A time is written 2026-11-28T05:25:08Z.
+    /// Write a time like 2026-11-28T05:25:08Z.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
     /// Only the N that were seen last.
@@ -105,7 +108,7 @@ fn negated(text: &str) -> Result<Test, String> {
         "port" => Test::Port(value.parse()?),
         "protocol" => Test::Protocol(value.into()),
         "verdict" => Test::Verdict(value.parse()?),
-        _ => return Err(format!("`{name}` is no filter: write one of {names}")),
+        _ => return Err(format!("`{name}` is not a filter: write one of {names}")),
     })
 }
 
@@ -180,7 +183,7 @@ impl Select {
         let question = self.history.question(self.since);
         match (files.next(), files.next()) {
             (Some(_), _) if question.is_some() => {
-                wrong("--from names a file, and --prometheus a server: one can be asked")
+                wrong("--from FILE and --prometheus cannot be used together")
             }
             (None, _) if question.is_some() => Ok(question.map_or_else(
                 || whom.clone(),
@@ -200,11 +203,11 @@ impl Select {
             }),
             (Some(_), None) if matches!(whom, Source::Cluster(options, _) if options.is_asked_for()) => {
                 wrong(
-                    "--from names a file, and -l, --context and the like a cluster: one can be asked",
+                    "--from FILE cannot be used with -l, --context and the other options of a cluster",
                 )
             }
             (Some(file), None) => Ok(Source::File(file.clone())),
-            (Some(_), Some(_)) => wrong("--from names several files: one can be read"),
+            (Some(_), Some(_)) => wrong("--from names several files: only one can be read"),
         }
     }
 }
@@ -214,7 +217,7 @@ impl Select {
     pub(in crate::cli) fn names_no_source(&self) -> anyhow::Result<()> {
         let is_file = |from: &Origin| matches!(from, Origin::File(_));
         if self.from.iter().any(is_file) || self.history.question(self.since).is_some() {
-            return wrong("the files are named without --from, and nothing else is asked");
+            return wrong("the files are named without --from, and no other source can be given");
         }
         Ok(())
     }
@@ -227,11 +230,11 @@ impl Select {
     }
 }
 
-/// How the answer is written.
+/// The format of the answer.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub(in crate::cli) struct Output {
-    /// How it is written: `help::forms` has what each verb can.
+    /// The output format; `help::forms` has those of each verb.
     #[arg(
         short = 'o',
         long = "output",
@@ -239,10 +242,10 @@ pub(in crate::cli) struct Output {
         default_value = "table"
     )]
     pub(in crate::cli) format: Format,
-    /// Rows only, without the header and the lines around the table.
+    /// Print rows only: no header, and no lines above or below the table.
     #[arg(long)]
     pub(in crate::cli) no_headers: bool,
-    /// Sort by a field of the JSON: .dst.port, .last_seen; with - before it, the largest first.
+    /// Sort by a field of the JSON (.dst.port, .last_seen); with a - before it, in descending order.
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
     pub(in crate::cli) sort_by: Option<String>,
 }

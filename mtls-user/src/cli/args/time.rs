@@ -39,6 +39,36 @@ pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
+/// The same, and longer than nothing.
+pub(in crate::cli) fn positive(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() {
+        return Err("expected a time longer than 0s".into());
+    }
+    Ok(time)
+}
+
+/// The same, of at least a second.
+pub(in crate::cli) fn seconds(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time < Duration::from_secs(1) {
+        return Err("expected at least 1s".into());
+    }
+    Ok(time)
+}
+
+/// A number from 1.
+pub(in crate::cli) fn count(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a number from 1".into())
+}
+
+/// A port to listen on.
+pub(in crate::cli) fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "expected a port from 0 to 65535".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +81,12 @@ mod tests {
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("2d"), Ok(Duration::from_hours(48)));
+        assert_eq!(seconds("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(positive("1ms"), Ok(Duration::from_millis(1)));
+        assert!(positive("0s").is_err());
+        for wrong in ["0s", "999ms", "x"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
         for wrong in [
             "",
             "m",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::usage::Usage;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -56,11 +57,11 @@ struct Series {
 impl Server {
     /// The server at `url`, which may have a path; `headers` are lines of `NAME: VALUE`.
     pub(super) fn new(url: &str, headers: &[String], token: Option<&str>) -> anyhow::Result<Self> {
-        let what = || format!("--prometheus {url}");
         let query = format!("{}/api/v1/query", url.trim_end_matches('/'));
-        let query: Uri = query.parse().with_context(what)?;
+        let wrong = || format!("--prometheus {url}: expected a URL like http://prometheus:9090");
+        let query: Uri = query.parse().map_err(|_| Usage(wrong()))?;
         if !matches!(query.scheme_str(), Some("http" | "https")) {
-            bail!("{}: expected a URL like http://prometheus:9090", what());
+            bail!(Usage(wrong()));
         }
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(rustls::crypto::ring::default_provider())

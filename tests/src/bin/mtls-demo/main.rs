@@ -2,6 +2,7 @@
 //! about them. Everything ends with this program, also on Ctrl-C: the namespaces are its own, and
 //! the processes in them are killed.
 
+mod open;
 mod shop;
 
 use std::path::PathBuf;
@@ -25,19 +26,26 @@ struct Args {
     /// Instead of running the daemon, write the demo's traffic to this pcap file.
     #[arg(long, value_name = "FILE")]
     capture: Option<PathBuf>,
+    /// Keep the pods talking and the daemon running until Ctrl-C, and print how to query it.
+    #[arg(long, conflicts_with = "capture")]
+    keep: bool,
 }
 
 fn main() -> Result<()> {
-    match Args::parse().capture {
+    let args = Args::parse();
+    match args.capture {
         Some(path) => record(&path),
+        None if args.keep => open::keep(),
         None => show(),
     }
 }
 
+const NODE: &str = "a node of network namespaces, with pods of namespace `shop` on a bridge";
+
 /// Opens the shop, has it watched, and prints the daemon's answers.
 fn show() -> Result<()> {
     let began = Instant::now();
-    step("a node of network namespaces, with pods of namespace `shop` on a bridge");
+    step(NODE);
     let shop = Shop::open()?;
     step("mtls daemon");
     let daemon = Daemon::start(shop.node())?;
@@ -68,7 +76,8 @@ fn show() -> Result<()> {
     daemon.stop(Signal::SIGTERM)?;
     drop(shop);
     println!(
-        "\ndone in {:.1} s; nothing is left behind",
+        "\ndone in {:.1} s; nothing is left behind\n\
+         to try the other commands yourself: cargo xtask demo --keep",
         began.elapsed().as_secs_f64()
     );
     Ok(())

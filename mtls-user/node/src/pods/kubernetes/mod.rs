@@ -63,8 +63,10 @@ pub fn check(kubeconfig: &Path) -> anyhow::Result<()> {
 }
 
 fn read(kubeconfig: &Path) -> anyhow::Result<Kubeconfig> {
-    Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("read the kubeconfig {}", kubeconfig.display()))
+    let shown = || format!("--kubeconfig {}", kubeconfig.display());
+    // The library's own error names the cause twice.
+    std::fs::File::open(kubeconfig).with_context(shown)?;
+    Kubeconfig::read_from(kubeconfig).with_context(shown)
 }
 
 /// Keeps the directory up to date for as long as the daemon runs. The directory reports errors:
