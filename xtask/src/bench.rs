@@ -16,7 +16,7 @@ pub(crate) struct Bench {
     /// `mtls top` with 10,000 edges. `engine`: whether names, queries or new interfaces delay the
     /// reading of samples; needs root. `flood`: what a hostile pod's floods do to the connections
     /// of others, to answers and memory; a minute, needs root. `node`: traffic between two pods
-    /// with and without the daemon; three minutes, needs root. `cluster`: 1,000 simulated nodes
+    /// with and without the daemon; four minutes, needs root. `cluster`: 1,000 simulated nodes
     /// with 2,000 edges each, queried through port-forwards.
     what: What,
     /// Output format.

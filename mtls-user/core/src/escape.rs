@@ -61,8 +61,10 @@ pub fn yaml(text: &str) -> Cow<'_, str> {
 
 /// `text` with every hidden character, except line ends, written by `write`.
 fn rewritten(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n');
-    if text.bytes().all(is_plain) {
+    // Most text is plain; blocks of bytes are compared at once.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    let all_plain = |block: &[u8]| block.iter().fold(true, |all, byte| all & is_plain(byte));
+    if text.as_bytes().chunks(64).all(all_plain) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 64);

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustls::ClientConfig;
 
+use super::datagrams;
 use crate::netns::{self, Place, Pod};
 use crate::peer::tls::Wire;
 use crate::peer::{Mode, Tls, Version};
@@ -18,13 +19,17 @@ use crate::pki::{Pki, dns_name};
 use crate::scene::at;
 
 /// Longest silence of the server.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-const REQUEST: &[u8] = b"GET /orders?id=7 HTTP/1.1\r\nhost: db.shop\r\nuser-agent: bench\r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n\
+pub(super) const REQUEST: &[u8] =
+    b"GET /orders?id=7 HTTP/1.1\r\nhost: db.shop\r\nuser-agent: bench\r\n\r\n";
+pub(super) const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n\
     ................................";
 
 const SINK: u16 = 7_000;
+/// Of UDP: requests, and QUIC.
+const ANSWERS: u16 = 7_001;
+const QUIC_SINK: u16 = 7_002;
 /// Each client has its own server, on this port and the following ones.
 const PLAIN: u16 = 8_000;
 const SECURE: u16 = 9_000;
@@ -40,6 +45,10 @@ pub enum Load {
     ConnectTls(u16),
     /// Consecutive requests on one connection, unencrypted.
     KeepAlive,
+    /// Consecutive requests over UDP, one datagram each, and so are the responses.
+    Datagrams,
+    /// One QUIC connection's bytes, both ends with certificates.
+    QuicBulk,
 }
 
 /// The results.
@@ -74,6 +83,8 @@ impl Generator {
     pub fn start(web: &Pod, db: &Pod, pki: &Pki, clients: u16) -> Result<Self> {
         let config = tls(pki, db)?.server(Mode::Mtls)?;
         serve(db, SINK, sink)?;
+        datagrams::respond(bind(db, ANSWERS)?);
+        datagrams::sink(bind(db, QUIC_SINK)?, config.clone())?;
         for client in 0..clients {
             serve(db, PLAIN + client, |tcp| respond(Wire::Plain(tcp)))?;
             let config = config.clone();
@@ -101,6 +112,14 @@ impl Generator {
         match load {
             Load::Bulk => self.inside(|| bulk(at(self.server, SINK), time))?,
             Load::KeepAlive => self.inside(|| keep_alive(at(self.server, PLAIN), time))?,
+            Load::Datagrams => {
+                let socket = self.inside(|| UdpSocket::bind("0.0.0.0:0"))??;
+                datagrams::requests(&socket, at(self.server, ANSWERS), time)
+            }
+            Load::QuicBulk => {
+                let socket = self.inside(|| UdpSocket::bind("0.0.0.0:0"))??;
+                datagrams::bulk(socket, at(self.server, QUIC_SINK), self.tls.clone(), time)
+            }
             Load::Connect(clients) => self.side_by_side(clients, PLAIN, None, time),
             Load::ConnectTls(clients) => self.side_by_side(clients, SECURE, Some(&self.tls), time),
         }
@@ -177,6 +196,13 @@ fn serve(
         }
     });
     Ok(())
+}
+
+/// A socket of UDP in a pod.
+fn bind(pod: &Pod, port: u16) -> Result<UdpSocket> {
+    let addr = at(pod.v4(), port);
+    pod.enter(|| UdpSocket::bind(addr))?
+        .with_context(|| format!("bind to {addr}"))
 }
 
 /// Reads everything, and returns how much that was.

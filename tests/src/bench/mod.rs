@@ -3,6 +3,7 @@
 pub mod capture;
 mod cgroup;
 pub mod classify;
+mod datagrams;
 pub mod engine;
 pub mod flood;
 pub mod load;

@@ -14,7 +14,7 @@ use crate::daemon::Daemon;
 use crate::scene::Scene;
 
 /// How long each measurement lasts.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_millis(600);
 /// After start-up, the daemon has the kernel measure its programs for ten seconds, which costs more
 /// than the programs themselves. The benchmark is about the time after that; until then, the node
 /// is idle.
@@ -46,6 +46,18 @@ impl Loads {
                 connect,
             ),
             ("keep-alive", "req/s", Load::KeepAlive, None),
+            (
+                "UDP request/response",
+                "req/s",
+                Load::Datagrams,
+                Some(Wanted::AtLeast(0.97)),
+            ),
+            (
+                "QUIC bulk",
+                "GB/s",
+                Load::QuicBulk,
+                Some(Wanted::AtLeast(0.97)),
+            ),
         ])
     }
 }
@@ -104,7 +116,8 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
     let tap = tap_delay(&scene, &generator)?;
     let mut traffic = Vec::new();
     for (&(name, unit, load, wanted), pairs) in loads.iter().zip(&measured) {
-        let scale = if load == Load::Bulk { 1e-9 } else { 1.0 };
+        let bytes = matches!(load, Load::Bulk | Load::QuicBulk);
+        let scale = if bytes { 1e-9 } else { 1.0 };
         traffic.push(compare(name, unit, wanted, pairs, |done| {
             Some(done.rate * scale)
         })?);
@@ -199,7 +212,7 @@ fn watch(
         Ok(count(&now)?.saturating_sub(count(&status)?))
     };
     row.connections += done.connections;
-    row.seen += more("flows", "seen")?;
+    row.seen += more("flows", "seen")? + more("datagrams", "seen")?;
     row.samples_per_second += more("kernel/counters", "sampled")? as f64 / seconds;
     row.lost_ring_full += more("kernel/counters", "lost_ring_full")?;
     row.lost_map_full += more("kernel/counters", "lost_map_full")?;

@@ -49,7 +49,7 @@ enum What {
     /// Traffic between two pods, alternating with and without `mtls daemon`; needs root.
     Node {
         /// Pairs of measurements.
-        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
         pairs: u32,
     },
     /// From a key press to the end of the resulting frame of `mtls top`.

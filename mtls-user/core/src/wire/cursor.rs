@@ -1,5 +1,16 @@
 //! A cursor over bytes from the wire: every read is checked, and none can panic.
 
+/// The number of zeros at the start of `bytes`: padding, of which there may be a kilobyte.
+pub fn zeros(bytes: &[u8]) -> usize {
+    const WORD: usize = 16;
+    let words = bytes
+        .chunks_exact(WORD)
+        .take_while(|word| **word == [0; WORD])
+        .count();
+    let rest = &bytes[words * WORD..];
+    words * WORD + rest.iter().take_while(|byte| **byte == 0).count()
+}
+
 /// The remaining bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor<'a>(&'a [u8]);
@@ -117,5 +128,15 @@ mod tests {
         assert_eq!(Cursor::new(&[5, 1, 2]).vec8(), None);
         assert_eq!(Cursor::new(&[0, 0, 4, 1]).vec24(), None);
         assert_eq!(u16s(&[0, 1, 0, 2, 3]).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn zeros_are_counted_to_the_first_other_byte() {
+        for n in 0..70 {
+            let mut bytes = vec![0; n];
+            assert_eq!(zeros(&bytes), n);
+            bytes.extend([7; 40]);
+            assert_eq!(zeros(&bytes), n);
+        }
     }
 }

@@ -126,6 +126,9 @@ impl DatagramClassifier {
                 // The sender of a client's first Initial packet is the client.
                 let mut context = oriented(context, side == Side::Server);
                 let Some(quic) = Quic::begin(gram, &mut context) else {
+                    if let State::Opening(opening) = &mut self.state {
+                        opening.keep(side, gram);
+                    }
                     return Progress::NeedMore;
                 };
                 self.swapped ^= side == Side::Server;

@@ -77,7 +77,6 @@ impl Opening {
     pub(super) fn take(&mut self, side: Side, gram: &Gram<'_>, ports: [u16; 2]) -> Says {
         self.seen = self.seen.saturating_add(1);
         if quic::begins(gram) {
-            self.keep(side, gram);
             return Says::Quic;
         }
         if dtls::begins(gram) {
@@ -102,7 +101,7 @@ impl Opening {
     }
 
     /// Keeps a datagram if it is one of the first.
-    fn keep(&mut self, side: Side, gram: &Gram<'_>) -> bool {
+    pub(super) fn keep(&mut self, side: Side, gram: &Gram<'_>) -> bool {
         let kept = &mut self.kept[side.index()];
         let keep = kept.len() < KEPT;
         if keep {

@@ -110,7 +110,11 @@ impl DatagramTable {
             }
             !over
         });
-        let print = |most| self.print(datagram, sender, most);
+        // In a capture, nothing is seen twice.
+        let print = |most| match datagram.link {
+            0 => 0,
+            _ => self.print(datagram, sender, most),
+        };
         let prints = [print(LONG), print(SHORT)];
         if datagram.foreign && apart == 0 {
             if let Some(at) = found {

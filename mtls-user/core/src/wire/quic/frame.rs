@@ -1,7 +1,7 @@
 //! Frames of an Initial packet (RFC 9000 §12.4: no others are allowed there).
 
 use super::header::varint;
-use crate::wire::cursor::Cursor;
+use crate::wire::cursor::{Cursor, zeros};
 
 /// One frame, as far as it is needed here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +42,7 @@ pub fn frames(payload: &[u8]) -> impl Iterator<Item = Frame<'_>> {
 fn next<'a>(c: &mut Cursor<'a>) -> Option<Frame<'a>> {
     match varint(c)? {
         0x00 => {
-            let rest = c.rest();
-            let more = rest.iter().position(|b| *b != 0).unwrap_or(rest.len());
+            let more = zeros(c.rest());
             c.take(more)?;
             Some(Frame::Padding(1 + more))
         }

@@ -1,6 +1,6 @@
 //! Packet headers, and the packets that share a datagram (RFC 9000 §12.2 and §17).
 
-use crate::wire::cursor::Cursor;
+use crate::wire::cursor::{Cursor, zeros};
 
 /// Bytes of the longest connection ID of QUIC versions 1 and 2 (RFC 9000 §17.2).
 pub const MAX_CONNECTION_ID: usize = 20;
@@ -184,7 +184,7 @@ impl<'a> Iterator for Packets<'a> {
                 None => (Packet::Rest { len, zeros: false }, len),
             },
             // A short header is not all zeros; padding is.
-            Some(_) if bytes.iter().any(|b| *b != 0) => (Packet::Short { bytes, len }, len),
+            Some(_) if zeros(bytes) < bytes.len() => (Packet::Short { bytes, len }, len),
             Some(_) => (Packet::Rest { len, zeros: true }, len),
             None => (Packet::Rest { len, zeros: false }, len),
         };

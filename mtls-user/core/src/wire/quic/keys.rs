@@ -5,6 +5,7 @@
 
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::quic::{DirectionalKeys, Keys, Suite};
+use smallvec::SmallVec;
 
 use super::header::{ConnectionId, Long, Version};
 
@@ -13,6 +14,9 @@ const SAMPLE_AT: usize = 4;
 
 /// The Initial keys of one connection, in one version, for both directions.
 pub struct InitialKeys(Keys);
+
+/// Where packets are decrypted. A packet in a datagram of usual size needs no memory of the heap.
+pub type Scratch = SmallVec<[u8; 2048]>;
 
 /// Position of a decrypted packet's payload in the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +46,7 @@ impl InitialKeys {
     pub fn open_clients<'s>(
         &self,
         packet: &Long<'_>,
-        scratch: &'s mut Vec<u8>,
+        scratch: &'s mut Scratch,
     ) -> Option<Opened<'s>> {
         open(&self.0.local, packet, scratch)
     }
@@ -51,7 +55,7 @@ impl InitialKeys {
     pub fn open_servers<'s>(
         &self,
         packet: &Long<'_>,
-        scratch: &'s mut Vec<u8>,
+        scratch: &'s mut Scratch,
     ) -> Option<Opened<'s>> {
         open(&self.0.remote, packet, scratch)
     }
@@ -66,7 +70,7 @@ impl std::fmt::Debug for InitialKeys {
 fn open<'s>(
     keys: &DirectionalKeys,
     packet: &Long<'_>,
-    scratch: &'s mut Vec<u8>,
+    scratch: &'s mut Scratch,
 ) -> Option<Opened<'s>> {
     if packet.bytes.len() != packet.number_at.checked_add(packet.length)? {
         return None;
@@ -120,7 +124,7 @@ mod tests {
             };
             assert_eq!(long.version, version);
             let keys = InitialKeys::new(version, &dcid).unwrap();
-            let mut scratch = Vec::new();
+            let mut scratch = Scratch::new();
             let opened = keys.open_servers(&long, &mut scratch).unwrap();
             // An ACK, and a CRYPTO frame with a ServerHello.
             assert_eq!(opened.payload[..5], [2, 0, 0, 0, 0]);

@@ -8,4 +8,4 @@ pub mod retry;
 
 pub use frame::{Frame, frames};
 pub use header::{ConnectionId, Kind, Long, Packet, Version, packets};
-pub use keys::InitialKeys;
+pub use keys::{InitialKeys, Scratch};

@@ -9,7 +9,7 @@ use crate::classify::datagram::handshake::{Handshake, unproven};
 use crate::classify::{Context, Side};
 use crate::record::{Cause, ClientCertificate, Evidence, Verdict};
 use crate::wire::cursor::Cursor;
-use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Version, frames, retry};
+use crate::wire::quic::{ConnectionId, Frame, InitialKeys, Long, Scratch, Version, frames, retry};
 use crate::wire::tls::names::CipherKind;
 use crate::wire::tls::{Carrier, ClientHello, ServerHello};
 
@@ -75,7 +75,7 @@ impl Connection {
         packet: &Long<'_>,
         time: u64,
         context: &mut Context<'_>,
-        scratch: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> Option<(Self, Seen)> {
         let keys = InitialKeys::new(packet.version, &packet.dcid)?;
         let mut connection = Self {
@@ -122,7 +122,7 @@ impl Connection {
         side: Side,
         packet: &Long<'_>,
         context: &mut Context<'_>,
-        scratch: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> Option<Seen> {
         let initials = self.initials.as_mut()?;
         initials.openings += 1;

@@ -10,7 +10,7 @@ use super::{Gram, Part};
 use crate::classify::call::Call;
 use crate::classify::{Context, Side};
 use crate::record::{TlsInfo, Verdict};
-use crate::wire::quic::{ConnectionId, Kind, Long, Packet, packets};
+use crate::wire::quic::{ConnectionId, Kind, Long, Packet, Scratch, packets};
 use connection::Connection;
 pub(super) use flight::Shape;
 use flight::{Around, Behind};
@@ -62,21 +62,23 @@ impl Quic {
         };
         let mut news = false;
         let mut touched = None;
+        let all: SmallVec<[Packet<'_>; 3]> = packets(gram.bytes, gram.len).collect();
         // After the handshake, most datagrams have no long header.
-        if gram.bytes.first().is_some_and(|b| b & 0x80 != 0) {
-            let mut scratch = Vec::new();
-            for packet in packets(gram.bytes, gram.len) {
+        let is_long = gram.bytes.first().is_some_and(|b| b & 0x80 != 0);
+        if is_long {
+            let mut scratch = Scratch::new();
+            for packet in &all {
                 match packet {
                     Packet::Long(packet) if packet.kind == Kind::Initial => {
                         around.initial = true;
                         let (padding, new) =
-                            self.initial(side, &packet, gram.time, context, &mut scratch);
+                            self.initial(side, packet, gram.time, context, &mut scratch);
                         around.padding += padding;
                         news |= new;
                     }
                     Packet::Long(packet) if packet.kind == Kind::Retry && side == Side::Server => {
-                        if let Some(at) = self.find(side, &packet) {
-                            self.connections[at].retried(&packet);
+                        if let Some(at) = self.find(side, packet) {
+                            self.connections[at].retried(packet);
                         }
                     }
                     Packet::Negotiation { .. } if side == Side::Server => {
@@ -88,7 +90,7 @@ impl Quic {
                 }
             }
         }
-        let mut all = packets(gram.bytes, gram.len).peekable();
+        let mut all = all.into_iter().peekable();
         let mut first = true;
         while let Some(packet) = all.next() {
             match packet {
@@ -136,7 +138,10 @@ impl Quic {
         if let Some(at) = touched {
             let connection = &mut self.connections[at];
             connection.looked_at();
-            news |= connection.evaluate(None, context);
+            // Only Handshake packets that come late contradict a verdict.
+            if is_long || connection.call.is_none() {
+                news |= connection.evaluate(None, context);
+            }
         }
         news
     }
@@ -229,7 +234,7 @@ impl Quic {
         packet: &Long<'_>,
         time: u64,
         context: &mut Context<'_>,
-        scratch: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> (usize, bool) {
         if let Some(at) = self.find(side, packet)
             && !(side == Side::Client && self.connections[at].is_renegotiated_by(packet))
