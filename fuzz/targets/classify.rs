@@ -44,7 +44,7 @@ fn flow(mut data: &[u8], origin: Origin) {
         let ack = (kind & 8 == 0).then_some(next[side.other() as usize]);
         let len = len as u32 + cut as u32;
         let before = classifier.verdict();
-        classifier.segment(side, Piece { offset, len, bytes, ack, time }, &mut context);
+        classifier.segment(side, Piece { offset, len, bytes, ack, time, inside: false }, &mut context);
         if kind & 16 != 0 {
             classifier.fin(side, end, ack, &mut context);
         }

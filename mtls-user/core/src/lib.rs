@@ -11,7 +11,7 @@
 //! let bytes = b"GET /orders HTTP/1.1\r\nHost: shop\r\n\r\n";
 //! let mut sessions = Sessions::default();
 //! let mut flow = Classifier::new(Origin::Syn);
-//! let request = Piece { offset: 0, len: bytes.len() as u32, bytes, ack: None, time: 0 };
+//! let request = Piece { offset: 0, len: bytes.len() as u32, bytes, ack: None, time: 0, inside: false };
 //! let mut context = Context {
 //!     client: Endpoint::new([10, 1, 0, 7].into(), 40_000),
 //!     server: Endpoint::new([10, 1, 0, 9].into(), 8080),

@@ -256,6 +256,7 @@ fn tcp(time: u64, addresses: Addresses, tcp: &[u8], length: usize) -> Result<Fou
         again: false,
         lost: false,
         foreign: false,
+        inside: false,
     })))
 }
 

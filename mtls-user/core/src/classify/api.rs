@@ -19,6 +19,8 @@ pub struct Piece<'a> {
     pub ack: Option<u64>,
     /// Nanoseconds since the Unix epoch.
     pub time: u64,
+    /// Its segment began before it: the kernel delivers only some parts of a segment.
+    pub inside: bool,
 }
 
 /// The effect of a call.

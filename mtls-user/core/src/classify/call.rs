@@ -15,7 +15,7 @@ pub(super) enum Reason {
     /// revisions to "unproven".
     Left,
     /// Nothing that the server sent after the client's flight was seen: also such a revision.
-    Unanswered,
+    Unanswered(&'static str),
     /// QUIC packets arrive in any order.
     Late,
     /// The client authenticated in a second handshake: the only revision to a better verdict.
@@ -96,9 +96,9 @@ impl std::fmt::Display for Reason {
             Self::Left => f.write_str(
                 "client closed before the server answered its flight; it may have been rejected",
             ),
-            Self::Unanswered => f.write_str(
-                "client sent a certificate; whether the server accepted it was not seen",
-            ),
+            Self::Unanswered(what) => {
+                write!(f, "{what}; whether the server accepted it was not seen")
+            }
             Self::Late => f.write_str(
                 "a Handshake packet of the client's came after its verdict, and is too long for a Finished",
             ),
@@ -179,7 +179,7 @@ impl Reason {
             Self::NotPresented => Cause::NotPresented,
             Self::Padded(_) => Cause::PaddingNotExcluded,
             Self::Said(cause, _) => *cause,
-            Self::Left | Self::Unanswered => Cause::ClientLeft,
+            Self::Left | Self::Unanswered(_) => Cause::ClientLeft,
             Self::Late => Cause::LatePacket,
             Self::Renegotiated | Self::RenegotiatedUnclear | Self::Again => Cause::Renegotiated,
             Self::Alert(..) => Cause::Alert,
@@ -257,7 +257,7 @@ impl Call {
             (Mtls | Tls, TlsUnproven) => {
                 matches!(
                     new.reason,
-                    Reason::Left | Reason::Unanswered | Reason::Late | Reason::Again
+                    Reason::Left | Reason::Unanswered(_) | Reason::Late | Reason::Again
                 ) || self.verdict == Tls && new.reason == Reason::RenegotiatedUnclear
             }
             _ => false,

@@ -47,10 +47,23 @@ pub(super) struct Flight {
     /// OpenSSL's order of extensions. It sends one message per record, and since 3.4 it may pad
     /// these to another block than application data (`SSL_CTX_set_block_padding_ex`).
     pub(super) openssl: bool,
+    /// The second encrypted record began in the segment in which the first one ended: they were
+    /// written together. Not part of the hello.
+    pub(super) together: bool,
     /// Bytes of the hash of the chosen suite, which is the length of a Finished. None if it is not
     /// known.
     pub(super) hash: Option<u16>,
 }
+
+/// Extensions that OpenSSL sends in this order, one directly after the other, in every hello that
+/// offers TLS 1.3: no option removes or moves one of them, unlike those of TLS 1.2. A client that
+/// sends its extensions in random order does so once in a thousand hellos.
+const OPENSSL: [u16; 4] = [
+    extension::SIGNATURE_ALGORITHMS,
+    extension::SUPPORTED_VERSIONS,
+    extension::PSK_KEY_EXCHANGE_MODES,
+    extension::KEY_SHARE,
+];
 
 /// More groups than any client offers: some 60 have a number.
 const MAX_GROUPS: usize = 64;
@@ -64,18 +77,21 @@ impl Flight {
             raw_key: hello.client_certificate_types.contains(&RAW_PUBLIC_KEY),
             ..Self::default()
         };
-        let mut encrypts_then_macs = false;
+        let mut in_order = 0;
         for (kind, _) in hello.extensions() {
             match kind {
                 extension::APPLICATION_SETTINGS | extension::APPLICATION_SETTINGS_OLD => {
                     flight.settings = true;
                 }
                 extension::CHANNEL_ID => flight.channel_id = true,
-                extension::ENCRYPT_THEN_MAC => encrypts_then_macs = true,
-                extension::EXTENDED_MASTER_SECRET => flight.openssl |= encrypts_then_macs,
-                extension::SIGNED_CERTIFICATE_TIMESTAMP => {}
-                _ => encrypts_then_macs = false,
+                _ => {}
             }
+            in_order = match OPENSSL.iter().position(|wanted| *wanted == kind) {
+                Some(0) => 1,
+                Some(place) if place == in_order => place + 1,
+                _ => 0,
+            };
+            flight.openssl |= in_order == OPENSSL.len();
         }
         flight
     }
@@ -145,9 +161,8 @@ pub(super) fn name(
     state.finish()
 }
 
-/// Whether a pre-shared key is offered that is not a resumption: tickets are long and have an age.
+/// Whether a pre-shared key is offered that is not a resumption: tickets have an age, which is
+/// obfuscated by a random number (RFC 8446 §4.2.11).
 fn is_external(hello: &ClientHello<'_>) -> bool {
-    hello
-        .psk
-        .is_some_and(|psk| psk.identity_len < 64 && psk.age == 0)
+    hello.psk.is_some_and(|psk| psk.age == 0)
 }

@@ -197,6 +197,7 @@ mod tests {
             bytes,
             ack: None,
             time: 0,
+            inside: false,
         }
     }
 

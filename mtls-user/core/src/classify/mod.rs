@@ -20,6 +20,7 @@ mod midstream;
 mod open;
 mod opening;
 mod protocols;
+mod readable;
 mod sessions;
 mod settled;
 mod stream;

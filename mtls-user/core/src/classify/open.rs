@@ -157,6 +157,7 @@ impl Open {
         let stream = &mut self.streams[i];
         match &mut self.phase {
             Phase::Tls(tls) => {
+                tls.arrived(side, piece);
                 let acked = stream.acked;
                 stream.push(piece.offset, piece.len, piece.bytes, ack, |w| {
                     tls.consume(side, w, acked, false, context)
@@ -456,6 +457,7 @@ impl Open {
                 bytes,
                 ack: None,
                 time: 0,
+                inside: false,
             };
             watch.look(side, &piece);
         }

@@ -116,11 +116,6 @@ impl Sessions {
         }
     }
 
-    /// The name under which a server's ticket or session id is remembered.
-    pub(super) fn name(&self, kind: u8, id: &[u8]) -> u64 {
-        self.seed.hash_one((kind, id))
-    }
-
     /// Remembers a session whose name was seen unencrypted (≤ 1.2).
     pub(super) fn remember(&mut self, name: u64, session: Session) {
         self.by_name.insert(name, session);
@@ -169,6 +164,14 @@ pub struct Context<'a> {
     pub server: Endpoint,
     /// What other flows of the same table have shown.
     pub sessions: &'a mut Sessions,
+}
+
+impl Context<'_> {
+    /// The name under which the server's ticket or session ID is remembered. Each server has its
+    /// own: tickets are unencrypted, so that another one could issue the same ticket.
+    pub(super) fn name(&self, kind: u8, id: &[u8]) -> u64 {
+        self.sessions.seed.hash_one((kind, self.server, id))
+    }
 }
 
 /// The client and the server of a flow, and the requested server name.

@@ -3,6 +3,7 @@
 use super::Side;
 use super::api::Piece;
 use super::call::Broken;
+use super::readable::Readable;
 use super::tls::{Flight, Sealed};
 use crate::wire::text;
 use crate::wire::tls::record::is_handshake;
@@ -11,8 +12,8 @@ use crate::wire::tls::{ContentType, RecordHeader};
 /// How many bytes at a piece's start must be text for the piece to count as text: 37 % of random
 /// bytes are, so that 48 consecutive ones occur once in 10^20 pieces.
 const TEXT: usize = 48;
-/// How many bytes of a record's body must be text: as many as the kernel copies.
-const BODY: usize = 32;
+/// Instead of the number of bytes carried: the position of the next record is unknown.
+const LOST: u8 = u8::MAX;
 
 /// The expected position of one side's next TLS record.
 #[derive(Debug)]
@@ -20,9 +21,9 @@ pub(super) struct Watch {
     next: u64,
     /// The start of a header whose rest is in the next segment.
     carried: [u8; RecordHeader::LEN - 1],
+    /// How much of it there is, or [`LOST`] after a segment that was not seen.
     carried_len: u8,
-    /// Whether the position is known; it is lost when a segment was not seen.
-    aligned: bool,
+    readable: Readable,
     sealed: Sealed,
 }
 
@@ -45,8 +46,8 @@ impl Watch {
         Self {
             next,
             carried: [0; 4],
-            carried_len: 0,
-            aligned,
+            carried_len: if aligned { 0 } else { LOST },
+            readable: Readable::default(),
             sealed,
         }
     }
@@ -55,13 +56,17 @@ impl Watch {
     pub(super) fn look(&mut self, side: Side, piece: &Piece<'_>) -> Sight {
         let mut bytes = piece.bytes;
         let mut at = piece.offset;
-        if !self.aligned {
+        if self.carried_len == LOST {
             return self.unaligned(side, piece);
+        }
+        // The rest of a body whose start was in an earlier segment.
+        if let Some(broken) = self.readable.read(side, at, bytes, self.next) {
+            return Sight::Broken(broken);
         }
         // Before the current position: seen before, or the body of a record that is skipped.
         let expected = self.next + u64::from(self.carried_len);
         if at > expected {
-            self.aligned = false;
+            self.carried_len = LOST;
             return self.unaligned(side, piece);
         }
         let mut renegotiated = None;
@@ -72,12 +77,8 @@ impl Watch {
         while at >= self.next + u64::from(self.carried_len) && !bytes.is_empty() {
             let mut header = [0; RecordHeader::LEN];
             let carried = usize::from(self.carried_len);
-            if carried == 0 {
-                if let Some(broken) = readable_body(side, bytes) {
-                    return Sight::Broken(broken);
-                }
-                again |= is_hello(bytes);
-            }
+            let is_hello = carried == 0 && is_hello(bytes);
+            again |= is_hello;
             header[..carried].copy_from_slice(&self.carried[..carried]);
             let n = bytes.len().min(RecordHeader::LEN - carried);
             header[carried..carried + n].copy_from_slice(&bytes[..n]);
@@ -94,6 +95,10 @@ impl Watch {
             };
             self.carried_len = 0;
             self.next += header.size();
+            self.readable.begin(header, !is_hello);
+            if let Some(broken) = self.readable.read(side, at, bytes, self.next) {
+                return Sight::Broken(broken);
+            }
             match header.content {
                 ContentType::Handshake => self.sealed.add(header.len, piece.ack),
                 ContentType::ChangeCipherSpec => renegotiated = self.sealed.end(piece.ack),
@@ -113,8 +118,15 @@ impl Watch {
     /// At an unknown position: only what cannot be ciphertext is informative.
     fn unaligned(&self, side: Side, piece: &Piece<'_>) -> Sight {
         let bytes = piece.bytes;
-        if let Some(broken) = readable_body(side, bytes) {
-            return Sight::Broken(broken);
+        if let Some(Ok(header)) = RecordHeader::at(bytes)
+            && header.content == ContentType::ApplicationData
+        {
+            let mut readable = Readable::default();
+            readable.begin(header, true);
+            let end = piece.offset.saturating_add(header.size());
+            if let Some(broken) = readable.read(side, piece.offset, bytes, end) {
+                return Sight::Broken(broken);
+            }
         }
         // The first session's hello may be retransmitted.
         if piece.offset >= self.next && is_hello(bytes) {
@@ -131,29 +143,13 @@ impl Watch {
     }
 }
 
-/// Whether records begin with an unencrypted hello. In a renegotiation, hellos are encrypted.
+/// Whether records begin with an unencrypted hello. In a renegotiation, hellos are encrypted, and one
+/// ciphertext in 65,536 begins with the type and the length of a hello.
 fn is_hello(bytes: &[u8]) -> bool {
-    is_handshake(bytes, 1) || is_handshake(bytes, 2)
-}
-
-/// Data framed as records need not be encrypted: the start of the body of the first record in
-/// `bytes`, if it is readable. After the header, some TLS 1.2 ciphers send 8 or 16 unencrypted
-/// bytes.
-fn readable_body(side: Side, bytes: &[u8]) -> Option<Broken> {
-    let header = RecordHeader::at(bytes)?.ok()?;
-    if header.content != ContentType::ApplicationData {
-        return None;
-    }
-    let body = &bytes[RecordHeader::LEN..];
-    let body = &body[..body.len().min(header.len.into())];
-    let text = [0, 8, 16].into_iter().find_map(|at| {
-        let text = body.get(at..)?;
-        (text.len() >= BODY && text::is_text(&text[..BODY])).then_some(text)
-    })?;
-    Some(Broken {
-        readable: true,
-        protocol: super::protocols::name(side, text),
-    })
+    // No ciphertext is as short as the record of a hello in crumbs.
+    let is_version = |version: &[u8]| matches!(version, [3, 0..=3]);
+    (is_handshake(bytes, 1) || is_handshake(bytes, 2))
+        && (bytes[3..5] < [0, 6][..] || bytes.get(9..11).is_some_and(is_version))
 }
 
 #[cfg(test)]
@@ -167,6 +163,7 @@ mod tests {
             bytes,
             ack: None,
             time: 0,
+            inside: false,
         }
     }
 
@@ -246,10 +243,12 @@ mod tests {
             watch.look(Side::Client, &piece(9_000, &hello)),
             Sight::Again
         );
-        // A renegotiation's hello is encrypted.
-        let sealed = [22, 3, 3, 0, 90, 0xa1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
-        let mut watch = Watch::new(0, true, Sealed::default());
-        assert_eq!(watch.look(Side::Client, &piece(0, &sealed)), Sight::Nothing);
+        // A renegotiation's hello is encrypted, as is a Finished, which may begin like a ServerHello.
+        for body in [0xa1, 1, 2] {
+            let sealed = [22, 3, 3, 0, 90, body, 0, 0, 86, 9, 9, 9, 9, 9, 9, 9, 9];
+            let mut watch = Watch::new(0, true, Sealed::default());
+            assert_eq!(watch.look(Side::Server, &piece(0, &sealed)), Sight::Nothing);
+        }
     }
 
     #[test]

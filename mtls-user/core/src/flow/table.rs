@@ -272,6 +272,7 @@ impl FlowTable {
                 bytes: placed.bytes,
                 ack: placed.ack,
                 time: segment.time,
+                inside: segment.inside,
             };
             progress = flow.classifier.segment(side, piece, &mut context);
         }

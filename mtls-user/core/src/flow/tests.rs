@@ -35,6 +35,7 @@ fn segment(src: Endpoint, dst: Endpoint, seq: u32, ack: u32, flags: u8) -> Segme
         again: false,
         lost: false,
         foreign: false,
+        inside: false,
     }
 }
 

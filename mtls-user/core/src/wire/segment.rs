@@ -198,6 +198,9 @@ pub struct Segment<'a> {
     /// It came from another interface than the one where its sender is known: not evidence of what
     /// the sender sent.
     pub foreign: bool,
+    /// Its packet's payload began before it: the kernel delivers only some parts of a packet, each
+    /// as a segment.
+    pub inside: bool,
 }
 
 impl Segment<'_> {
@@ -278,6 +281,7 @@ mod tests {
             again: false,
             lost: false,
             foreign: false,
+            inside: false,
         }
     }
 

@@ -55,9 +55,13 @@ pub fn hex(nibble: u8) -> u8 {
 /// Whether every byte is text: printable ASCII, tab, CR or LF; the same in UTF-8 with other
 /// characters, of which the last may be cut; or UTF-16.
 pub fn is_text(bytes: &[u8]) -> bool {
-    let is_ascii = |b: &u8| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n');
-    let ascii = bytes.iter().take_while(|b| is_ascii(b)).count();
+    let ascii = bytes.iter().take_while(|b| is_ascii(**b)).count();
     ascii == bytes.len() || is_utf8(&bytes[ascii..]) || is_utf16(bytes)
+}
+
+/// Printable ASCII, tab, CR or LF.
+pub fn is_ascii(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e | b'\t' | b'\r' | b'\n')
 }
 
 fn is_utf8(bytes: &[u8]) -> bool {
@@ -82,7 +86,6 @@ fn is_utf16(bytes: &[u8]) -> bool {
         .or_else(|| bytes.strip_prefix(b"\xfe\xff"))
         .unwrap_or(bytes);
     let (pairs, _cut) = bytes.as_chunks::<2>();
-    let is_ascii = |b: u8| matches!(b, 0x20..=0x7e | b'\t' | b'\r' | b'\n');
     pairs.len() >= 4
         && (pairs.iter().all(|[a, b]| is_ascii(*a) && *b == 0)
             || pairs.iter().all(|[a, b]| is_ascii(*b) && *a == 0))

@@ -173,8 +173,16 @@ pub(crate) fn cases() -> Vec<Case> {
             "tls",
         ),
         case(
+            "1.3 OpenSSL, the handshake padded apart, then data as long as a Finished",
+            tls13_with_request(openssl, false, &[216], 53),
+            TlsUnproven,
+            HandshakeShape,
+            Unknown,
+            "tls",
+        ),
+        case(
             "1.3 OpenSSL, mutual",
-            tls13(openssl, false, &[869, 96, 69]),
+            tls13(openssl, false, &[869, 96, 53]),
             Mtls,
             HandshakeShape,
             Presented,

@@ -42,6 +42,36 @@ fn text_in_the_records_of_a_fake_is_found() {
     assert_eq!(finding.verdict, Verdict::Plaintext);
 }
 
+/// However a fake frames and segments its text: header and body written separately, a few bytes per
+/// record, records of other types.
+#[test]
+fn text_in_records_is_found_in_every_form() {
+    let text = b"POST /login HTTP/1.1\r\nHost: a\r\n\r\nuser=a&password=b&more=text".repeat(4);
+    let small: Vec<u8> = text.chunks(20).flat_map(|part| record(23, part)).collect();
+    for name in ["1.3 mutual", "1.2 mutual", "1.3 not asked"] {
+        let case = cases().into_iter().find(|c| c.name == name).unwrap();
+        for (form, stream) in [
+            ("application data", record(23, &text)),
+            ("handshake", record(22, &text)),
+            ("alert", record(21, &text)),
+            ("heartbeat", record(24, &text)),
+            ("small records", small.clone()),
+        ] {
+            for cut in [1, 3, 5, 7, 20, 36, stream.len()] {
+                // At the end of the connection, and directly after the handshake.
+                for at in [case.script.len(), 3] {
+                    let mut script = case.script[..at].to_vec();
+                    let (head, rest) = stream.split_at(cut);
+                    script.extend([c(head), c(rest)]);
+                    let (finding, _) = run(&deliver(&script, 1448));
+                    let how = format!("{name}, {form} cut at {cut} after {at}");
+                    assert_eq!(finding.verdict, Verdict::Plaintext, "{how}");
+                }
+            }
+        }
+    }
+}
+
 /// A renegotiation is encrypted; only a certificate is as long as what the client then sends.
 #[test]
 fn a_certificate_in_a_renegotiation() {
@@ -159,6 +189,7 @@ fn a_proxys_password_in_clear_is_too_late() {
     }
     for secret in [
         vec![c(connect(basic)), s(accepted)],
+        vec![c(connect("X-Api-Key: 0123456789abcdef\r\n")), s(accepted)],
         vec![
             c(connect("")),
             s(denied),

@@ -75,7 +75,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) psk: Option<(u16, u32)>,
     pub(crate) early_data: bool,
     pub(crate) post_handshake_auth: bool,
-    /// OpenSSL's pair of extensions, encrypt_then_mac and extended_master_secret.
+    /// OpenSSL's order of extensions.
     pub(crate) openssl: bool,
     /// A raw public key as the client's certificate.
     pub(crate) raw_key: bool,
@@ -97,22 +97,21 @@ pub(crate) fn client_hello(offer: Offer<'_>) -> Vec<u8> {
             .collect();
         extensions.extend(extension(16, &vec16(&list)));
     }
-    if offer.openssl {
-        extensions.extend(extension(22, &[]));
-        extensions.extend(extension(23, &[]));
-    }
     if offer.raw_key {
         extensions.extend(extension(19, &[2, 2, 0]));
     }
     if offer.settings {
         extensions.extend(extension(17613, &vec16(b"\x02h2")));
     }
-    extensions.extend(extension(13, &vec16(&[4, 3, 8, 4])));
     if let Some(ticket) = offer.ticket {
         extensions.extend(extension(35, ticket));
     }
+    extensions.extend(extension(13, &vec16(&[4, 3, 8, 4])));
     if !offer.tls12 {
         extensions.extend(extension(43, &[4, 3, 4, 3, 3]));
+        if offer.openssl {
+            extensions.extend(extension(45, &[1, 1]));
+        }
         extensions.extend(extension(51, &vec16(&noise(36))));
     }
     if offer.early_data {
@@ -343,6 +342,17 @@ pub(crate) fn give(
     sessions: &mut Sessions,
 ) -> Progress {
     let (client, server) = endpoints();
+    give_between((client, server), classifier, step, time, sessions)
+}
+
+/// The same for a connection between these ends.
+fn give_between(
+    (client, server): (Endpoint, Endpoint),
+    classifier: &mut Classifier,
+    step: &Step,
+    time: u64,
+    sessions: &mut Sessions,
+) -> Progress {
     let mut context = Context {
         client,
         server,
@@ -364,6 +374,7 @@ pub(crate) fn give(
                     bytes,
                     ack,
                     time,
+                    inside: false,
                 },
                 &mut context,
             )
@@ -378,10 +389,20 @@ pub(crate) fn run_at(
     time: u64,
     sessions: &mut Sessions,
 ) -> (Finding, Vec<Verdict>) {
+    run_between(endpoints(), steps, time, sessions)
+}
+
+/// The same for a connection between these ends.
+pub(crate) fn run_between(
+    (client, server): (Endpoint, Endpoint),
+    steps: &[Step],
+    time: u64,
+    sessions: &mut Sessions,
+) -> (Finding, Vec<Verdict>) {
     let mut classifier = Classifier::new(Origin::Syn);
     let mut way = vec![classifier.verdict()];
     for step in steps {
-        let progress = give(&mut classifier, step, time, sessions);
+        let progress = give_between((client, server), &mut classifier, step, time, sessions);
         let verdict = classifier.verdict();
         if Some(&verdict) != way.last() {
             let silent = way.last() == Some(&Verdict::NoData) && verdict == Verdict::Unobserved;
@@ -392,7 +413,6 @@ pub(crate) fn run_at(
             way.push(verdict);
         }
     }
-    let (client, server) = endpoints();
     classifier.finish(
         false,
         &mut Context {

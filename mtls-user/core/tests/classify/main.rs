@@ -273,6 +273,7 @@ fn a_stream_joined_in_its_middle() {
                 bytes,
                 ack: None,
                 time: NOW,
+                inside: false,
             };
             let mut context = Context {
                 client,

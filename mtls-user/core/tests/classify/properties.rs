@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::cases::cases;
 use super::flows::*;
 use mtls_core::classify::{Classifier, Context, Piece, Sessions, Side};
-use mtls_core::record::{Origin, Verdict};
+use mtls_core::record::{Cause, Origin, Verdict};
 
 /// Whether a flow may go from one verdict to the next: from none to any, then only downwards
 /// because of a contradiction.
@@ -23,12 +23,21 @@ fn is_undecided(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Unobserved | Verdict::TlsUnproven)
 }
 
+/// Where the second record of OpenSSL's flight begins, after ChangeCipherSpec and a certificate. If
+/// a segment ends there, nothing shows that both were written together.
+const WRITTEN_TOGETHER: usize = 6 + 5 + 869;
+
 #[test]
 fn every_segmentation_gives_the_same_finding() {
     for case in cases() {
         let (expected, _) = run(&deliver(&case.script, usize::MAX));
         for mss in (1..40).chain([64, 100, 255, 536, 1000, 1448]) {
             let (found, way) = run(&deliver(&case.script, mss));
+            if case.name == "1.3 OpenSSL, mutual" && WRITTEN_TOGETHER.is_multiple_of(mss) {
+                assert_eq!(found.verdict, Verdict::TlsUnproven, "in segments of {mss}");
+                assert_eq!(found.cause, Cause::PaddingNotExcluded);
+                continue;
+            }
             assert_eq!(found, expected, "{} in segments of {mss}", case.name);
             for pair in way.windows(2) {
                 assert!(may_follow(pair[0], pair[1]), "{}: {way:?}", case.name);
@@ -208,7 +217,7 @@ proptest! {
             let side = if *of_client { Side::Client } else { Side::Server };
             let len = bytes.len() as u32;
             let ack = ack.map(u64::from);
-            let piece = Piece { offset: *offset, len, bytes, ack, time: NOW };
+            let piece = Piece { offset: *offset, len, bytes, ack, time: NOW, inside: false };
             classifier.segment(side, piece, &mut Context { client, server, sessions: &mut sessions });
         }
         classifier.finish(false, &mut Context { client, server, sessions: &mut sessions });

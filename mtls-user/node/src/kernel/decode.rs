@@ -30,6 +30,7 @@ fn whole<'a>(head: &Head, boot: u64) -> Segment<'a> {
         again: has(event::AGAIN),
         lost: has(event::LOST),
         foreign: has(event::FOREIGN),
+        inside: false,
     }
 }
 
@@ -139,6 +140,7 @@ pub(super) fn segments(view: &View<'_>, boot: u64, f: &mut impl FnMut(&Segment<'
         f(&Segment {
             seq: head.seq.wrapping_add(offset),
             len,
+            inside: offset > 0,
             payload: bytes,
             flags,
             ..whole
@@ -210,6 +212,7 @@ pub(super) fn unreported(flow: &Flow, boot: u64, f: &mut impl FnMut(&Segment<'_>
         again: false,
         lost: flow.lost != 0,
         foreign: false,
+        inside: false,
     };
     if !segment.midstream {
         let is_client = first.bits & HALF_CLIENT != 0;

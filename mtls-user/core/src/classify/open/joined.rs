@@ -81,6 +81,7 @@ impl Open {
                 bytes,
                 ack: None,
                 time: 0,
+                inside: false,
             };
             let sight = Midstream::default().look(side, &piece);
             if let Sight::Plain { swapped: false, .. } = sight {

@@ -48,6 +48,7 @@ impl Unwrapped {
             bytes: &self.bytes,
             ack: self.ack,
             time: self.time,
+            inside: false,
         }
     }
 }

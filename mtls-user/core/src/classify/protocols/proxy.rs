@@ -120,15 +120,20 @@ fn connect(client: &[u8], server: &[u8]) -> Match {
     }
 }
 
-/// Whether a request's header contains credentials (RFC 9110 §11.6.2, §11.7.2; RFC 6265).
+/// Whether a request's header contains credentials (RFC 9110 §11.6.2, §11.7.2; RFC 6265), or what is
+/// named like them: every product has a header of its own.
 fn shows_credentials(head: &[u8]) -> bool {
-    head.split(|byte| *byte == b'\n').any(|line| {
-        let is = |name: &[u8]| {
-            line.get(..name.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+    const WORDS: [&[u8]; 6] = [b"auth", b"cookie", b"token", b"key", b"secret", b"passw"];
+    let lines = head.split(|byte| *byte == b'\n').skip(1);
+    let names = lines.filter_map(|line| line.split(|byte| *byte == b':').next());
+    let is_credential = |name: &[u8]| {
+        let contains = |word: &[u8]| {
+            name.windows(word.len())
+                .any(|part| part.eq_ignore_ascii_case(word))
         };
-        is(b"proxy-authorization:") || is(b"authorization:") || is(b"cookie:")
-    })
+        WORDS.iter().any(|word| contains(word))
+    };
+    names.into_iter().any(is_credential)
 }
 
 /// SOCKS 5 (RFC 1928), with or without a password (RFC 1929), which is unencrypted.

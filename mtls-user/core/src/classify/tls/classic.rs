@@ -3,6 +3,7 @@
 use super::Tls;
 use super::facts::{Facts, FirstItem, Late};
 use super::judge::{CLOSED, Ends, null_cipher};
+use super::modern::Outcome;
 use super::sealed::Flight;
 use crate::classify::call::{Call, Reason};
 use crate::classify::sessions::Origin;
@@ -12,6 +13,8 @@ use crate::wire::tls::names::{self, CipherKind};
 
 /// The least length of a client's flight with a certificate.
 const SHORTEST: u16 = 400;
+/// What a client did whose session ticket or ID the server knows.
+pub(super) const RESUMED: &str = "client resumed a session";
 /// A flight without a certificate is shorter: an 8,192-bit public value takes 1,030 bytes.
 const LONGEST_EXCHANGE: u16 = 1200;
 
@@ -59,7 +62,25 @@ impl Tls {
         if self.facts.completed.is_none() && self.facts.first.is_some() {
             // In a full handshake, the server's ChangeCipherSpec comes last; otherwise the
             // client's.
-            if self.lanes[1].changed && (!resumed || self.lanes[0].changed) {
+            let finished = self.lanes[0].records.first().copied();
+            if resumed && self.lanes[1].changed {
+                // The server's answer shows whether it has accepted the client's Finished: a ticket
+                // is unencrypted, so that anybody may send it again.
+                let outcome = finished.map(|finished| self.outcome(&finished, 0, ends));
+                match outcome.unwrap_or(Outcome::NotYet) {
+                    Outcome::Accepted => self.facts.completed = Some(true),
+                    Outcome::Refused(cause @ Cause::Alert, words) => {
+                        self.facts.completed = Some(false);
+                        return Some(self.failed(Reason::Said(cause, words)));
+                    }
+                    // Without an alert, it may have read what it wanted.
+                    Outcome::Refused(..) => {
+                        return Some(self.unproven(Reason::Unanswered(RESUMED)));
+                    }
+                    Outcome::Left => return Some(self.unproven(Reason::Left)),
+                    Outcome::NotYet => {}
+                }
+            } else if self.lanes[1].changed {
                 self.facts.completed = Some(true);
             } else if ends.is_over(Side::Server) {
                 self.facts.completed = Some(false);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::classify::Side;
 use crate::classify::hello::Hello;
-use crate::classify::sessions::{Origin, Sessions};
+use crate::classify::sessions::Origin;
+use crate::classify::{Context, Side};
 use crate::wire::cursor::u16s;
 use crate::wire::tls::hello;
 use crate::wire::tls::names::{self, CipherKind};
@@ -32,8 +32,8 @@ pub(super) struct Offered {
 }
 
 impl Offered {
-    pub(super) fn new(hello: &ClientHello<'_>, sessions: &Sessions) -> Self {
-        let name = |kind, id: &[u8]| (!id.is_empty()).then(|| sessions.name(kind, id));
+    pub(super) fn new(hello: &ClientHello<'_>, context: &Context<'_>) -> Self {
+        let name = |kind, id: &[u8]| (!id.is_empty()).then(|| context.name(kind, id));
         Self {
             psk: hello.psk.map(|psk| psk.identity_len),
             short_tag: u16s(hello.ciphers).any(names::has_short_tag),

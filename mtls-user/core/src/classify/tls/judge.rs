@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::classic::RESUMED;
 use super::facts::{Chosen, FirstItem, Offered};
 use super::{Tls, shape};
 use crate::classify::call::{Broken, Call, Reason};
@@ -80,7 +81,14 @@ impl Tls {
         let call = call.or_else(|| ends.over.then(|| self.undecided(ends)))?;
         // That it was sent does not mean that it was accepted.
         if ends.over && call.verdict == Verdict::Mtls && self.facts.is_unconfirmed() {
-            return Some(self.unproven(Reason::Unanswered).with(call.certificate));
+            let what = match call.evidence {
+                Some(Evidence::Resumption) => RESUMED,
+                _ => "client sent a certificate",
+            };
+            let call = self
+                .unproven(Reason::Unanswered(what))
+                .with(call.certificate);
+            return Some(call);
         }
         Some(call)
     }

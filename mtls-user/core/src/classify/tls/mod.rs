@@ -10,6 +10,7 @@ mod padding;
 mod report;
 mod sealed;
 mod shape;
+mod written;
 
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use smallvec::SmallVec;
 
 use super::call::{Broken, Call};
 use super::hello::Hello;
+use super::readable::Readable;
 use super::stream::{NO_ACK, Window};
-use super::{Context, Side};
+use super::{Context, Piece, Side};
 use crate::wire::cursor::Cursor;
 use crate::wire::text;
 use crate::wire::tls::hello::V2Hello;
@@ -30,12 +32,11 @@ use facts::{Alert, Answered, Chosen, FirstItem, Offered};
 pub(super) use judge::{Ends, null_cipher};
 use messages::{Message, Messages};
 pub(super) use sealed::{Flight, Sealed};
+use written::Written;
 
 /// How many records are kept per side.
 const RECORDS: usize = 8;
-/// How many application data records are checked for readable text.
-const LOOKED_AT: u8 = 4;
-/// How many bytes of them: this many random bytes are all text once in 10^13 records.
+/// How many bytes show what it is that is not TLS.
 const LOOK: usize = 32;
 
 mod kind {
@@ -70,8 +71,9 @@ struct Lane {
     messages: Messages,
     /// ChangeCipherSpec was sent.
     changed: bool,
-    /// Application data records that were checked.
-    looked_at: u8,
+    /// What the bodies of records that should be encrypted contain, and where the latest one ends.
+    readable: Readable,
+    body_end: u64,
     /// Records after the hellos: the client's first ones, the server's last ones.
     records: SmallVec<[Record; 4]>,
     sealed: Sealed,
@@ -85,6 +87,7 @@ pub(super) struct Tls {
     offered: Offered,
     answered: Answered,
     lanes: [Lane; 2],
+    written: Written,
 }
 
 impl Tls {
@@ -98,7 +101,21 @@ impl Tls {
             offered: Offered::default(),
             answered: Answered::default(),
             lanes: Default::default(),
+            written: Written::default(),
         }
+    }
+
+    /// A piece of a side's stream has arrived; what it adds to the stream is then walked over.
+    pub(super) fn arrived(&mut self, side: Side, piece: &Piece<'_>) {
+        if side == Side::Client {
+            self.written.piece(piece);
+        }
+        // The rest of a body that was skipped.
+        let lane = &mut self.lanes[side.index()];
+        let readable = lane
+            .readable
+            .read(side, piece.offset, piece.bytes, lane.body_end);
+        lane.broken = lane.broken.or(readable);
     }
 
     /// A connection whose ClientHello used SSL 2.0 framing.
@@ -175,9 +192,14 @@ impl Tls {
                 start,
                 ack,
             };
-            if body.is_none() && header.content == ContentType::ApplicationData {
-                self.look_at(side, &content[..content.len().min(header.len.into())]);
-            }
+            let lane = &mut self.lanes[side.index()];
+            // Before ChangeCipherSpec, only application data is certainly encrypted.
+            let is_data = header.content == ContentType::ApplicationData;
+            let is_sealed = body.is_none() && (is_data || lane.changed);
+            lane.body_end = end;
+            lane.readable.begin(header, is_sealed);
+            let readable = lane.readable.read(side, start, rest, end);
+            lane.broken = lane.broken.or(readable);
             self.record(side, record, body, context);
             at += header.size() as usize;
         }
@@ -208,21 +230,6 @@ impl Tls {
         match side {
             Side::Client => self.facts.hellos > 0,
             Side::Server => self.facts.chosen.is_some(),
-        }
-    }
-
-    /// A fake TLS may frame plaintext as records, so their bodies are checked.
-    fn look_at(&mut self, side: Side, body: &[u8]) {
-        let lane = &mut self.lanes[side.index()];
-        if lane.looked_at < LOOKED_AT && body.len() >= LOOK {
-            lane.looked_at += 1;
-            if text::is_text(&body[..LOOK]) {
-                let protocol = super::protocols::name(side, body);
-                lane.broken = Some(Broken {
-                    readable: true,
-                    protocol,
-                });
-            }
         }
     }
 
@@ -289,6 +296,9 @@ impl Tls {
                 (Side::Server, _) => drop(lane.records.remove(0)),
             }
         }
+        if side == Side::Client && lane.records.len() == 1 {
+            self.written.second(record.start);
+        }
         lane.records.push(record);
     }
 
@@ -315,11 +325,12 @@ impl Tls {
                 facts.first = None;
                 let lane = &mut self.lanes[side.index()];
                 lane.records.clear();
+                self.written.forget();
                 let first = facts.hello.take();
                 let parsed = message.complete().and_then(ClientHello::parse);
                 facts.malformed = parsed.is_none() && message.complete().is_some();
                 if let Some(hello) = parsed {
-                    self.offered = Offered::new(&hello, context.sessions);
+                    self.offered = Offered::new(&hello, context);
                     let mut hello = context.sessions.hello(&hello, facts.port, Carrier::Tcp);
                     // The fingerprint is that of the first hello.
                     if let Some(first) = first {
@@ -341,7 +352,7 @@ impl Tls {
                     Some(hello) => {
                         let id = hello.session_id;
                         self.answered.session =
-                            (!id.is_empty()).then(|| context.sessions.name(facts::SESSION_ID, id));
+                            (!id.is_empty()).then(|| context.name(facts::SESSION_ID, id));
                         self.answered.end = record.end();
                         facts.chosen = Some(Chosen::new(&hello));
                         if let Some(alpn) = hello.alpn {
@@ -361,7 +372,7 @@ impl Tls {
                     .u32()
                     .and_then(|_lifetime| c.vec16())
                     .filter(|ticket| !ticket.is_empty())
-                    .map(|ticket| context.sessions.name(facts::TICKET, ticket));
+                    .map(|ticket| context.name(facts::TICKET, ticket));
             }
             // A peer that echoes the hello, or sends another message first, does not speak TLS.
             (Side::Server, _) if facts.chosen.is_none() && !facts.retried && message.kind != 0 => {

@@ -1,5 +1,6 @@
 //! TLS 1.3, mutual or not: decided by the shape of the client's flight, and the server's reaction.
 
+use super::facts::Chosen;
 use super::judge::{CLOSED, Ends, null_cipher};
 use super::shape::{self, Shape};
 use super::{Record, Tls};
@@ -13,7 +14,7 @@ use crate::wire::tls::{ContentType, RecordHeader};
 
 /// The outcome of the handshake after the client's flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Accepted,
     Refused(Cause, &'static str),
     /// The client had closed before the server sent anything: an alert is then a rejection or a
@@ -47,6 +48,7 @@ impl Tls {
         let (psk, early) = (chosen.psk, hello.early_data);
         let flight = Flight {
             hash: names::hash_len(chosen.cipher),
+            together: self.written.is_together(),
             ..hello.flight
         };
         let judged = |complete| {
@@ -167,7 +169,7 @@ impl Tls {
 
     /// The server's reaction after the client's flight began: alerts that end its stream, or only
     /// the end, mean that it rejected the client; anything else means that it accepted the flight.
-    fn outcome(&self, first: &Record, short_tag: u16, ends: &Ends) -> Outcome {
+    pub(super) fn outcome(&self, first: &Record, short_tag: u16, ends: &Ends) -> Outcome {
         if let Some(completed) = self.facts.completed {
             return if completed {
                 Outcome::Accepted
@@ -188,11 +190,15 @@ impl Tls {
                 Outcome::Refused(Cause::ClosedInHandshake, CLOSED)
             };
         };
+        // Until TLS 1.2, the type of a record is unencrypted.
+        let hides_types = self.facts.chosen.as_ref().is_some_and(Chosen::is_13);
         let alert = |r: &Record| {
-            r.content == ContentType::Alert || shape::is_alert(r.len.saturating_add(short_tag))
+            r.content == ContentType::Alert
+                || hides_types && shape::is_alert(r.len.saturating_add(short_tag))
         };
-        // Some send close_notify after the alert.
-        let longest = 2 * (RecordHeader::LEN as u64 + 35);
+        // Some send close_notify after the alert; until TLS 1.2, one may be 80 bytes long.
+        let one = if hides_types { 35 } else { 80 };
+        let longest = 2 * (RecordHeader::LEN as u64 + one);
         let rest = ends.seen[1].saturating_sub(answer.start);
         if !alert(answer) || !answers.all(alert) || rest > longest {
             Outcome::Accepted

@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use crate::classify::call::Call;
+use crate::classify::call::{Call, Reason};
 use crate::classify::hello::Hello;
 use crate::classify::sessions::Origin;
 use crate::mesh::Mesh;
@@ -112,7 +112,7 @@ impl Facts {
                 ));
             }
         }
-        if self.renegotiated {
+        if self.renegotiated && call.is_none_or(|call| call.reason != Reason::Again) {
             notes.push("renegotiation: a second handshake took place under encryption".to_owned());
         }
         notes

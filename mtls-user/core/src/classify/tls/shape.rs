@@ -48,6 +48,9 @@ fn is_finished(len: u16, hash: Option<u16>) -> bool {
     hash.map_or_else(|| fits(32) || fits(48), fits)
 }
 
+/// The least length of a CertificateVerify alone: with Ed25519.
+const VERIFY: u16 = 89;
+
 /// Decides by the lengths of the client's encrypted records after its last ClientHello. `complete`:
 /// there will be no more of them.
 pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
@@ -86,14 +89,14 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
         // Too short for an X.509 certificate: a raw public key, if a CertificateVerify and a
         // Finished follow.
         74.. if flight.raw_key => match records {
-            [_, second, third, ..] if *second >= 89 && is_finished(*third, flight.hash) => {
-                if padding::explains(&records[..3]) {
+            [_, second, third, ..] if *second >= VERIFY && is_finished(*third, flight.hash) => {
+                if padding::explains(&records[..3]) || flight.openssl && !flight.together {
                     Shape::Padded
                 } else {
                     Shape::RawKey
                 }
             }
-            [_, second, ..] if *second < 89 => Shape::Unknown,
+            [_, second, ..] if *second < VERIFY => Shape::Unknown,
             _ if all => Shape::Unknown,
             _ => Shape::NeedMore,
         },
@@ -104,11 +107,13 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
 /// Whether a first record of a certificate's length is a certificate.
 fn is_certificate(records: &[u16], flight: Flight) -> bool {
     if flight.openssl {
-        // Application data does not show how the handshake was padded: only the Finished does, or
-        // the other two messages of the flight.
+        // Application data, which may be as long as a Finished, does not show how the handshake was
+        // padded: only the other messages of the flight do. They are written together, and a
+        // Finished ends what is written together.
         let (start, rest) = (&records[..records.len().min(3)], &records[1..]);
-        return rest.iter().any(|len| is_finished(*len, flight.hash))
-            || start.len() == 3 && padding::is_in_blocks(start);
+        let ends = |pair: &[u16]| pair[0] >= VERIFY && is_finished(pair[1], flight.hash);
+        return flight.together
+            && (rest.windows(2).any(ends) || start.len() == 3 && padding::is_in_blocks(start));
     }
     padding::is_excluded(records)
 }
@@ -141,6 +146,7 @@ mod tests {
         settings: false,
         channel_id: false,
         openssl: false,
+        together: false,
         hash: None,
     };
     const RAW_KEY: Flight = Flight {
@@ -153,7 +159,13 @@ mod tests {
     };
     const OPENSSL: Flight = Flight {
         openssl: true,
+        together: true,
         ..PLAIN
+    };
+    /// What follows the first record was written after it.
+    const APART: Flight = Flight {
+        together: false,
+        ..OPENSSL
     };
 
     #[test]
@@ -241,9 +253,25 @@ mod tests {
         assert_eq!(judge(&[80, 80, 80], false, PLAIN), Shape::Fragments);
     }
 
-    /// OpenSSL may pad only the handshake: then shorter application data proves nothing.
+    /// OpenSSL may pad only the handshake: then application data proves nothing, even if it is as
+    /// long as a Finished, or padded to blocks of its own.
     #[test]
     fn handshake_padded_apart() {
+        for records in [
+            &[216, 69, 317, 19][..],
+            &[216, 53, 317],
+            &[216, 281, 69],
+            &[216, 116, 116],
+            &[816, 216, 216],
+        ] {
+            assert_eq!(judge(records, true, APART), Shape::Padded, "{records:?}");
+            assert_eq!(judge(records, false, APART), Shape::NeedMore, "{records:?}");
+        }
+        let raw_key = Flight {
+            raw_key: true,
+            ..APART
+        };
+        assert_eq!(judge(&[116, 281, 69], true, raw_key), Shape::Padded);
         assert_eq!(judge(&[516, 90, 35, 19], true, OPENSSL), Shape::Padded);
         assert_eq!(judge(&[516, 516, 90, 19], true, OPENSSL), Shape::Padded);
         assert_eq!(judge(&[869, 96, 69], false, OPENSSL), Shape::Certificate);

@@ -11,16 +11,14 @@ pub mod extension {
     pub const SERVER_NAME: u16 = 0;
     pub const SUPPORTED_GROUPS: u16 = 10;
     pub const ALPN: u16 = 16;
-    pub const SIGNED_CERTIFICATE_TIMESTAMP: u16 = 18;
     pub const CLIENT_CERTIFICATE_TYPE: u16 = 19;
-    pub const ENCRYPT_THEN_MAC: u16 = 22;
-    pub const EXTENDED_MASTER_SECRET: u16 = 23;
     pub const SIGNATURE_ALGORITHMS: u16 = 13;
     pub const USE_SRTP: u16 = 14;
     pub const SESSION_TICKET: u16 = 35;
     pub const PRE_SHARED_KEY: u16 = 41;
     pub const EARLY_DATA: u16 = 42;
     pub const SUPPORTED_VERSIONS: u16 = 43;
+    pub const PSK_KEY_EXCHANGE_MODES: u16 = 45;
     pub const POST_HANDSHAKE_AUTH: u16 = 49;
     pub const KEY_SHARE: u16 = 51;
     pub const CONNECTION_ID: u16 = 54;

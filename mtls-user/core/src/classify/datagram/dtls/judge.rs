@@ -72,7 +72,9 @@ impl Dtls {
             self.handshake.remember_as(&names, call.verdict, context);
         } else if over.is_some() && call.verdict == Verdict::Mtls {
             // That it was sent does not mean that it was accepted.
-            return Some(unproven(Reason::Unanswered).with(call.certificate));
+            return Some(
+                unproven(Reason::Unanswered("client sent a certificate")).with(call.certificate),
+            );
         }
         Some(call)
     }

@@ -321,7 +321,7 @@ impl Dtls {
                 if let Some(ticket) = c.u32().and_then(|_lifetime| c.vec16())
                     && !ticket.is_empty()
                 {
-                    self.names.push(context.sessions.name(TICKET, ticket));
+                    self.names.push(context.name(TICKET, ticket));
                 }
             }
             (_, kind::CERTIFICATE) => {
@@ -350,7 +350,7 @@ impl Dtls {
             (SESSION_ID, hello.session_id),
         ] {
             if !id.is_empty() {
-                self.resumes.push(context.sessions.name(kind, id));
+                self.resumes.push(context.name(kind, id));
             }
         }
         for (kind, data) in hello.extensions() {
@@ -365,7 +365,7 @@ impl Dtls {
     fn chose(&mut self, hello: &ServerHello<'_>, context: &mut Context<'_>) {
         self.handshake.chose(hello);
         if !hello.is_13() && !hello.session_id.is_empty() {
-            let name = context.sessions.name(SESSION_ID, hello.session_id);
+            let name = context.name(SESSION_ID, hello.session_id);
             if !self.resumes.contains(&name) {
                 self.names.push(name);
             }
