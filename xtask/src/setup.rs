@@ -47,6 +47,8 @@ const SERVERS: &[(&str, &str)] = &[
     ("/usr/lib/dovecot/submission", "dovecot-submissiond"),
     ("/usr/bin/etcd", "etcd-server"),
     ("/usr/bin/etcdctl", "etcd-client"),
+    ("/usr/bin/gtlsclient", "ngtcp2-client"),
+    ("/usr/sbin/gtlsserver", "ngtcp2-server"),
     ("/usr/sbin/haproxy", "haproxy"),
     ("/usr/bin/ldapwhoami", "ldap-utils"),
     ("/usr/bin/mariadb", "mariadb-client-core"),

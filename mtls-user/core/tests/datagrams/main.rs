@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use mtls_core::capture::{Capture, Decoded, Decoder};
 use mtls_core::flow::{DatagramTable, Event, Limits};
 use mtls_core::record::{Evidence, FlowRecord, Transport, Verdict};
+use mtls_core::wire::tls::names;
 use mtls_core::wire::{Datagram, Endpoint};
 use proptest::prelude::*;
 
@@ -272,8 +273,17 @@ fn many_connections_between_two_addresses_are_bounded() {
     assert!(table.stats().tracked <= 1000);
 }
 
-/// tshark's fields of the hellos in a capture: server name, protocols, cipher suite.
-fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
+/// tshark's fields of the hellos in a capture, in the order of the datagrams.
+#[derive(Default)]
+struct Theirs {
+    names: Vec<String>,
+    protocols: Vec<String>,
+    /// Of the ServerHellos.
+    suites: Vec<String>,
+    versions: Vec<String>,
+}
+
+fn tshark(name: &str) -> Theirs {
     let layer = if name.starts_with("dtls") {
         "dtls"
     } else {
@@ -284,6 +294,8 @@ fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
         "handshake.extensions_server_name",
         "handshake.extensions_alpn_str",
         "handshake.ciphersuite",
+        "handshake.extensions.supported_version",
+        "handshake.version",
     ];
     let mut command = std::process::Command::new("tshark");
     command.arg("-r").arg(corpus().join("pcap").join(name));
@@ -298,10 +310,10 @@ fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
         .output()
         .expect("run tshark: `cargo xtask setup` installs it");
     assert!(output.status.success(), "tshark on {name}");
-    let (mut names, mut protocols, mut suites) = (Vec::new(), Vec::new(), Vec::new());
+    let mut theirs = Theirs::default();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let columns: Vec<&str> = line.split('|').collect();
-        let [kinds, server_name, alpn, suite] = columns[..] else {
+        let [kinds, server_name, alpn, suite, supported, version] = columns[..] else {
             continue;
         };
         let split = |text: &str| -> Vec<String> {
@@ -312,48 +324,53 @@ fn tshark(name: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
         };
         let kinds = split(kinds);
         if kinds.first().is_some_and(|kind| kind == "1") {
-            names.extend(split(server_name));
-            protocols.extend(split(alpn));
+            theirs.names.extend(split(server_name));
+            theirs.protocols.extend(split(alpn));
         }
         if kinds.first().is_some_and(|kind| kind == "2") {
-            suites.extend(split(suite).into_iter().take(1));
+            theirs.suites.extend(split(suite).into_iter().take(1));
+            // Since 1.3, the version's own field is that of 1.2.
+            let version = split(supported).into_iter().chain(split(version)).next();
+            theirs.versions.extend(version);
         }
     }
-    (names, protocols, suites)
+    theirs
 }
 
 /// An independent reader finds the same in the hellos of the same captures.
 #[test]
 fn hellos_are_as_tshark_reads_them() {
-    let mut compared = [0; 3];
+    let mut compared = [0; 4];
     for (name, (_, grams)) in captures() {
-        let (names, protocols, suites) = tshark(&name);
+        let theirs = tshark(&name);
         let (records, _) = classify(grams.iter(), usize::MAX);
         let tls = records[0].tls.as_ref().expect("a handshake");
         // Some versions of tshark show nothing for a hello in several datagrams.
-        if let (Some(theirs), Some(ours)) = (names.first(), &tls.sni) {
+        if let (Some(theirs), Some(ours)) = (theirs.names.first(), &tls.sni) {
             assert_eq!(theirs, ours, "{name}");
             compared[0] += 1;
         }
-        if let Some(theirs) = protocols.first() {
-            assert_eq!(
-                Some(theirs.as_str()),
-                tls.alpn_offered.first().map(|a| &**a),
-                "{name}"
-            );
+        if let Some(theirs) = theirs.protocols.first() {
+            let ours = tls.alpn_offered.first().map(|a| &**a);
+            assert_eq!(Some(theirs.as_str()), ours, "{name}");
             compared[1] += 1;
         }
-        if let Some(theirs) = suites.last()
-            && let Ok(number) = u16::from_str_radix(theirs.trim_start_matches("0x"), 16)
-            && let Some(ours) = &tls.cipher
-        {
-            assert_eq!(*ours, mtls_core::wire::tls::names::cipher(number), "{name}");
+        let number = |text: Option<&String>| {
+            let text = text?.trim_start_matches("0x");
+            u16::from_str_radix(text, 16).ok()
+        };
+        if let (Some(theirs), Some(ours)) = (number(theirs.suites.last()), &tls.cipher) {
+            assert_eq!(*ours, names::cipher(theirs), "{name}");
             compared[2] += 1;
+        }
+        if let (Some(theirs), Some(ours)) = (number(theirs.versions.last()), &tls.version) {
+            assert_eq!(*ours, names::version(theirs), "{name}");
+            compared[3] += 1;
         }
     }
     // Most must have been comparable; otherwise, nothing was compared.
     assert!(
-        compared[0] >= 60 && compared[1] >= 30 && compared[2] >= 60,
+        compared[0] >= 60 && compared[1] >= 30 && compared[2] >= 60 && compared[3] >= 60,
         "{compared:?}"
     );
 }
