@@ -50,6 +50,15 @@ impl Nodes {
         Ok(command)
     }
 
+    /// Moves this thread, and what it starts from then on, into a node's network.
+    pub fn join_network(&self, node: &str) -> Result<()> {
+        let pid = self.state.join("run").join(node);
+        let pid = std::fs::read_to_string(&pid).with_context(|| format!("find {node}"))?;
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", pid.trim()))?;
+        nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("enter the network of {node}"))
+    }
+
     /// Runs a command within a node to its end; returns its output.
     pub fn run(&self, node: &str, program: &str, args: &[&str]) -> Result<String> {
         let mut command = self.command(node, program)?;

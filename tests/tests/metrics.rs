@@ -309,7 +309,10 @@ fn the_same_edges_come_from_prometheus(daemon: &Daemon) -> Result<()> {
     ];
     let second = mtls_with(none, &[("MTLS_PROMETHEUS", &url)])?;
     ensure!(second.code == Some(0), "{second:?}");
-    assert!(second.err.contains("MTLS_PROMETHEUS names"), "{second:?}");
+    assert!(
+        second.err.contains("server of MTLS_PROMETHEUS"),
+        "{second:?}"
+    );
     let list: Value = serde_json::from_str(&second.out)?;
     assert!(
         list["items"]

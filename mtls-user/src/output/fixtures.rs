@@ -286,6 +286,10 @@ pub(crate) fn status_of_a_node() -> Status {
         uptime_seconds: 3_720,
         socket: "/run/mtls/mtls.sock".into(),
         window_seconds: 600,
+        process: mtls_core::record::ProcessStats {
+            cpu_seconds: 18.6,
+            resident_bytes: 41 << 20,
+        },
         kernel: mtls_core::record::KernelStatus {
             interfaces: vec![Interface {
                 ifindex: 7,

@@ -171,6 +171,15 @@ fn cost(out: &mut String, status: &Status) -> std::fmt::Result {
         ]);
     }
     writeln!(out, "{}", programs.trim_fmt())?;
+    let process = status.process;
+    let uptime = status.uptime_seconds.max(1) as f64;
+    writeln!(
+        out,
+        "daemon: {:.1} s of CPU time ({:.1} % of one CPU on average), {} MiB of memory",
+        process.cpu_seconds,
+        process.cpu_seconds / uptime * 100.0,
+        process.resident_bytes >> 20
+    )?;
     writeln!(
         out,
         "longest pause in reading samples: {} ms",

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use mtls_tests::browser::Browser;
 use mtls_tests::docs::{Block, blocks, rewritten, shapes};
 use mtls_tests::nodes::{Nodes, edge, items, until};
 use mtls_tests::process::Process;
@@ -146,6 +147,30 @@ fn a_report_of_the_cluster_is_whole() -> Result<()> {
     Ok(())
 }
 
+/// Opens the page in a browser on node1: all edges, a filter, and the explanation of the worst one.
+fn in_a_browser(nodes: &Nodes, address: &str) -> Result<()> {
+    nodes.join_network("node1")?;
+    let mut browser = Browser::start()?;
+    browser.open(address)?;
+    let rows = "document.querySelectorAll('#edges tbody tr').length";
+    browser.wait(&format!("{rows} == 3"))?;
+    browser.wait("document.querySelector('#edges tbody').innerText.includes('legacy')")?;
+    browser.wait("document.querySelectorAll('#graph .line').length == 3")?;
+    browser.screenshot("ui-cluster")?;
+    browser.click("input[name=q]")?;
+    browser.write("search")?;
+    browser.wait(&format!("{rows} == 1"))?;
+    browser.click("#edges tbody tr button")?;
+    let steps = "document.querySelector('#steps').innerText";
+    browser.wait(&format!(
+        "{steps}.includes('did not request a client certificate')"
+    ))?;
+    browser.screenshot("ui-cluster-explanation")?;
+    let complaints = browser.complaints()?;
+    ensure!(complaints.is_empty(), "{complaints:?}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs a cluster: cargo xtask test --cluster"]
 fn the_page_on_localhost_and_the_live_screen_show_the_cluster() -> Result<()> {
@@ -175,6 +200,12 @@ fn the_page_on_localhost_and_the_live_screen_show_the_cluster() -> Result<()> {
         );
     }
     ensure!(!text.contains("\"shop\""), "another namespace: {text}");
+    // A thread of its own, as the browser runs in the node's network.
+    std::thread::scope(|scope| {
+        let seen = scope.spawn(|| in_a_browser(nodes, &address));
+        seen.join()
+            .unwrap_or_else(|_| bail!("the browser's thread panicked"))
+    })?;
 
     // A terminal of 100 by 30, on which `q` is pressed after a while.
     let screen = "stty cols 100 rows 30; exec kubectl mtls top -n store";

@@ -97,10 +97,10 @@ impl std::fmt::Display for Reason {
                 "client closed before the server answered its flight; it may have been rejected",
             ),
             Self::Unanswered(what) => {
-                write!(f, "{what}; whether the server accepted it was not seen")
+                write!(f, "{what}; it is unknown whether the server accepted it")
             }
             Self::Late => f.write_str(
-                "a Handshake packet of the client's came after its verdict, and is too long for a Finished",
+                "a Handshake packet of the client arrived after the verdict, and is too long for a Finished message",
             ),
             Self::Renegotiated => f.write_str(
                 "client sent a certificate in a renegotiation; what came before was not mutual",
@@ -126,14 +126,17 @@ impl std::fmt::Display for Reason {
             }
             Self::Padded(len) => write!(
                 f,
-                "padding cannot be excluded: the client's {len}-byte encrypted record may or may not hold a certificate"
+                "the client's {len}-byte encrypted record may be a certificate, or a shorter message with padding"
             ),
-            Self::Record(len, text) => {
-                write!(f, "client's first encrypted record has {len} bytes: {text}")
-            }
+            Self::Record(len, text) => write!(
+                f,
+                "{text} (inferred from {}{len}-byte encrypted record)",
+                article(*len)
+            ),
             Self::Packet(len, text) => write!(
                 f,
-                "the client's Handshake packet is {len} bytes long: {text}"
+                "{text} (inferred from {}{len}-byte Handshake packet)",
+                article(*len)
             ),
             Self::Alert(who, code) => write!(
                 f,

@@ -113,8 +113,10 @@ impl Known {
         self.via().iter().map(|via| match via {
             Via::Upgrade(name) => format!("upgrade: {name} upgraded to TLS in band"),
             Via::Through(name) => format!("through: {name}"),
-            Via::Secret(name) => format!("secret-in-clear: a password went in clear ({name})"),
-            Via::TooLate => "tls-too-late: TLS began after data in cleartext".into(),
+            Via::Secret(name) => {
+                format!("secret-in-clear: a password was sent in plaintext ({name})")
+            }
+            Via::TooLate => "tls-too-late: TLS began after data was sent in plaintext".into(),
         })
     }
 }

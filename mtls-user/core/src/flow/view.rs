@@ -18,19 +18,19 @@ use crate::wire::{Endpoint, text};
 const NOTES: [(u8, &str); 4] = [
     (
         NOTE_REOPENED,
-        "reopened: payload followed a reset or a close that its receiver must have taken",
+        "reopened: data followed a reset or a close that its receiver must have accepted",
     ),
     (
         NOTE_SPOOFED,
-        "spoofed: seen at another interface than the connection with these ends is known at",
+        "spoofed: seen at a different interface than the connection with these addresses and ports; it may be forged",
     ),
     (
         NOTE_OTHER_NUMBERS,
-        "other-numbers: its sequence numbers are not those of the connection with these ends",
+        "other-sequence: its sequence numbers do not belong to the connection with these addresses and ports",
     ),
     (
         NOTE_TWO_STARTS,
-        "two-starts: a SYN or its answer was seen with two initial sequence numbers",
+        "conflicting-start: a SYN or its answer was seen with two different initial sequence numbers",
     ),
 ];
 
@@ -288,7 +288,7 @@ fn finding(flow: &Flow) -> Finding {
         finding.reason = SmolStr::new_static(words);
     }
     if flow.is_contested() {
-        finding.notes.push(format!("contested: {CONTESTED}"));
+        finding.notes.push(format!("conflicting-data: {CONTESTED}"));
     }
     let noted = NOTES.iter().filter(|(bit, _)| flow.notes & bit != 0);
     finding
@@ -299,13 +299,13 @@ fn finding(flow: &Flow) -> Finding {
         finding.protocol != "unknown" && finding.evidence != Some(Evidence::RecordFraming);
     if flow.notes & NOTE_DIRECTION != 0 && !by_content && !flow.classifier.client_is_server() {
         finding.notes.push(
-            "direction-unknown: joined in the middle, and its ports do not tell which side is the client".into(),
+            "direction-unknown: the start was not seen, and the ports do not show which side is the client".into(),
         );
     }
     finding
 }
 
-const CONTESTED: &str = "different bytes were sent for the same part of the stream, and which of them the receiver took cannot be told";
+const CONTESTED: &str = "different bytes were sent for the same part of the stream; it is unknown which of them the receiver accepted";
 
 /// Client and server, in the order shown by the content.
 fn oriented(flow: &Flow) -> (Endpoint, Endpoint) {

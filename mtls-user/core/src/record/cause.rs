@@ -21,7 +21,7 @@ vocabulary! {
         /// No payload was seen, and no end that would prove that there was none.
         EndNotSeen = "end-not-seen",
         /// Conflicting contents were seen for the same bytes.
-        Contested = "contested",
+        Contested = "conflicting-data",
         /// Not enough has been seen yet.
         NotDecided = "not-decided",
         /// The handshake is not complete.

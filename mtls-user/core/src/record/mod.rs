@@ -47,8 +47,8 @@ pub use peer::{Peer, Workload};
 pub use sample::{Recorded, Sample};
 pub use status::{
     Check, CheckState, Declared, EdgeStats, EngineStats, FlowStats, Interface, KernelStatus,
-    LatencySummary, NamespaceCoverage, NotAttached, PodCoverage, ProgramStats, RingStats,
-    SourceHealth, Status, UnwatchedPod, Uplink,
+    LatencySummary, NamespaceCoverage, NotAttached, PodCoverage, ProcessStats, ProgramStats,
+    RingStats, SourceHealth, Status, UnwatchedPod, Uplink,
 };
 pub use tap::{Missed, TapLine};
 pub use time::Time;

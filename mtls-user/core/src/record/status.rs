@@ -31,6 +31,8 @@ pub struct Status {
     pub window_seconds: u64,
     /// How much can be seen.
     pub coverage: PodCoverage,
+    /// What the daemon itself uses.
+    pub process: ProcessStats,
     /// The thread that reads samples.
     pub engine: EngineStats,
     /// The kernel's side.
@@ -58,6 +60,7 @@ impl Default for Status {
             uptime_seconds: 0,
             socket: String::new(),
             window_seconds: 0,
+            process: ProcessStats::default(),
             coverage: PodCoverage::default(),
             engine: EngineStats::default(),
             kernel: KernelStatus::default(),
@@ -217,6 +220,16 @@ pub struct EngineStats {
     pub malformed: u64,
     /// The ring buffer that it reads them from.
     pub ring: RingStats,
+}
+
+/// The daemon's own use of the machine; the kernel programs run on top of it.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProcessStats {
+    /// CPU time since its start, in seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
 }
 
 /// How full the ring buffer is.

@@ -186,6 +186,7 @@ impl State {
             socket: self.socket.display().to_string(),
             window_seconds: self.window.as_secs(),
             coverage: self.coverage(&kernel, stats.lost),
+            process: crate::metrics::stats(),
             engine: stats.engine,
             kernel,
             flows: stats.flows[0],

@@ -22,3 +22,4 @@ pub use catalog::{CATALOG, Kind, Metric};
 pub use encode::{Format, Outlet, encode, points};
 pub use meter::{Meter, Snapshot};
 pub use out::Points;
+pub use process::stats;

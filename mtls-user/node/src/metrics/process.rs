@@ -1,5 +1,6 @@
 //! This process's resource usage, with the names of Prometheus' own libraries.
 
+use mtls_core::record::ProcessStats;
 use nix::unistd::{SysconfVar, sysconf};
 
 /// The kernel's values for this process; zero if unavailable.
@@ -46,6 +47,15 @@ impl Usage {
         let boot = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
         self.start_seconds = boot.trim().parse::<f64>().ok()? + field(22)? as f64 / ticks;
         Some(())
+    }
+}
+
+/// What this process uses, as `mtls status` shows it.
+pub fn stats() -> ProcessStats {
+    let usage = Usage::now();
+    ProcessStats {
+        cpu_seconds: usage.cpu_seconds,
+        resident_bytes: usage.resident_bytes,
     }
 }
 

@@ -139,21 +139,21 @@ impl Tls {
                 Verdict::TlsUnproven,
                 Reason::Record(
                     first,
-                    "the fragments are too small to tell whether there is a certificate",
+                    "unknown whether the client sent a certificate: the fragments are too small",
                 ),
             ),
             Shape::EarlyData => of(
                 Verdict::TlsUnproven,
                 Reason::Record(
                     first,
-                    "this may be a certificate, or early data that the server refused",
+                    "unknown whether the client sent a certificate, or early data that the server rejected",
                 ),
             ),
             Shape::Settings => of(
                 Verdict::TlsUnproven,
                 Reason::Record(
                     first,
-                    "this may be a certificate, or application settings (ALPS)",
+                    "unknown whether the client sent a certificate or application settings (ALPS)",
                 ),
             ),
             Shape::Unknown => of(

@@ -95,7 +95,7 @@ impl Facts {
         if let Some(hello) = &self.hello {
             if hello.post_handshake_auth && call.is_some_and(|c| c.verdict == Verdict::Tls) {
                 notes.push(
-                    "post-handshake-authentication: the client offers it, and nothing on the wire would show it"
+                    "post-handshake-authentication: the client offers it; it would not be visible on the wire"
                         .to_owned(),
                 );
             }

@@ -13,8 +13,7 @@ use crate::wire::{Datagram, Direction, Endpoint};
 /// Interfaces remembered per flow.
 const LINKS: usize = 4;
 /// Notes about a flow that is not what it seems.
-const SPOOFED: &str =
-    "spoofed: seen at another interface than the flow with these ends is known at";
+const SPOOFED: &str = "spoofed: seen at a different interface than the flow with these addresses and ports; it may be forged";
 /// Datagrams remembered per flow, to recognise the same one at another interface.
 const RECENT: usize = 16;
 

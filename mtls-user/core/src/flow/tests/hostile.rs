@@ -227,7 +227,12 @@ fn two_answers_to_one_syn_are_one_connection() {
         let record = scene.only();
         assert_eq!(record.verdict, Verdict::Plaintext);
         assert_eq!(record.bytes.server, Some(OK.len() as u64));
-        assert!(record.notes.iter().any(|n| n.starts_with("two-starts: ")));
+        assert!(
+            record
+                .notes
+                .iter()
+                .any(|n| n.starts_with("conflicting-start: "))
+        );
     }
 }
 
@@ -332,7 +337,12 @@ fn other_bytes_for_the_same_place_leave_no_clean_verdict() {
     scene.close();
     let record = scene.only();
     assert_eq!(record.unseen, [Unseen::Conflict]);
-    assert!(record.notes.iter().any(|n| n.starts_with("contested: ")));
+    assert!(
+        record
+            .notes
+            .iter()
+            .any(|n| n.starts_with("conflicting-data: "))
+    );
     assert!(!matches!(
         record.verdict.known().unwrap(),
         Verdict::Mtls | Verdict::Tls | Verdict::NoData | Verdict::Failed

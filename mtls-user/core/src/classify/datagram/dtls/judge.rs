@@ -100,11 +100,14 @@ impl Dtls {
             (_, CipherKind::Anonymous) => {
                 unproven((Cause::Anonymous, "the cipher suite authenticates nobody"))
             }
-            (Some(_), _) => of(Verdict::Tls, "a certificate was asked for but not given")
-                .with(ClientCertificate::NotPresented),
+            (Some(_), _) => of(
+                Verdict::Tls,
+                "server requested a client certificate; client sent none",
+            )
+            .with(ClientCertificate::NotPresented),
             // Nothing came between the hello and the key exchange.
             (None, _) if key_exchange == self.hello + 1 => {
-                of(Verdict::Tls, "no certificate was asked for")
+                of(Verdict::Tls, "server did not request a client certificate")
                     .with(ClientCertificate::NotRequested)
             }
             (None, _) => return None,
@@ -128,26 +131,25 @@ impl Dtls {
             )
         };
         let call = match self.client_records.shape(chosen.hash()) {
-            Shape::Certificate(len) => {
-                record(Verdict::Mtls, len, "it holds the client's certificate")
-                    .with(ClientCertificate::Presented)
-            }
+            Shape::Certificate(len) => record(Verdict::Mtls, len, "client sent a certificate")
+                .with(ClientCertificate::Presented),
             Shape::Finished(_) if over == Some(true) => unproven((
                 Cause::SamplesLost,
                 "samples were lost, and with them maybe the client's certificate",
             )),
-            Shape::Finished(len) => {
-                record(Verdict::Tls, len, "it holds Finished, and no certificate")
-            }
+            Shape::Finished(len) => record(Verdict::Tls, len, "client sent no certificate"),
             Shape::Strange(len) => record(
                 Verdict::TlsUnproven,
                 len,
-                "that length fits neither a Finished alone nor a certificate",
+                "unknown whether the client sent a certificate: the length fits neither",
             ),
             Shape::Split | Shape::Settings(_) | Shape::Padded => {
                 // A shorter record may follow.
                 over?;
-                unproven((Cause::PaddingNotExcluded, "the client hides it by padding"))
+                unproven((
+                    Cause::PaddingNotExcluded,
+                    "unknown whether the client sent a certificate: it pads its records",
+                ))
             }
             Shape::Nothing => {
                 over?;
@@ -159,7 +161,7 @@ impl Dtls {
         } else if self.server_seen {
             return Some(unproven((
                 Cause::ClientLeft,
-                "whether the server accepted the client's flight was not seen",
+                "it is unknown whether the server accepted the client's flight",
             )));
         }
         Some(call)

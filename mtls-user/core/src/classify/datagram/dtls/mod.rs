@@ -394,11 +394,13 @@ impl Dtls {
     pub(super) fn part(&self) -> Part {
         let mut notes = Vec::new();
         if self.cookie {
-            notes.push("cookie: the server had the client prove its address".to_owned());
+            notes.push(
+                "cookie: the server verified the client's address before the handshake".to_owned(),
+            );
         }
         if self.srtp_agreed || self.srtp && self.handshake.chosen.is_some_and(|c| c.is_13()) {
             notes.push(
-                "srtp: it makes keys for media (WebRTC); certificates there are self-signed and known by their fingerprints, not by an authority"
+                "srtp: the handshake makes keys for WebRTC media; such certificates are self-signed and identified by fingerprint"
                     .to_owned(),
             );
         }

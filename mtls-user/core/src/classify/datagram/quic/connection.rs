@@ -307,13 +307,13 @@ impl Connection {
         match shape {
             Shape::Certificate(_) if !self.flight.client_went_on => unproven((
                 Cause::ClientLeft,
-                "the client sent nothing after its flight, which may have been a refusal",
+                "the client sent nothing after its flight; the server may have rejected it",
             ))
             .with(ClientCertificate::Unknown),
             Shape::Certificate(length) => Call::new(
                 Verdict::Mtls,
                 Evidence::HandshakeShape,
-                Reason::Packet(length, "it holds the client's certificate"),
+                Reason::Packet(length, "client sent a certificate"),
             )
             .with(ClientCertificate::Presented),
             Shape::Finished(_) if lost => unproven((
@@ -323,30 +323,30 @@ impl Connection {
             Shape::Finished(length) => Call::new(
                 Verdict::Tls,
                 Evidence::HandshakeShape,
-                Reason::Packet(length, "it holds Finished, and no certificate"),
+                Reason::Packet(length, "client sent no certificate"),
             ),
             Shape::Padded => unproven((
                 Cause::PaddingNotExcluded,
-                "the client hides it by padding: its Handshake packets fill their datagrams",
+                "unknown whether the client sent a certificate: it pads its Handshake packets to full datagrams",
             )),
             Shape::Strange(length) => Call::new(
                 Verdict::TlsUnproven,
                 Evidence::HandshakeShape,
                 Reason::Packet(
                     length,
-                    "that length fits neither a Finished alone nor a certificate",
+                    "unknown whether the client sent a certificate: the length fits neither",
                 ),
             ),
             Shape::Split => unproven((
                 Cause::PaddingNotExcluded,
-                "the client's flight came in many small packets, which together may hold a certificate",
+                "unknown whether the client sent a certificate: its flight came in many small packets",
             )),
             Shape::Settings(length) => Call::new(
                 Verdict::TlsUnproven,
                 Evidence::HandshakeShape,
                 Reason::Packet(
                     length,
-                    "it may hold a certificate, or application settings (ALPS)",
+                    "unknown whether the client sent a certificate or application settings (ALPS)",
                 ),
             ),
             Shape::Nothing => {
@@ -369,7 +369,7 @@ impl Connection {
                 _ => ClientCertificate::Unknown,
             };
             let reason = if flight.client_done {
-                "the server went on with the handshake after the client had finished it: a refusal"
+                "the server rejected the client: it continued the handshake after the client had finished"
             } else {
                 "the client did not go on from the handshake to application data"
             };
@@ -385,7 +385,7 @@ impl Connection {
         let words = if lost {
             "samples were lost in the handshake"
         } else if flight.client_done {
-            "whether the server accepted the client's flight was not seen"
+            "it is unknown whether the server accepted the client's flight"
         } else if flight.has_begun() {
             "the end of the handshake was not seen"
         } else {

@@ -322,16 +322,18 @@ impl Quic {
         let mut notes = Vec::new();
         if self.count > 1 {
             notes.push(format!(
-                "connections: {} over the same addresses; the worst is shown",
+                "connections: {} between the same addresses and ports; the worst is shown",
                 self.count
             ));
         }
         if connection.retry {
-            notes.push("retry: the server had the client prove its address".to_owned());
+            notes.push(
+                "retry: the server verified the client's address before the handshake".to_owned(),
+            );
         }
         if connection.negotiated {
             notes.push(
-                "version-negotiation: the server did not speak the client's first version"
+                "version-negotiation: the server did not support the client's first version"
                     .to_owned(),
             );
         }
