@@ -14,7 +14,7 @@ use super::{Cluster, ask};
 
 /// Longest line taken from a daemon, in bytes.
 const MAX_LINE: usize = 1 << 20;
-/// Connections remembered as told.
+/// Connections remembered as reported.
 const REMEMBERED: usize = 65_536;
 
 /// A stream of lines of every node that answers.
@@ -22,7 +22,7 @@ pub(crate) struct Tap {
     lines: mpsc::Receiver<(String, anyhow::Result<TapLine>)>,
     /// Who listens, and who cannot.
     pub(crate) nodes: Nodes,
-    told: Told,
+    reported: Reported,
     /// The workloads that are asked about; `None`: all.
     selected: Option<Selected>,
 }
@@ -62,14 +62,14 @@ impl Cluster {
         Ok(Tap {
             lines,
             nodes,
-            told: Told::default(),
+            reported: Reported::default(),
             selected: self.selected,
         })
     }
 }
 
 impl Tap {
-    /// The next line that says something new: what both nodes of a connection tell is reported once. A
+    /// The next line that says something new: what both nodes of a connection report is returned once. A
     /// node whose tap ends is reported on stderr; it is an error when there are no more.
     pub(crate) async fn next(&mut self) -> anyhow::Result<TapLine> {
         loop {
@@ -77,7 +77,7 @@ impl Tap {
                 Some((_, Ok(TapLine::Flow(flow)))) => {
                     let ends = [&flow.src, &flow.dst];
                     let selected = self.selected.as_ref();
-                    if selected.is_none_or(|one| one.takes(ends)) && self.told.is_news(&flow) {
+                    if selected.is_none_or(|one| one.takes(ends)) && self.reported.is_news(&flow) {
                         return Ok(TapLine::Flow(flow));
                     }
                 }
@@ -89,7 +89,7 @@ impl Tap {
                         crate::output::safe(&format!("{error:#}"))
                     );
                 }
-                None => bail!("no daemon tells anything any more"),
+                None => bail!("all daemons have closed their streams"),
             }
         }
     }
@@ -145,12 +145,12 @@ async fn read(
 
 /// What has been reported of a connection: by whichever node was first.
 #[derive(Default)]
-struct Told {
+struct Reported {
     all: HashSet<(SmolStr, Option<Word<Event>>, Word<Verdict>)>,
     order: VecDeque<(SmolStr, Option<Word<Event>>, Word<Verdict>)>,
 }
 
-impl Told {
+impl Reported {
     /// Another verdict of the other node is news: both are reported.
     fn is_news(&mut self, flow: &FlowRecord) -> bool {
         let Some(id) = &flow.id else {
@@ -179,25 +179,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_both_nodes_say_is_told_once_and_what_they_disagree_on_twice() {
+    fn what_both_nodes_report_is_shown_once_and_what_they_disagree_on_twice() {
         let flow = |id: Option<&str>, event: Event, verdict: Verdict| FlowRecord {
             id: id.map(Into::into),
             event: Some(event.into()),
             verdict: verdict.into(),
             ..FlowRecord::default()
         };
-        let mut told = Told::default();
+        let mut reported = Reported::default();
         let mtls = flow(Some("1"), Event::Classified, Verdict::Mtls);
-        assert!(told.is_news(&mtls));
-        assert!(!told.is_news(&mtls));
-        assert!(told.is_news(&flow(Some("1"), Event::Classified, Verdict::Plaintext)));
-        assert!(told.is_news(&flow(Some("2"), Event::Classified, Verdict::Mtls)));
+        assert!(reported.is_news(&mtls));
+        assert!(!reported.is_news(&mtls));
+        assert!(reported.is_news(&flow(Some("1"), Event::Classified, Verdict::Plaintext)));
+        assert!(reported.is_news(&flow(Some("2"), Event::Classified, Verdict::Mtls)));
         let unknown = flow(None, Event::Classified, Verdict::Mtls);
-        assert!(told.is_news(&unknown) && told.is_news(&unknown));
+        assert!(reported.is_news(&unknown) && reported.is_news(&unknown));
         for n in 0..2 * REMEMBERED {
             let id = n.to_string();
-            told.is_news(&flow(Some(&id), Event::Closed, Verdict::Mtls));
+            reported.is_news(&flow(Some(&id), Event::Closed, Verdict::Mtls));
         }
-        assert!(told.all.len() <= REMEMBERED + 1 && told.order.len() <= REMEMBERED + 1);
+        assert!(reported.all.len() <= REMEMBERED + 1 && reported.order.len() <= REMEMBERED + 1);
     }
 }

@@ -261,7 +261,7 @@ fn findings(report: &Report) -> Vec<Finding> {
             let parts = [
                 ("Evidence", lines(&one.evidence)),
                 ("Not seen", lines(&one.not_seen)),
-                ("What would change it", lines(&one.would_change)),
+                ("What would change the verdict", lines(&one.would_change)),
                 ("What to do next", lines(&one.next)),
             ];
             Finding {

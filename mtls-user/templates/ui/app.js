@@ -126,7 +126,7 @@ async function explain(edge) {
     for (const [title, lines] of [
       ["Evidence", explained.evidence],
       ["Not seen", explained.not_seen],
-      ["What would change it", explained.would_change],
+      ["What would change the verdict", explained.would_change],
       ["What to do next", explained.next],
     ]) {
       if (lines.length === 0) continue;
