@@ -204,6 +204,15 @@ fn a_resumption_in_1_3_inherits_from_its_peers() {
     let (finding, _) = run_at(&resumed, NOW, &mut sessions);
     assert_eq!(finding.verdict, Verdict::TlsUnproven);
 
+    // The last handshake may have been either, because its client pads.
+    let mut sessions = Sessions::default();
+    run_at(&full(&[1000, 281, 53]), NOW, &mut sessions);
+    let padded = tls13_with_request(offer, false, &[216], 416);
+    let (finding, _) = run_at(&deliver(&padded, 1448), NOW, &mut sessions);
+    assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+    let (finding, _) = run_at(&resumed, NOW, &mut sessions);
+    assert_eq!(finding.verdict, Verdict::TlsUnproven, "{}", finding.reason);
+
     // A key of the operator's, however long its name is.
     let mut sessions = Sessions::default();
     run_at(&full(&[1000, 281, 53]), NOW, &mut sessions);

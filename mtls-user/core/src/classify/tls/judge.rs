@@ -234,7 +234,7 @@ impl Tls {
             Some(Origin::Mixed) => {
                 return self.unproven((
                     Cause::ResumptionUnknown,
-                    "resumed; these peers have had both mutual and server-only handshakes",
+                    "resumed; these peers may have had both mutual and server-only handshakes",
                 ));
             }
             Some(Origin::Off) => {

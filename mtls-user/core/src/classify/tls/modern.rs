@@ -242,6 +242,17 @@ impl Tls {
     }
 
     fn remember_peers(&mut self, verdict: Verdict, first: &Record, context: &mut Context<'_>) {
+        let hello = self.facts.hello.clone();
+        let name = hello.as_ref().and_then(|h| h.server_name.as_deref());
+        let is_unknown = verdict == Verdict::TlsUnproven;
+        if is_unknown && !std::mem::replace(&mut self.facts.remembered, true) {
+            let session = Session {
+                mutual: false,
+                time: self.facts.time,
+                certificates: [None, None],
+            };
+            return sessions::doubt_peers(context, name, session);
+        }
         let Some(session) = self.session(verdict) else {
             return;
         };
@@ -252,8 +263,6 @@ impl Tls {
         for (slot, record) in tickets.iter_mut().zip(records) {
             *slot = record.len;
         }
-        let hello = self.facts.hello.as_ref();
-        let name = hello.and_then(|h| h.server_name.as_deref());
         sessions::remember_peers(context, name, session, tickets);
     }
 
