@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: the files of a release, in `target/dist`.
+//! `cargo xtask dist`: the files of a release, in `target/release-files`.
 
 use std::fs;
 use std::io::Write;
@@ -40,7 +40,8 @@ const COMPLETIONS: [(&str, &str); 3] = [
 
 /// Creates everything, and lists it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let dir = build::root().join("target/dist");
+    // Not `target/dist`: that is where cargo puts what it builds with the profile of that name.
+    let dir = build::root().join("target/release-files");
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let mut platforms = Vec::new();
