@@ -19,6 +19,9 @@ pub(crate) struct Bench {
     /// with and without the daemon; four minutes, needs root. `cluster`: 1,000 simulated nodes
     /// with 2,000 edges each, queried through port-forwards.
     what: What,
+    /// `node`: compare a daemon whose metrics are scraped every second with one that has none.
+    #[arg(long)]
+    scraped: bool,
     /// Output format.
     #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
     output: String,
@@ -47,7 +50,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         What::Metrics => metrics(),
         What::Engine => engine(&bench.output),
         What::Flood => flood(&bench.output),
-        What::Node => node(&bench.output),
+        What::Node => node(bench.scraped, &bench.output),
         What::Top => top(&bench.output),
     }
 }
@@ -117,10 +120,14 @@ fn flood(output: &str) -> anyhow::Result<()> {
     build::run(bench.args(["flood", "--output", output]))
 }
 
-fn node(output: &str) -> anyhow::Result<()> {
+fn node(scraped: bool, output: &str) -> anyhow::Result<()> {
     let mut bench = whole_program(true)?;
     step("measuring traffic with and without the daemon");
-    build::run(bench.args(["node", "--output", output]))
+    bench.args(["node", "--output", output]);
+    if scraped {
+        bench.arg("--scraped");
+    }
+    build::run(&mut bench)
 }
 
 fn top(output: &str) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ pub mod flood;
 pub mod load;
 pub mod node;
 mod report;
+mod scraper;
 pub mod soak;
 pub mod top;
 mod usage;

@@ -8,9 +8,11 @@ use nix::sys::signal::Signal;
 
 use super::load::{Done, Generator, Load};
 use super::report::{self, Report, TapDelay, Traffic, Wanted};
+use super::scraper::Scraper;
 use super::usage::Usage;
 use crate::census;
 use crate::daemon::Daemon;
+use crate::prometheus::METRICS;
 use crate::scene::Scene;
 
 /// How long each measurement lasts.
@@ -69,8 +71,71 @@ struct Pairs {
     attached: Vec<Done>,
 }
 
-/// Measures, and prints a table or JSON.
-pub fn run(pairs: u32, json: bool) -> Result<()> {
+/// What runs beside the traffic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    Daemon,
+    /// A daemon whose metrics are scraped every second.
+    Scraped,
+}
+
+/// What runs beside the traffic at present.
+enum Running {
+    Nothing,
+    Daemon(Daemon),
+    Scraped(Daemon, Scraper),
+}
+
+impl Running {
+    fn is(&self, beside: Beside) -> bool {
+        matches!(
+            (self, beside),
+            (Self::Nothing, Beside::Nothing)
+                | (Self::Daemon(_), Beside::Daemon)
+                | (Self::Scraped(..), Beside::Scraped)
+        )
+    }
+
+    fn daemon(&self) -> Option<&Daemon> {
+        match self {
+            Self::Nothing => None,
+            Self::Daemon(daemon) | Self::Scraped(daemon, _) => Some(daemon),
+        }
+    }
+
+    fn start(beside: Beside, scene: &Scene, idle: &mut report::Daemon) -> Result<Self> {
+        Ok(match beside {
+            Beside::Nothing => Self::Nothing,
+            Beside::Daemon => Self::Daemon(settled(scene, &["--no-cri"], idle)?),
+            Beside::Scraped => {
+                let address = METRICS.to_string();
+                let daemon = settled(scene, &["--no-cri", "--metrics", &address], idle)?;
+                Self::Scraped(daemon, Scraper::start())
+            }
+        })
+    }
+
+    fn stop(self) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Daemon(daemon) => stop(daemon),
+            Self::Scraped(daemon, scraper) => {
+                scraper.stop()?;
+                stop(daemon)
+            }
+        }
+    }
+}
+
+/// Measures, and prints a table or JSON. `scraped`: compares a daemon whose metrics are scraped
+/// with one that has none, instead of a daemon with none at all.
+pub fn run(pairs: u32, scraped: bool, json: bool) -> Result<()> {
+    let sides = if scraped {
+        [Beside::Daemon, Beside::Scraped]
+    } else {
+        [Beside::Nothing, Beside::Daemon]
+    };
     let cores = std::thread::available_parallelism()?.get();
     let crowd = u16::try_from(2 * cores)?;
     let scene = Scene::new()?;
@@ -82,24 +147,24 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
     let mut measured: Vec<Pairs> = loads.iter().map(|_| Pairs::default()).collect();
     let mut busy: Vec<report::Daemon> = loads.iter().map(|_| report::Daemon::default()).collect();
     let mut idle = report::Daemon::default();
-    let mut daemon = None;
+    let mut running = Running::Nothing;
     for pair in 0..pairs {
         eprintln!("pair {} of {pairs}", pair + 1);
         // The order alternates, so that drift favours neither, and the daemon runs for two rounds
         // in a row.
-        for attach in [pair % 2 == 1, pair % 2 == 0] {
-            daemon = match (attach, daemon) {
-                (true, None) => Some(settled(&scene, &mut idle)?),
-                (false, Some(daemon)) => {
-                    stop(daemon)?;
-                    None
-                }
-                (_, same) => same,
-            };
-            ensure_attached(&scene, attach)?;
+        for second in [pair % 2 == 1, pair % 2 == 0] {
+            let beside = sides[usize::from(second)];
+            if !running.is(beside) {
+                running.stop()?;
+                // The daemon's usage is that of the second side.
+                let mut other = report::Daemon::default();
+                let idle = if second { &mut idle } else { &mut other };
+                running = Running::start(beside, &scene, idle)?;
+            }
+            ensure_attached(&scene, beside != Beside::Nothing)?;
             for (number, &(.., load, _)) in loads.iter().enumerate() {
                 let (pairs, busy) = (&mut measured[number], &mut busy[number]);
-                match &daemon {
+                match running.daemon().filter(|_| second) {
                     Some(daemon) => {
                         let done = watch(daemon, busy, || generator.run(load, TIME))?;
                         pairs.attached.push(done);
@@ -109,9 +174,7 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
             }
         }
     }
-    if let Some(daemon) = daemon {
-        stop(daemon)?;
-    }
+    running.stop()?;
     eprintln!("delay of the tap");
     let tap = tap_delay(&scene, &generator)?;
     let mut traffic = Vec::new();
@@ -139,6 +202,7 @@ pub fn run(pairs: u32, json: bool) -> Result<()> {
     idle.average(f64::from(pairs.div_ceil(2)));
     let daemon: Vec<_> = std::iter::once(idle).chain(busy).collect();
     Report {
+        scraped,
         pairs,
         seconds: TIME.as_secs_f64(),
         cores,
@@ -160,8 +224,8 @@ impl report::Daemon {
 }
 
 /// Starts the daemon, and waits until it has settled while idle.
-fn settled(scene: &Scene, idle: &mut report::Daemon) -> Result<Daemon> {
-    let daemon = Daemon::start_with(&scene.node, &["--no-cri"])?;
+fn settled(scene: &Scene, args: &[&str], idle: &mut report::Daemon) -> Result<Daemon> {
+    let daemon = Daemon::start_with(&scene.node, args)?;
     std::thread::sleep(TIME);
     watch(&daemon, idle, || {
         std::thread::sleep(SETTLE.saturating_sub(TIME));

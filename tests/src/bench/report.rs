@@ -5,6 +5,8 @@ use serde::Serialize;
 /// All results.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// The daemon is compared with itself: its metrics are scraped every second, or it has none.
+    pub(super) scraped: bool,
     /// Pairs of measurements, and how long each lasted.
     pub(super) pairs: u32,
     pub(super) seconds: f64,
@@ -92,9 +94,14 @@ impl Report {
             println!("{}", serde_json::to_string_pretty(self)?);
             return Ok(());
         }
+        let sides = if self.scraped {
+            ["UNSCRAPED", "SCRAPED"]
+        } else {
+            ["BARE", "ATTACHED"]
+        };
         println!(
             "{:<26} {:>8} {:>10} {:>10} {:>7} {:>15} {:>8}  MET",
-            "TRAFFIC", "UNIT", "BARE", "ATTACHED", "RATIO", "QUARTILES", "WANTED"
+            "TRAFFIC", "UNIT", sides[0], sides[1], "RATIO", "QUARTILES", "WANTED"
         );
         for row in &self.traffic {
             let wanted = row.wanted.map_or(String::new(), |wanted| match wanted {

@@ -51,6 +51,9 @@ enum What {
         /// Pairs of measurements.
         #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
         pairs: u32,
+        /// Compare a daemon whose metrics are scraped every second with one that has none.
+        #[arg(long)]
+        scraped: bool,
     },
     /// From a key press to the end of the resulting frame of `mtls top`.
     Top,
@@ -71,7 +74,7 @@ fn main() -> anyhow::Result<()> {
             let time = std::time::Duration::from_mins(minutes.into());
             mtls_tests::bench::soak::run(time)
         }
-        What::Node { pairs } => mtls_tests::bench::node::run(pairs, json),
+        What::Node { pairs, scraped } => mtls_tests::bench::node::run(pairs, scraped, json),
         What::Top => mtls_tests::bench::top::run(json),
     }
 }
