@@ -84,11 +84,25 @@ impl Prometheus {
             &format!("/api/v1/query?query={}", encoded(query)),
         )
         .with_context(|| format!("{query}\n{}", self.0.told()))?;
-        let result = answer["data"]["result"].as_array();
-        Ok(result
-            .with_context(|| format!("{query}: {answer}"))?
-            .clone())
+        result(query, &answer)
     }
+
+    /// The results of a query between two times (seconds since the epoch), one for each second.
+    pub fn range(&self, query: &str, from: u64, to: u64) -> Result<Vec<Value>> {
+        let path = format!(
+            "/api/v1/query_range?query={}&start={from}&end={to}&step=1",
+            encoded(query)
+        );
+        let answer = json(PROMETHEUS, &path).with_context(|| query.to_owned())?;
+        result(query, &answer)
+    }
+}
+
+fn result(query: &str, answer: &Value) -> Result<Vec<Value>> {
+    let result = answer["data"]["result"].as_array();
+    Ok(result
+        .with_context(|| format!("{query}: {answer}"))?
+        .clone())
 }
 
 /// Starts an Alertmanager that posts every alert to [`HOOK`] at once.

@@ -1,6 +1,7 @@
 //! The daemon's metrics, scraped by a real Prometheus; tests of the shipped rules, alerts and
 //! dashboard with the scraped data.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -220,6 +221,24 @@ fn more_edges_than_series_are_counted_together_and_make_an_alert() -> Result<()>
         size >= Some(4_096.0) && most > Some(0.0) && most <= size,
         "{page}"
     );
+    Ok(())
+}
+
+/// The picture in the documentation has the panels that the dashboard has now.
+#[test]
+fn the_picture_of_the_dashboard_is_current() -> Result<()> {
+    let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.svg");
+    let picture = std::fs::read_to_string(picture)?;
+    let dashboard = std::fs::read_to_string(prom::shipped().join("dashboard.json"))?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    let title = "class=\"title\">";
+    assert_eq!(picture.matches(title).count(), panels.len());
+    for panel in panels {
+        let name = panel["title"].as_str().context("a title")?;
+        let drawn = picture.contains(&format!("{title}{name}</text>"));
+        assert!(drawn, "no panel {name}: run cargo xtask docs --dashboard");
+    }
     Ok(())
 }
 

@@ -43,7 +43,7 @@ enum Task {
     /// Check licences, sources and advisories of the dependencies.
     Deny(deny::Args),
     /// Regenerate the output shown in the documentation; needs root.
-    Docs,
+    Docs(docs::Args),
     /// Print how accurate the verdicts on the corpus are, and write the result to docs/accuracy.md.
     Accuracy,
     /// Fuzz the parsers for a bounded time.
@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::run(&args),
         Task::Corpus(args) => corpus::run(&args),
         Task::Deny(args) => deny::run(&args),
-        Task::Docs => docs::run(),
+        Task::Docs(args) => docs::run(&args),
         Task::Accuracy => accuracy::run(),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Apiserver => apiserver::run(),

@@ -2,6 +2,7 @@
 //! about them. Everything ends with this program, also on Ctrl-C: the namespaces are its own, and
 //! the processes in them are killed.
 
+mod dashboard;
 mod open;
 mod shop;
 
@@ -29,10 +30,16 @@ struct Args {
     /// Keep the pods talking and the daemon running until Ctrl-C, and print how to query it.
     #[arg(long, conflicts_with = "capture")]
     keep: bool,
+    /// Write the Grafana dashboard's panels, with the demo's traffic in them, to this SVG file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["capture", "keep"])]
+    dashboard: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if let Some(path) = &args.dashboard {
+        return dashboard::paint(path);
+    }
     match args.capture {
         Some(path) => record(&path),
         None if args.keep => open::keep(),
