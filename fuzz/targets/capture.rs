@@ -34,7 +34,11 @@ fn walk<'a>(mut input: &'a [u8], mut step: impl FnMut(&'a [u8]) -> Step<'a>) {
             Step::Skip { consumed } => consumed,
             Step::Need(_) | Step::Corrupt(_) => return,
         };
-        assert!(consumed > 0 && consumed <= input.len(), "{consumed} of {}", input.len());
+        assert!(
+            consumed > 0 && consumed <= input.len(),
+            "{consumed} of {}",
+            input.len()
+        );
         input = &input[consumed..];
     }
 }

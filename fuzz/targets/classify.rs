@@ -23,7 +23,11 @@ fn flow(mut data: &[u8], origin: Origin) {
     let mut sessions = Sessions::new(4, true);
     let client = Endpoint::new([10, 0, 0, 1].into(), 40_000);
     let server = Endpoint::new([10, 0, 0, 2].into(), 443);
-    let mut context = Context { client, server, sessions: &mut sessions };
+    let mut context = Context {
+        client,
+        server,
+        sessions: &mut sessions,
+    };
     let mut classifier = Classifier::new(origin);
     let mut next = [0u64; 2];
     let mut time = 0;
@@ -32,7 +36,11 @@ fn flow(mut data: &[u8], origin: Origin) {
         let (bytes, rest) = rest.split_at(len);
         data = rest;
         time += 1000;
-        let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
+        let side = if kind & 1 == 0 {
+            Side::Client
+        } else {
+            Side::Server
+        };
         let at = &mut next[side as usize];
         if kind & 2 != 0 {
             *at += 3;
@@ -44,7 +52,18 @@ fn flow(mut data: &[u8], origin: Origin) {
         let ack = (kind & 8 == 0).then_some(next[side.other() as usize]);
         let len = len as u32 + cut as u32;
         let before = classifier.verdict();
-        classifier.segment(side, Piece { offset, len, bytes, ack, time, inside: false }, &mut context);
+        classifier.segment(
+            side,
+            Piece {
+                offset,
+                len,
+                bytes,
+                ack,
+                time,
+                inside: false,
+            },
+            &mut context,
+        );
         if kind & 16 != 0 {
             classifier.fin(side, end, ack, &mut context);
         }

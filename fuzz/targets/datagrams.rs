@@ -25,9 +25,21 @@ fuzz_target!(|data: &[u8]| {
         let (bytes, rest) = rest.split_at(len);
         data = rest;
         time += 1000;
-        let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
+        let side = if kind & 1 == 0 {
+            Side::Client
+        } else {
+            Side::Server
+        };
         let cut = if kind & 32 != 0 { 100 } else { 0 };
-        classifier.datagram(side, Gram { bytes, len: bytes.len() + cut, time }, &mut context);
+        classifier.datagram(
+            side,
+            Gram {
+                bytes,
+                len: bytes.len() + cut,
+                time,
+            },
+            &mut context,
+        );
     }
     classifier.finish(false, &mut context);
     let finding = classifier.finding();

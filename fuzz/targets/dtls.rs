@@ -24,13 +24,25 @@ fuzz_target!(|data: &[u8]| {
         let (body, rest) = rest.split_at(len);
         data = rest;
         number += 1;
-        let mut record = vec![[22, 20, 21, 23, 25, 26, 22, 22][usize::from(kind >> 3 & 7)], 0xfe, 0xfd];
+        let mut record = vec![
+            [22, 20, 21, 23, 25, 26, 22, 22][usize::from(kind >> 3 & 7)],
+            0xfe,
+            0xfd,
+        ];
         record.extend(u16::from(kind >> 1 & 3).to_be_bytes());
         record.extend(&number.to_be_bytes()[2..]);
         record.extend((len as u16).to_be_bytes());
         record.extend(body);
-        let side = if kind & 1 == 0 { Side::Client } else { Side::Server };
-        let gram = Gram { bytes: &record, len: record.len(), time: number };
+        let side = if kind & 1 == 0 {
+            Side::Client
+        } else {
+            Side::Server
+        };
+        let gram = Gram {
+            bytes: &record,
+            len: record.len(),
+            time: number,
+        };
         classifier.datagram(side, gram, &mut context);
     }
     classifier.finish(false, &mut context);

@@ -22,7 +22,10 @@ fuzz_target!(|data: &[u8]| {
         server: Endpoint::new([10, 0, 0, 2].into(), 443),
         sessions: &mut sessions,
     };
-    let suite = TLS13_AES_128_GCM_SHA256.tls13().and_then(|s| s.quic_suite()).expect("QUIC's suite");
+    let suite = TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .and_then(|s| s.quic_suite())
+        .expect("QUIC's suite");
     let mut classifier = DatagramClassifier::new();
     let mut number = 0_u8;
     while let [kind, high, low, rest @ ..] = data {
@@ -46,7 +49,11 @@ fuzz_target!(|data: &[u8]| {
         };
         let packet = sealed(keys, first, wire, [dcid, scid], number, frames);
         number += 1;
-        let gram = Gram { bytes: &packet, len: packet.len(), time: u64::from(number) };
+        let gram = Gram {
+            bytes: &packet,
+            len: packet.len(),
+            time: u64::from(number),
+        };
         classifier.datagram(side, gram, &mut context);
     }
     classifier.finish(false, &mut context);
