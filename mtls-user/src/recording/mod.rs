@@ -206,8 +206,9 @@ impl<W: Write> Recorder<W> {
         }
         let mut comment = Some(comment(flow));
         let kept = redact::kept(flow, samples, self.limits.payload);
-        for (sample, kept) in samples.iter().zip(&kept) {
-            for packet in packet::packets(sample, kept) {
+        for (n, sample) in samples.iter().enumerate() {
+            let before = byte_before(sample, &samples[..n]);
+            for packet in packet::packets(sample, &kept[n], before) {
                 let comment = comment.take();
                 self.file
                     .packet(sample.link, sample.time, &packet, comment.as_deref())?;
@@ -256,4 +257,15 @@ fn comment(flow: &FlowRecord) -> String {
         let _ = write!(text, "; {note}");
     }
     escape(&text, COMMENT).into_owned()
+}
+
+/// The byte before a sample, if the previous one of that side ends there.
+fn byte_before(sample: &Sample, previous: &[Sample]) -> u8 {
+    let last = previous.iter().rfind(|other| other.src == sample.src);
+    last.filter(|other| {
+        let end = other.seq.wrapping_add(other.payload.len() as u32);
+        sample.inside && end == sample.seq
+    })
+    .and_then(|other| other.payload.last().copied())
+    .unwrap_or_default()
 }

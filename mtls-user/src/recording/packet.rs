@@ -26,8 +26,10 @@ pub(super) struct Packet {
 }
 
 /// The packets that stand for a sample of which these parts are kept. A part that follows what is not
-/// kept has a packet of its own: positions in the stream stay as they were.
-pub(super) fn packets(sample: &Sample, kept: &[Range<usize>]) -> Vec<Packet> {
+/// kept has a packet of its own: positions in the stream stay as they were. Such a packet begins one
+/// byte early, within a record that is encrypted, because its first record did not begin a segment,
+/// and that matters (`mtls_core::classify::Piece::inside`). `before`: the byte before a sample of which that is true.
+pub(super) fn packets(sample: &Sample, kept: &[Range<usize>], before: u8) -> Vec<Packet> {
     let whole = (sample.len as usize).max(sample.payload.len());
     if sample.udp {
         // A datagram is never several.
@@ -45,23 +47,29 @@ pub(super) fn packets(sample: &Sample, kept: &[Range<usize>]) -> Vec<Packet> {
             begins.push((start, end));
         }
     }
-    let ends = begins.iter().skip(1).map(|(start, _)| *start);
+    // What precedes the first record is in clear, and no part of a record.
+    let is_inside = |n: usize| n > 0 && (n > 1 || begins[0].1 > 0);
+    let ends = (1..begins.len()).map(|n| begins[n].0 - usize::from(is_inside(n)));
     let ends: Vec<_> = ends.chain([whole]).collect();
+    let byte = |at: usize| sample.payload.get(at).copied().unwrap_or_default();
     let mut cut = Vec::new();
-    for ((start, kept), end) in begins.into_iter().zip(ends) {
-        let mut start = start;
+    for (n, ((mut start, kept), end)) in begins.iter().copied().zip(ends).enumerate() {
+        let mut early = start.checked_sub(1).filter(|_| is_inside(n));
         loop {
             let stop = end.min(start + LONGEST);
-            cut.push((start, kept.clamp(start, stop), stop));
+            cut.push((early.take().map(byte), start, kept.clamp(start, stop), stop));
             if stop >= end {
                 break;
             }
             start = stop;
         }
     }
+    if sample.inside && whole > 0 {
+        cut[0].0 = Some(before);
+    }
     let last = cut.len() - 1;
     let each = cut.into_iter().enumerate();
-    each.map(|(n, (start, kept, stop))| {
+    each.map(|(n, (early, start, kept, stop))| {
         // SYN is in front of the bytes, FIN behind them.
         let mut flags = sample.flags;
         if n > 0 {
@@ -70,18 +78,22 @@ pub(super) fn packets(sample: &Sample, kept: &[Range<usize>]) -> Vec<Packet> {
         if n < last {
             flags &= !(TcpFlags::FIN | TcpFlags::RST);
         }
+        let seq = sample.seq.wrapping_add(start as u32);
+        let seq = seq.wrapping_sub(u32::from(early.is_some()));
         // Of what was not captured, nothing is kept.
         let bytes = sample.payload.get(start..kept).unwrap_or_default();
-        tcp(sample, start, bytes, stop - start, flags)
+        let bytes: Vec<u8> = early.into_iter().chain(bytes.iter().copied()).collect();
+        let length = stop - start + usize::from(early.is_some());
+        tcp(sample, seq, &bytes, length, flags)
     })
     .collect()
 }
 
-fn tcp(sample: &Sample, start: usize, kept: &[u8], length: usize, flags: u8) -> Packet {
+fn tcp(sample: &Sample, seq: u32, kept: &[u8], length: usize, flags: u8) -> Packet {
     let mut header = Vec::with_capacity(20 + kept.len());
     header.extend(sample.src.port().to_be_bytes());
     header.extend(sample.dst.port().to_be_bytes());
-    header.extend(sample.seq.wrapping_add(start as u32).to_be_bytes());
+    header.extend(seq.to_be_bytes());
     header.extend(sample.ack.to_be_bytes());
     header.extend([5 << 4, flags]);
     header.extend(WINDOW.to_be_bytes());

@@ -233,6 +233,7 @@ fn a_flood_of_samples_is_held_within_bounds() {
         ack: 0,
         flags: 0x18,
         damaged: false,
+        inside: false,
         len: 65_000,
         payload: vec![7; 65_000],
     };

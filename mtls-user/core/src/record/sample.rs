@@ -31,6 +31,9 @@ pub struct Sample {
     pub flags: u8,
     /// Whether its checksum is wrong, as far as that was checked.
     pub damaged: bool,
+    /// Whether its segment began before it: the kernel delivers only some parts of a segment.
+    #[serde(default)]
+    pub inside: bool,
     /// Bytes of payload that were on the wire.
     pub len: u32,
     /// The captured bytes, a prefix of those; hexadecimal digits in JSON.
@@ -101,6 +104,7 @@ mod tests {
             ack: 2,
             flags: 0x18,
             damaged: false,
+            inside: true,
             len: 300,
             payload: (0..=255).collect(),
         };

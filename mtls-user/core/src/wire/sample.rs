@@ -15,6 +15,7 @@ impl From<&Segment<'_>> for Sample {
             ack: segment.ack,
             flags: segment.flags.0,
             damaged: segment.sum() == Sum::Wrong,
+            inside: segment.inside,
             len: segment.len,
             payload: segment.payload.into(),
         }
@@ -33,6 +34,7 @@ impl From<&Datagram<'_>> for Sample {
             ack: 0,
             flags: 0,
             damaged: false,
+            inside: false,
             len: datagram.len,
             payload: datagram.payload.into(),
         }
