@@ -20,9 +20,9 @@ const ALL: Limits = Limits {
 
 /// Every capture of the corpus.
 fn corpus() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
     let mut files = Vec::new();
-    for folder in ["pcap", "protocols"] {
+    for folder in ["corpus/pcap", "corpus/protocols", "datagrams/corpus/pcap"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             files.push(entry.unwrap().path());
         }

@@ -23,9 +23,9 @@ pub(super) fn boot(
 ) -> anyhow::Result<String> {
     let console = File::create(log).with_context(|| format!("create {}", log.display()))?;
     let mut qemu = Command::new("qemu-system-x86_64");
-    // Emulated where there is no virtualisation.
-    qemu.args(["-accel", "kvm", "-accel", "tcg"]);
-    qemu.args(["-cpu", "max", "-smp", "2", "-m", "1024"]);
+    // Emulated, so that it works the same with and without /dev/kvm, and in nested machines, whose
+    // /dev/kvm may open and yet boot nothing.
+    qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     qemu.args(["-nodefaults", "-no-reboot", "-display", "none"]);
     qemu.args(["-serial", "stdio"]);
     qemu.arg("-kernel").arg(kernel);

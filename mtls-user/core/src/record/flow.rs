@@ -183,7 +183,8 @@ pub struct FlowRecord {
     /// What was not seen of it; empty if everything that the verdict requires was seen.
     #[serde(default)]
     pub unseen: Vec<Word<Unseen>>,
-    /// The ends of both halves, if the connection's addresses are translated on the way.
+    /// The ends of both halves, if the connection's addresses are translated on the way; of a QUIC
+    /// connection whose client has moved, the earlier ends.
     #[serde(default)]
     pub halves: Vec<Ends>,
     /// Identities that do not match the pods where they were seen.

@@ -6,7 +6,9 @@ use smol_str::{SmolStr, format_smolstr};
 use crate::classify::{DatagramClassifier, Side};
 use crate::flow::peers::End;
 use crate::flow::{Handle, unread};
-use crate::record::{Bytes, FlowRecord, Origin, Peer, Reporter, Time, Transport, Unseen, Verdict};
+use crate::record::{
+    Bytes, Ends, FlowRecord, Origin, Peer, Reporter, Time, Transport, Unseen, Verdict,
+};
 use crate::wire::quic::ConnectionId;
 use crate::wire::{Datagram, Direction, Endpoint};
 
@@ -276,6 +278,14 @@ impl<'a> DatagramView<'a> {
             first_seen: Time::from_nanos(flow.first),
             last_seen: Time::from_nanos(flow.last),
             links: flow.links.to_vec(),
+            halves: flow
+                .moved
+                .iter()
+                .map(|before| Ends {
+                    src: (*before).into(),
+                    dst: server.into(),
+                })
+                .collect(),
             notes: finding.notes,
             ..FlowRecord::default()
         }
