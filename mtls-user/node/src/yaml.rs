@@ -18,6 +18,6 @@ mod tests {
     fn an_error_is_one_line_that_names_the_place() {
         let error = super::read::<Vec<String>>("- a\n- [\n").unwrap_err();
         let text = error.to_string();
-        assert!(!text.contains('\n') && text.contains("line 3"), "{text}");
+        assert!(!text.contains('\n') && text.contains("line 2"), "{text}");
     }
 }

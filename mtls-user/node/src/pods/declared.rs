@@ -191,7 +191,10 @@ mod tests {
             ),
             ("exemptions: [{port: 1}]", "reason"),
             ("exemptions: [{prot: 1, reason: x}]", "prot"),
-            ("exemptions: [{port: 70000, reason: x}]", "70000"),
+            (
+                "exemptions: [{port: 70000, reason: x}]",
+                "line 1, column 21",
+            ),
             ("- port: 1", ""),
         ] {
             let error = format!("{:#}", Declarations::parse(text).unwrap_err());
