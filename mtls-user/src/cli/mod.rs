@@ -95,7 +95,8 @@ fn run(args: Args, plugin: bool) -> anyhow::Result<ExitCode> {
     let by_environment = args.socket.as_deref().map(std::path::Path::as_os_str)
         == std::env::var_os("MTLS_SOCKET").as_deref();
     let named = args.socket.is_some() && !by_environment;
-    let asks_cluster = args.cluster.is_asked_for();
+    // A daemon has a socket and asks an API server.
+    let asks_cluster = args.cluster.is_asked_for() && !matches!(args.verb, Verb::Daemon(_));
     if named && asks_cluster {
         return usage::wrong(
             "--socket is a daemon of this node, and -l, --context and similar options query a cluster: \
