@@ -127,7 +127,14 @@ fn each_pair_is_there_once_with_its_own_verdict() -> Result<()> {
     assert_eq!(ops.lines().count(), 1, "{ops}");
     let wide = daemon.ask(&["edges", "-o", "wide"])?.out;
     let header: Vec<_> = wide.lines().next().unwrap().split_whitespace().collect();
-    for column in ["CLIENT_ID", "SERVER_ID", "STATUS", "COMPLETE", "FIRST", "LAST"] {
+    for column in [
+        "CLIENT_ID",
+        "SERVER_ID",
+        "STATUS",
+        "COMPLETE",
+        "FIRST",
+        "LAST",
+    ] {
         assert!(header.contains(&column), "{wide}");
     }
     assert!(
