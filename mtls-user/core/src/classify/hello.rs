@@ -69,12 +69,14 @@ const OPENSSL: [u16; 4] = [
 /// has them in this order once in some 100,000 hellos.
 fn openssl_place(kind: u16) -> Option<u8> {
     let place = match kind {
-        0 => 0,
-        // Point formats and groups: versions may differ in their order.
-        10 | 11 => 1,
+        extension::SERVER_NAME => 0,
+        // Groups and point formats: versions may differ in their order.
+        extension::SUPPORTED_GROUPS | 11 => 1,
         extension::SESSION_TICKET => 2,
+        // The certificate's status (RFC 6066 §8).
         5 => 3,
-        16 => 4,
+        extension::ALPN => 4,
+        // Encrypt-then-MAC (RFC 7366) and the extended master secret (RFC 7627).
         22 => 5,
         23 => 6,
         extension::SIGNATURE_ALGORITHMS => 7,

@@ -89,6 +89,8 @@ impl FlowTable {
         self.settle_pair(at, sink);
         if speaks {
             self.tell_closed(at, sink);
+        } else {
+            self.account(at);
         }
     }
 
