@@ -87,6 +87,9 @@ fn keep(skb: *mut __sk_buff) -> u32 {
 /// The same for datagrams, and for packets of unusual shape.
 #[inline(never)]
 fn keep_other(skb: *mut __sk_buff, direction: u16) -> u32 {
+    if datagram::header::is_done(skb) {
+        return headers::PASSED;
+    }
     match maps::scratch() {
         Some(scratch) => headers::read(skb, scratch, direction),
         None => headers::PASSED,

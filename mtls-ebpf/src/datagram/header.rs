@@ -1,12 +1,12 @@
 //! A datagram's header, and the signature of its direction in the fast path's memory.
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use mtls_ebpf_common::packet::protocol;
+use mtls_ebpf_common::packet::{ETH, ETH_IPV4, ETH_IPV6, IPV4, IPV6, protocol};
 
 use crate::{
-    done,
+    done::{self, signature_v4, signature_v6},
     maps::Scratch,
-    parse::{self, UDP},
+    parse::{self, FRAGMENT, UDP, load},
 };
 
 /// The datagram is in the scratch.
@@ -42,6 +42,50 @@ pub(crate) fn marked(signature: u64, first: u8) -> u64 {
 #[inline(always)]
 pub(crate) fn both(signature: u64) -> [u64; 2] {
     [signature ^ IS_UDP, signature ^ IS_UDP ^ IS_OPENER]
+}
+
+/// The fast path for datagrams of which only the headers are in the linear part: that is how the
+/// kernel builds those that segmentation offload will split. Without IP options, extension headers
+/// and VLAN tags.
+#[inline(always)]
+pub(crate) fn is_done(skb: *mut __sk_buff) -> bool {
+    let ctx = TcContext::new(skb);
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if data + ETH + IPV4 + UDP > end {
+        return false;
+    }
+    // SAFETY (here and below): the line above has checked these offsets against the end of the
+    // packet, as the verifier requires.
+    let ethertype: u16 = unsafe { load(data, ETH - 2) };
+    let (signature, payload) = if ethertype == ETH_IPV4.to_be() {
+        let (version, fragment, proto): (u8, u16, u8) =
+            unsafe { (load(data, ETH), load(data, ETH + 6), load(data, ETH + 9)) };
+        if version != 0x45 || fragment & FRAGMENT != 0 || proto != protocol::UDP {
+            return false;
+        }
+        let (addresses, ports) = unsafe { (load(data, ETH + 12), load(data, ETH + IPV4)) };
+        (signature_v4(addresses, ports), ETH + IPV4 + UDP)
+    } else if ethertype == ETH_IPV6.to_be() && data + ETH + IPV6 + UDP <= end {
+        let (version, next): (u8, u8) = unsafe { (load(data, ETH), load(data, ETH + 6)) };
+        if version >> 4 != 6 || next != protocol::UDP {
+            return false;
+        }
+        let (src, dst): ([u64; 2], [u64; 2]) = unsafe {
+            (
+                [load(data, ETH + 8), load(data, ETH + 16)],
+                [load(data, ETH + 24), load(data, ETH + 32)],
+            )
+        };
+        let ports = unsafe { load(data, ETH + IPV6) };
+        (signature_v6(src, dst, ports), ETH + IPV6 + UDP)
+    } else {
+        return false;
+    };
+    // Everything that is in the linear part was checked before.
+    data + payload + 1 > end
+        && ctx
+            .load::<u8>(payload)
+            .is_ok_and(|first| done::contains(marked(signature, first)))
 }
 
 /// Reads the header at `at`, after the IP header in the scratch; `total`: bytes from there on.
