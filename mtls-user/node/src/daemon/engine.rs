@@ -132,7 +132,6 @@ impl Engine {
                 }), if !drained => {
                     read.context("read samples")?;
                     self.settle(&mut events);
-                    self.ledger.announce(&self.flows);
                 }
                 Some(query) = queries.recv() => {
                     busy = Some(Instant::now());
@@ -159,6 +158,7 @@ impl Engine {
                     Some(Stop::End) | None => return Ok(()),
                 }
             }
+            self.ledger.complete(&self.flows);
             if let Some(begun) = busy {
                 self.longest = self.longest.max(begun.elapsed());
             }

@@ -55,9 +55,9 @@ pub(super) struct Ledger {
     suspects: HashMap<u64, Which>,
     /// The directory's version when names were last looked up again.
     generation: u64,
-    /// Connections that opened since the last batch: most have another event before the batch is
-    /// complete.
-    opened: Vec<Which>,
+    /// Events of the current batch that are reported when it is complete, unless they are obsolete
+    /// by then: most connections are short, and close in the batch in which they open.
+    deferred: Vec<(Event, Which)>,
 }
 
 impl Ledger {
@@ -82,7 +82,7 @@ impl Ledger {
             renaming: Vec::new(),
             suspects: HashMap::new(),
             generation: 0,
-            opened: Vec::new(),
+            deferred: Vec::new(),
         }
     }
 
@@ -146,24 +146,37 @@ impl Ledger {
     }
 
     pub(super) fn note(&mut self, event: Event, view: Seen<'_>) {
-        if event == Event::Opened {
-            self.opened.push(view.which());
+        let defer = match event {
+            Event::Opened => true,
+            Event::Closed => false,
+            // A subscriber gets every event, in order.
+            _ => self.listeners() == 0,
+        };
+        if defer {
+            self.deferred.push((event, view.which()));
         } else {
             self.report_flow(event, view);
         }
     }
 
-    /// Reports connections that opened and had no other event in the same batch.
-    pub(super) fn announce(&mut self, flows: &Flows) {
-        let mut opened = std::mem::take(&mut self.opened);
-        for handle in opened.drain(..) {
-            if let Some(view) = flows.look_up(handle)
-                && matches!(view.verdict(), Verdict::Unobserved | Verdict::NoData)
+    /// Reports the deferred events of connections that are still open, without the openings of
+    /// those that are classified.
+    pub(super) fn complete(&mut self, flows: &Flows) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        for (event, which) in deferred.drain(..) {
+            if let Some(view) = flows.look_up(which)
+                && (event != Event::Opened
+                    || matches!(view.verdict(), Verdict::Unobserved | Verdict::NoData))
             {
-                self.report_flow(Event::Opened, view);
+                self.report_flow(event, view);
             }
         }
-        self.opened = opened;
+        self.deferred = deferred;
+    }
+
+    /// How many subscribers there are to events.
+    fn listeners(&self) -> usize {
+        self.tap.receiver_count() + self.recording.receiver_count()
     }
 
     /// Checks whether the node has closed connections without sending anything: the server may take
@@ -281,8 +294,7 @@ impl Ledger {
             self.suspects.insert(pending.serial, pending.handle);
         }
         // Nothing is created without a subscriber.
-        let listeners = self.tap.receiver_count() + self.recording.receiver_count();
-        if event != Event::Opened && listeners > 0 {
+        if event != Event::Opened && self.listeners() > 0 {
             let mut flow = FlowRecord::clone(&flow);
             flow.first_seen = stamp(flow.first_seen);
             flow.last_seen = stamp(flow.last_seen);
