@@ -135,22 +135,25 @@ fn stat(panel: &Value, answers: &[Answer]) -> String {
 
 fn table(panel: &Value, answers: &[Answer], width: u32, now: u64) -> String {
     let samples: Vec<_> = answers.iter().flat_map(|answer| &answer.now).collect();
-    let names: std::collections::BTreeSet<&String> = samples
+    let options = &panel["transformations"][0]["options"];
+    let place = |name: &str| options["indexByName"][name].as_u64().unwrap_or(u64::MAX);
+    let names: std::collections::BTreeSet<(u64, &String)> = samples
         .iter()
         .filter_map(|sample| sample["metric"].as_object())
         .flat_map(|labels| labels.keys())
+        .map(|name| (place(name), name))
         .collect();
     let step = width / (names.len() as u32 + 1).max(1);
     let mut out = String::new();
-    for (at, name) in names.iter().enumerate() {
+    for (at, (_, name)) in names.iter().enumerate() {
         out += &text(10 + at as u32 * step, 45, "head", name);
     }
-    let value_name = &panel["transformations"][0]["options"]["renameByName"]["Value"];
+    let value_name = &options["renameByName"]["Value"];
     let value_x = 10 + names.len() as u32 * step;
     out += &text(value_x, 45, "head", value_name.as_str().unwrap_or("value"));
     for (row, sample) in samples.iter().take(LINES).enumerate() {
         let y = 68 + row as u32 * 22;
-        for (at, name) in names.iter().enumerate() {
+        for (at, (_, name)) in names.iter().enumerate() {
             let label = sample["metric"][name.as_str()].as_str().unwrap_or_default();
             out += &text(10 + at as u32 * step, y, "", label);
         }
