@@ -1,10 +1,20 @@
-//! Regenerates the corpus of captured handshakes: `mtls-corpus DIRECTORY [PART-OF-NAME]`.
+//! Regenerates the corpus of captured handshakes.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Regenerates the corpus of captured handshakes; needs root.
+#[derive(Parser)]
+struct Args {
+    /// The corpus's directory (`tests/corpus`).
+    directory: PathBuf,
+    /// Only recordings whose names contain this.
+    #[arg(default_value = "", allow_hyphen_values = true)]
+    only: String,
+}
 
 fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args_os().skip(1);
-    let Some(out) = args.next() else {
-        anyhow::bail!("usage: mtls-corpus DIRECTORY [PART-OF-NAME]");
-    };
-    let only = args.next().unwrap_or_default();
-    mtls_tests::corpus::make(&std::path::absolute(out)?, &only.to_string_lossy())
+    let args = Args::parse();
+    mtls_tests::corpus::make(&std::path::absolute(args.directory)?, &args.only)
 }
