@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first process of a machine of `cargo xtask vm`: a node of two pods, watched by the real `mtls`.
-# MTLS_MODE, from the kernel's command line, is how it has to attach here (tcx or clsact).
+# From the kernel's command line: MTLS_MODE is how it has to attach here (tcx or clsact), MTLS_WAIT for
+# how many seconds each step may take.
 # The last line says `vm: passed …` or `vm: failed: …`; then the machine is switched off.
 
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -25,9 +26,9 @@ fail() {
     poweroff -f
 }
 
-# Runs a command up to once in 0.2 s, for at least 90 s, until it succeeds: emulation is slow.
+# Runs a command up to once in 0.2 s until it succeeds: emulation is slow.
 await() {
-    tries=450
+    tries=$((MTLS_WAIT * 5))
     until "$@"; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] || return 1

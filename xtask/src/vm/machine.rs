@@ -30,8 +30,11 @@ pub(super) fn boot(
     qemu.args(["-serial", "stdio"]);
     qemu.arg("-kernel").arg(kernel);
     qemu.arg("-initrd").arg(initramfs);
-    qemu.arg("-append")
-        .arg(format!("console=ttyS0 panic=-1 quiet MTLS_MODE={mode}"));
+    // No single step may take more than half of the time.
+    let wait = timeout.as_secs() / 2;
+    qemu.arg("-append").arg(format!(
+        "console=ttyS0 panic=-1 quiet MTLS_MODE={mode} MTLS_WAIT={wait}"
+    ));
     qemu.stdin(Stdio::null())
         .stdout(console.try_clone()?)
         .stderr(console);
