@@ -48,6 +48,21 @@ pod() {
         ip -n "shop.$1" route add default via "$2.1"
 }
 
+# A pod with a netkit pair instead of a veth, as Cilium makes it: without Ethernet addresses, so there
+# is no ARP. Its peer's name is the kernel's choice.
+netkit_pod() {
+    ip netns add "shop.$1" &&
+        ip link add "nk-$1" type netkit || return 1
+    peer=$(ip -o link | sed -n "s/^[0-9]*: \([^@:]*\)@nk-$1:.*/\1/p")
+    ip link set "$peer" netns "shop.$1" name eth0 &&
+        ip addr add "$2.1/24" dev "nk-$1" &&
+        ip link set "nk-$1" up &&
+        ip -n "shop.$1" addr add "$2.2/24" dev eth0 &&
+        ip -n "shop.$1" link set lo up &&
+        ip -n "shop.$1" link set eth0 up &&
+        ip -n "shop.$1" route add default via "$2.1"
+}
+
 # What the kernel holds of ours, attached or not.
 programs() {
     bpftool prog show | grep -c -E 'name mtls_(egress|ingress)'
@@ -65,11 +80,24 @@ start() {
     await is_ready || fail "the daemon did not get ready"
 }
 
+# A plaintext edge from web to the named pod, of which both directions were seen at both ends.
 is_edge() {
     mtls edges -o jsonl >/tmp/edges 2>&1
-    grep '"src":{[^}]*"name":"web"' /tmp/edges | grep '"dst":{[^}]*"name":"store"' |
-        grep -q '"verdict":"plaintext"'
+    grep '"src":{[^}]*"name":"web"' /tmp/edges | grep "\"dst\":{[^}]*\"name\":\"$1\"" |
+        grep '"reporter":"both"' | grep -q '"verdict":"plaintext"'
 }
+
+# A connection to this address was seen with its answer.
+is_answered() {
+    mtls flows -o jsonl >/tmp/flows 2>&1
+    grep "\"dst\":{\"ip\":\"$1\"" /tmp/flows | grep -q '"status":200'
+}
+
+modes() {
+    mtls status -o json | grep -o '"mode": *"[a-z]*"' | sed 's/.*"\(.*\)"/\1/' | sort | uniq -c | xargs
+}
+
+modes_are() { [ "$(modes)" = "$1" ]; }
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -95,15 +123,26 @@ echo "--- load, attach"
 programs_are 0 || fail "there are programs before the start"
 start
 programs_are 2 || fail "$(programs) programs are loaded and not 2"
-mtls status -o json >/tmp/status || fail "mtls status"
-modes=$(grep -o '"mode": *"[a-z]*"' /tmp/status | sed 's/.*"\(.*\)"/\1/' | sort | uniq -c | xargs)
-[ "$modes" = "2 $MTLS_MODE" ] || fail "attached by \"$modes\" and not \"2 $MTLS_MODE\""
+modes_are "2 $MTLS_MODE" || fail "attached by \"$(modes)\" and not \"2 $MTLS_MODE\""
 
 echo "--- sample"
 answer=$(ip netns exec shop.web wget -q -O - http://10.1.2.2/)
 [ "$answer" = "in stock" ] || fail "the web pod got \"$answer\" from the store"
-await is_edge || fail "no plaintext edge from web to store: $(cat /tmp/edges)"
+await is_edge store || fail "no plaintext edge from web to store: $(cat /tmp/edges)"
 cat /tmp/edges
+netkit="no netkit"
+if [ "$MTLS_MODE" = tcx ]; then
+    echo "--- netkit"
+    netkit_pod cache 10.1.3 || fail "make a pod with netkit"
+    await modes_are "3 tcx" || fail "attached by \"$(modes)\" and not \"3 tcx\""
+    ip netns exec shop.cache httpd -f -p 80 -h /www &
+    await ip netns exec shop.web wget -q -O /dev/null http://10.1.3.2/ || fail "no answer over netkit"
+    await is_edge cache || fail "no plaintext edge from web to cache: $(cat /tmp/edges)"
+    # Only the pod's own interface sees this.
+    wget -q -O /dev/null http://10.1.3.2/ || fail "no answer over netkit to the node"
+    await is_answered 10.1.3.2 || fail "no answer seen over netkit: $(cat /tmp/flows)"
+    netkit="netkit followed"
+fi
 mtls status -o json >/tmp/status
 mtls status
 sampled=$(sed -n 's/.*"sampled": *\([0-9]*\).*/\1/p' /tmp/status | head -n 1)
@@ -121,7 +160,7 @@ kill -TERM $daemon
 await is_gone $daemon || fail "the daemon does not end on SIGTERM"
 wait $daemon || fail "the daemon ended with $? on SIGTERM"
 await programs_are 0 || fail "$(programs) programs are left after SIGTERM"
-filters=$(for veth in veth-web veth-store; do
+filters=$(for veth in veth-web veth-store nk-cache; do
     for hook in ingress egress; do tc filter show dev $veth $hook 2>/dev/null; done
 done)
 [ -z "$filters" ] || fail "filters are left after SIGTERM: $filters"
@@ -141,4 +180,4 @@ else
     wait $daemon || fail "the successor ended with $? on SIGTERM"
     await programs_are 0 || fail "$(programs) programs are left by the successor"
 fi
-pass "$(uname -r), attached by $MTLS_MODE, $sampled segments sampled, $udp, nothing left behind"
+pass "$(uname -r), attached by $MTLS_MODE, $sampled segments sampled, $udp, $netkit, nothing left behind"
