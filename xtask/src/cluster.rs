@@ -157,7 +157,7 @@ pub(crate) fn up() -> anyhow::Result<Keeper> {
         bail!("the cluster is up already: `cargo xtask cluster down` ends it");
     }
     prepare()?;
-    step("certificates and an image with busybox, curl and openssl");
+    step("certificates and an image for the tests' pods");
     let pki = state().join("pki");
     if !pki.join("kubelet-node2.kubeconfig").is_file() {
         build::run(&mut keeper::script("pki.sh"))?;

@@ -95,7 +95,12 @@ const CLUSTER: &[(&str, &str)] = &[
 ];
 /// What the nodes of `cargo xtask cluster` are made of, beside Kubernetes itself.
 const NODES: &[(&str, &str)] = &[
+    ("/usr/sbin/dnsmasq", "dnsmasq-base"),
+    ("/usr/bin/gtlsclient", "ngtcp2-client"),
+    ("/usr/sbin/gtlsserver", "ngtcp2-server"),
     ("/usr/sbin/iptables", "iptables"),
+    ("/usr/bin/wg", "wireguard-tools"),
+    ("/usr/bin/wireguard-go", "wireguard-go"),
     ("/usr/bin/pip", "python3-pip"),
     ("/usr/bin/unzip", "unzip"),
     ("/usr/bin/prometheus", "prometheus"),

@@ -6,6 +6,7 @@ mod asked;
 mod chart;
 mod cookbook;
 mod costs;
+mod datagrams;
 mod evidence;
 mod shop;
 mod verbs;

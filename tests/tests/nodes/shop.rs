@@ -132,7 +132,7 @@ fn deployment(server: &Server) -> Value {
     })
 }
 
-fn container(command: &Value) -> Value {
+pub(super) fn container(command: &Value) -> Value {
     json!({"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": command,
         "volumeMounts": [{"name": "pki", "mountPath": "/pki"}]})
 }

@@ -11,7 +11,15 @@ use crate::oci::{Content, Files, Image, read};
 
 const NAME: &str = "localhost/busybox:1";
 /// wget in Debian's static busybox crashes, so curl is included too.
-const PROGRAMS: [&str; 2] = ["/usr/bin/curl", "/usr/bin/openssl"];
+const PROGRAMS: [&str; 7] = [
+    "/usr/bin/curl",
+    "/usr/bin/openssl",
+    "/usr/bin/gtlsclient",
+    "/usr/sbin/gtlsserver",
+    "/usr/sbin/dnsmasq",
+    "/usr/bin/wireguard-go",
+    "/usr/bin/wg",
+];
 
 /// Creates the image, which is also used as the pause image.
 pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
@@ -26,8 +34,10 @@ pub(super) fn image(archive: &Path) -> anyhow::Result<()> {
         }
     }
     for program in PROGRAMS {
-        let name = program.trim_start_matches("/usr/");
-        linked::add(&mut files, name, Path::new(program))?;
+        let program = Path::new(program);
+        let name = program.file_name().context("a program without a name")?;
+        let name = format!("bin/{}", name.display());
+        linked::add(&mut files, &name, program)?;
     }
     let text = |text: &str| Content::Text(text.as_bytes().to_vec());
     files.insert("etc/passwd".into(), text("root:x:0:0:root:/:/bin/sh\n"));
