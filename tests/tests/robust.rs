@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mtls_core::record::Time;
+use mtls_tests::apiserver::{self, ApiServer};
 use mtls_tests::bin;
 use mtls_tests::census;
 use mtls_tests::daemon::{Daemon, run};
@@ -118,6 +119,51 @@ fn nonsense_on_the_socket_is_answered_or_hung_up_on() -> Result<()> {
         );
     }
     daemon.status()?;
+    Ok(())
+}
+
+#[test]
+fn a_silent_pod_that_only_the_api_names_is_watched() -> Result<()> {
+    if !runs_here(&[Need::Root]) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let api = ApiServer::start()?;
+    for pod in [&scene.web, &scene.db] {
+        let ip = pod.v4().to_string();
+        api.apply("pods", apiserver::pod("shop", pod.workload(), "n1", &ip));
+    }
+    // As after minutes of silence: the node knows no neighbour, and the bridge no address. What the
+    // operator configured stays.
+    ip(&format!(
+        "link set cni0 type bridge fdb_flush\n\
+         neigh flush all\n\
+         neigh add 10.42.99.99 dev cni0 lladdr 02:00:00:00:00:99 nud permanent\n"
+    ))?;
+    let config = api.kubeconfig(scene.node.files())?.display().to_string();
+    let nowhere = scene.node.empty_dir()?;
+    let sources = ["--netns-dir", &nowhere, "--no-cri", "--kubeconfig", &config];
+    let daemon = Daemon::start_over(
+        &scene.node,
+        &[&sources[..], &["--node-name", "n1"]].concat(),
+    )?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let coverage = &daemon.status()?["coverage"];
+        if [&coverage["pods"], &coverage["watched"]]
+            .iter()
+            .all(|n| **n == 2)
+        {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{coverage:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let kept = Command::new("ip")
+        .args(["neigh", "show", "nud", "permanent"])
+        .output()?;
+    let kept = String::from_utf8_lossy(&kept.stdout).into_owned();
+    ensure!(kept.contains("02:00:00:00:00:99"), "{kept}");
     Ok(())
 }
 

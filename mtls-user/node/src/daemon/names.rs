@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::Options;
 use super::parts::Parts;
@@ -26,6 +27,8 @@ const AFTER: [Duration; 3] = [
 const NETNS_DIR: &str = "/var/run/netns";
 /// Triggers within this time are combined.
 const BURST: Duration = Duration::from_millis(10);
+/// How often the addresses of pods whose interface is unknown are resolved.
+const RESOLVE: Duration = Duration::from_secs(30);
 /// How long start-up may wait for the container runtime, so that the first flow finds names.
 const FIRST: Duration = Duration::from_secs(3);
 
@@ -91,7 +94,7 @@ impl Names {
 async fn again<F: Future<Output = ()>>(work: impl Fn() -> F) -> anyhow::Result<()> {
     let mut pause = PAUSE.0;
     loop {
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         work().await;
         pause = if begun.elapsed() > PAUSE.1 {
             PAUSE.0
@@ -111,6 +114,7 @@ async fn follow(
     missed: watch::Sender<u64>,
 ) -> anyhow::Result<()> {
     let mut after = AFTER.iter();
+    let mut resolved = None;
     loop {
         let wait = after.next().copied().unwrap_or(PERIOD);
         if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
@@ -120,6 +124,17 @@ async fn follow(
             after = AFTER.iter();
         }
         look(&netlink, &directory, &netns_dir, node.as_deref()).await;
+        if let Some(node) = &node
+            && resolved.is_none_or(|at: Instant| at.elapsed() > RESOLVE)
+        {
+            let unplaced = directory.unplaced(node);
+            if !unplaced.is_empty() {
+                resolved = Some(Instant::now());
+                if let Err(error) = netlink.resolve(&unplaced).await {
+                    tracing::debug!("resolve the addresses of pods: {error:#}");
+                }
+            }
+        }
     }
 }
 
@@ -133,11 +148,7 @@ async fn look(netlink: &Netlink, directory: &Directory, netns_dir: &Path, node: 
         Err(error) => directory.fail(Source::Node, format!("{error:#}")),
     }
     // If the runtime says which interface belongs to which pod, no other source is needed.
-    let is_unplaced = |node| {
-        let pods = directory.local_pods(node);
-        pods.iter().any(|pod| pod.links.is_empty())
-    };
-    if node.is_some_and(is_unplaced) {
+    if node.is_some_and(|node| !directory.unplaced(node).is_empty()) {
         match netlink.behind().await {
             Ok(behind) => directory.place(behind),
             Err(error) => tracing::debug!("which address is behind which interface: {error:#}"),

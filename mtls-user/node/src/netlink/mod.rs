@@ -84,6 +84,12 @@ impl Netlink {
         neighbours::behind(&self.handle).await
     }
 
+    /// Has the kernel find out behind which interface these addresses are; [`Self::behind`] has the
+    /// result some seconds later.
+    pub async fn resolve(&self, addresses: &[IpAddr]) -> anyhow::Result<()> {
+        neighbours::resolve(&self.handle, addresses).await
+    }
+
     /// The interfaces here whose other end is in any other namespace.
     pub async fn elsewhere(&self) -> anyhow::Result<HashSet<u32>> {
         let by_id = by_id(&self.handle).await.context("list the interfaces")?;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use futures::TryStreamExt;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::Handle;
 
@@ -15,6 +15,8 @@ use super::routes::{self, Route};
 
 /// Most addresses taken from the node's tables.
 const MAX: usize = 65_536;
+/// Most addresses that are resolved at a time: more than the pods of a node.
+const RESOLVED: usize = 512;
 
 /// The link-layer address of an interface.
 type Hardware = Vec<u8>;
@@ -44,6 +46,37 @@ pub(crate) async fn behind(handle: &Handle) -> anyhow::Result<HashMap<IpAddr, u3
     ))
 }
 
+/// Has the kernel resolve these addresses (ARP, neighbour discovery), as if it had a packet for each.
+/// The answers fill the tables of neighbours and of bridge ports, which forget hosts that are
+/// silent. Addresses that are behind a router or the node's uplink are left alone.
+pub(crate) async fn resolve(handle: &Handle, addresses: &[IpAddr]) -> anyhow::Result<()> {
+    let routes = routes::main(handle).await;
+    let known: HashMap<_, _> = list(handle, AddressFamily::Unspec)
+        .await?
+        .iter()
+        .filter_map(|message| Some(((ip(message)?, message.header.ifindex), message.header.state)))
+        .collect();
+    for ip in addresses.iter().take(RESOLVED) {
+        let Some(link) = routes::direct(&routes, *ip) else {
+            continue;
+        };
+        let request = handle.neighbours().add(link, *ip);
+        let request = request
+            .state(NeighbourState::None)
+            .flags(NeighbourFlags::Use);
+        let result = match known.get(&(*ip, link)) {
+            // Somebody's configuration, which resolution would change.
+            Some(NeighbourState::Permanent | NeighbourState::Noarp) => continue,
+            Some(_) => request.replace().execute().await,
+            None => request.execute().await,
+        };
+        if let Err(error) = result {
+            tracing::debug!("resolve {ip} on interface {link}: {error}");
+        }
+    }
+    Ok(())
+}
+
 async fn list(
     handle: &Handle,
     family: AddressFamily,
@@ -60,19 +93,22 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     ) {
         return None;
     }
-    let ip = message
+    Some(Neighbour {
+        ip: ip(message)?,
+        hardware: hardware(message)?,
+        link: message.header.ifindex,
+    })
+}
+
+fn ip(message: &NeighbourMessage) -> Option<IpAddr> {
+    message
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
             NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some((*ip).into()),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some((*ip).into()),
             _ => None,
-        })?;
-    Some(Neighbour {
-        ip,
-        hardware: hardware(message)?,
-        link: message.header.ifindex,
-    })
+        })
 }
 
 /// A link-layer address that was seen on a bridge, and its port.

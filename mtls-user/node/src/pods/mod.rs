@@ -288,6 +288,19 @@ impl Directory {
         pods.into_iter().map(pod).collect()
     }
 
+    /// Addresses of the pods of `node` of which no interface is known.
+    pub fn unplaced(&self, node: &str) -> Vec<IpAddr> {
+        let pods = self.local_pods(node);
+        let unplaced = pods.iter().filter(|pod| pod.links.is_empty());
+        let unplaced: HashSet<_> = unplaced.map(|pod| (&pod.namespace, &pod.name)).collect();
+        let pods = self.pods_of(node);
+        let own = pods.iter().filter(|entry| {
+            let (namespace, name) = of(entry);
+            entry.ports.is_empty() && unplaced.contains(&(&namespace, &name))
+        });
+        own.flat_map(|entry| entry.addresses.clone()).collect()
+    }
+
     /// The pods of a node, according to the Kubernetes API.
     pub fn pods_of(&self, node: &str) -> Vec<Arc<Entry>> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);

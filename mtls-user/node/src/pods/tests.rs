@@ -232,6 +232,7 @@ fn a_nodes_pods_are_there_with_the_interfaces_that_its_own_tables_name() {
     // Interface 3 does not belong to a pod.
     directory.place([(at("10.0.0.1"), 7), (at("10.0.0.2"), 3)]);
     assert_eq!(pods(), known(&[], &[7]));
+    assert_eq!(directory.unplaced("n1"), [at("10.0.0.2")]);
     directory.place([]);
     assert_eq!(pods(), known(&[], &[7]), "the neighbour was forgotten");
     // The runtime reports the same, or more.
