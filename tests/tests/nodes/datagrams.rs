@@ -170,7 +170,7 @@ fn datagrams_between_pods_have_names_and_verdicts() -> Result<()> {
 
 /// Has a client on node1 ask every server.
 fn ask(nodes: &Nodes) -> Result<()> {
-    let mut pod = client("datagrams", &format!("{}\n{ASKS}", tunnel()));
+    let mut pod = client("datagrams", &format!("{}\n{}", tunnel(), ASKS.trim_end()));
     pod["spec"]["containers"][0]["securityContext"] = json!({"privileged": true});
     nodes.apply(&pod.to_string())?;
     let log = until("the client to be done", || {
