@@ -20,7 +20,8 @@ const STORE: &str = "store";
 const PAGES: [&str; 3] = ["README.md", "docs/cookbook.md", "docs/cluster.md"];
 const PROMPT: &str = "    $ kubectl mtls ";
 
-/// The servers in the pages, and their client's connections, once both nodes have seen them.
+/// The servers in the pages, and their client's connections, once both nodes have seen them and
+/// every pod of the cluster is watched.
 fn store(nodes: &Nodes) -> Result<()> {
     if nodes.kubectl(&["get", "pod", "web", "-n", STORE]).is_err() {
         namespace(nodes, STORE)?;
@@ -41,6 +42,8 @@ fn store(nodes: &Nodes) -> Result<()> {
         let edges: Vec<Value> = items(&list).cloned().collect();
         let n = |dst: &str| edge(&edges, "web", dst)?["connections"].as_u64();
         let all = [n("cart"), n("search"), n("legacy")] == [Some(2 * N), Some(N), Some(N)];
+        let pods = list["watched"]["pods"].as_u64().context("no pods")?;
+        let all = all && list["watched"]["pods_watched"] == pods;
         let joined = edges
             .iter()
             .all(|edge| edge["transport"] != "tcp" || edge["reporter"] == "both");
