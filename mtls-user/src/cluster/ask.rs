@@ -1,6 +1,6 @@
 //! One question to every daemon at once, and an honest account of who answered it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -24,6 +24,8 @@ use crate::output::safe;
 pub(super) const IN_FLIGHT: usize = 64;
 /// Answers that are read at a time, of those that have begun: each is in memory as a whole.
 const READING: usize = 8;
+/// How long an answer that has begun may wait to be read. A daemon closes the connection after 15 s.
+const WAITS: Duration = Duration::from_secs(5);
 /// Silent nodes that are named.
 const NAMED: usize = 20;
 /// Longest answer of one, in bytes.
@@ -116,9 +118,15 @@ impl Cluster {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let open = in_time(self.patience, self.open(daemon, path)).await?;
+        let mut open = in_time(self.patience, self.open(daemon, path)).await?;
+        let begun = Instant::now();
         // The time for which it waits for its turn is not the daemon's.
         let _turn = reading.acquire().await.context("read the answer")?;
+        if begun.elapsed() > WAITS {
+            // The daemon may have given up: it is asked again, and now the answer is read at once.
+            drop(open);
+            open = in_time(self.patience, self.open(daemon, path)).await?;
+        }
         let answer = async {
             let body = Limited::new(open.response.into_body(), LONGEST);
             let body = body.collect().await;

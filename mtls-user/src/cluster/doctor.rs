@@ -17,7 +17,7 @@ async fn all(options: &Options, checks: &mut Vec<Check>) -> Option<()> {
     let client = checked(
         checks,
         "kubeconfig",
-        client(options).await.map(|(client, _)| client),
+        client::new(options).await.map(|(client, _)| client),
         |_| "read".into(),
     )?;
     let version = version(&client).await;
@@ -56,7 +56,9 @@ async fn all(options: &Options, checks: &mut Vec<Check>) -> Option<()> {
 }
 
 async fn version(client: &Client) -> anyhow::Result<String> {
-    Ok(client.apiserver_version().await?.git_version)
+    Ok(client::in_time(client.apiserver_version())
+        .await?
+        .git_version)
 }
 
 /// Notes a check, which is passed when there is an answer.

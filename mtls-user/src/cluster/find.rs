@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Client;
 use kube::api::{Api, ListParams};
 
+use super::client::{Pages, code, in_time};
+
 /// The label of the daemons' namespace.
 const LABEL: &str = "mtls.internal/daemons=true";
 /// The chart's label of the DaemonSet.
@@ -47,7 +49,8 @@ pub(super) async fn daemons(client: &Client, named: Option<&str>) -> anyhow::Res
         None => labelled(client).await?,
     };
     let sets = Api::<DaemonSet>::namespaced(client.clone(), &namespace);
-    let sets = sets.list(&ListParams::default().labels(SELECTOR)).await;
+    let params = ListParams::default().labels(SELECTOR);
+    let sets = in_time(sets.list(&params)).await;
     let mut sets = sets
         .with_context(|| format!("look for the daemons in the namespace {namespace}"))?
         .items;
@@ -65,9 +68,13 @@ pub(super) async fn daemons(client: &Client, named: Option<&str>) -> anyhow::Res
     let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
     let mut params = ListParams::default().labels(SELECTOR).limit(PAGE);
     let mut found = Vec::new();
+    let mut pages = Pages::default();
     loop {
-        let page = pods.list(&params).await.context("list the daemons' pods")?;
-        found.extend(page.items);
+        pages.next().context("list the daemons' pods")?;
+        let page = in_time(pods.list(&params)).await;
+        let page = page.context("list the daemons' pods")?;
+        // Of each pod, no more is kept than is needed.
+        found.extend(page.items.into_iter().filter_map(|pod| own(&set, pod)));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => break,
@@ -80,17 +87,17 @@ pub(super) async fn daemons(client: &Client, named: Option<&str>) -> anyhow::Res
 async fn labelled(client: &Client) -> anyhow::Result<String> {
     const HINT: &str = "name the daemons' namespace with --daemon-namespace";
     let params = ListParams::default().labels(LABEL);
-    let all = Api::<Namespace>::all(client.clone()).list(&params).await;
-    let mut names = match all {
+    let namespaces = Api::<Namespace>::all(client.clone());
+    let mut names = match in_time(namespaces.list(&params)).await {
         Ok(all) => all
             .items
             .into_iter()
             .filter_map(|one| one.metadata.name)
             .collect::<Vec<_>>(),
-        Err(kube::Error::Api(error)) if error.code == 403 => {
+        Err(error) if code(&error) == Some(403) => {
             bail!("you may not look for the namespace labelled {LABEL}: {HINT}")
         }
-        Err(error) => return Err(error).context("ask the Kubernetes API"),
+        Err(error) => return Err(error.context("ask the Kubernetes API")),
     };
     match (names.pop(), names.is_empty()) {
         (Some(name), true) => Ok(name),
@@ -112,24 +119,21 @@ fn port(set: &DaemonSet) -> Option<u16> {
     port.container_port.try_into().ok()
 }
 
-/// The set's own pods, one for each node.
-fn of(set: DaemonSet, port: u16, namespace: String, pods: Vec<Pod>) -> Daemons {
-    let uid = set.metadata.uid.unwrap_or_default();
-    let mut all: Vec<Daemon> = pods
-        .into_iter()
-        .filter(|pod| {
-            let owners = pod.metadata.owner_references.iter().flatten();
-            owners
-                .clone()
-                .any(|owner| owner.controller == Some(true) && owner.uid == uid)
-        })
-        .filter_map(|pod| {
-            let trouble = trouble(&pod);
-            let node = pod.spec?.node_name?;
-            let pod = pod.metadata.name?;
-            Some(Daemon { node, pod, trouble })
-        })
-        .collect();
+/// The pod as the set's daemon on its node, if it is one of the set's own.
+fn own(set: &DaemonSet, pod: Pod) -> Option<Daemon> {
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    if !owners.any(|owner| owner.controller == Some(true) && owner.uid == uid) {
+        return None;
+    }
+    let trouble = trouble(&pod);
+    let node = pod.spec?.node_name?;
+    let pod = pod.metadata.name?;
+    Some(Daemon { node, pod, trouble })
+}
+
+/// The set's pods, one for each node.
+fn of(set: DaemonSet, port: u16, namespace: String, mut all: Vec<Daemon>) -> Daemons {
     // During an update a node can have an old one and a new one: the one that can be asked.
     all.sort_by(|a, b| (&a.node, &a.trouble, &a.pod).cmp(&(&b.node, &b.trouble, &b.pod)));
     all.dedup_by(|later, first| later.node == first.node);
@@ -200,7 +204,9 @@ mod tests {
             pod("look-alike", "node-3", "other", "Running"),
             orphan,
         ];
-        let found = of(set(&json!([])), 9_847, "mtls".into(), pods);
+        let set = set(&json!([]));
+        let own = pods.into_iter().filter_map(|pod| own(&set, pod)).collect();
+        let found = of(set, 9_847, "mtls".into(), own);
         let told: Vec<_> = found
             .all
             .iter()

@@ -2,6 +2,7 @@
 //! with a token that the API server lets them check. Nothing else runs in the cluster for it.
 
 mod ask;
+mod client;
 mod doctor;
 mod find;
 mod flows;
@@ -10,14 +11,10 @@ mod tap;
 mod token;
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::usage::wrong;
-use anyhow::Context;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use mtls_core::record::identities::NodeEdges;
 use mtls_core::record::{self, EdgeList, Nodes, Peer, Status};
 
@@ -109,7 +106,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Finds the daemons, and a token to ask them with.
     pub(crate) async fn connect(options: &Options, namespace: &Namespace) -> anyhow::Result<Self> {
-        let (client, of_context) = client(options).await?;
+        let (client, of_context) = client::new(options).await?;
         let namespace = match namespace {
             Namespace::All => None,
             Namespace::One(name) => Some(name.clone()),
@@ -204,45 +201,6 @@ async fn select(
         eprintln!("mtls: no pod in {place} has the labels {labels}");
     }
     Ok(selected)
-}
-
-/// A client by the kubeconfig, as kubectl would have, and its context's namespace.
-async fn client(options: &Options) -> anyhow::Result<(Client, String)> {
-    let choice = KubeConfigOptions {
-        context: options.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let file = kubeconfig(options.kubeconfig.as_deref())?;
-    let mut config = Config::from_custom_kubeconfig(file, &choice)
-        .await
-        .context("use the kubeconfig")?;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    // A tap is read for as long as it lasts; deadlines are each question's own.
-    config.read_timeout = None;
-    config.write_timeout = None;
-    let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).context("prepare a client of the Kubernetes API")?;
-    Ok((client, namespace))
-}
-
-/// The kubeconfig that is named, or the one that kubectl would use.
-fn kubeconfig(named: Option<&Path>) -> anyhow::Result<Kubeconfig> {
-    if let Some(path) = named {
-        // The library's own error names the cause twice.
-        File::open(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
-        return Kubeconfig::read_from(path)
-            .with_context(|| format!("--kubeconfig {}", path.display()));
-    }
-    let standard = std::env::home_dir().map(|home| home.join(".kube/config"));
-    let is_set = std::env::var_os("KUBECONFIG").is_some_and(|paths| !paths.is_empty());
-    if !is_set && !standard.is_some_and(|path| path.exists()) {
-        return wrong(
-            "no kubeconfig, so no cluster can be queried: there is no ~/.kube/config, and neither \
-             --kubeconfig nor KUBECONFIG is given. To query this node, leave out -l and the \
-             cluster's options",
-        );
-    }
-    Kubeconfig::read().context("read the kubeconfig")
 }
 
 /// As a value in a query (RFC 3986 §2.1).

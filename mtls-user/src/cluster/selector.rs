@@ -10,6 +10,8 @@ use mtls_core::record::{Kind, Peer, Word};
 use serde::Serialize;
 use smol_str::SmolStr;
 
+use super::client::{Pages, in_time};
+
 /// Pods asked for at a time.
 const PAGE: u32 = 500;
 
@@ -29,9 +31,12 @@ impl Selected {
         };
         let mut params = ListParams::default().labels(selector).limit(PAGE);
         let mut found = HashSet::new();
+        let mut pages = Pages::default();
         loop {
-            let page = pods.list_metadata(&params).await;
-            let page = page.with_context(|| format!("list the pods with the labels {selector}"))?;
+            let what = || format!("list the pods with the labels {selector}");
+            pages.next().with_context(what)?;
+            let page = in_time(pods.list_metadata(&params)).await;
+            let page = page.with_context(what)?;
             found.extend(page.items.iter().filter_map(workload));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),

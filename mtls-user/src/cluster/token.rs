@@ -1,5 +1,7 @@
 //! A token that the daemons take: one for the audience `mtls`.
 
+use std::fs::File;
+
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
@@ -7,10 +9,14 @@ use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 use super::Options;
+use super::client::{code, in_time, text};
 use super::find::Daemons;
 
 /// Seconds for which one is asked: as short as the API server grants.
 const SECONDS: u32 = 600;
+
+/// Longest token, in bytes.
+const LONGEST: u64 = 64 << 10;
 
 /// A service account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,14 +44,15 @@ pub(super) async fn obtain(
     namespace: Option<&str>,
 ) -> anyhow::Result<String> {
     if let Some(path) = &options.token_file {
-        let token = std::fs::read_to_string(path)
-            .with_context(|| format!("read the token in {}", path.display()))?;
+        let token = File::open(path).map_err(Into::into);
+        let token = token.and_then(|file| text(file, LONGEST));
+        let token = token.with_context(|| format!("read the token in {}", path.display()))?;
         return Ok(token.trim().to_owned());
     }
     if let Some(account) = &options.as_account {
         return request(client, account)
             .await
-            .map_err(|error| refused(account, &error));
+            .map_err(|error| refused(account, error));
     }
     // Who may ask about everything does so; a tenant has an account in the namespace.
     let viewer = |namespace: &str| Account {
@@ -57,11 +64,10 @@ pub(super) async fn obtain(
         let account = viewer(place);
         match request(client, &account).await {
             Ok(token) => return Ok(token),
-            Err(kube::Error::Api(error)) if matches!(error.code, 403 | 404) => {
-                let error = kube::Error::Api(error);
-                refusals.push(format!("{:#}", refused(&account, &error)));
+            Err(error) if matches!(code(&error), Some(403 | 404)) => {
+                refusals.push(format!("{:#}", refused(&account, error)));
             }
-            Err(error) => return Err(refused(&account, &error)),
+            Err(error) => return Err(refused(&account, error)),
         }
     }
     let hint = if namespace.is_some() {
@@ -75,29 +81,26 @@ pub(super) async fn obtain(
     )
 }
 
-fn refused(account: &Account, error: &kube::Error) -> anyhow::Error {
+fn refused(account: &Account, error: anyhow::Error) -> anyhow::Error {
     let Account { namespace, name } = account;
-    match error {
-        kube::Error::Api(error) if error.code == 404 => {
-            anyhow::anyhow!("there is no service account {namespace}/{name}")
-        }
-        kube::Error::Api(error) if error.code == 403 => anyhow::anyhow!(
+    match code(&error) {
+        Some(404) => anyhow::anyhow!("there is no service account {namespace}/{name}"),
+        Some(403) => anyhow::anyhow!(
             "you may not create tokens (serviceaccounts/token) of {namespace}/{name}"
         ),
-        error => anyhow::anyhow!("a token of {namespace}/{name}: {error}"),
+        _ => error.context(format!("a token of {namespace}/{name}")),
     }
 }
 
-async fn request(client: &Client, account: &Account) -> kube::Result<String> {
+async fn request(client: &Client, account: &Account) -> anyhow::Result<String> {
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), &account.namespace);
     let wanted = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
         "spec": {"audiences": [mtls_node::api::AUDIENCE], "expirationSeconds": SECONDS},
     });
     let params = PostParams::default();
-    let made: Value = accounts
-        .create_subresource("token", &account.name, &params, &wanted)
-        .await?;
+    let made = accounts.create_subresource("token", &account.name, &params, &wanted);
+    let made: Value = in_time(made).await?;
     Ok(made["status"]["token"]
         .as_str()
         .unwrap_or_default()

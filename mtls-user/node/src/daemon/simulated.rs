@@ -68,7 +68,8 @@ impl Daemons {
         };
         let engine = async move {
             while let Some(query) = asked.recv().await {
-                answer(query, &edges);
+                // Making up edges takes longer than an asynchronous task may.
+                tokio::task::block_in_place(|| answer(query, &edges));
             }
         };
         async move {
