@@ -22,6 +22,7 @@ use crate::{apiserver, image, setup};
 pub(crate) use keeper::Keeper;
 pub(crate) use kube::kube;
 pub(crate) use node::load;
+pub(crate) use tools::GoTool;
 
 /// What to do with the cluster.
 #[derive(clap::Args)]
@@ -148,7 +149,7 @@ fn prepare() -> anyhow::Result<()> {
     setup::nodes()?;
     kube::all()?;
     tools::all()?;
-    tools::score()
+    GoTool::KubeScore.build().map(drop)
 }
 
 /// Builds what is missing and starts the cluster, which ends with the guard.

@@ -1,4 +1,7 @@
-//! `cargo xtask dist`: the files of a release, in `target/release-files`.
+//! `cargo xtask dist`: the files of a release, in `target/release-files`, checked as their users
+//! would.
+
+mod check;
 
 use std::fs;
 use std::io::Write;
@@ -38,7 +41,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "completions/mtls.fish"),
 ];
 
-/// Creates everything, and lists it.
+/// Creates everything, checks it, and says where it is.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // Not `target/dist`: that is where cargo puts what it builds with the profile of that name.
     let dir = build::root().join("target/release-files");
@@ -74,6 +77,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         krew(&platforms, &args.url).as_bytes(),
     )?;
     checksums(&dir)?;
+    step("checking the files of the release");
+    check::all(&dir, &args.archs)?;
     println!("{}", dir.display());
     Ok(())
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::build::{self, step};
-use crate::oci::{Content, Files, Image, read};
+use crate::oci::{Content, Files, Image, digest, read};
 use crate::setup;
 
 pub(crate) use bill::Bill;
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// The image's name.
     #[arg(long, default_value = concat!("localhost/mtls:", env!("CARGO_PKG_VERSION")), value_name = "NAME:TAG")]
     pub(crate) name: String,
+    /// Compile this project's crates and create the image a second time; fail unless both images
+    /// are the same bytes.
+    #[arg(long)]
+    pub(crate) twice: bool,
 }
 
 impl Default for Args {
@@ -41,6 +45,7 @@ impl Default for Args {
             arch: Arch::Amd64,
             profile: "dist".into(),
             name: format!("localhost/mtls:{VERSION}"),
+            twice: false,
         }
     }
 }
@@ -85,6 +90,24 @@ impl Arch {
 /// Builds it, and describes the result.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let made = make(args)?;
+    if args.twice {
+        let first = digest(&read(&made)?);
+        // The crates at the bottom: everything above is compiled again.
+        for source in ["mtls-user/core/src/lib.rs", "mtls-ebpf/src/main.rs"] {
+            let path = build::root().join(source);
+            let file = std::fs::File::open(&path).and_then(|file| {
+                file.set_modified(std::time::SystemTime::now())
+                    .map(|()| file)
+            });
+            file.with_context(|| format!("touch {}", path.display()))?;
+        }
+        make(args)?;
+        let second = digest(&read(&made)?);
+        if first != second {
+            bail!("the second image has other bytes: {first}, {second}");
+        }
+        eprintln!("the second image is the same: {first}");
+    }
     println!("{}", made.display());
     Ok(())
 }

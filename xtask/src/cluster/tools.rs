@@ -1,5 +1,5 @@
-//! kubectl and helm: those on the path, or else those in a Python wheel. kube-score from its Go
-//! module.
+//! kubectl and helm: those on the path, or else those in a Python wheel. kube-score and krew from
+//! their Go modules.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -41,20 +41,45 @@ pub(super) fn all() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The release of kube-score, which checks manifests.
-const SCORE: &str = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0";
+/// Programs that are built from their Go modules.
+#[derive(Clone, Copy)]
+pub(crate) enum GoTool {
+    /// Checks manifests.
+    KubeScore,
+    /// kubectl's package manager.
+    Krew,
+}
 
-/// Builds kube-score, unless it exists.
-pub(super) fn score() -> anyhow::Result<()> {
-    let bin = bin();
-    if bin.join("kube-score").is_file() {
-        return Ok(());
+impl GoTool {
+    /// The name of its program.
+    fn name(self) -> &'static str {
+        match self {
+            Self::KubeScore => "kube-score",
+            Self::Krew => "krew",
+        }
     }
-    step("building kube-score with Go");
-    let mut go = Command::new("nice");
-    go.args(["-n", "10", "go", "install", "-trimpath", SCORE]);
-    go.env_remove("GOFLAGS").env("GOBIN", &bin);
-    build::run(go.env("CGO_ENABLED", "0").env("GOWORK", "off"))
+
+    /// Its package, and the release.
+    fn package(self) -> &'static str {
+        match self {
+            Self::KubeScore => "github.com/zegl/kube-score/cmd/kube-score@v1.20.0",
+            Self::Krew => "sigs.k8s.io/krew/cmd/krew@v0.4.3",
+        }
+    }
+
+    /// Builds it, unless it exists; returns its path.
+    pub(crate) fn build(self) -> anyhow::Result<PathBuf> {
+        let bin = bin();
+        let program = bin.join(self.name());
+        if !program.is_file() {
+            step(&format!("building {} with Go", self.name()));
+            let mut go = Command::new("nice");
+            go.args(["-n", "10", "go", "install", "-trimpath", self.package()]);
+            go.env_remove("GOFLAGS").env("GOBIN", &bin);
+            build::run(go.env("CGO_ENABLED", "0").env("GOWORK", "off"))?;
+        }
+        Ok(program)
+    }
 }
 
 fn on_path(tool: &str) -> Option<PathBuf> {
