@@ -135,11 +135,9 @@ fn a_silent_pod_that_only_the_api_names_is_watched() -> Result<()> {
     }
     // As after minutes of silence: the node knows no neighbour, and the bridge no address. What the
     // operator configured stays.
-    ip(&format!(
-        "link set cni0 type bridge fdb_flush\n\
-         neigh flush all\n\
-         neigh add 10.42.99.99 dev cni0 lladdr 02:00:00:00:00:99 nud permanent\n"
-    ))?;
+    ip("link set cni0 type bridge fdb_flush\n\
+        neigh flush all\n\
+        neigh add 10.42.99.99 dev cni0 lladdr 02:00:00:00:00:99 nud permanent\n")?;
     let config = api.kubeconfig(scene.node.files())?.display().to_string();
     let nowhere = scene.node.empty_dir()?;
     let sources = ["--netns-dir", &nowhere, "--no-cri", "--kubeconfig", &config];
