@@ -148,12 +148,16 @@ mod tests {
     async fn an_answer_of_the_api_server_that_does_not_end_is_cut_off() {
         use k8s_openapi::api::core::v1::Pod;
         use kube::api::{Api, ListParams};
-        use tokio::io::AsyncWriteExt;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            // The request, which is short.
+            let mut request = [0; 4 << 10];
+            let n = stream.read(&mut request).await.unwrap();
+            assert!(request[..n].ends_with(b"\r\n\r\n"));
             let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
             stream.write_all(head).await.unwrap();
             let spaces = vec![b' '; 1 << 20];
