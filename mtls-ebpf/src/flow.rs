@@ -59,7 +59,10 @@ fn take(skb: *mut __sk_buff, direction: u16) -> u32 {
             return SKIPPED;
         }
         let found = table::claim(skb, scratch);
-        blur(scratch, found);
+        if blur(scratch, found) == table::BUSY {
+            let found = table::find(scratch);
+            blur(scratch, found);
+        }
     }
     if scratch.blurred != table::FOUND {
         return MAP_FULL;

@@ -21,8 +21,10 @@
 //!   searches again after it has claimed its word: the first of the two words stays, and the owner
 //!   of the second releases it. The answer to a SYN cannot arrive before the program run for the
 //!   SYN has ended.
-//! - The lock is tried a bounded number of times; no other program of ours interrupts its holder,
-//!   and the holder does not sleep.
+//! - Waiting for a lock is bounded: no other program of ours interrupts its holder, and the
+//!   holder does not sleep, but a virtual CPU may be suspended at any time.
+//! - A CPU that fails to claim a way searches once more: another one may have created the
+//!   connection meanwhile.
 
 use aya_ebpf::bindings::__sk_buff;
 use mtls_ebpf_common::{
@@ -53,8 +55,12 @@ pub(crate) const BUSY: u32 = 2;
 /// There is no room for a UDP flow.
 pub(crate) const NO_ROOM: u32 = 3;
 
-/// Attempts to get a lock: about a microsecond, in which its holder can deliver several samples.
-const TRIES: u32 = 64;
+/// How long a lock is waited for, in nanoseconds: its holder may be delivering a sample with cold
+/// caches. Longer waits are for a holder whose virtual CPU does not run.
+const PATIENCE: u64 = 16_000;
+/// Attempts within that time, at most: the verifier requires a bound.
+const TRIES: u32 = 512;
+
 /// The flow at `scratch.slot`.
 #[inline(always)]
 pub(crate) fn flow(scratch: &Scratch) -> Option<&'static mut Flow> {
@@ -145,8 +151,16 @@ fn lock(scratch: &Scratch) -> bool {
     let Some(flow) = FLOWS.get_ptr_mut(scratch.slot) else {
         return false;
     };
+    // SAFETY: a value of an array map.
+    if unsafe { compare_exchange_u32(&raw mut (*flow).lock, 0, 1) } == 0 {
+        return true;
+    }
+    let begun = emit::now();
     for _ in 0..TRIES {
-        // SAFETY: a value of an array map.
+        if emit::now().wrapping_sub(begun) > PATIENCE {
+            break;
+        }
+        // SAFETY: as above.
         if unsafe { compare_exchange_u32(&raw mut (*flow).lock, 0, 1) } == 0 {
             return true;
         }

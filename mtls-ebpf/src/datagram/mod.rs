@@ -42,7 +42,10 @@ fn follow(skb: *mut __sk_buff, direction: u16) -> u32 {
     let found = table::find(scratch);
     if blur(scratch, found) == table::ABSENT {
         let found = table::claim(skb, scratch);
-        blur(scratch, found);
+        if blur(scratch, found) == table::BUSY {
+            let found = table::find(scratch);
+            blur(scratch, found);
+        }
     }
     if scratch.blurred == table::NO_ROOM {
         unread::packet(skb, scratch, direction, Counter::Udp as u32);
