@@ -112,8 +112,11 @@ pub fn run(time: Duration) -> Result<()> {
         }
         if found.missing + found.unknown > found.lost {
             failures.push(format!(
-                "{name}: {} connections are missing and {} have no verdict, but only {} losses were counted",
-                found.missing, found.unknown, found.lost
+                "{name}: {} connections are missing and {} have no verdict, but only {} losses were counted\n{}",
+                found.missing,
+                found.unknown,
+                found.lost,
+                undecided(&daemon)?
             ));
         }
         if usage::peak(daemon.pid())? > MEMORY {
@@ -152,6 +155,20 @@ pub fn run(time: Duration) -> Result<()> {
         bail!("{}", failures.join("\n"));
     }
     Ok(())
+}
+
+/// The latest connections without a verdict.
+fn undecided(daemon: &Daemon) -> Result<String> {
+    let answer = daemon.ask(&[
+        "flows",
+        "--verdict",
+        "unknown",
+        "--last",
+        "3",
+        "-o",
+        "jsonl",
+    ])?;
+    Ok(answer.out)
 }
 
 fn start(scene: &Scene) -> Result<Daemon> {
