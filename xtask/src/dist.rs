@@ -92,8 +92,7 @@ fn archive(dir: &Path, arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
     let mut files = Files::new();
     let mut put = |path: &str, content| files.insert(format!("{name}/{path}"), content);
     put("mtls", Content::Program(read(&program)?));
-    // As a kubectl plug-in, it has another name.
-    put("kubectl-mtls", Content::Link("mtls".into()));
+    // No link to it as `kubectl-mtls`: krew unpacks nothing from an archive with links.
     for (shell, path) in COMPLETIONS {
         let output = Command::new(&own).args(["completion", shell]).output();
         let output = output.context("ask the program for its completions")?;

@@ -29,7 +29,6 @@ pub(super) fn all(dir: &Path, archs: &[Arch]) -> anyhow::Result<()> {
         if *arch == native {
             let archive = scratch.join(&stem);
             runs(&archive.join("mtls"))?;
-            runs(&archive.join("kubectl-mtls"))?;
         }
     }
     helm(dir).context("the chart's archive")?;
@@ -72,8 +71,6 @@ fn archive(dir: &Path, scratch: &Path, arch: Arch) -> anyhow::Result<()> {
     output(tar.arg("-C").arg(scratch))?;
     let at = |path: &str| scratch.join(&stem).join(path);
     machine(&read(&at("mtls"))?, arch)?;
-    let link = fs::read_link(at("kubectl-mtls")).context("kubectl-mtls is no link")?;
-    ensure!(link == Path::new("mtls"), "kubectl-mtls leads elsewhere");
     for (shell, path) in COMPLETIONS {
         let text = text(&at(path))?;
         ensure!(
