@@ -277,13 +277,14 @@ class Kit:
             return ["gtlsserver", "-q", "--htdocs", self.pki.at, *verify, "127.0.0.1", str(port), key, cert]
         if stack == "openssl":
             verify = {"no": [], "want": ["-verify", "2"], "need": ["-Verify", "2", "-verify_return_error"]}[ask]
-            return ["openssl", "s_server", "-dtls", "-accept", str(port), "-cert", cert, "-key", key, "-CAfile", ca,
+            old = ["-dtls1", "-cipher", "ALL:@SECLEVEL=0"] if "-old" in extra else ["-dtls"]
+            return ["openssl", "s_server", *old, "-accept", str(port), "-cert", cert, "-key", key, "-CAfile", ca,
                     "-listen" if "-cookie" in extra else "-naccept", *([] if "-cookie" in extra else ["2"]),
                     "-mtu", "1400", *verify]
         if stack == "gnutls":
             verify = {"no": ["--disable-client-cert"], "want": [], "need": ["--require-client-cert"]}[ask]
             return ["gnutls-serv", "--udp", "--port", str(port), "--x509certfile", cert, "--x509keyfile", key,
-                    "--x509cafile", ca, "--echo", "--quiet", *verify]
+                    "--x509cafile", ca, "--echo", "--quiet", *gnutls(extra), *verify]
         raise ValueError(stack)
 
     def client(self, stack, port, who, extra):
@@ -301,18 +302,34 @@ class Kit:
                     f"https://{NAME}/ca.pem"], None
         if stack == "openssl":
             own = ["-cert", cert, "-key", key] if who else []
-            return ["openssl", "s_client", "-dtls", "-connect", addr, "-CAfile", ca, "-servername", NAME,
-                    "-mtu", "1400", *own], b"ping"
+            old = ["-dtls1", "-cipher", "ALL:@SECLEVEL=0"] if "-old" in extra else ["-dtls"]
+            command = ["openssl", "s_client", *old, "-connect", addr, "-CAfile", ca, "-servername", NAME,
+                       "-mtu", "1400", *own]
+            if "-again" not in extra:
+                return command, b"ping"
+            twice = """set -e; session=$(mktemp); trap 'rm $session' EXIT
+                sleep 2 | "$@" -sess_out $session | grep -q ^ping
+                sleep 2 | "$@" -sess_in $session | grep -q '^Reused, '"""
+            return ["sh", "-c", twice, "sh", *command], None
         if stack == "gnutls":
             own = ["--x509certfile", cert, "--x509keyfile", key] if who else []
-            return ["gnutls-cli", "--udp", "--port", str(port), "--x509cafile", ca, "--sni-hostname", NAME,
-                    "--verify-hostname", NAME, *own, "127.0.0.1"], b"ping"
+            command = ["gnutls-cli", "--udp", "--port", str(port), "--x509cafile", ca, "--sni-hostname", NAME,
+                       "--verify-hostname", NAME, *gnutls(extra), *own, "127.0.0.1"]
+            if "-again" not in extra:
+                return command, b"ping"
+            twice = """(sleep 2; echo ping; sleep 1) | "$@" --resume | grep -q 'This is a resumed session'"""
+            return ["sh", "-c", twice, "sh", *command], None
         raise ValueError(stack)
+
+
+def gnutls(extra):
+    old = "NORMAL:-VERS-ALL:+VERS-DTLS1.0:%VERIFY_ALLOW_SIGN_WITH_SHA1"
+    return ["--priority", old] if "-old" in extra else []
 
 
 QUIC, DTLS = ("quic-go", "x-net", "aioquic", "ngtcp2"), ("openssl", "gnutls", "pion", "mbedtls")
 # Those of them that are Rust crates. Among themselves and with one other they are enough.
-RUST = ("quinn", "s2n-quic")
+RUST = ("quinn", "s2n-quic", "dimpl")
 # Their truth, whether the server asks, and what the client has.
 CASES = [("server-only", "tls", "no", ""), ("mutual", "mtls", "need", "client"),
          ("requested-none", "tls-requested", "want", "")]
@@ -350,6 +367,17 @@ SPECIAL = [
     ("quic-refused-none-quinn", "quinn", "s2n-quic", "failed", "need", "", [], []),
     ("quic-refused-stranger-s2n-quic", "s2n-quic", "quinn", "failed", "need", "stranger", [], []),
     ("dtls-cookie", "openssl", "openssl", "mtls", "need", "client", [], ["-cookie"]),
+    *((f"dtls-1.0-{case}-{stack}", stack, stack, truth, ask, who, ["-old"], ["-old"])
+      for stack in ("openssl", "gnutls") for case, truth, ask, who in CASES),
+    *((f"dtls-resumed-{case}-{stack}", stack, stack, f"resumed-{truth}", ask, who, ["-again"], ["-again"])
+      for stack in ("openssl", "gnutls") for case, truth, ask, who in CASES[:2]),
+    # Its server resumes no session with a client's certificate.
+    ("dtls-resumed-server-only-pion", "pion", "pion", "resumed-tls", "no", "", ["-again"], ["-again"]),
+    # A client of dimpl always has a certificate.
+    *((f"dtls-1.3-{case}{size}", "dimpl", "dimpl", truth, ask, "client", [*extra], [*extra])
+      for size, extra in (("", []), ("-small", ["-small"])) for case, truth, ask, _ in CASES[:2]),
+    *((f"dtls-1.3-{how}-{case}", "dimpl", "dimpl", truth, ask, "client", [], [])
+      for how in ("loss", "reorder", "twice") for case, truth, ask, _ in CASES[:2]),
     ("dtls-cid", "pion", "pion", "mtls", "need", "client", ["-cid"], ["-cid"]),
     ("dtls-srtp", "pion", "pion", "mtls", "need", "client", ["-srtp"], ["-srtp"]),
     ("dtls-refused-stranger", "pion", "openssl", "failed", "need", "stranger", [], []),
@@ -374,8 +402,8 @@ def cases():
                     if client == "ngtcp2" and case == "requested-none":
                         continue
                     yield f"{kind}-{case}-{client}-{server}", client, server, truth, ask, who, [], []
-        for client in (*RUST, "quic-go") if kind == "quic" else ():
-            for server in (*RUST, "quic-go"):
+        for client in ("quinn", "s2n-quic", "quic-go") if kind == "quic" else ():
+            for server in ("quinn", "s2n-quic", "quic-go"):
                 if client in RUST or server in RUST:
                     for case, truth, ask, who in CASES:
                         yield f"{kind}-{case}-{client}-{server}", client, server, truth, ask, who, [], []

@@ -3,6 +3,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -232,6 +234,34 @@ func xClient() error {
 	return nil
 }
 
+// store keeps sessions to resume.
+type store struct {
+	sync.Mutex
+	sessions map[string]dtls.Session
+}
+
+var sessions = &store{sessions: map[string]dtls.Session{}}
+
+func (s *store) Set(key []byte, session dtls.Session) error {
+	s.Lock()
+	defer s.Unlock()
+	s.sessions[string(key)] = session
+	return nil
+}
+
+func (s *store) Get(key []byte) (dtls.Session, error) {
+	s.Lock()
+	defer s.Unlock()
+	return s.sessions[string(key)], nil
+}
+
+func (s *store) Del(key []byte) error {
+	s.Lock()
+	defer s.Unlock()
+	delete(s.sessions, string(key))
+	return nil
+}
+
 func pionConfig(server bool) (*dtls.Config, error) {
 	conf, err := config(server)
 	if err != nil {
@@ -246,6 +276,9 @@ func pionConfig(server bool) (*dtls.Config, error) {
 	}
 	if *cid {
 		d.ConnectionIDGenerator = dtls.RandomCIDGenerator(8)
+	}
+	if *again {
+		d.SessionStore = sessions
 	}
 	if *srtp {
 		d.SRTPProtectionProfiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80}
@@ -290,28 +323,42 @@ func pionClient() error {
 	if err != nil {
 		return err
 	}
+	first, err := pionTalk(conf)
+	if err != nil || !*again {
+		return err
+	}
+	second, err := pionTalk(conf)
+	if err == nil && !bytes.Equal(first, second) {
+		err = errors.New("the second connection resumed nothing")
+	}
+	return err
+}
+
+// pionTalk is one connection; the ID of its session.
+func pionTalk(conf *dtls.Config) ([]byte, error) {
 	udp, err := net.ResolveUDPAddr("udp", *addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	conn, err := dtls.Dial("udp", udp, conf)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := deadline()
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	buf := make([]byte, 2048)
 	for i := 0; i < rounds; i++ {
 		if _, err := fmt.Fprintf(conn, "ping %d\n", i); err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := conn.Read(buf); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return conn.Close()
+	state, _ := conn.ConnectionState()
+	return state.SessionID, conn.Close()
 }

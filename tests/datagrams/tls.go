@@ -30,15 +30,30 @@ func goClient() error {
 	if wants("alpn") {
 		conf.NextProtos = []string{"h2", "http/1.1"}
 	}
+	if own := conf.Certificates; wants("chain") && len(own) > 0 {
+		// More than one record of certificates.
+		for len(own[0].Certificate) < 40 {
+			own[0].Certificate = append(own[0].Certificate, own[0].Certificate[0])
+		}
+	}
 	conf.DynamicRecordSizingDisabled = wants("full-records")
+	for turn := 0; turn == 0 || turn == 1 && wants("again"); turn++ {
+		if err := askOnce(conf); err != nil {
+			return fmt.Errorf("alert or refusal: %w", err)
+		}
+	}
+	return nil
+}
+
+func askOnce(conf *tls.Config) error {
 	conn, err := tls.Dial("tcp", os.Getenv("TO"), conf)
 	if err != nil {
-		return fmt.Errorf("alert or refusal: %w", err)
+		return err
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
 	if _, err := io.Copy(os.Stdout, conn); err != nil && err != io.ErrUnexpectedEOF {
-		return fmt.Errorf("alert or refusal: %w", err)
+		return err
 	}
 	return nil
 }

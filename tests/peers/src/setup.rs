@@ -61,6 +61,18 @@ impl Setup {
         Ok((chain, PrivateKeyDer::from_pem_slice(&Self::pem("KEY")?)?))
     }
 
+    /// Whether a server asks for a certificate.
+    pub(crate) fn asks(&self) -> bool {
+        !matches!(self.ask.as_str(), "" | "no")
+    }
+
+    /// Its own certificate and key.
+    pub(crate) fn der(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (chain, key) = Self::identity()?;
+        let own = chain.first().context("no certificate")?;
+        Ok((own.to_vec(), key.secret_der().to_vec()))
+    }
+
     fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         static TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
         static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];

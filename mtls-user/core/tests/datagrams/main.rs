@@ -128,11 +128,13 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
             other => panic!("unknown truth {other}"),
         };
         if truth.starts_with("resumed") && found == expected {
-            assert_eq!(
-                records[1].evidence,
-                Some(Evidence::Inherited.into()),
-                "{name}"
-            );
+            // A ticket or session ID is in clear before TLS 1.3.
+            let proof = if name.starts_with("dtls") {
+                Evidence::Resumption
+            } else {
+                Evidence::Inherited
+            };
+            assert_eq!(records[1].evidence, Some(proof.into()), "{name}");
             assert_eq!(
                 records[1].tls.as_ref().unwrap().resumed,
                 Some(true),
@@ -154,6 +156,33 @@ fn every_connection_is_what_its_peers_know_it_to_be() {
     // does not report a rejection, or what was lost.
     let plain: Vec<_> = undecided.iter().filter(|u| !is_troubled(u)).collect();
     assert!(plain.len() * 20 <= captures.len(), "{plain:#?}");
+}
+
+/// The ticket of a DTLS 1.2 session is in clear, so anybody may send it: without an answer of the server to
+/// the Finished, which only the ticket's owner can make, a resumption proves nothing.
+#[test]
+fn a_stolen_ticket_is_no_proof() {
+    let mut seen = 0;
+    for (name, (truth, grams)) in captures() {
+        if !name.starts_with("dtls") || truth != "resumed-mtls" {
+            continue;
+        }
+        let second = grams.last().map(|gram| gram.src.port.max(gram.dst.port));
+        let is_answer =
+            |gram: &&Gram| Some(gram.dst.port) == second && matches!(gram.bytes[..], [21 | 23, ..]);
+        let stolen = grams.iter().filter(|gram| !is_answer(gram));
+        let (records, _) = classify(stolen, usize::MAX);
+        let found: Vec<_> = records.iter().map(|r| r.verdict.known()).collect();
+        assert_eq!(found[0], Some(Verdict::Mtls), "{name}");
+        assert_eq!(
+            found[1],
+            Some(Verdict::TlsUnproven),
+            "{name}: {}",
+            records[1].reason
+        );
+        seen += 1;
+    }
+    assert!(seen > 1, "{seen} resumptions");
 }
 
 /// The permitted verdicts on a capture's connections, whatever is seen of it in whatever order.

@@ -60,7 +60,10 @@ impl Dtls {
         }
         if self.is_resumed() {
             self.handshake.resumed = Some(true);
-            self.handshake.completed = Some(true);
+            if !self.accepted {
+                let words = Reason::Unanswered("client resumed a session");
+                return over.map(|_| unproven(words));
+            }
             return Some(self.handshake.by_name(&self.resumes, context));
         }
         let call = self.classic(chosen.kind()).or_else(|| {

@@ -63,6 +63,8 @@ pub(super) struct Dtls {
     changed: [bool; 2],
     /// The server has sent encrypted handshake messages or data after the client's flight.
     accepted: bool,
+    /// The length of the server's first encrypted record (≤ 1.2).
+    finished: Option<u16>,
     /// An alert: its side, and whether it is unencrypted.
     alert: Option<(Side, Option<u8>)>,
     server_seen: bool,
@@ -209,6 +211,7 @@ impl Dtls {
             Record::Full {
                 content,
                 epoch: 1..,
+                len,
                 body,
                 ..
             } => {
@@ -220,14 +223,15 @@ impl Dtls {
                     });
                 }
                 match (side, content) {
+                    // After its Finished, a client closes what may have been accepted.
+                    (Side::Client, content::ALERT) if self.is_resumed() => {}
                     (_, content::ALERT) => {
                         if self.alert.is_none() && !self.accepted {
                             self.alert = Some((side, None));
                         }
                     }
-                    (Side::Server, _) => self.accepted |= self.flight_seen(),
-                    // In a resumption, the client's Finished comes last.
-                    (Side::Client, _) => self.accepted |= self.is_resumed(),
+                    (Side::Server, _) => self.accepted |= self.accepts(content, len),
+                    (Side::Client, _) => {}
                 }
             }
             Record::Full { .. } => {}
@@ -263,9 +267,21 @@ impl Dtls {
         }
     }
 
-    /// The client has sent its reply to the server's flight (≤ 1.2).
-    fn flight_seen(&self) -> bool {
-        self.key_exchange.is_some() || self.certificate.is_some() || self.changed[0]
+    /// Whether an encrypted record of the server follows only what it has accepted (≤ 1.2). In a full
+    /// handshake, its Finished comes last. In a resumption, the client's does, and the server may send
+    /// its own again: only data shows that it has accepted a ticket, which is in clear, so that anybody
+    /// may send it.
+    fn accepts(&mut self, content: u8, len: u16) -> bool {
+        if self.key_exchange.is_some() || self.certificate.is_some() {
+            return true;
+        }
+        let finished = *self.finished.get_or_insert(len);
+        let is_data = match content {
+            content::APPLICATION_DATA => true,
+            content::CID => len != finished,
+            _ => false,
+        };
+        self.changed[0] && is_data
     }
 
     /// Neither side has sent a message of a full handshake, and both have switched to encryption (≤
