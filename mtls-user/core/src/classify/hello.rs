@@ -47,9 +47,9 @@ pub(super) struct Flight {
     /// OpenSSL's order of extensions. It sends one message per record, and since 3.4 it may pad
     /// these to another block than application data (`SSL_CTX_set_block_padding_ex`).
     pub(super) openssl: bool,
-    /// The second encrypted record began in the segment in which the first one ended: they were
-    /// written together. Not part of the hello.
-    pub(super) together: bool,
+    /// How many encrypted records, from the first one on, were written together: each began in the
+    /// segment in which the previous one ended. Not part of the hello.
+    pub(super) together: usize,
     /// Bytes of the hash of the chosen suite, which is the length of a Finished. None if it is not
     /// known.
     pub(super) hash: Option<u16>,
@@ -64,11 +64,14 @@ const OPENSSL: [u16; 4] = [
     extension::KEY_SHARE,
 ];
 
-/// The place of an extension that OpenSSL sends before those, if it sends it (`ext_defs` in
-/// `ssl/statem/extensions.c`). A client that sends its extensions in random order, as rustls does,
-/// has them in this order once in some 100,000 hellos.
-fn openssl_place(kind: u16) -> Option<u8> {
+/// The place of an extension that OpenSSL sends before or after those, if it sends it (`ext_defs` in
+/// `ssl/statem/extensions.c`). `behind`: those were already sent. Since 4.0, the server's name and ALPN
+/// follow the key shares. A client that sends its extensions in random order, as rustls does, has them
+/// in this order less than once in 100,000 hellos.
+fn openssl_place(kind: u16, behind: bool) -> Option<u8> {
     let place = match kind {
+        extension::SERVER_NAME if behind => 8,
+        extension::ALPN if behind => 9,
         extension::SERVER_NAME => 0,
         // Groups and point formats: versions may differ in their order.
         extension::SUPPORTED_GROUPS | 11 => 1,
@@ -100,7 +103,7 @@ impl Flight {
         let mut in_order = 0;
         let (mut place, mut ascends) = (0, true);
         for (kind, _) in hello.extensions() {
-            if let Some(next) = openssl_place(kind) {
+            if let Some(next) = openssl_place(kind, flight.openssl) {
                 ascends &= place <= next;
                 place = next;
             }
@@ -191,4 +194,45 @@ pub(super) fn name(
 /// obfuscated by a random number (RFC 8446 §4.2.11).
 fn is_external(hello: &ClientHello<'_>) -> bool {
     hello.psk.is_some_and(|psk| psk.age == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_openssl(kinds: &[u16]) -> bool {
+        let mut extensions = Vec::new();
+        for kind in kinds {
+            extensions.extend(kind.to_be_bytes());
+            extensions.extend([0, 0]);
+        }
+        let mut body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        body.extend((extensions.len() as u16).to_be_bytes());
+        body.extend(extensions);
+        Flight::of(&ClientHello::parse(&body).expect("a hello")).openssl
+    }
+
+    /// Hellos of OpenSSL 3.0 and 4.0 with every option that adds an extension; rustls and Go.
+    #[test]
+    fn openssl_is_known_by_the_order_of_its_extensions() {
+        for hello in [
+            &[0, 11, 10, 35, 22, 23, 13, 43, 45, 51][..],
+            &[65281, 0, 11, 10, 35, 5, 16, 22, 23, 49, 13, 43, 45, 51, 21],
+            &[65281, 11, 10, 35, 22, 23, 13, 43, 45, 51, 0],
+            &[65281, 11, 10, 35, 5, 14, 22, 23, 13, 43, 45, 51, 0, 16],
+            &[10, 35, 5, 22, 23, 13, 43, 45, 51, 16, 41],
+        ] {
+            assert!(is_openssl(hello), "{hello:?}");
+        }
+        for hello in [
+            &[43, 51, 10, 13, 45, 0, 5, 23, 35][..],
+            &[0, 5, 10, 11, 13, 65281, 18, 43, 51],
+            // The order of 4.0 only behind the key shares.
+            &[11, 0, 10, 35, 22, 23, 13, 43, 45, 51],
+            &[11, 10, 35, 22, 23, 13, 43, 45, 51, 16, 0],
+            &[11, 10, 13, 43, 45, 51, 23, 0],
+        ] {
+            assert!(!is_openssl(hello), "{hello:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The classifier as a black box: flows built by hand, delivered in every way.
 
+mod attacks;
 mod cases;
 mod endings;
 mod flows;

@@ -12,7 +12,7 @@ pub(super) const RECOGNISERS: &[Recogniser] = &[
     Recogniser::new(First::of(&[4]), socks4),
 ];
 
-/// The longest header of a CONNECT.
+/// The longest header of a CONNECT, and the longest one that is awaited as a whole.
 const MAX_HEAD: usize = 8 << 10;
 
 /// A first line of text (HAProxy's specification of the PROXY protocol, §2.1).
@@ -55,9 +55,10 @@ fn proxy_v2(client: &[u8], _server: &[u8]) -> Match {
         return Match::More;
     };
     let end = 16 + usize::from(u16::from_be_bytes([high, low]));
+    // More than is kept of a stream is skipped as it comes.
     if version >> 4 != 2 {
         Match::No
-    } else if client.len() < end {
+    } else if client.len() < end && end <= MAX_HEAD {
         Match::More
     } else {
         through("PROXY protocol v2", end, 0)

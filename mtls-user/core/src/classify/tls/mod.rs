@@ -295,9 +295,8 @@ impl Tls {
                 (Side::Client, _) => drop(lane.records.pop()),
                 (Side::Server, _) => drop(lane.records.remove(0)),
             }
-        }
-        if side == Side::Client && lane.records.len() == 1 {
-            self.written.second(record.start);
+        } else if side == Side::Client {
+            self.written.record(lane.records.len(), record.start);
         }
         lane.records.push(record);
     }

@@ -48,7 +48,7 @@ impl Tls {
         let (psk, early) = (chosen.psk, hello.early_data);
         let flight = Flight {
             hash: names::hash_len(chosen.cipher),
-            together: self.written.is_together(),
+            together: self.written.together(),
             ..hello.flight
         };
         let judged = |complete| {
@@ -160,7 +160,7 @@ impl Tls {
                 Verdict::TlsUnproven,
                 Reason::Record(
                     first,
-                    "no known TLS library starts its encrypted flight like this",
+                    "unknown whether the client sent a certificate: this is no message of its own, but padded or a fragment",
                 ),
             ),
             Shape::NeedMore => return None,

@@ -41,18 +41,6 @@ pub(super) fn explains(records: &[u16]) -> bool {
     })
 }
 
-/// Whether all records are padded to a block that can contain a Finished, and the first is longer
-/// than one block.
-pub(super) fn is_in_blocks(records: &[u16]) -> bool {
-    let block = records.iter().fold(0, |block, len| gcd(block, inner(*len)));
-    let first = records.first().map_or(0, |len| inner(*len));
-    block >= FINISHED[1] && first > block && records.len() > 1
-}
-
-fn gcd(a: u16, b: u16) -> u16 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,8 +102,6 @@ mod tests {
         assert!(is_excluded(&[887, 1300, 2000]));
         assert!(!is_excluded(&[887, 16401, 16401]));
         assert!(!is_excluded(&[887]) && !is_excluded(&[887, 887]));
-        assert!(is_in_blocks(&[1040, 528, 528]) && !is_in_blocks(&[528, 528, 528]));
-        assert!(!is_in_blocks(&[1040, 528, 90]) && !is_in_blocks(&[1040]));
         assert!(!explains(&[121, 97, 69]));
     }
 }

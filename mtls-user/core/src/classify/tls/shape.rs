@@ -90,7 +90,7 @@ pub(super) fn judge(records: &[u16], complete: bool, flight: Flight) -> Shape {
         // Finished follow.
         74.. if flight.raw_key => match records {
             [_, second, third, ..] if *second >= VERIFY && is_finished(*third, flight.hash) => {
-                if padding::explains(&records[..3]) || flight.openssl && !flight.together {
+                if padding::explains(&records[..3]) || flight.openssl && flight.together < 3 {
                     Shape::Padded
                 } else {
                     Shape::RawKey
@@ -109,11 +109,13 @@ fn is_certificate(records: &[u16], flight: Flight) -> bool {
     if flight.openssl {
         // Application data, which may be as long as a Finished, does not show how the handshake was
         // padded: only the other messages of the flight do. They are written together, and a
-        // Finished ends what is written together.
-        let (start, rest) = (&records[..records.len().min(3)], &records[1..]);
+        // Finished ends what is written together. A flight in blocks proves nothing, as a program
+        // may send its data with the Finished, padded to a block that divides the handshake's.
+        let written = &records[..records.len().min(flight.together)];
         let ends = |pair: &[u16]| pair[0] >= VERIFY && is_finished(pair[1], flight.hash);
-        return flight.together
-            && (rest.windows(2).any(ends) || start.len() == 3 && padding::is_in_blocks(start));
+        return written
+            .get(1..)
+            .is_some_and(|rest| rest.windows(2).any(ends));
     }
     padding::is_excluded(records)
 }
@@ -146,7 +148,7 @@ mod tests {
         settings: false,
         channel_id: false,
         openssl: false,
-        together: false,
+        together: 1,
         hash: None,
     };
     const RAW_KEY: Flight = Flight {
@@ -159,12 +161,12 @@ mod tests {
     };
     const OPENSSL: Flight = Flight {
         openssl: true,
-        together: true,
+        together: 8,
         ..PLAIN
     };
     /// What follows the first record was written after it.
     const APART: Flight = Flight {
-        together: false,
+        together: 1,
         ..OPENSSL
     };
 
@@ -246,7 +248,7 @@ mod tests {
         }
         // Longer than one block: not a Finished.
         assert_eq!(judge(&[1040, 528], false, PLAIN), Shape::Certificate);
-        assert_eq!(judge(&[1040, 528, 528], false, OPENSSL), Shape::Certificate);
+        assert_eq!(judge(&[1040, 528, 528], false, PLAIN), Shape::Certificate);
         // A multiple of 16 by chance.
         assert_eq!(judge(&[1040, 53], false, PLAIN), Shape::Certificate);
         // The smallest fragments that RFC 8449 allows.
@@ -275,6 +277,34 @@ mod tests {
         assert_eq!(judge(&[516, 90, 35, 19], true, OPENSSL), Shape::Padded);
         assert_eq!(judge(&[516, 516, 90, 19], true, OPENSSL), Shape::Padded);
         assert_eq!(judge(&[869, 96, 69], false, OPENSSL), Shape::Certificate);
+        // As with `RecordPadding = 300,600`, joined or not: data, or CertificateVerify and Finished.
+        for records in [
+            &[616, 316, 316][..],
+            &[1040, 528, 528],
+            &[616, 316, 616, 316],
+        ] {
+            assert_eq!(judge(records, true, OPENSSL), Shape::Padded, "{records:?}");
+        }
+        // A program that keeps what OpenSSL writes may send the Finished with its first data, but
+        // not with its second.
+        let two = Flight {
+            together: 2,
+            ..OPENSSL
+        };
+        for records in [&[216, 281, 69][..], &[616, 316, 316, 316], &[116, 281, 69]] {
+            assert_eq!(
+                judge(
+                    records,
+                    true,
+                    Flight {
+                        raw_key: true,
+                        ..two
+                    }
+                ),
+                Shape::Padded,
+                "{records:?}"
+            );
+        }
         let fragments = [529, 365, 96, 69];
         assert_eq!(judge(&fragments, false, OPENSSL), Shape::Certificate);
     }

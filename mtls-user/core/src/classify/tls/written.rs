@@ -17,7 +17,8 @@ const SEGMENTS: usize = 4;
 pub(super) struct Written {
     /// Where each begins and ends, as far as it was seen.
     segments: SmallVec<[(u64, u64); SEGMENTS]>,
-    together: bool,
+    /// How many records follow the first one, each known to have been written with the previous one.
+    more: usize,
 }
 
 impl Written {
@@ -31,20 +32,22 @@ impl Written {
         self.segments.push((start, end));
     }
 
-    /// The second record of the client's flight begins at `at`.
-    pub(super) fn second(&mut self, at: u64) {
+    /// A record of the client's flight begins at `at`, after `before` others.
+    pub(super) fn record(&mut self, before: usize, at: u64) {
         let spans = |(start, end): &(u64, u64)| *start < at && at < *end;
-        self.together |= self.segments.iter().any(spans);
+        if before == self.more + 1 && self.segments.iter().any(spans) {
+            self.more = before;
+        }
     }
 
     /// Another flight follows.
     pub(super) fn forget(&mut self) {
-        self.together = false;
+        self.more = 0;
     }
 
-    /// Whether the first two records of the flight are known to have been written together.
-    pub(super) fn is_together(&self) -> bool {
-        self.together
+    /// How many records of the flight, from the first one on, are known to have been written together.
+    pub(super) fn together(&self) -> usize {
+        self.more + 1
     }
 }
 
@@ -67,16 +70,23 @@ mod tests {
     fn a_record_at_the_start_of_a_segment_may_have_been_written_later() {
         let mut written = Written::default();
         written.piece(&piece(100, 227, false));
+        written.record(0, 100);
         written.piece(&piece(327, 300, false));
-        written.second(327);
-        assert!(!written.is_together());
-        // The kernel delivers the start of each record.
-        written.piece(&piece(900, 37, true));
-        written.second(900);
-        assert!(written.is_together());
+        written.record(1, 327);
+        assert_eq!(written.together(), 1);
+        written.record(2, 400);
+        assert_eq!(written.together(), 1, "the second one was not");
         written.forget();
-        assert!(!written.is_together());
-        written.second(5_000);
-        assert!(!written.is_together(), "not seen");
+        // The kernel delivers the start of each record.
+        written.piece(&piece(800, 100, false));
+        written.piece(&piece(900, 37, true));
+        written.record(0, 800);
+        written.record(1, 900);
+        assert_eq!(written.together(), 2);
+        written.record(2, 1_000);
+        assert_eq!(written.together(), 2);
+        written.forget();
+        written.record(1, 5_000);
+        assert_eq!(written.together(), 1, "not seen");
     }
 }
