@@ -26,9 +26,10 @@ pub(crate) struct Args {
 /// Captured QUIC and DTLS, and `truth.csv`.
 pub(crate) const DATAGRAMS: &str = "tests/datagrams";
 /// The stacks that are Python packages.
-const PYTHON: [&str; 4] = [
+const PYTHON: [&str; 5] = [
     "aioquic==1.7.2",
     "curl_cffi==0.17.0",
+    "pyOpenSSL==26.4.0",
     "python-mbedtls==2.10.1",
     "tlslite-ng==0.8.2",
 ];

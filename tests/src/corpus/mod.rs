@@ -64,7 +64,8 @@ const SCENARIOS: [Scenario; 4] = [
     },
 ];
 
-/// Regenerates every capture whose name contains `only` in `out`, and their rows of `truth.csv`.
+/// Regenerates every capture whose name contains `only`, or one of its parts between commas, in `out`,
+/// and their rows of `truth.csv`.
 pub fn make(out: &Path, only: &str) -> Result<()> {
     let node = Node::new()?;
     let pki = Pki::new(&node.files().join("pki"))?;
@@ -75,7 +76,7 @@ pub fn make(out: &Path, only: &str) -> Result<()> {
         server: node.pod("corpus", "db")?,
         kit: Kit::new(&node.files().join("kit"), &pki)?,
         pcaps,
-        only: only.to_owned(),
+        only: only.split(',').map(str::to_owned).collect(),
         truths: BTreeMap::new(),
     };
     for version in [Version::Tls13, Version::Tls12] {
@@ -91,7 +92,7 @@ pub fn make(out: &Path, only: &str) -> Result<()> {
         corpus.special(special);
     }
     for options in OPTIONS {
-        for case in CASES {
+        for case in CASES.into_iter().filter(|case| options.has(*case)) {
             corpus.options(options, case);
         }
     }
@@ -107,7 +108,7 @@ fn write_truths(path: &Path, corpus: Corpus) -> Result<()> {
     let before = fs::read_to_string(path).unwrap_or_default();
     for line in before.lines().skip(1) {
         if let Some((name, row)) = line.split_once(',')
-            && !name.contains(&corpus.only)
+            && !corpus.only.iter().any(|only| name.contains(only))
         {
             truths.insert(name.to_owned(), row.to_owned());
         }
@@ -128,7 +129,7 @@ struct Corpus {
     server: Pod,
     kit: Kit,
     pcaps: PathBuf,
-    only: String,
+    only: Vec<String>,
     /// The rest of each row, by the capture's name.
     truths: BTreeMap<String, String>,
 }
@@ -168,13 +169,16 @@ impl Corpus {
             client, version, ..
         } = options;
         let name = format!(
-            "{version}-{}-{client}-{}-openssl.pcap",
-            case.truth, options.name
+            "{version}-{}-{client}-{}-{}.pcap",
+            case.truth,
+            options.name,
+            options.server()
         );
         let serve = options.serve(&self.kit, PORT, case);
         let ask = options.connect(&self.kit, self.address(), case);
-        let proof = |printed: &str| case.is_proven_by(printed);
-        let row = format!("{client},openssl,{version},{}", case.word());
+        let proof = |printed: &str| options.is_proven_by(case, printed);
+        let (server, word) = (options.server(), options.word(case));
+        let row = format!("{client},{server},{version},{word}");
         self.add(name, row, serve, vec![(ask, &proof)]);
     }
 
@@ -184,7 +188,7 @@ impl Corpus {
 
     /// Adds a capture with its row of ground truth, or reports why it is missing.
     fn add(&mut self, name: String, row: String, serve: Command, asks: Vec<(Command, Proof<'_>)>) {
-        if !name.contains(&self.only) {
+        if !self.only.iter().any(|only| name.contains(only)) {
             return;
         }
         match self.record(&name, serve, asks) {

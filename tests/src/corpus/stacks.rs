@@ -136,6 +136,7 @@ impl Kit {
              printf 'GET / HTTP/1.0\\r\\n\\r\\n' > hello
              openssl pkcs12 -export -in rogue.pem -inkey rogue.key -name rogue -passout pass:secret -out rogue.p12
              pk12util -i rogue.p12 -d sql:nss -W secret -K ''
+             openssl pkey -in {key} -pubout -out raw.pub
              cc -o peer-wolfssl peer.c -lwolfssl
              HOME={d} GOCACHE={d}/gocache go build -o peer-go peer.go"
         );
@@ -299,8 +300,23 @@ impl Kit {
         let nss = format!(
             "({REQUEST}) | tstclnt -o -b -a $SNI -h $IP -p $PORT -V tls$VERSION:tls$VERSION {identity}"
         );
+        let identity = if own { "-cert $CERT -key $KEY" } else { "" };
+        let openssl = format!(
+            "({REQUEST}) | openssl s_client -quiet -no_ign_eof -connect $TO -servername $SNI -CAfile $CA -tls1_${{VERSION#*.}} {identity}"
+        );
+        let files = if own {
+            "--x509certfile $CERT --x509keyfile $KEY"
+        } else {
+            ""
+        };
+        let gnutls = format!(
+            "({REQUEST}) | gnutls-cli --no-ca-verification --sni-hostname $SNI --port $PORT {files} $IP --priority NORMAL:-VERS-ALL:+VERS-TLS$VERSION"
+        );
         let peers = &self.peers;
         command
+            .replace("$OPENSSL", &openssl)
+            .replace("$GNUTLS", &gnutls)
+            .replace("$REQUEST", &format!("({REQUEST})"))
             .replace("$JAVA", &java)
             .replace("$NSS", &nss)
             .replace("$RUST", &peers.rust.display().to_string())
