@@ -4,6 +4,7 @@
 use aya_ebpf::{
     Global,
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    check_bounds_signed,
     macros::map,
     maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf},
 };
@@ -153,4 +154,19 @@ pub(crate) fn blur(scratch: &mut Scratch, value: u32) -> u32 {
         place.write_volatile(value);
         place.read_volatile()
     }
+}
+
+/// The value, if it is within these bounds, in a form of which every verifier knows that it is: Linux
+/// 6.1 does not relate a number to its zero-extended copy, so one register holds it from the check to
+/// its use.
+#[inline(always)]
+pub(crate) fn within(value: u32, least: u32, most: u32) -> Option<u32> {
+    let mut value = value as i64;
+    // SAFETY: these contain no instruction, but the compiler does not know the value any more.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value) };
+    if !check_bounds_signed(value, least as i64, most as i64) {
+        return None;
+    }
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value) };
+    Some(value as u32)
 }

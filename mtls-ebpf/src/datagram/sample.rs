@@ -4,7 +4,7 @@
 //! The budgets are higher than what the longest of some 2,300 handshakes needed from one side: 11
 //! datagrams and 11,520 bytes for QUIC, 13 and 4,161 for DTLS.
 
-use aya_ebpf::{bindings::__sk_buff, check_bounds_signed, helpers::bpf_skb_load_bytes};
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes};
 use mtls_ebpf_common::{
     Counter, Flow, Half, Piece,
     event::{AGAIN, CHUNK, PAUSED, RUN},
@@ -16,7 +16,7 @@ use crate::{
     count::count,
     done, emit,
     flow::halves,
-    maps::{SEED_K0, SEED_M1, Scratch, clear},
+    maps::{SEED_K0, SEED_M1, Scratch, clear, within},
     outcome::{OVER_SHARE, SAMPLED, SKIPPED},
     sample::{GLANCE, least},
 };
@@ -56,9 +56,9 @@ pub(super) fn peek(skb: *mut __sk_buff, scratch: &mut Scratch) -> u32 {
         for at in 0..WORDS {
             clear(&mut *place.add(at));
         }
-        if !check_bounds_signed(len as i64, 1, PEEK as i64)
-            || bpf_skb_load_bytes(skb.cast(), at, place.cast(), len) != 0
-        {
+        let is_read = within(len, 1, PEEK)
+            .is_some_and(|len| bpf_skb_load_bytes(skb.cast(), at, place.cast(), len) == 0);
+        if !is_read {
             return 0;
         }
         for at in 0..WORDS {
