@@ -162,11 +162,12 @@ pub(crate) fn blur(scratch: &mut Scratch, value: u32) -> u32 {
 #[inline(always)]
 pub(crate) fn within(value: u32, least: u32, most: u32) -> Option<u32> {
     let mut value = value as i64;
-    // SAFETY: these contain no instruction, but the compiler does not know the value any more.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) value) };
+    // SAFETY (here and below): this moves a register to itself; the compiler does not know the value
+    // any more. Without an instruction, it would have line information without one.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value) };
     if !check_bounds_signed(value, least as i64, most as i64) {
         return None;
     }
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) value) };
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value) };
     Some(value as u32)
 }
