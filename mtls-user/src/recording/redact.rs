@@ -158,7 +158,13 @@ impl Walk {
             }
             self.next = Some(at);
         }
-        keep(at, self.until.unwrap_or(at));
+        if let Some(until) = self.until {
+            keep(at, until);
+            // One byte shows that the next record does not begin these bytes.
+            if self.next.is_some_and(|next| at < next && next < end) {
+                keep(at, at + 1);
+            }
+        }
         while let Some(next) = self.next
             && next < end
         {
@@ -246,9 +252,21 @@ mod tests {
 
     #[test]
     fn of_application_data_the_length_is_kept_however_it_was_cut() {
-        let stream = [of(22, 300), of(23, 1_000), of(21, 2), of(23, 4)].concat();
-        let expected = 305 + HEADER + BEGIN + 7 + 9;
+        let (mut stream, mut starts, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (kind, body) in [(22, 300), (23, 1_000), (21, 2), (23, 4)] {
+            starts.push(stream.len());
+            stream.extend(of(kind, body));
+            let shown = if kind == 22 { body } else { body.min(BEGIN) };
+            kept.resize(kept.len() + HEADER + shown, true);
+            kept.resize(stream.len(), false);
+        }
         for size in 1..=stream.len() {
+            let mut expected = kept.clone();
+            for at in (0..stream.len()).step_by(size) {
+                // Within a record, if another one begins in the same piece.
+                expected[at] |= starts.iter().any(|start| at < *start && *start < at + size);
+            }
+            let expected = expected.into_iter().filter(|kept| *kept).count();
             assert_eq!(walked(&stream, size), expected, "in pieces of {size}");
         }
     }
