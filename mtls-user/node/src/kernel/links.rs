@@ -106,13 +106,14 @@ impl Links {
         let messages: Vec<_> = self
             .netlink
             .handle()
+            .await
             .link()
             .get()
             .execute()
             .try_collect()
             .await
             .context("list the interfaces")?;
-        self.ways_out = uplinks::find(self.netlink.handle(), &messages).await;
+        self.ways_out = uplinks::find(&*self.netlink.handle().await, &messages).await;
         let before = std::mem::take(&mut self.known);
         for mut link in messages.iter().filter_map(veth) {
             if let Some(before) = before.get(&link.ifindex) {
@@ -206,13 +207,16 @@ impl Links {
         let links: Result<Vec<_>, _> = self
             .netlink
             .handle()
+            .await
             .link()
             .get()
             .execute()
             .try_collect()
             .await;
         match links {
-            Ok(links) => uplinks::find(self.netlink.handle(), &links).await != self.ways_out,
+            Ok(links) => {
+                uplinks::find(&*self.netlink.handle().await, &links).await != self.ways_out
+            }
             // The caller that lists again gets the same error, and reports it.
             Err(_) => true,
         }
@@ -253,6 +257,7 @@ impl Links {
         let message = self
             .netlink
             .handle()
+            .await
             .link()
             .get()
             .match_index(peer)

@@ -21,6 +21,7 @@ use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::sys::{AsyncSocket, SocketAddr};
 use rtnetlink::{Handle, MulticastGroup};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
 /// Bytes of events that may be queued for the daemon: some 10,000 interfaces that appear or
@@ -34,7 +35,9 @@ pub type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, Socket
 /// The socket, shared by all clones of this; closed with the last one.
 #[derive(Clone)]
 pub struct Netlink {
-    handle: Handle,
+    /// Locked for each request: while the kernel lists anything for a socket, it answers a request
+    /// for another list with EBUSY.
+    handle: Arc<Mutex<Handle>>,
     _reader: Arc<Reader>,
 }
 
@@ -60,15 +63,15 @@ impl Netlink {
         }
         let reader = Arc::new(Reader(tokio::spawn(connection)));
         let netlink = Self {
-            handle,
+            handle: Arc::new(Mutex::new(handle)),
             _reader: reader,
         };
         Ok((netlink, events))
     }
 
-    /// For requests of any kind.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
+    /// For requests of any kind; others wait while this is held.
+    pub async fn handle(&self) -> MutexGuard<'_, Handle> {
+        self.handle.lock().await
     }
 
     /// For each of `namespaces`, the interfaces here whose other end is in it.
@@ -76,23 +79,24 @@ impl Netlink {
         &self,
         namespaces: &[Option<File>],
     ) -> anyhow::Result<Vec<Vec<u32>>> {
-        ask(&self.handle, namespaces).await
+        ask(&*self.handle().await, namespaces).await
     }
 
     /// For each address that is directly behind an interface here, that interface.
     pub async fn behind(&self) -> anyhow::Result<std::collections::HashMap<IpAddr, u32>> {
-        neighbours::behind(&self.handle).await
+        neighbours::behind(&*self.handle().await).await
     }
 
     /// Has the kernel find out behind which interface these addresses are; [`Self::behind`] has the
     /// result some seconds later.
     pub async fn resolve(&self, addresses: &[IpAddr]) -> anyhow::Result<()> {
-        neighbours::resolve(&self.handle, addresses).await
+        neighbours::resolve(&*self.handle().await, addresses).await
     }
 
     /// The interfaces here whose other end is in any other namespace.
     pub async fn elsewhere(&self) -> anyhow::Result<HashSet<u32>> {
-        let by_id = by_id(&self.handle).await.context("list the interfaces")?;
+        let by_id = by_id(&*self.handle().await).await;
+        let by_id = by_id.context("list the interfaces")?;
         Ok(by_id.into_values().flatten().collect())
     }
 }
